@@ -1,0 +1,37 @@
+# Everything a newcomer needs: each target makes .venv first if there is none.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Touched after a complete install, so that the next call starts at once.
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test check bench
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    translate a sentence with the default model; its attention on screen and in limelight-demo.png"
+	@echo "make test    run the tests (slow ones: .venv/bin/python -m pytest -m slow)"
+	@echo "make check   format, lint, types and the import contract"
+	@echo "make bench   measure the shipped models and the heart"
+
+demo: $(INSTALLED)
+	$(BIN)/limelight look --png limelight-demo.png
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Limelight needs Python 3.11 or newer; $(PYTHON) is older. Use: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train,plot]'
+	@touch $@

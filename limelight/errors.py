@@ -1,0 +1,70 @@
+"""Every error that Limelight raises on purpose, as one tree.
+
+    LimelightError
+    ├── InputError (ValueError)        an argument does not fit
+    │   ├── ShapeError                 tensors whose sizes disagree
+    │   ├── TextError                  a file or a text that cannot be read
+    │   └── RecipeError                a training recipe that makes no sense
+    ├── KindError (TypeError)          an argument of the wrong type or dtype
+    ├── TooLargeError (MemoryError)    an answer that would not fit the stated limit
+    ├── CheckpointError (RuntimeError) a folder that holds no usable model or training state
+    └── MissingExtraError (ImportError) an optional package that is not installed
+
+A message has four parts: what must hold, what came, what to do, and, where it surprises, why.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class LimelightError(Exception):
+    """The root of the tree: catch this to catch everything that Limelight refuses."""
+
+
+class InputError(LimelightError, ValueError):
+    """An argument has the right type and a value that cannot be used."""
+
+
+class ShapeError(InputError):
+    """Tensors whose sizes disagree with each other or with their names."""
+
+
+class TextError(InputError):
+    """A file or text that cannot be read as what it claims to be."""
+
+
+class RecipeError(InputError):
+    """A training recipe with an unknown, missing or contradictory entry."""
+
+
+class KindError(LimelightError, TypeError):
+    """An argument of the wrong type, or a tensor of the wrong dtype."""
+
+
+class TooLargeError(LimelightError, MemoryError):
+    """An answer that would take more memory than the limit allows."""
+
+
+class CheckpointError(LimelightError, RuntimeError):
+    """A folder that does not hold the model or the training state it should."""
+
+
+class MissingExtraError(LimelightError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional `module`, or say which install line brings it.
+
+    >>> require("json", extra="plot", purpose="to draw").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{purpose} needs the package {module.partition('.')[0]!r}, which is not installed. "
+            f"Install it with: pip install 'limelight[{extra}]'"
+        ) from error

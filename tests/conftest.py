@@ -1,0 +1,24 @@
+"""What every test shares: one thread a process, no network, the same random numbers each time."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: tests are small, and two processes of one thread beat one of two.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import hypothesis
+import pytest
+import torch
+
+# Wall time says little on a shared machine, so no deadline. On CI every run draws the same examples.
+hypothesis.settings.register_profile(
+    "limelight", deadline=None, max_examples=50, derandomize="CI" in os.environ
+)
+hypothesis.settings.load_profile("limelight")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    torch.manual_seed(0)
