@@ -1,0 +1,150 @@
+"""Who may look at whom: a small sum type of masks, joined by `&`, `|` and `~`.
+
+    causal(offset=None)          keys up to one's own position
+    window(w)                    keys less than w positions away
+    lengths(query, key, side)    keys (and queries) that are not padding
+    documents(query_ids, key_ids)  keys of one's own document
+    dense(tensor)                a bool tensor, as it is
+    function(mask_mod)           a function (b, h, q_idx, kv_idx) -> bool, as FlexAttention takes it
+    everything()                 no mask at all
+
+True means "may attend". A mask holds a rule, never an N × M table (except `dense`, which was given one).
+For any tile, rows i0:i1 and columns j0:j1 of an N × M matrix, it gives
+
+    block(i0, i1, j0, j1, N, M, device)   the bool tile, (B or 1, H or 1, i1-i0, j1-j0)
+    cover(i0, i1, j0, j1, N, M)           NONE, SOME or ALL of the tile may be seen
+
+so that tiles of NONE cost nothing. The rules themselves are in `rules.py`.
+
+A mask does not know how long the sequences are. Where N ≠ M, the last query stands beside the last key
+(bottom-right, as in decoding with a cache): query i stands at key position i + offset, offset = M - N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.rules import (
+    Causal,
+    Cover,
+    Dense,
+    Documents,
+    Everything,
+    Function,
+    Lengths,
+    Mask,
+    MaskFunction,
+    Window,
+)
+
+__all__ = [
+    "Cover",
+    "Mask",
+    "causal",
+    "dense",
+    "documents",
+    "everything",
+    "function",
+    "lengths",
+    "window",
+]
+
+
+def everything() -> Mask:
+    """No mask: every query may look at every key."""
+    return Everything()
+
+
+def causal(offset: int | None = None) -> Mask:
+    """Keys up to one's own position: j ≤ i + offset.
+
+    Without an offset the last query sees every key (bottom-right, M - N), as in decoding with a cache.
+    `causal(offset=0)` is top-left. In the paper: section 3.2.3, "leftward information flow".
+    """
+    return Causal(offset)
+
+
+def window(w: int, offset: int | None = None) -> Mask:
+    """Keys less than `w` positions away, on both sides, oneself counted.
+
+    `causal() & window(w)` sees w keys: oneself and w - 1 before. `offset` as in `causal`.
+    """
+    if w < 1:
+        raise InputError(f"window(w) must be at least 1, since it counts oneself; got {w}.")
+    return Window(w, offset)
+
+
+def lengths(
+    query: Tensor | Sequence[int] | int | None = None,
+    key: Tensor | Sequence[int] | int | None = None,
+    side: Literal["right", "left"] = "right",
+) -> Mask:
+    """Padding: only the first `key` keys of each sequence may be seen (the last, with `side="left"`).
+
+    Give one length a sequence, or one for all. `side` names where the padding is. With `query`, rows of
+    padding see nothing: their weights are 0.
+    """
+    if side not in ("right", "left"):
+        raise InputError(f"side must be 'right' or 'left', where the padding is; got {side!r}.")
+    return Lengths(_whole_numbers("query", query, axes=1), _whole_numbers("key", key, axes=1), side)
+
+
+def documents(
+    query_ids: Tensor | Sequence[int], key_ids: Tensor | Sequence[int] | None = None, earlier: bool = False
+) -> Mask:
+    """Keys whose document id equals the query's; with `earlier=True`, those of lower ids too.
+
+    Ids are whole numbers, (N,) for all sequences or (B, N) for each; `key_ids` are the same unless given.
+    """
+    query_BN = _whole_numbers("query_ids", query_ids, axes=2)
+    key_BM = query_BN if key_ids is None else _whole_numbers("key_ids", key_ids, axes=2)
+    assert query_BN is not None and key_BM is not None
+    return Documents(query_BN, key_BM, earlier)
+
+
+def dense(seen: Tensor) -> Mask:
+    """A bool tensor, True = may attend: (N, M), or (batch, heads, N, M) where each size may be 1."""
+    if not isinstance(seen, Tensor) or seen.dtype != torch.bool:
+        came = str(seen.dtype) if isinstance(seen, Tensor) else type(seen).__name__
+        raise KindError(
+            f"A dense mask must be a bool tensor, True where a query may attend; got {came}. "
+            "Write (mask == 0) for an additive mask of 0 and -inf, or pass it as bias=."
+        )
+    if seen.dim() not in (2, 4):
+        raise ShapeError(
+            f"A dense mask must have the axes (N, M) or (batch, heads, N, M); got shape {tuple(seen.shape)}. "
+            "With three axes it is unclear whether the first is batch or heads: add an axis of size 1."
+        )
+    return Dense(seen if seen.dim() == 4 else seen[None, None])
+
+
+def function(mask_mod: MaskFunction, batch: int | None = None, heads: int | None = None) -> Mask:
+    """A function (b, h, q_idx, kv_idx) -> bool with FlexAttention's signature.
+
+    It is written for single numbers and called through `torch.vmap`. `batch=1` or `heads=1` says that the
+    answer does not depend on them, which saves time. Nothing is known of a tile before it is computed,
+    so no tile can be skipped: join it with another mask (`causal() & function(…)`) where one fits.
+    """
+    if not callable(mask_mod):
+        raise KindError(f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}.")
+    return Function(mask_mod, batch, heads)
+
+
+def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: int) -> Tensor | None:
+    """Lengths or ids as an int64 tensor on the CPU, with a batch axis in front."""
+    if given is None:
+        return None
+    numbers = torch.as_tensor(given).detach().cpu()
+    if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
+        if numbers.numel():  # an empty list has no numbers and torch calls it float
+            raise KindError(f"{name} must be whole numbers; got {numbers.dtype}.")
+    while numbers.dim() < axes:
+        numbers = numbers[None]
+    if numbers.dim() > axes:
+        raise ShapeError(f"{name} must have at most {axes} axes, batch first; got {tuple(numbers.shape)}.")
+    return numbers.long()
