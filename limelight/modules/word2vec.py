@@ -1,0 +1,140 @@
+"""Word2vec: one vector a word, learned from the words that stand near it, before any Transformer is trained.
+
+Skip-gram with negative sampling (Mikolov et al. 2013, arXiv:1310.4546, equation 4): the vector of a word is
+pulled towards the vectors of its neighbours in the text and pushed away from words drawn at random,
+
+    log σ(v_neighbour · v_word) + Σ log σ(−v_random · v_word).
+
+Training runs on gensim (`pip install 'limelight[train]'`); what comes out is a plain `WordVectors`, which
+needs nothing of it.
+
+    vectors = Word2vec(width=100).train(read_texts("books").values())
+    vectors.nearest("king", 5)
+    vectors.write("books.vec")
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from limelight.errors import InputError, KindError, require
+from limelight.modules.word_vectors import WordVectors
+
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+GENSIM_LONGEST = 10_000  # gensim drops what a sequence holds beyond this many words, without a word
+
+
+@dataclass(frozen=True)
+class Word2vec:
+    """How to train: skip-gram with negative sampling. One worker and one seed give the same bits each time.
+
+    - `width`: numbers in each vector.
+    - `window`: neighbours up to this many words away on either side; the reach is drawn anew at each word.
+    - `least`: words that occur less often than this are left out.
+    - `negative`: random words for each pair of neighbours.
+    - `epochs`: times through the text.
+    - `subsample`: a word that makes up more than this share of the text is skipped now and then;
+      0 skips none. Over a small alphabet (letters, sounds) every token is that frequent:
+      use 0 there.
+    - `learning_rate`: at the start; it falls in a straight line to almost zero.
+    - `workers`: more than one is faster and no longer repeatable.
+    """
+
+    width: int = 100
+    window: int = 5
+    least: int = 5
+    negative: int = 5
+    epochs: int = 5
+    subsample: float = 1e-3
+    learning_rate: float = 0.025
+    workers: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "window", "least", "negative", "epochs", "workers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Word2vec: {name} must be at least 1; got {getattr(self, name)}.")
+        if self.learning_rate <= 0 or self.subsample < 0:
+            raise InputError(
+                "Word2vec: learning_rate must be above 0 and subsample at least 0; "
+                f"got {self.learning_rate} and {self.subsample}."
+            )
+
+    def train(self, texts: Iterable[str], progress: Callable[[int, int], None] | None = None) -> WordVectors:
+        """Vectors for the words of `texts` (lower case, no punctuation). No neighbourhood crosses texts.
+
+        `progress(done, epochs)` is called after every epoch.
+        """
+        if isinstance(texts, str):
+            raise KindError("train takes several texts; got one str. Wrap it in a list: [text].")
+        return self.train_on_tokens((WORD.findall(text.lower()) for text in texts), progress)
+
+    def train_on_tokens(
+        self, sequences: Iterable[Sequence[str]], progress: Callable[[int, int], None] | None = None
+    ) -> WordVectors:
+        """Vectors for the tokens of `sequences`, taken as they are: the way to a subword model's table.
+
+        `[tokenizer.token(id) for id in tokenizer.encode(text).ids]` makes one sequence.
+        """
+        pieces = [
+            list(sequence[start : start + GENSIM_LONGEST])
+            for sequence in map(_no_bare_text, sequences)
+            for start in range(0, len(sequence), GENSIM_LONGEST)
+        ]
+        counts = Counter(word for piece in pieces for word in piece)
+        if sum(count >= self.least for count in counts.values()) < 2:
+            raise InputError(
+                f"Word2vec needs two words or more that occur at least {self.least} times; "
+                f"the text has {counts.total()} words, the most frequent one "
+                f"{max(counts.values(), default=0)} times. "
+                "Give more text, or lower `least`."
+            )
+        return _train_with_gensim(self, pieces, counts.total(), progress)
+
+
+def _no_bare_text(sequence: Sequence[str]) -> Sequence[str]:
+    if isinstance(sequence, str):
+        raise KindError("train_on_tokens takes lists of tokens; got a text. Use train(texts) for texts.")
+    return sequence
+
+
+def _train_with_gensim(
+    settings: Word2vec,
+    pieces: list[list[str]],
+    words: int,
+    progress: Callable[[int, int], None] | None,
+) -> WordVectors:
+    gensim = require("gensim.models.word2vec", extra="train", purpose="Training Word2vec")
+    callbacks = require("gensim.models.callbacks", extra="train", purpose="Training Word2vec")
+
+    class AfterEpoch(callbacks.CallbackAny2Vec):  # type: ignore[name-defined]
+        done = 0
+
+        def on_epoch_end(self, model: object) -> None:
+            self.done += 1
+            if progress is not None:
+                progress(self.done, settings.epochs)
+
+    trained = gensim.Word2Vec(
+        pieces,
+        sg=1,
+        hs=0,
+        vector_size=settings.width,
+        window=settings.window,
+        min_count=settings.least,
+        negative=settings.negative,
+        epochs=settings.epochs,
+        sample=settings.subsample,
+        alpha=settings.learning_rate,
+        workers=settings.workers,
+        seed=settings.seed,
+        # The learning rate falls once a batch: small texts need small batches to see it fall.
+        batch_words=min(GENSIM_LONGEST, max(1, words // 20)),
+        callbacks=[AfterEpoch()],
+    ).wv
+    return WordVectors(tuple(trained.index_to_key), torch.tensor(trained.vectors))

@@ -1,0 +1,189 @@
+"""The rules of the house, kept by tests: what imports what, what is named, listed and left out."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import limelight
+
+ROOT = Path(limelight.__file__).parent.parent
+PACKAGE = sorted((ROOT / "limelight").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def requirements() -> list[str]:
+    """Every package that pyproject.toml asks for, with its bound."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    groups = [PROJECT["project"]["dependencies"], *extras, PROJECT["build-system"]["requires"]]
+    return [requirement for group in groups for requirement in group]
+
+
+def bare(requirement: str) -> str:
+    """The name alone: "torch>=2.11" gives "torch"."""
+    return re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of all modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively; the contract reads absolute names"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages in memory after a statement in a fresh interpreter."""
+    script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stdout.split())
+
+
+# ── Imports ──
+
+
+def test_imports_point_down_the_road() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    assert "0 broken" in run.stdout
+
+
+def test_the_heart_imports_torch_and_the_standard_library() -> None:
+    allowed = {"torch", "__future__"} | set(sys.stdlib_module_names)
+    inside = ("limelight.matrix", "limelight.shapes", "limelight.errors")
+    heart = [path for path in PACKAGE if "matrix" in path.parts or path.name in ("errors.py", "shapes.py")]
+    assert len(heart) > 5
+    for path in heart:
+        # The GPU loop is imported only when chosen, and Triton comes with torch where it can run.
+        more = {"triton"} if path.name.startswith("triton") else set()
+        for name in imported(path):
+            top = name.partition(".")[0]
+            assert top in allowed | more or name.startswith(inside), f"{path.name} imports {name}"
+
+
+def test_importing_limelight_loads_no_extra() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    heavy = {bare(name) for extra in extras for name in extras[extra]} | {"scipy", "pandas", "IPython"}
+    assert {"gensim", "transformers", "matplotlib"} <= heavy
+    assert not loaded_by("import limelight") & heavy
+
+
+# ── Public names ──
+
+
+def test_public_names_are_sorted_and_all_there() -> None:
+    names = limelight.__all__
+    assert list(names) == sorted(names)
+    assert len(set(names)) == len(names)
+    missing = [name for name in names if not hasattr(limelight, name)]
+    assert not missing
+
+
+def test_public_names_are_documented() -> None:
+    bare_names = [
+        name
+        for name in limelight.__all__
+        if callable(value := getattr(limelight, name)) and not written_docstring(value)
+    ]
+    assert not bare_names
+
+
+def written_docstring(value: object) -> str:
+    """The docstring that someone wrote: a dataclass without one gets its signature from Python."""
+    docstring = inspect.getdoc(value) or ""
+    return "" if docstring.startswith(f"{getattr(value, '__name__', '')}(") else docstring
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_says_what_it_is_and_ends_in_time(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), f"{path} begins without a docstring"
+    assert len(text.splitlines()) <= 400, f"{path} is two things"
+
+
+# ── What is left out ──
+
+
+def test_nothing_is_pickled() -> None:
+    # A pickle runs code when it is read: weights are safetensors, the rest is JSON, TOML or text.
+    for path in PACKAGE:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"torch\.(load|save)\(|allow_pickle=True", text), f"{path} pickles"
+        assert not {"pickle", "shelve", "marshal", "joblib", "dill"} & set(imported(path)), f"{path} pickles"
+
+
+def test_nothing_is_left_open() -> None:
+    mark = re.compile("TO" + r"DO|FIX" + r"ME|XX" + "X")
+    for path in [*PACKAGE, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        assert not mark.search(path.read_text(encoding="utf-8")), f"{path} has something left open"
+
+
+# ── Dependencies ──
+
+
+def test_every_dependency_has_its_line_and_no_line_is_left_over() -> None:
+    table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| ([a-z0-9-]+) \|(?!.*what it does)", table, flags=re.MULTILINE)
+    assert sorted(lines) == sorted({bare(requirement) for requirement in requirements()})
+
+
+@pytest.mark.parametrize("requirement", requirements())
+def test_bounds_are_lower_bounds(requirement: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9-]+>=[\d.]+", requirement)
+
+
+def test_the_tested_version_of_everything_installed_is_written_down() -> None:
+    pins = dict(
+        line.lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    installed_here = ("dev", "train", "plot")
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [
+        *PROJECT["project"]["dependencies"],
+        *(name for extra in installed_here for name in extras[extra]),
+    ]
+    for requirement in wanted:
+        name, bound = requirement.lower().split(">=")
+        assert name in pins, f"{name} has no line in constraints.txt"
+        assert numbers(pins[name]) >= numbers(bound), f"{name}: the tested version is below its bound"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def test_every_install_of_the_make_targets_is_constrained() -> None:
+    # Without constraints, torch would come with gigabytes of CUDA libraries, and versions would drift.
+    lines = [
+        line
+        for name in ("Makefile", ".ci/run")
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if "pip install" in line
+    ]
+    assert lines
+    assert all("-c constraints.txt" in line for line in lines)
+
+
+def test_ci_runs_what_a_developer_runs() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert re.findall(r"^make (\w+)$", script, flags=re.MULTILINE) == ["check", "test"]
