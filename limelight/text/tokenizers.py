@@ -133,7 +133,8 @@ class Tokenizer:
                 "Clean it with: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
             ) from error
         return [
-            Encoded(encoding.ids, self._spans(text, encoding)) for text, encoding in zip(texts, encodings, strict=True)
+            Encoded(encoding.ids, self._spans(text, encoding))
+            for text, encoding in zip(texts, encodings, strict=True)
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -149,8 +150,8 @@ class Tokenizer:
         return ("" if self.kind == "characters" else " ").join(pieces)
 
     def token(self, id: int) -> str:
-        r"""One token in readable form: `<start>`, `▁light` (▁ is a leading space), `\n`, `<0xF0>` for a part of
-        a character.
+        r"""One token in readable form: `<start>`, `▁light` (▁ is a leading space), `\n`, `\xf0` (part of a
+        character).
         """
         if 0 <= id < len(SPECIALS):
             return SPECIALS[id]
@@ -191,8 +192,12 @@ class Tokenizer:
 
 
 def _byte_letters() -> dict[str, int]:
-    """Letter → byte of the byte-level alphabet (GPT-2): printable bytes stand for themselves, others from Ā on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    """Letter → byte in GPT-2's byte-level alphabet: printable bytes are themselves, the others from Ā on."""
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
