@@ -66,6 +66,12 @@ def test_imports_point_down_the_road() -> None:
     assert "0 broken" in run.stdout
 
 
+def test_every_folder_of_code_is_a_package() -> None:
+    # The contract reads packages only: a folder without __init__.py would be free of it, unnoticed.
+    folders = {path.parent for path in PACKAGE}
+    assert not [str(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()]
+
+
 def test_the_heart_imports_torch_and_the_standard_library() -> None:
     allowed = {"torch", "__future__"} | set(sys.stdlib_module_names)
     inside = ("limelight.matrix", "limelight.shapes", "limelight.errors")
