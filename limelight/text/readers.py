@@ -83,7 +83,7 @@ def read_jsonl(path: str | Path, *fields: str) -> list[Any]:
     for number, line in _numbered_lines(read_text(path)):
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise TextError(
                 f"{path}, line {number}: a line must be one JSON value; {error}: {_shortened(line)}."
             ) from error
