@@ -1,11 +1,37 @@
 """The heart: an attention matrix that nobody stores.
 
-masks.py    who may look at whom                 rules.py  the classes behind the masks
+dense.py     the slow plain truth, one function a stage      matrix.py   AttentionMatrix, the noun
+masks.py     who may look at whom                            rules.py    the classes behind the masks
+scores.py    the logits of any block                         tile.py     what a fold sees
+folds.py     what is read: RowStats, Received, Entropy, Pool
+ranks.py     what is read: Peak, Top                         operator.py A @ v and A.T @ x
+tiles.py     the loop over tiles                             why.py      what a reading will do
 """
 
 from __future__ import annotations
 
 from limelight.matrix import masks
+from limelight.matrix.folds import Entropy, Fold, Pool, Received, ReceivedReading, RowStats
 from limelight.matrix.masks import Cover, Mask
+from limelight.matrix.matrix import AttentionMatrix
+from limelight.matrix.ranks import Peak, Ranked, Top
+from limelight.matrix.tile import Frame, Stats, Tile
 
-__all__ = ["Cover", "Mask", "masks"]
+__all__ = [
+    "AttentionMatrix",
+    "Cover",
+    "Entropy",
+    "Fold",
+    "Frame",
+    "Mask",
+    "Peak",
+    "Pool",
+    "Ranked",
+    "Received",
+    "ReceivedReading",
+    "RowStats",
+    "Stats",
+    "Tile",
+    "Top",
+    "masks",
+]

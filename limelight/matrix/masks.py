@@ -38,7 +38,7 @@ from limelight.matrix.rules import (
     Function,
     Lengths,
     Mask,
-    MaskFunction,
+    PlaceFunction,
     Window,
 )
 
@@ -123,7 +123,7 @@ def dense(seen: Tensor) -> Mask:
     return Dense(seen if seen.dim() == 4 else seen[None, None])
 
 
-def function(mask_mod: MaskFunction, batch: int | None = None, heads: int | None = None) -> Mask:
+def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | None = None) -> Mask:
     """A function (b, h, q_idx, kv_idx) -> bool with FlexAttention's signature.
 
     It is written for single numbers and called through `torch.vmap`. `batch=1` or `heads=1` says that the
@@ -132,7 +132,9 @@ def function(mask_mod: MaskFunction, batch: int | None = None, heads: int | None
     """
     if not callable(mask_mod):
         raise KindError(f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}.")
-    return Function(mask_mod, batch, heads)
+    return Function(
+        mask_mod, None if batch is None else range(batch), None if heads is None else range(heads)
+    )
 
 
 def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: int) -> Tensor | None:

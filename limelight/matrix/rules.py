@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
 
-MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Device = torch.device | str | None
 
 
@@ -47,6 +47,10 @@ class Mask(ABC):
 
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         """This mask for one attention matrix: its sizes are checked, and filled in where it needs them."""
+        return self
+
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        """A fitted mask for the batches b0:b1 and heads h0:h1 alone, whose tiles may be emptier."""
         return self
 
     # ---- inherits ---------------------------------------------------------------------------------
@@ -157,6 +161,11 @@ class Lengths(Mask):
                 )
         return self
 
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        query_B = None if self.query_B is None else part(self.query_B, b0, b1)
+        key_B = None if self.key_B is None else part(self.key_B, b0, b1)
+        return replace(self, query_B=query_B, key_B=key_B)
+
     def _real(self, lengths_B: Tensor | None, start: int, stop: int, size: int) -> Tensor:
         position = torch.arange(start, stop)[None]
         if lengths_B is None:
@@ -200,6 +209,9 @@ class Documents(Mask):
                 )
         return self
 
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        return replace(self, query_BN=part(self.query_BN, b0, b1), key_BM=part(self.key_BM, b0, b1))
+
 
 @dataclass(frozen=True, eq=False)
 class Dense(Mask):
@@ -225,48 +237,42 @@ class Dense(Mask):
                 )
         return self
 
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        return Dense(part(part(self.seen_BHNM, b0, b1), h0, h1, axis=1))
+
 
 @dataclass(frozen=True, eq=False)
 class Function(Mask):
     """What `mask_mod(b, h, q_idx, kv_idx)` says of each place; it is written for single numbers."""
 
-    mask_mod: MaskFunction
-    batch: int | None = None
-    heads: int | None = None
+    mask_mod: PlaceFunction
+    batches: range | None = None
+    heads: range | None = None
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
-        if self.batch is None or self.heads is None:
+        if self.batches is None or self.heads is None:
             raise InputError(
                 "A function mask must know how many batches and heads there are before it can be computed. "
                 "Write function(mask_mod, batch=…, heads=…), or call mask.fit(B, H, N, M) first; "
                 "an AttentionMatrix does so by itself."
             )
-        shape = (self.batch, self.heads, i1 - i0, j1 - j0)
-        if 0 in shape:
-            return torch.ones(shape, dtype=torch.bool, device=device)
-        over_keys = torch.vmap(self.mask_mod, in_dims=(None, None, None, 0))
-        over_queries = torch.vmap(over_keys, in_dims=(None, None, 0, None))
-        over_heads = torch.vmap(over_queries, in_dims=(None, 0, None, None))
-        over_batches = torch.vmap(over_heads, in_dims=(0, None, None, None))
-        return over_batches(
-            torch.arange(self.batch, device=device),
-            torch.arange(self.heads, device=device),
-            torch.arange(i0, i1, device=device),
-            torch.arange(j0, j1, device=device),
-        )
+        return over_places(
+            self.mask_mod, self.batches, self.heads, range(i0, i1), range(j0, j1), device
+        ).bool()
 
     def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
         return Cover.SOME
 
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
-        for name, given, wanted in (("batch", self.batch, B), ("heads", self.heads, H)):
-            if given not in (None, 1, wanted):
-                raise ShapeError(f"function(…, {name}={given}) must match the matrix, which has {wanted}.")
-        return replace(
-            self,
-            batch=B if self.batch is None else self.batch,
-            heads=H if self.heads is None else self.heads,
-        )
+        for name, given, wanted in (("batch", self.batches, B), ("heads", self.heads, H)):
+            if given is not None and len(given) not in (1, wanted):
+                raise ShapeError(f"function(…, {name}={len(given)}) must be 1, or {wanted} as in the matrix.")
+        return replace(self, batches=self.batches or range(B), heads=self.heads or range(H))
+
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        assert self.batches is not None and self.heads is not None, "fit comes before at"
+        batches = self.batches if len(self.batches) == 1 else self.batches[b0:b1]
+        return replace(self, batches=batches, heads=self.heads if len(self.heads) == 1 else self.heads[h0:h1])
 
 
 # ---- joined masks -------------------------------------------------------------------------------------
@@ -290,6 +296,9 @@ class And(Mask):
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         return And(self.left.fit(B, H, N, M), self.right.fit(B, H, N, M))
 
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        return And(self.left.at(b0, b1, h0, h1), self.right.at(b0, b1, h0, h1))
+
 
 @dataclass(frozen=True, eq=False)
 class Or(Mask):
@@ -309,6 +318,9 @@ class Or(Mask):
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         return Or(self.left.fit(B, H, N, M), self.right.fit(B, H, N, M))
 
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        return Or(self.left.at(b0, b1, h0, h1), self.right.at(b0, b1, h0, h1))
+
 
 @dataclass(frozen=True, eq=False)
 class Not(Mask):
@@ -324,6 +336,9 @@ class Not(Mask):
 
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         return Not(self.other.fit(B, H, N, M))
+
+    def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
+        return Not(self.other.at(b0, b1, h0, h1))
 
 
 # ---- helpers ------------------------------------------------------------------------------------------
@@ -344,3 +359,22 @@ def _ahead_range(offset: int | None, i0: int, i1: int, j0: int, j1: int, N: int,
     """The smallest and largest entry of `_ahead`."""
     shift = M - N if offset is None else offset
     return j0 - (i1 - 1 + shift), (j1 - 1) - (i0 + shift)
+
+
+def part(x: Tensor, start: int, stop: int, axis: int = 0) -> Tensor:
+    """Some batches (or heads, axis 1) of a tensor; all of it where it has one for all."""
+    return x if x.shape[axis] == 1 else x.narrow(axis, start, stop - start)
+
+
+def over_places(
+    function: PlaceFunction, batches: range, heads: range, rows: range, columns: range, device: Device = None
+) -> Tensor:
+    """What a function (b, h, q_idx, kv_idx), written for single numbers, says of each place of a tile."""
+    places = (batches, heads, rows, columns)
+    if not all(places):
+        return torch.zeros([len(place) for place in places], device=device)
+    over_keys = torch.vmap(function, in_dims=(None, None, None, 0))
+    over_queries = torch.vmap(over_keys, in_dims=(None, None, 0, None))
+    over_heads = torch.vmap(over_queries, in_dims=(None, 0, None, None))
+    over_batches = torch.vmap(over_heads, in_dims=(0, None, None, None))
+    return over_batches(*(torch.arange(place.start, place.stop, device=device) for place in places))

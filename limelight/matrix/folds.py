@@ -1,0 +1,250 @@
+"""What is read from the matrix, one small frozen class a reading.
+
+A fold walks over the tiles in any order, and keeps a state that grows with N or M, never with N × M:
+
+    start(frame)             the neutral element: the state before any tile
+    absorb(state, tile)      take one tile in; changes the state
+    merge(state, other)      join two states that took in different tiles; gives a state
+    finish(state, stats)     the reading
+
+Its law: however the matrix is cut into tiles, and in whatever order they are absorbed and merged, the reading
+is the same, and merging with a neutral element changes nothing. "The same" means up to rounding for sums, and
+exactly for largest entries and the places where they stand (of equals, the lowest key).
+
+Heads are never averaged. Readings are float32 (float64 for float64 inputs), without gradient. The folds that
+rank entries, Peak and Top, are in `ranks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.matrix.tile import Frame, Stats, Tile, finite
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Fold(Protocol[Result]):
+    """What every fold must give. A state belongs to its fold: nothing else looks into it."""
+
+    def start(self, frame: Frame) -> Any: ...
+
+    def absorb(self, state: Any, tile: Tile) -> None: ...
+
+    def merge(self, state: Any, other: Any) -> Any: ...
+
+    def finish(self, state: Any, stats: Stats) -> Result: ...
+
+
+# ---- row statistics -----------------------------------------------------------------------------------
+
+
+class RowSums(NamedTuple):
+    maximum: Tensor
+    total: Tensor
+    sink_H: Tensor | None
+
+
+@dataclass(frozen=True)
+class RowStats:
+    """The row maximum m and the log-sum l of every query: `Stats(maximum, log_sum)`, each (B, H, N).
+
+    State: (m, t), t = Σ exp(s - m).    Neutral: (-∞, 0).
+    Law: (m, t) ∘ (m', t') = (M, t·exp(m - M) + t'·exp(m' - M)) with M = max(m, m').
+    """
+
+    def start(self, frame: Frame) -> RowSums:
+        shape = (frame.B, frame.H, frame.N)
+        return RowSums(
+            frame.full(*shape, value=-torch.inf), frame.full(*shape, dtype=frame.wide), frame.sink_H
+        )
+
+    def of(self, tile: Tile) -> RowSums:
+        """The state of one tile alone, for its own rows."""
+        return RowSums(tile.maximum, tile.raised.sum(-1), None)
+
+    def absorb(self, state: RowSums, tile: Tile) -> None:
+        here = RowSums(state.maximum[tile.rows], state.total[tile.rows], None)
+        state.maximum[tile.rows], state.total[tile.rows], _ = self.merge(here, self.of(tile))
+
+    def merge(self, state: RowSums, other: RowSums) -> RowSums:
+        maximum = torch.maximum(state.maximum, other.maximum)
+        ours, others = (each.total * torch.exp(each.maximum - finite(maximum)) for each in (state, other))
+        return RowSums(maximum, ours + others, state.sink_H)
+
+    def finish(self, state: RowSums, stats: Stats | None = None) -> Stats:
+        log_sum = state.total.log()
+        if state.sink_H is not None:
+            log_sum = torch.logaddexp(log_sum, state.sink_H[:, None].to(log_sum) - finite(state.maximum))
+        empty = state.maximum == -torch.inf
+        return Stats(state.maximum, log_sum.to(state.maximum.dtype).masked_fill(empty, 0.0))
+
+
+# ---- what a key receives ------------------------------------------------------------------------------
+
+
+class ReceivedReading(NamedTuple):
+    """What each key receives, every tensor (B, H, M)."""
+
+    raw: Tensor
+    """Σ over the queries of their weight on this key, in queries: all keys together receive N."""
+    per_query: Tensor
+    """`raw` divided by `queries`: the mean weight among those that could see the key; 0 where none could."""
+    queries: Tensor
+    """How many queries could see the key."""
+
+
+class KeySums(NamedTuple):
+    raw: Tensor
+    queries: Tensor
+
+
+@dataclass(frozen=True)
+class Received:
+    """Column sums: how much attention each key receives, raw and per query that could see the key.
+
+    Under a causal mask the first key is seen by all queries and the last by one, so raw sums fall with the
+    position whatever the model does; `per_query` takes that out.
+
+    State: two sums a key.    Neutral: 0.    Law: sums add.
+    """
+
+    def start(self, frame: Frame) -> KeySums:
+        shape = (frame.B, frame.H, frame.M)
+        return KeySums(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64))
+
+    def absorb(self, state: KeySums, tile: Tile) -> None:
+        state.raw[tile.columns] += tile.weights.sum(-2)
+        state.queries[tile.columns] += tile.queries_a_key()
+
+    def merge(self, state: KeySums, other: KeySums) -> KeySums:
+        return KeySums(state.raw + other.raw, state.queries + other.queries)
+
+    def finish(self, state: KeySums, stats: Stats) -> ReceivedReading:
+        dtype = stats.maximum.dtype
+        per_query = state.raw / state.queries.clamp(min=1)
+        return ReceivedReading(state.raw.to(dtype), per_query.to(dtype), state.queries)
+
+
+# ---- how a query spreads ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """How widely each query spreads its attention: -Σ a·ln a over the keys, in nats, (B, H, N).
+
+    0 when one key gets everything, ln M when M keys get the same, 0 for a query that sees nothing. With a
+    sink, the keys' weights are taken as they are (their sum is below one) and the sink's own share is left
+    out of the sum.
+
+    State: one sum a query.    Neutral: 0.    Law: sums add.
+    """
+
+    def start(self, frame: Frame) -> Tensor:
+        return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
+
+    def absorb(self, state: Tensor, tile: Tile) -> None:
+        # Where the weight is 0 its log is -∞ and the term 0; the smallest finite number keeps it from NaN.
+        logs = tile.log_weights.clamp(min=torch.finfo(tile.scores.dtype).min)
+        state[tile.rows] -= logs.mul_(tile.weights).sum(-1)
+
+    def merge(self, state: Tensor, other: Tensor) -> Tensor:
+        return state + other
+
+    def finish(self, state: Tensor, stats: Stats) -> Tensor:
+        return state.to(stats.maximum.dtype).clamp(min=0.0)
+
+
+# ---- words, sentences, documents ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """From tokens to words, sentences or documents: attention between groups, (B, H, P, Q).
+
+    Rule: SUM over the keys of a group, MEAN over the queries of a group. So a word of three tokens receives
+    what its tokens receive together, and a row still adds up to what its queries gave. Queries that see
+    nothing are left out of the mean; a group of none but those has a row of 0.
+
+    `rows` and `cols` name the group of each query and key: (N,) and (M,) for all batches, or (B, N) and
+    (B, M); whole numbers from 0; -1 is a token of no group, which is left out. The state is the result
+    itself, P × Q numbers a head: above `limit` bytes it is refused.
+
+    State: a sum a pair of groups.    Neutral: 0.    Law: sums add.
+    """
+
+    rows: Tensor | Sequence[int]
+    cols: Tensor | Sequence[int]
+    limit: int = 2**30
+
+    def start(self, frame: Frame) -> Pooled:
+        rows_BN = _groups("rows", self.rows, frame.B, frame.N, frame.device)
+        cols_BM = _groups("cols", self.cols, frame.B, frame.M, frame.device)
+        P, Q = (int(ids.max()) + 1 if ids.numel() else 0 for ids in (rows_BN, cols_BM))
+        needed = frame.B * frame.H * (P + 1) * (Q + 1) * torch.finfo(frame.wide).bits // 8
+        if needed > self.limit:
+            raise TooLargeError(
+                f"Pool would keep {frame.B} × {frame.H} × {P} × {Q} numbers, {needed} bytes, and may keep "
+                f"{self.limit}. Pool into fewer groups, or raise it: Pool(rows, cols, limit={needed})."
+            )
+        # One group more on either axis takes in the tokens of no group; `finish` cuts it off.
+        sums = frame.full(frame.B, frame.H, P + 1, Q + 1, dtype=frame.wide)
+        return Pooled(sums, rows_BN.where(rows_BN >= 0, P), cols_BM.where(cols_BM >= 0, Q))
+
+    def absorb(self, state: Pooled, tile: Tile) -> None:
+        for b, head_weights in zip(tile.batches, tile.weights, strict=True):
+            rows_R = state.rows_BN[b, tile.i0 : tile.i1]
+            cols_C = state.cols_BM[b, tile.j0 : tile.j1]
+            # Rows first, as a matrix product: a strip has few groups of rows and many columns.
+            present, local_R = torch.unique(rows_R, return_inverse=True)
+            member_PR = torch.zeros(len(present), len(rows_R), dtype=tile.scores.dtype, device=rows_R.device)
+            member_PR[local_R, torch.arange(len(rows_R), device=rows_R.device)] = 1
+            summed_HPC = member_PR @ head_weights
+            pooled_HPQ = torch.zeros(
+                *summed_HPC.shape[:2], state.sums.shape[-1], dtype=summed_HPC.dtype, device=rows_R.device
+            )
+            pooled_HPQ.scatter_add_(-1, cols_C.expand_as(summed_HPC), summed_HPC)
+            state.sums[b, tile.heads.start : tile.heads.stop].index_add_(
+                1, present, pooled_HPQ.to(state.sums.dtype)
+            )
+
+    def merge(self, state: Pooled, other: Pooled) -> Pooled:
+        return state._replace(sums=state.sums + other.sums)
+
+    def finish(self, state: Pooled, stats: Stats) -> Tensor:
+        looking_BHN = (~stats.empty).to(state.sums.dtype)
+        B, H, P = state.sums.shape[:3]
+        queries_BHP = torch.zeros(B, H, P, dtype=state.sums.dtype, device=state.sums.device)
+        queries_BHP.scatter_add_(-1, state.rows_BN[:, None].expand_as(looking_BHN), looking_BHN)
+        means = state.sums / queries_BHP.clamp(min=1)[..., None]
+        return means[:, :, :-1, :-1].to(stats.maximum.dtype)
+
+
+class Pooled(NamedTuple):
+    sums: Tensor
+    rows_BN: Tensor
+    cols_BM: Tensor
+
+
+def _groups(name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device) -> Tensor:
+    groups = torch.as_tensor(ids, device=device)
+    if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
+        raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")
+    if (
+        groups.dim() not in (1, 2)
+        or groups.shape[-1] != size
+        or (groups.dim() == 2 and len(groups) not in (1, B))
+    ):
+        raise ShapeError(
+            f"Pool({name}=…) must name one group a token, ({size},) or ({B}, {size}); "
+            f"got shape {tuple(groups.shape)}."
+        )
+    if groups.numel() and int(groups.min()) < -1:
+        raise InputError(f"Pool({name}=…) must count from 0, with -1 for no group; got {int(groups.min())}.")
+    return groups.long().expand(B, size)

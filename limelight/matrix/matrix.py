@@ -1,0 +1,209 @@
+"""AttentionMatrix: an attention matrix that nobody stores, and every entry of it.
+
+It holds references to Q and K, the mask and the scale, and, once something was read, two numbers a query.
+Everything else is computed when asked for, exactly, tile by tile, in memory that grows with N + M.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError, KindError, TooLargeError
+from limelight.matrix.doors import Index, Place, places, scores_of
+from limelight.matrix.folds import Fold, RowStats
+from limelight.matrix.masks import Mask
+from limelight.matrix.operator import Applied, Transposed, TransposedApplied
+from limelight.matrix.scores import BiasFunction
+from limelight.matrix.tile import Stats
+from limelight.matrix.tiles import Plan, as_slice, plan, read_tiles, weigh_block
+from limelight.matrix.why import Why, look_into
+
+DENSE_LIMIT = 2**30
+
+R1 = TypeVar("R1")
+R2 = TypeVar("R2")
+R3 = TypeVar("R3")
+
+
+class AttentionMatrix:
+    """A = softmax(cap(scale·QKᵀ) + bias + mask [, sink]) for B batches and H heads, N queries by M keys.
+
+    query  (B, H, N, D)   any float dtype
+    key    (B, G, M, D)   H a multiple of G: each key head serves H/G neighbouring query heads
+    value  (B, G, M, any) only for readings that weigh values
+    mask   a mask of `limelight.masks`, or a bool tensor; True = may attend; None = everything
+    scale  1/√D unless given
+    bias   a float tensor that broadcasts to (B, H, N, M), or a function (b, h, q_idx, kv_idx) -> float,
+           which is computed a tile at a time
+    softcap  cap·tanh(score/cap), before bias and mask
+    sink   (H,), a score a head that enters the sum of the softmax only: rows then add up to less than 1
+
+    Entries are float32 whatever the inputs (float64 stays float64), and carry no gradient. A query that may
+    look at nothing has weights of 0. Raises ShapeError or KindError for inputs that do not fit.
+
+    Source: equation 1 of "Attention Is All You Need"; softcap, bias and sink are later than the paper.
+
+    >>> from limelight.matrix import masks
+    >>> matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4), mask=masks.causal())
+    >>> matrix[0, 1, 1:, :]
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.3333, 0.3333, 0.3333]])
+    >>> matrix.read(RowStats()).maximum.shape
+    torch.Size([1, 2, 3])
+    """
+
+    def __init__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor | None = None,
+        mask: Mask | Tensor | None = None,
+        scale: float | None = None,
+        bias: Tensor | BiasFunction | None = None,
+        softcap: float | None = None,
+        sink: Tensor | None = None,
+    ) -> None:
+        self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink)
+        self._value = None if value is None else value.detach()
+        self._stats: Stats | None = None
+
+    # ---- what it is -------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(batches, query heads, queries, keys), as if it were stored."""
+        scores = self._scores
+        return len(scores.batches), len(scores.heads), scores.N, scores.M
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its entries: float64 where an input is float64, float32 otherwise."""
+        return self._scores.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where Q and K are, and where it is computed."""
+        return self._scores.device
+
+    @property
+    def value(self) -> Tensor | None:
+        """The values it was given, (B, G, M, any)."""
+        return self._value
+
+    @property
+    def mask(self) -> Mask:
+        """Who may look at whom."""
+        return self._scores.mask
+
+    def __repr__(self) -> str:
+        B, H, N, M = self.shape
+        return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
+
+    def why(self) -> Why:
+        """Which loop runs, how it cuts, what it skips, what memory it needs; print it to read it."""
+        return look_into(self._scores, self._plan(), known=self._stats is not None)
+
+    # ---- entries ----------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
+        """An exact block, indexed as a tensor (batch, head, query, key) is, by numbers and plain slices."""
+        ranges, dropped = places(index, self.shape)
+        block = self._block(ranges, DENSE_LIMIT)
+        return block[tuple(0 if drop else slice(None) for drop in dropped)]
+
+    def rows(self, i: int | Sequence[int] | Tensor) -> Tensor:
+        """What query `i` looks at, (B, H, M); with several queries, (B, H, how many, M)."""
+        if isinstance(i, int):
+            return self[:, :, i]
+        wanted = [int(each) for each in i]
+        if not wanted:
+            return self[:, :, :0]
+        return torch.stack([self[:, :, each] for each in wanted], dim=2)
+
+    def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
+        """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
+        B, H, N, M = self.shape
+        return self._block((range(B), range(H), range(N), range(M)), limit)
+
+    # ---- readings ---------------------------------------------------------------------------------
+
+    @overload
+    def read(self, fold: Fold[R1], /) -> R1: ...
+    @overload
+    def read(self, fold: Fold[R1], fold2: Fold[R2], /) -> tuple[R1, R2]: ...
+    @overload
+    def read(self, fold: Fold[R1], fold2: Fold[R2], fold3: Fold[R3], /) -> tuple[R1, R2, R3]: ...
+    @overload
+    def read(self, /, *folds: Fold[Any]) -> Any: ...
+
+    @torch.no_grad()
+    def read(self, /, *folds: Fold[Any]) -> Any:
+        """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more."""
+        if not folds:
+            raise InputError(
+                "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
+            )
+        for fold in folds:
+            if isinstance(fold, type) or not hasattr(fold, "absorb"):
+                raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
+        others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
+        states = iter(self._walk(others))
+        stats = self._stats
+        assert stats is not None
+        readings = tuple(
+            stats if isinstance(fold, RowStats) else fold.finish(next(states), stats) for fold in folds
+        )
+        return readings[0] if len(readings) == 1 else readings
+
+    # ---- the linear operator ----------------------------------------------------------------------
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        """A @ v, (B, H, N, X): v is (B or 1, H or G or 1, M, X), or for all heads alike (M, X) or (M,)."""
+        return self.read(Applied(v))
+
+    @property
+    def T(self) -> Transposed:
+        """The transpose, for `A.T @ x`: what the keys receive when query i sends x[i]."""
+        B, H, N, M = self.shape
+        return Transposed((B, H, M, N), lambda x: self.read(TransposedApplied(x)))
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _plan(self) -> Plan:
+        B, H, N, M = self.shape
+        return plan(B, H, self._scores.k_BGMD.shape[1], N, M)
+
+    def _walk(self, folds: Sequence[Fold[Any]]) -> list[Any]:
+        if not folds and self._stats is not None:
+            return []
+        frame = self._scores.frame(self.shape[2], self._value)
+        states, self._stats = read_tiles(self._scores, frame, folds, self._stats, self._plan())
+        return states
+
+    @torch.no_grad()
+    def _block(self, ranges: Place, limit: int) -> Tensor:
+        batches, heads, rows, columns = ranges
+        counts = [len(each) for each in ranges]
+        needed = math.prod(counts) * torch.finfo(self.dtype).bits // 8
+        if needed > limit:
+            raise TooLargeError(
+                f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is "
+                f"{limit}. Ask for a smaller block, read folds instead, or raise it: dense(limit={needed})."
+            )
+        group = self.shape[1] // max(self._scores.k_BGMD.shape[1], 1)
+        whole = heads.start % max(group, 1) == 0 and heads.stop % max(group, 1) == 0
+        block = torch.zeros(counts, dtype=self.dtype, device=self.device)
+        cut = self._plan()
+        for b in batches:
+            for some in [heads] if whole else [range(h, h + 1) for h in heads]:
+                panel = self._scores.panel(range(b, b + 1), some)
+                place = (slice(b, b + 1), as_slice(some), as_slice(rows))
+                known = None if self._stats is None else self._stats.part(place)
+                target = block[b - batches.start, some.start - heads.start : some.stop - heads.start]
+                target.copy_(weigh_block(panel, known, rows, columns, cut)[0])
+        return block

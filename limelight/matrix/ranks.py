@@ -1,0 +1,152 @@
+"""Folds that rank the entries of a row: Peak and Top.
+
+They rank by score, which within a row is the order of the weights, and keep apart weights that have both
+underflowed to 0. Of equal scores the lowest key wins, so that no reading depends on how the matrix was cut.
+
+`max` with its index and `topk` are slow over long rows. The largest entry of each chunk of columns is quick
+to find; only the chunks that can hold a winner are then looked into. Both steps are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix.tile import Frame, Stats, Tile
+
+CHUNK = 64
+
+
+class Ranked(NamedTuple):
+    """The largest entries: for Peak (B, H, N) each, for Top (B, H, N, k), the largest first."""
+
+    weights: Tensor
+    """The weights; 0 where the query sees no (more) keys."""
+    keys: Tensor
+    """The positions of their keys; -1 where the query sees no (more) keys."""
+
+
+class Best(NamedTuple):
+    scores: Tensor
+    keys: Tensor
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest weight of each query and its key, (B, H, N) each.
+
+    State: (score, key).    Neutral: (-∞, -1).    Law: the larger score wins, of equals the lower key.
+    """
+
+    def start(self, frame: Frame) -> Best:
+        shape = (frame.B, frame.H, frame.N)
+        return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
+
+    def absorb(self, state: Best, tile: Tile) -> None:
+        scores = tile.scores
+        if scores.shape[-1] > 2 * CHUNK:
+            winner = _chunk_maxima(scores).argmax(-1, keepdim=True)  # argmax gives the first of equals
+            last = scores.shape[-1] - 1
+            inside = scores.gather(-1, _chunk_columns(winner).clamp(max=last))
+            best = inside.max(-1)
+            keys = winner[..., 0] * CHUNK + best.indices
+        else:
+            best = scores.max(-1)
+            keys = best.indices
+        found = Best(best.values, (keys + tile.j0).masked_fill(best.values == -torch.inf, -1))
+        here = Best(state.scores[tile.rows], state.keys[tile.rows])
+        state.scores[tile.rows], state.keys[tile.rows] = self.merge(here, found)
+
+    def merge(self, state: Best, other: Best) -> Best:
+        wins = (other.scores > state.scores) | ((other.scores == state.scores) & (other.keys < state.keys))
+        return Best(other.scores.where(wins, state.scores), other.keys.where(wins, state.keys))
+
+    def finish(self, state: Best, stats: Stats) -> Ranked:
+        return Ranked(stats.weigh(state.scores[..., None])[..., 0], state.keys)
+
+
+@dataclass(frozen=True)
+class Top:
+    """The `k` largest weights of each query and their keys, (B, H, N, k) each, the largest first.
+
+    State: k (score, key) a query.    Neutral: k times (-∞, -1).
+    Law: of both lists the k largest, of equal scores the lower key first.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"Top(k) must keep at least one entry a query; got k = {self.k}.")
+
+    def start(self, frame: Frame) -> Best:
+        shape = (frame.B, frame.H, frame.N, self.k)
+        return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
+
+    def absorb(self, state: Best, tile: Tile) -> None:
+        scores, size = tile.scores, tile.scores.shape[-1]
+        if size > 2 * CHUNK * self.k:
+            # A chunk that is not among the first k is beaten by k entries, the largest of each of those.
+            maxima = _chunk_maxima(scores)
+            chunks = _first(Best(maxima, _positions(maxima)), self.k).keys
+            columns = _chunk_columns(chunks.clamp(min=0))
+            candidates = scores.gather(-1, columns.clamp(max=size - 1))
+            candidates = candidates.masked_fill_(columns >= size, -torch.inf)
+        else:
+            columns, candidates = _positions(scores), scores
+        here = Best(state.scores[tile.rows], state.keys[tile.rows])
+        found = self.merge(here, _first(Best(candidates, columns + tile.j0), self.k))
+        state.scores[tile.rows], state.keys[tile.rows] = found
+
+    def merge(self, state: Best, other: Best) -> Best:
+        scores = torch.cat([state.scores, other.scores], -1)
+        return _first(Best(scores, torch.cat([state.keys, other.keys], -1)), self.k)
+
+    def finish(self, state: Best, stats: Stats) -> Ranked:
+        return Ranked(stats.weigh(state.scores), state.keys)
+
+
+def _chunk_maxima(x: Tensor) -> Tensor:
+    """The largest entry of each `CHUNK` columns; the last chunk may be shorter."""
+    whole = x.shape[-1] // CHUNK * CHUNK
+    chunked = x[..., :whole].reshape(*x.shape[:-1], -1, CHUNK)
+    maxima = chunked.amax(-1)
+    if whole == x.shape[-1]:
+        return maxima
+    return torch.cat([maxima, x[..., whole:].amax(-1, keepdim=True)], -1)
+
+
+def _chunk_columns(chunks: Tensor) -> Tensor:
+    """The columns of the chunks (…, c) → (…, c·CHUNK); of the last chunk, beyond the last column too."""
+    inside = torch.arange(CHUNK, device=chunks.device)
+    return (chunks[..., None] * CHUNK + inside).flatten(-2)
+
+
+def _positions(x: Tensor) -> Tensor:
+    return torch.arange(x.shape[-1], device=x.device).expand(x.shape)
+
+
+def _first(entries: Best, k: int) -> Best:
+    """The k largest entries by score, of equals the lower key first; filled up with (-∞, -1)."""
+    scores, keys = entries
+    missing = k - scores.shape[-1]
+    if missing > 0:
+        scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
+        keys = torch.nn.functional.pad(keys, (0, missing), value=-1)
+    if scores.dtype == torch.float32:
+        # Score and key packed into one whole number, whose order is the order wanted: topk does the rest.
+        # (Adding 0 turns -0 into 0, which the bits of a float tell apart.)
+        bits = (scores + 0.0).view(torch.int32)
+        rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+        order = (rising << 32) | (0xFFFFFFFF - (keys & 0xFFFFFFFF))
+        chosen = order.topk(k, dim=-1).indices
+    else:
+        by_key = keys.argsort(dim=-1, stable=True)
+        by_score = scores.gather(-1, by_key).argsort(dim=-1, descending=True, stable=True)
+        chosen = by_key.gather(-1, by_score[..., :k])
+    scores = scores.gather(-1, chosen)
+    return Best(scores, keys.gather(-1, chosen).masked_fill(scores == -torch.inf, -1))

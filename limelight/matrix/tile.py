@@ -1,0 +1,142 @@
+"""What a fold sees: one tile of the matrix, and the frame that it stands in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Stats(NamedTuple):
+    """Two numbers a query: with them every weight is exp((s - maximum) - log_sum), exactly.
+
+    One log-sum-exp in place of the two would round the log of the sum away beside a large maximum: a row at
+    `finfo.min`, or logits of ten thousand. Both are float32 (float64 for float64 inputs), (B, H, N).
+    """
+
+    maximum: Tensor
+    """The largest score of the row; -∞ where the query may look at nothing."""
+    log_sum: Tensor
+    """ln Σ exp(s - maximum), the sink included; 0 where the query may look at nothing."""
+
+    @property
+    def empty(self) -> Tensor:
+        """Which queries may look at nothing, bool (B, H, N)."""
+        return self.maximum == -torch.inf
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        """The weights of scores whose last axis are keys and whose other axes are those of these stats."""
+        return torch.exp(self.subtract_from(scores))
+
+    def subtract_from(self, scores: Tensor) -> Tensor:
+        """The natural logs of the weights."""
+        return (scores - finite(self.maximum)[..., None]).sub_(self.log_sum[..., None])
+
+    def part(self, place: tuple[slice, slice, slice]) -> Stats:
+        return Stats(self.maximum[place], self.log_sum[place])
+
+
+def finite(maximum: Tensor) -> Tensor:
+    """Row maxima, with 0 for rows that see nothing: -∞ - -∞ would be no number."""
+    return maximum.masked_fill(maximum == -torch.inf, 0.0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The whole matrix that a fold will read: its sizes, its device, and the values if there are any."""
+
+    B: int
+    H: int
+    G: int
+    N: int
+    M: int
+    dtype: torch.dtype
+    device: torch.device
+    v_BGMD: Tensor | None = None
+    sink_H: Tensor | None = None
+
+    @property
+    def wide(self) -> torch.dtype:
+        """The dtype of sums over many tiles: float64 where the device has it; one number a row is cheap."""
+        return torch.float64 if self.device.type != "mps" else self.dtype
+
+    def full(self, *shape: int, value: float = 0.0, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.full(shape, value, dtype=dtype or self.dtype, device=self.device)
+
+
+@dataclass
+class Tile:
+    """Rows i0:i1 and columns j0:j1 of some batches and heads: scores, and weights once stats are known.
+
+    Every quantity is computed once and shared by all folds; a fold must not write into it.
+    """
+
+    batches: range
+    heads: range
+    i0: int
+    i1: int
+    j0: int
+    j1: int
+    scores: Tensor
+    """Masked logits, (B, H, R, C), -∞ where the query may not look."""
+    all_seen_but: tuple[tuple[int, int], ...] | None
+    """Outside these columns every score is visible; None where only the scores themselves can tell."""
+    stats: Stats | None = field(default=None)
+    """Those of the tile's rows, (B, H, R)."""
+
+    @property
+    def rows(self) -> tuple[slice, slice, slice]:
+        """Where this tile's rows stand in a (B, H, N) tensor."""
+        return (*self._panel, slice(self.i0, self.i1))
+
+    @property
+    def columns(self) -> tuple[slice, slice, slice]:
+        """Where this tile's columns stand in a (B, H, M) tensor."""
+        return (*self._panel, slice(self.j0, self.j1))
+
+    @cached_property
+    def maximum(self) -> Tensor:
+        """The largest score of each row within this tile, (B, H, R)."""
+        return self.scores.amax(-1)
+
+    @cached_property
+    def raised(self) -> Tensor:
+        """exp(score - maximum), (B, H, R, C): what the row stats are made of."""
+        return torch.exp(self.scores - finite(self.maximum)[..., None])
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """The shares of attention, (B, H, R, C)."""
+        assert self.stats is not None, "weights need the row stats, which the loop finds first"
+        if "raised" not in self.__dict__:
+            return self.stats.weigh(self.scores)
+        # The exponentials are there already: turn them into weights in place.
+        share = torch.exp(finite(self.maximum) - finite(self.stats.maximum) - self.stats.log_sum)
+        raised: Tensor = self.__dict__.pop("raised")
+        return raised.mul_(share[..., None])
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """Their natural logs, (B, H, R, C), -∞ where the query may not look."""
+        assert self.stats is not None, "weights need the row stats, which the loop finds first"
+        return self.stats.subtract_from(self.scores)
+
+    def queries_a_key(self) -> Tensor:
+        """How many of the tile's queries may look at each key, whole numbers that broadcast to (B, H, C)."""
+        if self.all_seen_but is None:
+            return (self.scores != -torch.inf).sum(-2)
+        count = torch.full_like(self.scores[:, :, 0], self.i1 - self.i0, dtype=torch.int64)
+        for start, stop in self.all_seen_but:
+            here = slice(start - self.j0, stop - self.j0)
+            count[..., here] = (self.scores[..., here] != -torch.inf).sum(-2)
+        return count
+
+    @property
+    def _panel(self) -> tuple[slice, slice]:
+        return (
+            slice(self.batches.start, self.batches.stop),
+            slice(self.heads.start, self.heads.stop),
+        )

@@ -1,0 +1,104 @@
+"""What a reading will do, said before it does it: the loop, its cut, what is skipped, the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from limelight.matrix.scores import Scores
+from limelight.matrix.tiles import Plan, panels_of
+
+LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
+
+
+@dataclass(frozen=True)
+class Why:
+    """Print it to read it; every figure is a field."""
+
+    loop: str
+    device: str
+    dtype: str
+    rows: int
+    columns: int
+    heads_at_once: int
+    walks: int
+    computed: float
+    """The share of the N × M entries that is computed; the mask lets the rest be skipped."""
+    stats_bytes: int
+    tile_bytes: int
+    keys_bytes: int
+    dense_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """What a reading holds at once, beside what its folds keep (a few numbers a query or key)."""
+        return self.stats_bytes + self.tile_bytes + self.keys_bytes
+
+    def __str__(self) -> str:
+        walks = "one walk finds the row stats and feeds every fold"
+        if self.walks == 2:
+            walks = "a first walk finds the row stats, a second feeds every fold"
+        return (
+            f"loop      {self.loop} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
+            f"plain PyTorch on {self.device}, {self.dtype}\n"
+            f"walks     {walks}\n"
+            f"computed  {self.computed:.1%} of the entries; the mask lets the rest be skipped\n"
+            f"memory    {_readable(self.bytes)} (tiles {_readable(self.tile_bytes)}, row stats "
+            f"{_readable(self.stats_bytes)}, keys {_readable(self.keys_bytes)}) and what the folds keep; "
+            f"stored, the matrix would take {_readable(self.dense_bytes)}"
+        )
+
+
+def look_into(scores: Scores, cut: Plan, known: bool) -> Why:
+    """Foresee a reading of `scores` cut by `cut`; `known` says whether the row stats are there already."""
+    B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
+    number = torch.finfo(scores.dtype).bits // 8
+    heads = cut.panel_batches * cut.panel_heads
+    columns = min(cut.columns or M, M)
+    k = scores.k_BGMD
+    keys = 0
+    if k.dtype != scores.dtype or not k.is_contiguous():
+        keys = number * k[: cut.panel_batches, : max(1, cut.panel_heads * k.shape[1] // max(H, 1))].numel()
+    return Why(
+        loop=cut.loop,
+        device=str(scores.device),
+        dtype=str(scores.dtype).removeprefix("torch."),
+        rows=cut.rows,
+        columns=columns,
+        heads_at_once=heads,
+        walks=1 if known or cut.columns is None else 2,
+        computed=_computed(scores, cut),
+        stats_bytes=2 * number * B * H * N,
+        # At most four tiles at a time: the scores, the weights, their logs, and one at work.
+        tile_bytes=4 * number * heads * min(cut.rows, N) * columns,
+        keys_bytes=keys,
+        dense_bytes=number * B * H * N * M,
+    )
+
+
+def _computed(scores: Scores, cut: Plan) -> float:
+    blocks = [
+        (batches, heads, i0)
+        for batches, heads in panels_of(scores, cut)
+        for i0 in range(0, scores.N, cut.rows)
+    ]
+    looked_at = blocks[:: -(-len(blocks) // LOOKED_AT) or 1]
+    done = total = 0
+    for batches, heads, i0 in looked_at:
+        mask = scores.mask.at(batches.start, batches.stop, heads.start, heads.stop)
+        part = replace(scores, mask=mask)
+        i1 = min(i0 + cut.rows, scores.N)
+        weight = (i1 - i0) * len(batches) * len(heads)
+        done += weight * sum(span.j1 - span.j0 for span in part.spans(i0, i1, 0, scores.M, cut.grain))
+        total += weight * scores.M
+    return done / total if total else 0.0
+
+
+def _readable(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
