@@ -1,0 +1,228 @@
+"""Multi-head attention with its own Wq, Wk, Wv and Wo (§3.2.2 of the paper).
+
+    MultiHead(Q, K, V) = Concat(head_1, …, head_H) Wo
+    head_h = softmax(Q_h K_hᵀ / √D) V_h
+
+The product runs on PyTorch's fused `scaled_dot_product_attention`, which never forms the weights. Inside
+`kept_attention(model)` every layer also keeps references to its queries, keys, mask and scale, as an
+`AttentionMatrix`: the weights can then be read, exactly, without a second forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from limelight.errors import InputError
+from limelight.matrix import AttentionMatrix, masks
+from limelight.matrix.masks import Mask
+from limelight.modules.positions import Positions
+from limelight.shapes import sizes
+
+
+@dataclass
+class LayerCache:
+    """The keys and values that one attention layer has already computed, (B, G, M, D) each.
+
+    Self-attention appends to them at every step; cross-attention computes them once. The buffers grow by
+    doubling, so a text of n tokens costs O(n) copies.
+    """
+
+    length: int = 0
+    key_BGMD: Tensor | None = None
+    value_BGMD: Tensor | None = None
+
+    def append(self, key_BGMD: Tensor, value_BGMD: Tensor) -> tuple[Tensor, Tensor]:
+        """Add new keys and values; return all of them."""
+        end = self.length + key_BGMD.shape[2]
+        self.key_BGMD = self._put(self.key_BGMD, key_BGMD, end)
+        self.value_BGMD = self._put(self.value_BGMD, value_BGMD, end)
+        self.length = end
+        return self.read()
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        assert self.key_BGMD is not None and self.value_BGMD is not None
+        return self.key_BGMD[:, :, : self.length], self.value_BGMD[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these batch rows, in this order (beams that live on)."""
+        if self.key_BGMD is not None and self.value_BGMD is not None:
+            self.key_BGMD = self.key_BGMD.index_select(0, rows)
+            self.value_BGMD = self.value_BGMD.index_select(0, rows)
+
+    def _put(self, buffer: Tensor | None, new: Tensor, end: int) -> Tensor:
+        if buffer is None or end > buffer.shape[2]:
+            batch, groups, _, width = new.shape
+            larger = new.new_empty(batch, groups, max(2 * end, 16), width)
+            if buffer is not None:
+                larger[:, :, : self.length] = buffer[:, :, : self.length]
+            buffer = larger
+        buffer[:, :, self.length : end] = new
+        return buffer
+
+
+@dataclass
+class KeyValueCache:
+    """One `LayerCache` for every self-attention and one for every cross-attention of a decoder."""
+
+    layers: int
+    self_attention: list[LayerCache] = field(default_factory=list)
+    cross_attention: list[LayerCache] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.self_attention = [LayerCache() for _ in range(self.layers)]
+        self.cross_attention = [LayerCache() for _ in range(self.layers)]
+
+    @property
+    def length(self) -> int:
+        """How many tokens have been read."""
+        return self.self_attention[0].length if self.self_attention else 0
+
+    def select(self, rows: Tensor, memory: bool = True) -> None:
+        """Keep these batch rows; `memory=False` when each row keeps its source, so that it need not be copied."""
+        for layer in self.self_attention + (self.cross_attention if memory else []):
+            layer.select(rows)
+
+
+class MultiHeadAttention(nn.Module):
+    """Self-attention (`forward(x)`) or cross-attention (`forward(x, memory)`).
+
+    Shapes: x (B, N, E), memory (B, M, E) → (B, N, E). `key_value_heads` (G) may be fewer than `heads` (H):
+    grouped queries (Ainslie et al. 2023, arXiv:2305.13245). The paper's projections have no bias.
+
+    >>> attention = MultiHeadAttention(width=16, heads=4)
+    >>> attention(torch.ones(2, 5, 16), mask=masks.causal()).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        key_value_heads: int | None = None,
+        positions: Positions | None = None,
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        groups = heads if key_value_heads is None else key_value_heads
+        if width % heads:
+            raise InputError(f"heads must divide the width: {width} is not a multiple of {heads}.")
+        if heads % groups:
+            raise InputError(f"key_value_heads must divide heads: {heads} is not a multiple of {groups}.")
+        self.heads, self.groups, self.head_width = heads, groups, width // heads
+        self.dropout = dropout
+        self.positions = positions or Positions()
+        self.Wq = nn.Linear(width, width, bias=bias)
+        self.Wk = nn.Linear(width, groups * self.head_width, bias=bias)
+        self.Wv = nn.Linear(width, groups * self.head_width, bias=bias)
+        self.Wo = nn.Linear(width, width, bias=bias)
+        self.keep: Callable[[AttentionMatrix], None] | None = None
+        for projection in (self.Wq, self.Wk, self.Wv, self.Wo):
+            nn.init.xavier_uniform_(projection.weight)
+            if bias:
+                nn.init.zeros_(projection.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: Mask | None = None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """`start` is the position of x's first token: with a cache, the number of tokens read before."""
+        sizes(x_BNE=x) if memory is None else sizes(x_BNE=x, memory_BME=memory)
+        query_BHND = self.positions.rotate(self._split(self.Wq(x), self.heads), start)
+        if memory is None:
+            key_BGMD, value_BGMD = self._keys_values(x, start)
+            if cache is not None:
+                key_BGMD, value_BGMD = cache.append(key_BGMD, value_BGMD)
+            bias = self.positions.bias(self.heads, x.shape[1], key_BGMD.shape[2], x.device)
+        else:
+            if cache is None:
+                key_BGMD, value_BGMD = self._keys_values(memory)
+            elif cache.length == 0:
+                key_BGMD, value_BGMD = cache.append(*self._keys_values(memory))
+            else:
+                key_BGMD, value_BGMD = cache.read()
+            bias = None
+        if self.keep is not None:
+            self.keep(AttentionMatrix(query_BHND, key_BGMD, value_BGMD, mask=mask, bias=bias))
+        mixed_BHND = self._mix(query_BHND, key_BGMD, value_BGMD, mask, bias)
+        return self.Wo(mixed_BHND.transpose(1, 2).flatten(2))
+
+    def _mix(
+        self, query_BHND: Tensor, key_BGMD: Tensor, value_BGMD: Tensor, mask: Mask | None, bias: Tensor | None
+    ) -> Tensor:
+        """softmax(QKᵀ/√D) V, fused. On the CPU under bf16 autocast it stays in float32: exacter, and its backward
+        is several times faster there."""
+        upcast = query_BHND.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if upcast:
+            query_BHND, key_BGMD, value_BGMD = query_BHND.float(), key_BGMD.float(), value_BGMD.float()
+        with torch.autocast("cpu", enabled=False) if upcast else nullcontext():
+            return scaled_dot_product_attention(
+                query_BHND,
+                key_BGMD,
+                value_BGMD,
+                dropout_p=self.dropout if self.training else 0.0,
+                enable_gqa=self.groups != self.heads,
+                **_fused_mask(mask, bias, query_BHND, key_BGMD),
+            )
+
+    def _split(self, x_BNE: Tensor, heads: int) -> Tensor:
+        return x_BNE.unflatten(2, (heads, self.head_width)).transpose(1, 2)
+
+    def _keys_values(self, x_BME: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+        key_BGMD = self.positions.rotate(self._split(self.Wk(x_BME), self.groups), start)
+        return key_BGMD, self._split(self.Wv(x_BME), self.groups)
+
+
+def _fused_mask(mask: Mask | None, bias: Tensor | None, query_BHND: Tensor, key_BGMD: Tensor) -> dict[str, Any]:
+    """The mask in the words of the fused kernel, which is quickest when it is given none or its own causal."""
+    queries, keys = query_BHND.shape[2], key_BGMD.shape[2]
+    causal = mask == masks.causal()
+    if bias is None and (mask is None or (causal and queries == 1)):
+        return {}
+    if bias is None and causal and queries == keys:
+        return {"is_causal": True}
+    if mask is None:
+        return {"attn_mask": bias.to(query_BHND.dtype)}
+    allowed = mask.dense(queries, keys, query_BHND.device)
+    if bias is None:
+        return {"attn_mask": allowed}
+    return {"attn_mask": bias.to(query_BHND.dtype).masked_fill(~allowed, -math.inf)}
+
+
+@contextmanager
+def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
+    """Inside the block every forward of `model` fills the dictionary: module name → `AttentionMatrix`.
+
+    The matrices of the latest forward stand there, in the order of execution. They hold references, so the
+    forward costs nothing more; after the block the modules keep nothing.
+
+    >>> attention = MultiHeadAttention(width=16, heads=4)
+    >>> with kept_attention(attention) as seen:
+    ...     _ = attention(torch.ones(2, 5, 16))
+    >>> seen[""][0, 3, 4, :].sum()
+    tensor(1.)
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)}
+    seen: dict[str, AttentionMatrix] = {}
+    for name, layer in layers.items():
+        layer.keep = partial(seen.__setitem__, name)
+    try:
+        yield seen
+    finally:
+        for layer in layers.values():
+            layer.keep = None

@@ -1,0 +1,140 @@
+"""A model's folder: everything that is needed to use it, and nothing that runs code.
+
+    model.json            task, architecture, shape, classes, how to predict
+    model.safetensors     the weights
+    source.json           the tokenizer of what goes in
+    target.json           the tokenizer of what comes out (where it is another one)
+    card.md               data, licence, command, cost, results, limits
+
+The shipped models, the user's own and the ones given to `train --from` all have this form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from limelight.errors import CheckpointError, LimelightError
+from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
+from limelight.text.tokenizers import Tokenizer
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model with its tokenizers. `target` is the source's own tokenizer where they share one."""
+
+    task: str
+    model: nn.Module
+    source: Tokenizer
+    target: Tokenizer
+    classes: tuple[str, ...] = ()
+    prediction: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
+
+    @property
+    def shared(self) -> bool:
+        """Whether what goes in and what comes out are cut by one tokenizer."""
+        return self.target is self.source
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def build(kind: str, shape: Shape, source: int, target: int, shared: bool, classes: int) -> nn.Module:
+    """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens."""
+    match kind:
+        case "transformer":
+            return Transformer(shape, source, target, share=shared)
+        case "language":
+            return LanguageModel(shape, target)
+        case "classifier":
+            return Classifier(shape, source, classes)
+    raise CheckpointError(f"architecture must be transformer, language or classifier; got {kind!r}.")
+
+
+def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.float32) -> Path:
+    """Write a model's folder aside and rename it; an older one of the same name is replaced."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    architecture = {Transformer: "transformer", LanguageModel: "language", Classifier: "classifier"}[type(saved.model)]
+    description = {
+        "format": FORMAT,
+        "task": saved.task,
+        "architecture": architecture,
+        "shape": asdict(saved.model.shape),
+        "shared": saved.shared,
+        "classes": list(saved.classes),
+        "prediction": saved.prediction,
+        "training": saved.training,
+    }
+    (partial / "model.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    weights = {name: tensor.detach().to(precision).contiguous() for name, tensor in saved.model.named_parameters()}
+    save_file(weights, partial / "model.safetensors")
+    saved.source.save(partial / "source.json")
+    if not saved.shared:
+        saved.target.save(partial / "target.json")
+    if saved.card:
+        (partial / "card.md").write_text(saved.card, encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.rename(partial, folder)
+    return folder
+
+
+def load_model(folder: str | Path) -> SavedModel:
+    """Read a model's folder: weights in float32, ready to predict (eval mode).
+
+    Raises CheckpointError with the reason where the folder is none, incomplete or of another format.
+    """
+    folder = Path(folder)
+    if not (folder / "model.json").is_file():
+        raise CheckpointError(
+            f"A model is a folder with a model.json in it; {folder} has none. "
+            "`limelight models` lists the ones that are here, `limelight train` makes one."
+        )
+    try:
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if described["format"] != FORMAT:
+            raise CheckpointError(f"{folder} is of format {described['format']}; this version reads {FORMAT}.")
+        source = Tokenizer.load(folder / "source.json")
+        separate = folder / "target.json"
+        target = Tokenizer.load(separate) if separate.is_file() else source
+        classes = tuple(described["classes"])
+        shape = Shape(**described["shape"])
+        model = build(described["architecture"], shape, len(source), len(target), described["shared"], len(classes))
+        weights = load_file(folder / "model.safetensors")
+        missing = dict(model.named_parameters()).keys() ^ weights.keys()
+        if missing:
+            raise CheckpointError(f"{folder}/model.safetensors does not fit its model.json: {sorted(missing)[0]}.")
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+    except LimelightError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is not a usable model: {error!r}.") from error
+    card = folder / "card.md"
+    return SavedModel(
+        described["task"],
+        model.eval(),
+        source,
+        target,
+        classes,
+        described["prediction"],
+        described["training"],
+        card.read_text(encoding="utf-8") if card.is_file() else "",
+    )

@@ -1,0 +1,246 @@
+"""The Transformer (Vaswani et al. 2017, §3): encoder, decoder and encoder-decoder from one block.
+
+    Block            self-attention → (cross-attention) → feed-forward, each with a residual and a norm
+    Stack            embeddings + positions → L blocks
+    Transformer      an encoder stack and a decoder stack: translation, pronunciation
+    LanguageModel    a causal stack that predicts the next token
+    Classifier       an encoder stack, its mean, one score a class
+
+Where we differ from the paper by default: norms stand before each sublayer (Xiong et al. 2020,
+arXiv:2002.04745) with one more at the end, and positions are rotary. `SHAPES["base"]` is the paper's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from limelight.errors import InputError
+from limelight.matrix import masks
+from limelight.matrix.masks import Mask
+from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention
+from limelight.modules.embeddings import TokenEmbedding
+from limelight.modules.positions import positions
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a Transformer's blocks look like. Widths in features, dropout as a probability."""
+
+    width: int = 256
+    heads: int = 4
+    feed_forward: int = 1024
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    key_value_heads: int | None = None
+    positions: str = "rotary"
+    norm: Literal["pre", "post"] = "pre"
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    attention_bias: bool = False
+    longest: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("pre", "post"):
+            raise InputError(f'norm must be "pre" or "post"; got {self.norm!r}.')
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}.")
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+SHAPES = {
+    "base": Shape(512, 8, 2048, 6, 6, positions="sinusoidal", norm="post"),
+    "big": Shape(1024, 16, 4096, 6, 6, positions="sinusoidal", norm="post", dropout=0.3),
+    "small": Shape(),
+    "tiny": Shape(64, 4, 128, 2, 2),
+}
+"""The paper's Table 3 (`base`, `big`), and two that train on a laptop."""
+
+
+class FeedForward(nn.Sequential):
+    """max(0, x W1 + b1) W2 + b2, for each position by itself (§3.3, eq. 2)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(
+            nn.Linear(shape.width, shape.feed_forward),
+            ACTIVATIONS[shape.activation](),
+            nn.Linear(shape.feed_forward, shape.width),
+        )
+        for layer in (self[0], self[2]):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+class Block(nn.Module):
+    """One layer (§3.1). With `cross` it also attends to a memory, as the paper's decoder does."""
+
+    def __init__(self, shape: Shape, cross: bool) -> None:
+        super().__init__()
+
+        def attention() -> MultiHeadAttention:
+            return MultiHeadAttention(
+                shape.width,
+                shape.heads,
+                key_value_heads=shape.key_value_heads,
+                positions=positions(shape.positions, shape.width, shape.width // shape.heads, shape.longest),
+                bias=shape.attention_bias,
+                dropout=shape.attention_dropout,
+            )
+
+        self.pre = shape.norm == "pre"
+        self.dropout = nn.Dropout(shape.dropout)
+        self.self_attention = attention()
+        self.self_norm = nn.LayerNorm(shape.width)
+        self.cross_attention = attention() if cross else None
+        self.cross_norm = nn.LayerNorm(shape.width) if cross else None
+        self.feed_forward = FeedForward(shape)
+        self.feed_norm = nn.LayerNorm(shape.width)
+
+    def forward(
+        self,
+        x_BNE: Tensor,
+        memory_BME: Tensor | None = None,
+        *,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        cache: tuple[LayerCache, LayerCache] | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        own, other = cache if cache is not None else (None, None)
+        x_BNE = self._add(
+            x_BNE, self.self_norm, lambda x: self.self_attention(x, mask=mask, cache=own, start=start)
+        )
+        if self.cross_attention is not None:
+            x_BNE = self._add(
+                x_BNE,
+                self.cross_norm,
+                lambda x: self.cross_attention(x, memory_BME, mask=memory_mask, cache=other, start=start),
+            )
+        return self._add(x_BNE, self.feed_norm, self.feed_forward)
+
+    def _add(self, x_BNE: Tensor, norm: nn.LayerNorm, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """x + Sublayer(Norm(x)), or the paper's Norm(x + Sublayer(x)) (§3.1, §5.4 for the dropout)."""
+        if self.pre:
+            return x_BNE + self.dropout(sublayer(norm(x_BNE)))
+        return norm(x_BNE + self.dropout(sublayer(x_BNE)))
+
+
+class Stack(nn.Module):
+    """Token embeddings, positions, blocks. (B, N) ids → (B, N, E)."""
+
+    def __init__(self, shape: Shape, embedding: TokenEmbedding, layers: int, cross: bool = False) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.positions = positions(shape.positions, shape.width, shape.width // shape.heads, shape.longest)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.blocks = nn.ModuleList(Block(shape, cross) for _ in range(layers))
+        self.norm = nn.LayerNorm(shape.width) if shape.norm == "pre" else nn.Identity()
+
+    def embed(self, ids_BN: Tensor, start: int = 0) -> Tensor:
+        """The vectors that enter the first block, before dropout: embedding plus position (§3.4, §3.5)."""
+        return self.positions.add(self.embedding(ids_BN), start)
+
+    def forward(
+        self,
+        ids_BN: Tensor,
+        memory_BME: Tensor | None = None,
+        *,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        start = cache.length if cache is not None else 0
+        layers = zip(cache.self_attention, cache.cross_attention, strict=True) if cache is not None else None
+        x_BNE = self.dropout(self.embed(ids_BN, start))
+        for block in self.blocks:
+            x_BNE = block(
+                x_BNE,
+                memory_BME,
+                mask=mask,
+                memory_mask=memory_mask,
+                cache=next(layers) if layers is not None else None,
+                start=start,
+            )
+        return self.norm(x_BNE)
+
+
+def _visible(lengths_B: Tensor | None, ids_BM: Tensor) -> Mask | None:
+    """The keys that are text rather than padding; no mask at all where every row is full."""
+    if lengths_B is None or bool((lengths_B == ids_BM.shape[1]).all()):
+        return None
+    return masks.lengths(key=lengths_B)
+
+
+class Transformer(nn.Module):
+    """The paper's encoder-decoder. Sources and targets may share one vocabulary and one table.
+
+    forward(source (B, M), target (B, N), source_lengths (B,)) → scores over the vocabulary, (B, N, V): row i
+    predicts the token after target i. Padding stands on the right.
+    """
+
+    def __init__(self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False) -> None:
+        super().__init__()
+        if share and source_vocabulary != target_vocabulary:
+            raise InputError(
+                f"A shared table needs one vocabulary; got {source_vocabulary} and {target_vocabulary} tokens."
+            )
+        self.shape = shape
+        target_table = TokenEmbedding(target_vocabulary, shape.width)
+        source_table = target_table if share else TokenEmbedding(source_vocabulary, shape.width)
+        self.encoder = Stack(shape, source_table, shape.encoder_layers)
+        self.decoder = Stack(shape, target_table, shape.decoder_layers, cross=True)
+
+    def forward(self, source: Tensor, target: Tensor, source_lengths: Tensor | None = None) -> Tensor:
+        return self.decode(target, self.encode(source, source_lengths), _visible(source_lengths, source))
+
+    def encode(self, source: Tensor, source_lengths: Tensor | None = None) -> Tensor:
+        """Source ids (B, M) → memory (B, M, E)."""
+        return self.encoder(source, mask=_visible(source_lengths, source))
+
+    def decode(
+        self, target: Tensor, memory: Tensor, memory_mask: Mask | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Target ids (B, N), memory (B, M, E) → scores (B, N, V). With a cache, `target` holds new tokens only."""
+        x_BNE = self.decoder(target, memory, mask=masks.causal(), memory_mask=memory_mask, cache=cache)
+        return self.decoder.embedding.scores(x_BNE)
+
+    def new_cache(self) -> KeyValueCache:
+        return KeyValueCache(self.shape.decoder_layers)
+
+
+class LanguageModel(nn.Module):
+    """A decoder alone: ids (B, N) → scores of the next token (B, N, V)."""
+
+    def __init__(self, shape: Shape, vocabulary: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.decoder = Stack(shape, TokenEmbedding(vocabulary, shape.width), shape.decoder_layers)
+
+    def forward(self, target: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        return self.decoder.embedding.scores(self.decoder(target, mask=masks.causal(), cache=cache))
+
+    def new_cache(self) -> KeyValueCache:
+        return KeyValueCache(self.shape.decoder_layers)
+
+
+class Classifier(nn.Module):
+    """An encoder, the mean of its last vectors, and one score a class: ids (B, N) → (B, classes)."""
+
+    def __init__(self, shape: Shape, vocabulary: int, classes: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.encoder = Stack(shape, TokenEmbedding(vocabulary, shape.width), shape.encoder_layers)
+        self.output = nn.Linear(shape.width, classes)
+
+    def forward(self, source: Tensor, source_lengths: Tensor | None = None) -> Tensor:
+        x_BNE = self.encoder(source, mask=_visible(source_lengths, source))
+        if source_lengths is None:
+            return self.output(x_BNE.mean(1))
+        text_BN1 = torch.arange(source.shape[1], device=source.device)[None, :, None] < source_lengths[:, None, None]
+        return self.output((x_BNE * text_BN1).sum(1) / source_lengths[:, None].clamp_min(1))

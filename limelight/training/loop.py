@@ -1,0 +1,227 @@
+"""The training loop.
+
+It knows batches, a model that maps a batch's inputs to scores, and nothing of tasks: what a good model is, the
+caller's `evaluate` says. On the CPU a run is a pure function of its settings and seed: killed at any moment and
+started again, it ends at the same weights to the bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
+
+from limelight.errors import InputError, require
+from limelight.training.batches import IGNORE, Batch, Examples, Order
+from limelight.training.checkpoints import (
+    Progress,
+    checkpoints,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from limelight.training.reporting import Reporter
+from limelight.training.schedule import learning_rate
+
+
+BEST = "best.safetensors"
+"""The averaged weights of the best evaluation so far, beside the checkpoints."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The words of a recipe's [training] table.
+
+    tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
+    average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
+    patience stops after so many evaluations without a better score; 0 never stops early.
+    """
+
+    steps: int
+    tokens: int = 1500
+    rate: float = 1e-3
+    warmup: int = 500
+    schedule: str = "trapezoid"
+    decay: float = 0.25
+    accumulate: int = 1
+    clip: float = 1.0
+    smoothing: float = 0.0
+    weight_decay: float = 0.0
+    average: float = 0.999
+    precision: Literal["float32", "bf16"] = "float32"
+    evaluate_every: int = 1000
+    checkpoint_every: int = 500
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if self.precision not in ("float32", "bf16"):
+            raise InputError(f'precision must be "float32" or "bf16"; got {self.precision!r}.')
+        if not 0 <= self.average < 1:
+            raise InputError(f"average must be a decay, 0 (none) up to but not including 1; got {self.average}.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a task says of a model: named measures for people, and one score, higher is better, to choose by."""
+
+    measures: dict[str, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The averaged model of the best evaluation, and where the run ended."""
+
+    model: nn.Module
+    progress: Progress
+    stopped_early: bool
+
+
+def train(
+    model: nn.Module,
+    examples: Examples,
+    settings: Settings,
+    folder: Path,
+    evaluate: Callable[[nn.Module], Evaluation],
+    reporter: Reporter,
+) -> Outcome:
+    """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
+
+    Raises CheckpointError where the folder holds the run of another model. Ctrl-C writes a checkpoint first.
+    """
+    accelerate = require("accelerate", extra="train", purpose="Training")
+    accelerator = accelerate.Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
+    average = averaged(model, settings.average).to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.rate, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True
+    )
+    model, optimizer = accelerator.prepare(model, optimizer)
+    plain = accelerator.unwrap_model(model)
+    torch.manual_seed(settings.seed)
+    progress = Progress()
+    if found := checkpoints(folder):
+        progress = load_checkpoint(found[-1], plain, average.module, optimizer.optimizer)
+        average.n_averaged.fill_(progress.step)
+    order = Order(examples.lengths(), settings.tokens, settings.seed)
+    updates = groups(order, settings.accumulate, progress)
+    spent_before = progress.cpu_seconds - time.process_time()
+    model.train()
+
+    def save() -> None:
+        progress.cpu_seconds = spent_before + time.process_time()
+        if accelerator.is_main_process:
+            save_checkpoint(folder, progress, plain, average.module, optimizer.optimizer)
+
+    with reporter.training(settings.steps, progress.step) as report:
+        try:
+            while progress.step < settings.steps and not _stalled(progress, settings):
+                group, epoch, position = next(updates)
+                rate = _set_rate(optimizer, settings, progress.step + 1)
+                batches = [examples.batch(rows) for rows in group]
+                loss, norm = _update(accelerator, model, optimizer, batches, settings)
+                average.update_parameters(plain)
+                tokens = sum(batch.tokens for batch in batches)
+                progress.step, progress.epoch, progress.batch = progress.step + 1, epoch, position
+                progress.tokens += tokens
+                report.step(progress.step, epoch, tokens, {"loss": loss, "rate": rate, "gradient norm": norm})
+                if progress.step % settings.evaluate_every == 0 or progress.step == settings.steps:
+                    report.evaluation(_judge(evaluate, average.module, progress, folder))
+                if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
+                    save()
+        except KeyboardInterrupt:
+            save()
+            raise
+    load_weights(folder / BEST, average.module)
+    return Outcome(average.module, progress, progress.step < settings.steps)
+
+
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """A running average of the weights, quick at first: after n updates the decay is at most (1 + n) / (10 + n)."""
+
+    @torch.no_grad()
+    def mix(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
+        for mean, weight in zip(averages, weights, strict=True):
+            mean.lerp_(weight, share)
+
+    return AveragedModel(model, multi_avg_fn=mix)
+
+
+def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[list[int]], int, int]]:
+    """The batches of each update, for ever, from where `progress` stands: (batches, epoch, next batch)."""
+    epoch, position = progress.epoch, progress.batch
+    while True:
+        batches = iter(order.epoch(epoch)[position:])
+        while group := list(islice(batches, size)):
+            position += len(group)
+            yield group, epoch, position
+        epoch, position = epoch + 1, 0
+
+
+def _update(accelerator, model, optimizer, batches: list[Batch], settings: Settings) -> tuple[float, float]:
+    """One step of the optimizer; the loss is the mean over all labels of the group, however they are batched."""
+    tokens = sum(batch.tokens for batch in batches)
+    total = 0.0
+    for number, batch in enumerate(batches):
+        last = number == len(batches) - 1
+        with nullcontext() if last else accelerator.no_sync(model):
+            batch = batch.to(accelerator.device)
+            with accelerator.autocast():
+                loss = loss_of(model(**batch.inputs), batch.labels, settings.smoothing) / max(tokens, 1)
+            accelerator.backward(loss)
+        total += loss.item()
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total, float(norm)
+
+
+def loss_of(scores: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy summed over the labels that count, in nats, with label smoothing (§5.4)."""
+    return cross_entropy(
+        scores.flatten(0, -2).float(), labels.flatten(), ignore_index=IGNORE, label_smoothing=smoothing, reduction="sum"
+    )
+
+
+def _set_rate(optimizer, settings: Settings, step: int) -> float:
+    rate = learning_rate(
+        settings.schedule, settings.rate, step, settings.steps, settings.warmup, settings.decay
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+@torch.no_grad()
+def _judge(
+    evaluate: Callable[[nn.Module], Evaluation], model: nn.Module, progress: Progress, folder: Path
+) -> dict[str, float]:
+    """Evaluate the averaged model and keep its weights where they are the best so far."""
+    model.eval()
+    evaluation = evaluate(model)
+    record = {"step": progress.step, "epoch": progress.epoch, "tokens": progress.tokens, **evaluation.measures}
+    progress.history.append(record)
+    if progress.best_score is None or evaluation.score > progress.best_score:
+        progress.best_score, progress.best_step = evaluation.score, progress.step
+        save_weights(folder / BEST, model)
+    return record
+
+
+def _stalled(progress: Progress, settings: Settings) -> bool:
+    """Whether `patience` evaluations have passed without a better one."""
+    waited = (progress.step - progress.best_step) // settings.evaluate_every
+    return bool(settings.patience and progress.best_score is not None and waited >= settings.patience)
