@@ -1,0 +1,28 @@
+"""The models that come with Limelight, each a folder as `limelight.modules.saved` describes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limelight.errors import CheckpointError
+
+FOLDER = Path(__file__).parent
+
+
+def shipped_models() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
+
+
+def find_model(name: str | Path) -> Path:
+    """A model's folder: the path itself, or that of a shipped model by its name.
+
+    A training run's folder counts as the model that it has made.
+    """
+    for path in (Path(name), Path(name) / "model", FOLDER / str(name)):
+        if (path / "model.json").is_file():
+            return path
+    raise CheckpointError(
+        f"No model {str(name)!r}: give the path of a model's folder, or one of {', '.join(shipped_models())}. "
+        "`limelight models` lists them, `limelight train` makes one."
+    )

@@ -1,0 +1,204 @@
+"""Text in, answer out, and the attention of the forward that gives that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix import AttentionMatrix
+from limelight.modules.attention import kept_attention
+from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.transformer import Classifier, LanguageModel, Transformer
+from limelight.predicting.decoders import Decoder, LanguageDecoder, TransformerDecoder
+from limelight.predicting.sampling import Sampling, sample
+from limelight.predicting.search import Hypothesis, search
+from limelight.text.segments import Segments
+from limelight.text.tokenizers import END, PAD, START
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer to a text. `log_probability` is that of the whole answer, in nats.
+
+    source_ids and target_ids are what the model was given and has written, without START and END; `others` are
+    further answers (or classes) with their log-probabilities, likelier first.
+    """
+
+    source: str
+    text: str
+    log_probability: float
+    source_ids: list[int]
+    target_ids: list[int]
+    complete: bool = True
+    others: list[tuple[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the model attends to while it gives an answer.
+
+    matrices    module name → AttentionMatrix, one batch; of an encoder-decoder the rows of the decoder's
+                matrices belong to the tokens it reads, [START, t_0, …]: row i predicts t_i, the last row END
+    source      tokens and words of the source; its keys have one more column, END, which lies in no word
+    target      tokens and words of the answer; None where there is none
+    """
+
+    prediction: Prediction
+    matrices: dict[str, AttentionMatrix]
+    source: Segments
+    target: Segments | None
+
+    def layers(self, kind: str) -> list[AttentionMatrix]:
+        """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
+        ending = {"encoder": ("encoder.", "self_attention"), "decoder": ("decoder.", "self_attention")}
+        start, end = ending.get(kind, ("decoder.", "cross_attention"))
+        return [matrix for name, matrix in self.matrices.items() if name.startswith(start) and name.endswith(end)]
+
+
+class Predictor:
+    """A saved model at work.
+
+    >>> predictor = Predictor.load("translate-en-de")                  # doctest: +SKIP
+    >>> predictor.predict(["Click the button."])[0].text               # doctest: +SKIP
+    'Klicken Sie auf die Schaltfläche.'
+    """
+
+    def __init__(self, saved: SavedModel, batch_tokens: int = 4000) -> None:
+        self.saved = saved
+        self.model = saved.model.eval()
+        self.batch_tokens = batch_tokens
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Predictor:
+        """From a model's folder, or a shipped model by its name."""
+        from limelight.models import find_model
+
+        return cls(load_model(find_model(folder)))
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        longest: int | None = None,
+        sampling: Sampling | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Prediction]:
+        """Answers in the order of the texts. What is not given is as the model was saved with.
+
+        With `sampling` the answer is drawn rather than searched for. `progress` hears how many texts are done.
+        """
+        if isinstance(texts, str):
+            raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
+        ids = [encoded.ids for encoded in self.saved.source.encode_batch(list(texts))]
+        options = dict(self.saved.prediction)
+        given = {"beam": beam, "length_penalty": length_penalty, "longest": longest}
+        options.update({name: value for name, value in given.items() if value is not None})
+        answers: list[Prediction | None] = [None] * len(texts)
+        for rows in self._batches([len(each) for each in ids]):
+            batch = [ids[row] for row in rows]
+            if isinstance(self.model, Classifier):
+                found = self._classify(batch)
+            elif sampling is not None:
+                found = [[hypothesis] for hypothesis in self._draw(batch, sampling, options["longest"])]
+            else:
+                first, decoder = self._start(batch)
+                found = search(
+                    decoder,
+                    first,
+                    beam=options["beam"],
+                    length_penalty=options["length_penalty"],
+                    longest=options["longest"],
+                )
+            for row, hypotheses in zip(rows, found, strict=True):
+                answers[row] = self._prediction(texts[row], ids[row], hypotheses)
+            progress(len(rows))
+        return [answer for answer in answers if answer is not None]
+
+    @torch.inference_mode()
+    def stream(self, text: str, sampling: Sampling, longest: int = 256) -> Iterator[str]:
+        """The answer to one text, drawn at random, piece by piece as it comes."""
+        first, decoder = self._start([self.saved.source.encode(text).ids])
+        ids: list[int] = []
+        shown = ""
+        for token in sample(decoder, first, sampling, longest):
+            if int(token) == END:
+                return
+            ids.append(int(token))
+            whole = self.saved.target.decode(ids)
+            if not whole.endswith("\ufffd"):  # a character whose bytes have not all come yet
+                yield whole[len(shown) :]
+                shown = whole
+
+    @torch.inference_mode()
+    def trace(self, prediction: Prediction) -> Trace:
+        """One forward over a text and its answer, and the attention matrices of every layer in it."""
+        source = torch.tensor([prediction.source_ids + [END]])
+        target = torch.tensor([[START, *prediction.target_ids]])
+        with kept_attention(self.model) as matrices:
+            if isinstance(self.model, Transformer):
+                self.model(source, target)
+            elif isinstance(self.model, LanguageModel):
+                self.model(torch.tensor([[START, *prediction.source_ids, *prediction.target_ids]]))
+            else:
+                self.model(source)
+        answer = Segments.of(prediction.text, self.saved.target) if prediction.target_ids else None
+        return Trace(prediction, dict(matrices), Segments.of(prediction.source, self.saved.source), answer)
+
+    def _start(self, batch: list[list[int]]) -> tuple[Tensor, Decoder]:
+        """What the decoder reads first, and the decoder, for source texts as token ids."""
+        if isinstance(self.model, LanguageModel):
+            return torch.tensor([[START, *ids] for ids in batch]), LanguageDecoder(self.model)
+        if not isinstance(self.model, Transformer):
+            raise InputError(f"A model for the task {self.saved.task!r} writes no text: use predict().")
+        longest = max(map(len, batch)) + 1
+        source = torch.tensor([[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch])
+        lengths = torch.tensor([len(ids) + 1 for ids in batch])
+        return torch.full((len(batch), 1), START), TransformerDecoder(self.model, source, lengths)
+
+    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Texts of like length together; for a language model of equal length, so that no prompt is padded."""
+        exact = isinstance(self.model, LanguageModel)
+        batch: list[int] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+            longest = lengths[batch[0]] + 1 if batch else 0
+            different = exact and batch and lengths[row] + 1 != longest
+            if batch and (different or (len(batch) + 1) * longest > self.batch_tokens):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _draw(self, batch: list[list[int]], sampling: Sampling, longest: int) -> list[Hypothesis]:
+        first, decoder = self._start(batch)
+        columns = [token_B for token_B in sample(decoder, first, sampling, longest)]
+        rows = torch.stack(columns, dim=1).tolist()
+        cut = [row[: row.index(END)] if END in row else row for row in rows]
+        return [Hypothesis(ids, float("nan"), float("nan"), len(ids) < len(row)) for ids, row in zip(cut, rows, strict=True)]
+
+    def _classify(self, batch: list[list[int]]) -> list[list[Hypothesis]]:
+        longest = max(map(len, batch)) + 1
+        source = torch.tensor([[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch])
+        scores = self.model(source, torch.tensor([len(ids) + 1 for ids in batch])).log_softmax(-1)
+        order = scores.sort(-1, descending=True)
+        return [
+            [Hypothesis([place], value, value) for value, place in zip(values, places, strict=True)]
+            for values, places in zip(order.values.tolist(), order.indices.tolist(), strict=True)
+        ]
+
+    def _prediction(self, text: str, ids: list[int], hypotheses: list[Hypothesis]) -> Prediction:
+        classes = self.saved.classes
+        texts = [classes[each.ids[0]] if classes else self.saved.target.decode(each.ids) for each in hypotheses]
+        best = hypotheses[0]
+        others = [(other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)]
+        return Prediction(
+            text, texts[0], best.log_probability, ids, [] if classes else best.ids, best.complete, others
+        )

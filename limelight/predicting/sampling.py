@@ -1,0 +1,71 @@
+"""Sampling: answers drawn at random from what the model holds likely, token by token.
+
+The scores are divided by the temperature; of what remains, `top_k` keeps the k likeliest tokens and `top_p` the
+smallest set whose probability reaches p (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.predicting.decoders import Decoder
+from limelight.predicting.search import NEVER
+from limelight.text.tokenizers import END
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw. temperature > 0; top_k = 0 and top_p = 1 keep every token; one seed gives one answer."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be above 0; got {self.temperature}. For the likeliest answer, search.")
+        if self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise InputError(
+                f"top_k must be 0 (all) or more and top_p above 0 up to 1; got {self.top_k}, {self.top_p}."
+            )
+
+    def probabilities(self, scores_RV: Tensor) -> Tensor:
+        """Scores (R, V) → the probabilities that are drawn from, (R, V)."""
+        scores_RV = scores_RV.float() / self.temperature
+        scores_RV[:, list(NEVER)] = -math.inf
+        if 0 < self.top_k < scores_RV.shape[1]:
+            least_R1 = scores_RV.topk(self.top_k).values[:, -1:]
+            scores_RV = scores_RV.masked_fill(scores_RV < least_R1, -math.inf)
+        probability_RV = scores_RV.softmax(-1)
+        if self.top_p < 1:
+            sorted_RV, order_RV = probability_RV.sort(-1, descending=True)
+            # A token stays while those before it have not reached p: the likeliest one always does.
+            stays_RV = sorted_RV.cumsum(-1) - sorted_RV < self.top_p
+            probability_RV = torch.zeros_like(probability_RV).scatter(-1, order_RV, sorted_RV * stays_RV)
+            probability_RV = probability_RV / probability_RV.sum(-1, keepdim=True)
+        return probability_RV
+
+
+def sample(decoder: Decoder, first_BN: Tensor, sampling: Sampling, longest: int = 256) -> Iterator[Tensor]:
+    """Draw one token a row at a time: yields (B,) ids as they come, END from a row's end on.
+
+    Stops when every row has ended or after `longest` tokens.
+    """
+    generator = torch.Generator(first_BN.device).manual_seed(sampling.seed)
+    tokens_BN = first_BN
+    ended_B = torch.zeros(first_BN.shape[0], dtype=torch.bool, device=first_BN.device)
+    for _ in range(longest):
+        probability_BV = sampling.probabilities(decoder.step(tokens_BN))
+        token_B = torch.multinomial(probability_BV, 1, generator=generator)[:, 0].masked_fill(ended_B, END)
+        yield token_B
+        ended_B = ended_B | (token_B == END)
+        if bool(ended_B.all()):
+            return
+        tokens_BN = token_B[:, None]

@@ -1,0 +1,104 @@
+"""Search: the likeliest answer. Beam 1 is greedy search.
+
+An answer y of n tokens is ranked by log p(y) / ((5 + n) / 6)^α (Wu et al. 2016, arXiv:1609.08144, eq. 14; the
+paper's §6.1 takes a beam of 4 and α = 0.6). With α = 0 it is the plain log-probability.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.predicting.decoders import Decoder
+from limelight.text.tokenizers import END, PAD, START, UNKNOWN
+
+NEVER = (PAD, UNKNOWN, START)
+"""Tokens that no answer may hold."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """An answer without START and END: its natural log-probability and the score that it is ranked by.
+
+    `complete` says whether it ended by itself, and was not cut at the longest length allowed.
+    """
+
+    ids: list[int]
+    log_probability: float
+    score: float
+    complete: bool = True
+
+
+def search(
+    decoder: Decoder, first_BN: Tensor, *, beam: int = 5, length_penalty: float = 0.6, longest: int = 256
+) -> list[list[Hypothesis]]:
+    """The best answers for each row of the batch, best first, at most `beam` of them.
+
+    first_BN holds what the decoder reads first: START, or a prompt. An answer that does not end within `longest`
+    tokens is given as it is, after those that did. A search ends for a row when `beam` answers have ended.
+    """
+    if beam < 1 or longest < 1:
+        raise InputError(f"beam and longest must be at least 1; got beam = {beam}, longest = {longest}.")
+    batch, device = first_BN.shape[0], first_BN.device
+    ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
+    open_rows = list(range(batch))
+    logp_SV = _log_probabilities(decoder.step(first_BN))
+    width = min(beam, logp_SV.shape[1])
+    # One row a sentence has been read; from here on there are `width` rows a sentence, the beams.
+    decoder.select(torch.arange(batch, device=device).repeat_interleave(width), same_source=False)
+    score_SK = torch.full((batch, width), -math.inf, device=device)
+    score_SK[:, 0] = 0.0
+    logp_SKV = logp_SV[:, None].expand(-1, width, -1)
+    tokens_SKN = torch.empty(batch, width, 0, dtype=torch.long, device=device)
+
+    for length in range(1, longest + 1):
+        vocabulary = logp_SKV.shape[2]
+        # Twice the beam: even if `width` of the candidates end here, `width` others can go on.
+        top_SC, place_SC = (score_SK[:, :, None] + logp_SKV).flatten(1).topk(min(2 * width, width * vocabulary - 1))
+        parent_SC, token_SC = place_SC // vocabulary, place_SC % vocabulary
+        ends_SC = token_SC == END
+        for place, rank in (ends_SC & (top_SC > -math.inf))[:, :width].nonzero().tolist():
+            ids = tokens_SKN[place, parent_SC[place, rank]].tolist()
+            ended[open_rows[place]].append(_hypothesis(ids, top_SC[place, rank], length, length_penalty))
+        kept_SK = top_SC.masked_fill(ends_SC, -math.inf).topk(width).indices
+        score_SK = top_SC.gather(1, kept_SK).masked_fill(ends_SC.gather(1, kept_SK), -math.inf)
+        parent_SK, token_SK = parent_SC.gather(1, kept_SK), token_SC.gather(1, kept_SK)
+        tokens_SKN = tokens_SKN.gather(1, parent_SK[:, :, None].expand(-1, -1, length - 1))
+        tokens_SKN = torch.cat((tokens_SKN, token_SK[:, :, None]), dim=2)
+
+        alive = [place for place, row in enumerate(open_rows) if len(ended[row]) < width]
+        base_S1 = torch.arange(len(open_rows), device=device)[:, None] * width
+        rows_SK = base_S1 + parent_SK
+        finished = len(alive) < len(open_rows)
+        if finished:
+            keep_S = torch.tensor(alive, dtype=torch.long, device=device)
+            rows_SK, score_SK, tokens_SKN, token_SK = (x[keep_S] for x in (rows_SK, score_SK, tokens_SKN, token_SK))
+            open_rows = [open_rows[place] for place in alive]
+        if not open_rows or length == longest:
+            break
+        # Beams stay with their sentence, so only a batch that loses a sentence need move its sources.
+        decoder.select(rows_SK.flatten(), same_source=not finished)
+        logp_SKV = _log_probabilities(decoder.step(token_SK.reshape(-1, 1))).unflatten(0, (-1, width))
+
+    for place, row in enumerate(open_rows):
+        for rank in range(width - len(ended[row])):
+            cut = _hypothesis(tokens_SKN[place, rank].tolist(), score_SK[place, rank], longest, length_penalty)
+            if cut.log_probability > -math.inf:
+                ended[row].append(replace(cut, complete=False))
+    return [sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True) for answers in ended]
+
+
+def _hypothesis(ids: list[int], log_probability: Tensor, length: int, length_penalty: float) -> Hypothesis:
+    """`length` counts END, as the log-probability does."""
+    total = float(log_probability)
+    return Hypothesis(ids, total, total / ((5 + length) / 6) ** length_penalty)
+
+
+def _log_probabilities(scores_RV: Tensor) -> Tensor:
+    scores_RV = scores_RV.float()
+    scores_RV[:, list(NEVER)] = -math.inf
+    return scores_RV.log_softmax(-1)
