@@ -203,4 +203,4 @@ def attention(
 
 
 def _one_for_each_query_head(x_BGMD: Tensor, heads: int) -> Tensor:
-    return x_BGMD.double().repeat_interleave(heads // x_BGMD.shape[1], dim=1)
+    return x_BGMD.double().repeat_interleave(heads // max(x_BGMD.shape[1], 1), dim=1)

@@ -184,9 +184,8 @@ class Pool:
     limit: int = 2**30
 
     def start(self, frame: Frame) -> Pooled:
-        rows_BN = _groups("rows", self.rows, frame.B, frame.N, frame.device)
-        cols_BM = _groups("cols", self.cols, frame.B, frame.M, frame.device)
-        P, Q = (int(ids.max()) + 1 if ids.numel() else 0 for ids in (rows_BN, cols_BM))
+        rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
+        cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)
         needed = frame.B * frame.H * (P + 1) * (Q + 1) * torch.finfo(frame.wide).bits // 8
         if needed > self.limit:
             raise TooLargeError(
@@ -232,19 +231,19 @@ class Pooled(NamedTuple):
     cols_BM: Tensor
 
 
-def _groups(name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device) -> Tensor:
+def _groups(
+    name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device
+) -> tuple[Tensor, int]:
+    """The group of each token, (B, size), and how many groups there are."""
     groups = torch.as_tensor(ids, device=device)
     if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
         raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")
-    if (
-        groups.dim() not in (1, 2)
-        or groups.shape[-1] != size
-        or (groups.dim() == 2 and len(groups) not in (1, B))
-    ):
+    if tuple(groups.shape) not in ((size,), (1, size), (B, size)):
         raise ShapeError(
             f"Pool({name}=…) must name one group a token, ({size},) or ({B}, {size}); "
             f"got shape {tuple(groups.shape)}."
         )
     if groups.numel() and int(groups.min()) < -1:
         raise InputError(f"Pool({name}=…) must count from 0, with -1 for no group; got {int(groups.min())}.")
-    return groups.long().expand(B, size)
+    count = int(groups.max()) + 1 if groups.numel() else 0
+    return groups.long().expand(B, size), count

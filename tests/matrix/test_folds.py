@@ -1,0 +1,185 @@
+"""Every fold, under every mask and cut, against the float64 truth; then the cases that break naive code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.matrix import AttentionMatrix, Entropy, Peak, Pool, Received, RowStats, Top, masks
+from tests.oracle import CUTS, FOLDS, MASKS, Case, H, M, N, dressed_case, expect_all, random_case
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_fold_reads_the_truth(mask: str, cut: str) -> None:
+    expect_all(random_case(MASKS[mask][0]), CUTS[cut])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_with_bias_softcap_and_sink_in_every_dtype(dtype: torch.dtype, cut: str) -> None:
+    expect_all(dressed_case(masks.causal(), dtype), CUTS[cut])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1, 1, 1, 1, 1),
+        (2, 2, 1, 1, 13, 3, 2),
+        (2, 2, 1, 13, 1, 3, 2),
+        (2, 2, 1, 0, 13, 3, 2),
+        (2, 2, 1, 13, 0, 3, 2),
+        (2, 2, 2, 0, 0, 3, 2),
+        (0, 2, 1, 5, 7, 3, 2),
+        (2, 0, 0, 5, 7, 3, 2),
+        (1, 2, 1, 5, 7, 0, 0),
+    ],
+)
+@pytest.mark.parametrize("mask", [None, masks.causal()])
+def test_sizes_of_zero_and_one(shape: tuple[int, ...], mask: masks.Mask | None, cut: str) -> None:
+    expect_all(random_case(mask, shape=shape), CUTS[cut])
+
+
+# ---- extreme rows -------------------------------------------------------------------------------------
+
+
+def extreme(name: str) -> Case:
+    """Cases in which a plain exp(score) or one log-sum-exp a row goes wrong."""
+    case = random_case()
+    if name == "logits of ten thousand":
+        # Small whole numbers: their float32 product is exact, so every error is one of the softmax.
+        return replace(
+            case,
+            query=torch.randint(-9, 10, case.query.shape).float() * 16,
+            key=torch.randint(-9, 10, case.key.shape).float() * 16,
+            scale=1.0,
+        )
+    bias = torch.zeros(1, 1, N, M)
+    if name == "rows of finfo.min":
+        bias[:, :, 2:9] = torch.finfo(torch.float32).min
+        bias[:, :, 11, 5:] = torch.finfo(torch.float32).min
+    elif name == "rows of -inf":
+        bias[:, :, 2:9] = -torch.inf
+        bias[:, :, :, 30:] = -torch.inf
+    elif name == "a sink above everything":
+        return replace(case, sink=torch.full((H,), 500.0))
+    elif name == "a sink below everything":
+        return replace(case, sink=torch.full((H,), -torch.inf), bias=bias - 1e4)
+    return replace(case, bias=bias)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logits of ten thousand",
+        "rows of finfo.min",
+        "rows of -inf",
+        "a sink above everything",
+        "a sink below everything",
+    ],
+)
+def test_extreme_rows(name: str, cut: str) -> None:
+    expect_all(extreme(name), CUTS[cut])
+
+
+def test_logits_of_ten_thousand_need_no_allowance() -> None:
+    case = extreme("logits of ten thousand")
+    weights = case.truth().weights_BHNM
+    assert case.truth().scores_BHNM.abs().max() > 1e4
+    assert (case.matrix().dense() - weights).abs().max() <= 5e-7
+
+
+def test_a_row_of_finfo_min_is_uniform_and_a_row_of_minus_infinity_is_nothing() -> None:
+    uniform = extreme("rows of finfo.min").matrix()
+    torch.testing.assert_close(uniform.rows(3), torch.full_like(uniform.rows(3), 1 / M))
+    nothing = extreme("rows of -inf").matrix()
+    assert not nothing.rows(3).any()
+    stats = nothing.read(RowStats())
+    assert stats.empty.sum(-1).unique().tolist() == [7]
+    assert bool((stats.maximum[stats.empty] == -torch.inf).all())
+
+
+# ---- what single folds promise ------------------------------------------------------------------------
+
+
+def test_of_equals_the_lowest_key_wins_however_the_matrix_is_cut() -> None:
+    case = random_case(masks.causal())
+    case = replace(case, query=torch.zeros_like(case.query))  # every visible key gets the same
+    visible = torch.arange(N) + M - N + 1
+    for cut in CUTS.values():
+        peak, top = case.read(Peak(), Top(20), cut=cut)
+        assert not peak.keys.any()
+        expected = torch.arange(20).where(torch.arange(20) < visible[:, None], -1)
+        assert torch.equal(top.keys, expected.expand(top.keys.shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_long_rows_are_ranked_through_their_chunks(dtype: torch.dtype) -> None:
+    """Scores of few values, so that there are ties within chunks and across them."""
+    keys = 1_009
+    scores = torch.randint(-3, 4, (11, keys)).to(dtype)
+    scores[4] = 0
+    scores[5] = torch.where(torch.arange(keys) % 2 == 0, 0.0, -0.0)
+    case = Case(
+        torch.eye(11, dtype=dtype)[None, None], scores.T[None, None], torch.ones(1, 1, keys, 1), scale=1
+    )
+    matrix = case.matrix()
+    peak, top = matrix.read(Peak(), Top(5))
+    order = scores.argsort(descending=True, stable=True)
+    assert torch.equal(top.keys[0, 0], order[:, :5])
+    assert torch.equal(peak.keys[0, 0], order[:, 0])
+    assert torch.equal(peak.weights, top.weights[..., 0])
+
+
+def test_pool_of_single_tokens_is_the_matrix_and_of_everything_is_one() -> None:
+    case = random_case(masks.causal())
+    matrix = case.matrix()
+    torch.testing.assert_close(matrix.read(Pool(range(N), range(M))), matrix.dense())
+    whole = matrix.read(Pool([0] * N, [0] * M))
+    torch.testing.assert_close(whole, torch.ones_like(whole))
+
+
+def test_pool_takes_groups_for_each_batch() -> None:
+    case = random_case()
+    rows, cols = torch.arange(2 * N).view(2, N) % 3, torch.arange(2 * M).view(2, M) % 4
+    both = case.matrix().read(Pool(rows, cols))
+    for b in (0, 1):
+        alone = Case(case.query[b : b + 1], case.key[b : b + 1], case.value[b : b + 1]).matrix()
+        torch.testing.assert_close(both[b : b + 1], alone.read(Pool(rows[b], cols[b])))
+
+
+def test_what_a_fold_refuses() -> None:
+    matrix = random_case().matrix()
+    with pytest.raises(InputError, match="at least one entry"):
+        Top(0)
+    with pytest.raises(ShapeError, match=rf"\({N},\) or \(2, {N}\)"):
+        matrix.read(Pool([0] * M, [0] * M))
+    with pytest.raises(KindError, match="whole numbers"):
+        matrix.read(Pool([0.5] * N, [0] * M))
+    with pytest.raises(InputError, match="-1 for no group"):
+        matrix.read(Pool([-2] * N, [0] * M))
+    with pytest.raises(TooLargeError, match=r"Pool\(rows, cols, limit=\d+\)"):
+        matrix.read(Pool(range(N), range(M), limit=1_000))
+
+
+def test_several_folds_in_one_walk_are_each_as_if_alone() -> None:
+    case = random_case(masks.causal())
+    together = case.matrix().read(Entropy(), RowStats(), Received(), Entropy(), Top(3))
+    alone = [case.matrix().read(fold) for fold in (Entropy(), RowStats(), Received(), Entropy(), Top(3))]
+    for left, right in zip(together, alone, strict=True):
+        for a, b in zip(*((x,) if isinstance(x, torch.Tensor) else x for x in (left, right)), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_readings_are_the_same_when_the_stats_are_there_already() -> None:
+    case = random_case(masks.causal())
+    matrix = case.matrix()
+    first, second = matrix.read(Entropy()), matrix.read(Entropy())
+    torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)
+    FOLDS["Received"][1](matrix.read(Received()), case)
+    assert isinstance(matrix, AttentionMatrix)

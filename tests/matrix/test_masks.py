@@ -1,0 +1,112 @@
+"""Every mask against its meaning, place by place; and that `cover` is never wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix import Cover, Mask, masks
+from tests.oracle import MASKS, B, H, M, N, seen_by_meaning
+
+
+def fitted(name: str) -> Mask:
+    return MASKS[name][0].fit(B, H, N, M)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_is_what_it_means(name: str) -> None:
+    table = fitted(name).dense(N, M).expand(B, H, N, M)
+    assert torch.equal(table, seen_by_meaning(MASKS[name][1]))
+
+
+@pytest.mark.parametrize("name", MASKS)
+@given(data=st.data())
+def test_any_block_is_its_part_of_the_table_and_cover_is_true(name: str, data: st.DataObject) -> None:
+    i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))
+    j0, j1 = sorted(data.draw(st.tuples(st.integers(0, M), st.integers(0, M)), "columns"))
+    mask = fitted(name)
+    expected = mask.dense(N, M).expand(B, H, N, M)[:, :, i0:i1, j0:j1]
+    assert torch.equal(mask.block(i0, i1, j0, j1, N, M).expand(expected.shape), expected)
+    if expected.numel():
+        cover = mask.cover(i0, i1, j0, j1, N, M)
+        assert cover is not Cover.NONE or not expected.any()
+        assert cover is not Cover.ALL or expected.all()
+
+
+@pytest.mark.parametrize("name", [name for name in MASKS if "function" not in name])
+def test_cover_finds_what_can_be_skipped(name: str) -> None:
+    """Careful is allowed, blind is not: where whole tiles hold nothing, some of them must be recognised."""
+    mask, table = fitted(name), fitted(name).dense(N, M).expand(B, H, N, M)
+    places = [(i, min(i + 3, N), j, min(j + 3, M)) for i in range(0, N, 3) for j in range(0, M, 3)]
+    dark = [place for place in places if not table[:, :, place[0] : place[1], place[2] : place[3]].any()]
+    skipped = [place for place in places if mask.cover(*place, N, M) is Cover.NONE]
+    assert bool(skipped) == bool(dark)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_one_batch_and_some_heads_of_a_mask(name: str) -> None:
+    mask = fitted(name)
+    part = mask.at(1, 2, 2, 5)
+    expected = mask.dense(N, M).expand(B, H, N, M)[1:2, 2:5]
+    assert torch.equal(part.dense(N, M).expand(expected.shape), expected)
+
+
+def test_the_padding_of_one_sequence_can_be_skipped_though_another_is_full() -> None:
+    mask = masks.lengths(key=[M, 17]).fit(B, H, N, M)
+    assert mask.cover(0, N, 17, M, N, M) is Cover.SOME
+    assert mask.at(1, 2, 0, H).cover(0, N, 17, M, N, M) is Cover.NONE
+
+
+def test_a_causal_window_counts_oneself() -> None:
+    assert masks.causal().draw(3, 3) == "█··\n██·\n███"
+    assert (masks.causal() & masks.window(2)).draw(3, 4) == "██··\n·██·\n··██"
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 5), (5, 0), (1, 1)])
+@pytest.mark.parametrize(
+    "mask", [masks.everything(), masks.causal(), masks.window(2), MASKS["function"][0], masks.lengths(0, 0)]
+)
+def test_empty_and_single(mask: Mask, n: int, m: int) -> None:
+    table = mask.fit(B, H, n, m).dense(n, m)
+    assert table.dtype == torch.bool
+    assert table.expand(B, H, n, m).shape == (B, H, n, m)
+
+
+def test_documents_take_their_keys_from_the_queries() -> None:
+    assert masks.documents([4, 4, 9]).draw(3, 3) == "██·\n██·\n··█"
+
+
+def test_a_function_that_reads_a_table_is_written_for_single_numbers() -> None:
+    allowed = torch.tensor([[True, False], [True, True]])
+    mask = masks.function(lambda b, h, i, j: allowed[i % 2, j % 2] & (j >= 0).all())
+    assert mask.draw(2, 3) == "█·█\n███"
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "says"),
+    [
+        (lambda: masks.window(0), InputError, "at least 1"),
+        (lambda: masks.lengths(key=[3], side="top"), InputError, "'right' or 'left'"),
+        (lambda: masks.lengths(key=[1.5]), KindError, "whole numbers"),
+        (lambda: masks.lengths(key=[1, 2, 3]).fit(B, H, N, M), ShapeError, "one length a sequence"),
+        (
+            lambda: masks.lengths(key=[M + 1]).fit(B, H, N, M),
+            InputError,
+            f"not exceed the {M} positions",
+        ),
+        (lambda: masks.documents([0, 1]).fit(B, H, N, M), ShapeError, "one id a query"),
+        (lambda: masks.dense(torch.zeros(N, M)), KindError, "pass it as bias="),
+        (lambda: masks.dense(torch.ones(H, N, M, dtype=torch.bool)), ShapeError, "add an axis of size 1"),
+        (lambda: masks.dense(torch.ones(N, 3, dtype=torch.bool)).fit(B, H, N, M), ShapeError, "must fit"),
+        (lambda: masks.function(3), KindError, "must be a function"),
+        (lambda: masks.function(lambda b, h, i, j: i > j).dense(N, M), InputError, "batch=…, heads=…"),
+        (lambda: masks.function(lambda b, h, i, j: i > j, heads=4).fit(B, H, N, M), ShapeError, "heads=4"),
+        (lambda: masks.causal() & torch.ones(2, 2), TypeError, "unsupported operand"),
+    ],
+)
+def test_what_does_not_fit_is_said(build, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        build()

@@ -1,0 +1,62 @@
+"""The one table of tolerances: how far a number may be from the float64 truth on the same rounded inputs.
+
+Two bounds a quantity: the root mean square of the error over that of the truth, which sees a small bias
+everywhere, and the largest single error, which sees one wrong entry. Whoever loosens a bound changes it here,
+for everybody. Inputs of bf16 and fp16 are held to the float32 column: tiles are float32 whatever the inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bound:
+    rms: float
+    """Root mean square of the error, over that of the truth."""
+    largest: float
+    """The largest error of one element …"""
+    relative: bool = False
+    """… absolute, or over max(1, |truth|)."""
+
+
+FLOAT32 = {
+    "scores": Bound(5e-7, 2e-6, relative=True),
+    "weights": Bound(1e-6, 1e-6),
+    "maximum": Bound(1e-6, 1e-6, relative=True),
+    "log sum": Bound(1e-6, 1e-6, relative=True),
+    "received": Bound(1e-6, 1e-6, relative=True),
+    "entropy": Bound(1e-6, 1e-6, relative=True),
+    "pooled": Bound(1e-6, 1e-6, relative=True),
+    "output": Bound(1e-6, 2e-6, relative=True),
+    "gradient": Bound(2e-6, 1e-5, relative=True),
+}
+FLOAT64 = {name: Bound(1e-13, 1e-12, bound.relative) for name, bound in FLOAT32.items()}
+TABLE = {torch.float32: FLOAT32, torch.float64: FLOAT64}
+
+
+def check(quantity: str, got: Tensor, truth: Tensor, logits: float = 0.0) -> None:
+    """Assert that `got` is `truth` within the table's bounds for its dtype; the message says how far it is.
+
+    `logits` is the size of the largest score where it is beyond the ordinary: a float32 score of that size is
+    itself known no better than its last bit, and every weight made of it inherits that relative error.
+    """
+    assert got.shape == truth.shape, f"{quantity}: shape {tuple(got.shape)} instead of {tuple(truth.shape)}"
+    if truth.numel() == 0:
+        return
+    bound = TABLE[got.dtype][quantity]
+    allowance = 4 * logits * torch.finfo(got.dtype).eps
+    got, truth = got.double(), truth.double()
+    assert not got.isnan().any(), f"{quantity}: NaN"
+    same = got == truth  # infinities of one sign among them
+    error = torch.where(same, 0.0, got - truth).abs()
+    size = truth.where(truth.isfinite(), 0.0)
+    rms = error.square().mean().sqrt() / size.square().mean().sqrt().clamp(min=1e-30)
+    largest = (error / size.abs().clamp(min=1.0)).max() if bound.relative else error.max()
+    assert rms <= bound.rms + allowance, f"{quantity}: relative RMS error {rms:.2e} > {bound.rms:.0e}"
+    assert largest <= bound.largest + allowance, (
+        f"{quantity}: largest error {largest:.2e} > {bound.largest:.0e}"
+    )
