@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/limelight look --png limelight-demo.png
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
