@@ -1,0 +1,38 @@
+"""What people read: attention matrices → words, alignments, ranks, pictures.
+
+reading.py    Reading: values, their axes, their unit, how they were made
+groups.py     Groups: which word (or sentence, document) every token of an axis belongs to
+measures.py   AttentionMatrix → Reading: attention between words, what words receive
+alignment.py  cross-attention → which source words each target word attends to
+heads.py      which heads align: chosen by the words that stand on both sides
+pictures.py   Reading → PNG, SVG (matplotlib)
+terminal.py   Reading → the terminal (rich)
+"""
+
+from __future__ import annotations
+
+from limelight.readings.alignment import Alignment, Link, alignment
+from limelight.readings.groups import Groups
+from limelight.readings.heads import AlignmentHeads, Example, choose_heads, shared_words
+from limelight.readings.measures import ReceivedWords, average_heads, received_words, word_attention
+from limelight.readings.reading import Entry, Head, Reading, name_heads, visible
+
+__all__ = [
+    "Alignment",
+    "AlignmentHeads",
+    "Entry",
+    "Example",
+    "Groups",
+    "Head",
+    "Link",
+    "Reading",
+    "ReceivedWords",
+    "alignment",
+    "average_heads",
+    "choose_heads",
+    "name_heads",
+    "received_words",
+    "shared_words",
+    "visible",
+    "word_attention",
+]

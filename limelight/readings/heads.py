@@ -1,0 +1,182 @@
+"""Which heads align? Those whose peak finds the words that stand on both sides.
+
+No labelled alignment is needed: a target word that stands exactly once in the target and, letter by letter
+the same, exactly once in the source (a name, a number, a piece of code) was copied from there. Such pairs are
+free gold links, and each head is scored by how often its word-level peak lands on them.
+
+Where two languages share no words (letters and sounds), heads are scored by how much their attention tells
+target words apart: the mutual information between target word and source word,
+
+    I = H(mean row) - mean H(row)        divided by ln min(targets, sources), so that 1 is the most
+
+A head whose rows are sharp and all different scores high; one that always looks at the same word scores 0,
+however sharp it is, which a mean of row maxima would not see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.readings.groups import Groups
+from limelight.readings.measures import Matrices, pooled
+from limelight.readings.reading import Head, name_heads
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pair of texts and the cross-attention between them (see `alignment` for rows and columns)."""
+
+    matrices: Matrices
+    target: Groups
+    source: Groups
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class AlignmentHeads:
+    """The heads to align with, best first."""
+
+    heads: tuple[Head, ...]
+    score: float
+    """From 0 to 1; `how` says of what."""
+    links: int
+    """How many identical words the choice was made on."""
+    how: str
+    scores: tuple[tuple[Head, float], ...] = ()
+    """The score of every head by itself."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists for `json.dumps`."""
+        scores = [[list(head), score] for head, score in self.scores]
+        return vars(self) | {"heads": [list(head) for head in self.heads], "scores": scores}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AlignmentHeads:
+        """What `to_json` wrote."""
+        heads = tuple((layer, head) for layer, head in data["heads"])
+        scores = tuple(((layer, head), score) for (layer, head), score in data.get("scores", ()))
+        return cls(heads, data["score"], data["links"], data["how"], scores)
+
+
+def choose_heads(
+    examples: Iterable[Example], most: int = 4, margin: float = 0.05, least_links: int = 20
+) -> AlignmentHeads:
+    """Choose the heads of the cross-attention that align, on held-out pairs.
+
+    Taken are the best head and those within `margin` of its score, at most `most`, as long as their mean
+    finds the links no worse than fewer of them do. With fewer than `least_links` identical words in all
+    examples together the heads are scored by mutual information, and `how` says so.
+    Raises InputError when there is no example with words on both sides.
+    """
+    heads: tuple[Head, ...] | None = None
+    link_rows: list[tuple[Tensor, int]] = []
+    told: list[Tensor] = []
+    for example in examples:
+        table, found = pooled(example.matrices, example.target, example.source, None, example.batch)
+        if heads is not None and found != heads:
+            raise InputError("All examples must come from one model; they have different layers or heads.")
+        heads = found
+        words = table[..., :-1].double()
+        if words.shape[1] > 1 and words.shape[2] > 1:
+            told.append(_information(words))
+        for target, source in shared_words(example.target, example.source):
+            link_rows.append((words[:, target], source))
+    if not heads or not (told or link_rows):
+        raise InputError("Choosing heads needs at least one example with several words on both sides.")
+    if len(link_rows) >= least_links:
+        return _by_links(heads, link_rows, most, margin)
+    return _by_information(heads, torch.stack(told).mean(0), len(link_rows), len(told), most, margin)
+
+
+def shared_words(target: Groups, source: Groups) -> list[tuple[int, int]]:
+    """(target, source) numbers of the words that stand exactly once on either side, letter for letter.
+
+    Punctuation does not count: a full stop ends both sentences whatever happens between.
+
+    >>> target = Groups.tokens(["Die", "Datei", "a.txt", "ist", "in", "in", "."])
+    >>> shared_words(target, Groups.tokens(["The", "file", "a.txt", "is", "in", "."]))
+    [(2, 2)]
+    """
+    on_both = [
+        {name for name, count in Counter(side.names).items() if count == 1} for side in (target, source)
+    ]
+    names = on_both[0] & on_both[1]
+    places = {name: number for number, name in enumerate(source.names)}
+    return [
+        (number, places[name])
+        for number, name in enumerate(target.names)
+        if name in names and any(sign.isalnum() for sign in name)
+    ]
+
+
+def _by_links(
+    heads: Sequence[Head], link_rows: Sequence[tuple[Tensor, int]], most: int, margin: float
+) -> AlignmentHeads:
+    def found_by(numbers: Sequence[int]) -> float:
+        means = [(row[list(numbers)].mean(0), source) for row, source in link_rows]
+        return sum(bool(mean.max() > 0) and int(mean.argmax()) == source for mean, source in means) / len(
+            means
+        )
+
+    scores = [found_by([number]) for number in range(len(heads))]
+    best = _within(scores, most, margin)
+    # Of equally good sets the largest: more heads, less noise.
+    sets = [best[:size] for size in range(len(best), 0, -1)]
+    chosen = max(sets, key=found_by)
+    score = found_by(chosen)
+    how = (
+        f"Mean of {name_heads([heads[number] for number in chosen])}, chosen by {len(link_rows)} words that "
+        f"stand once and identically in source and target: the peak lands on the same word for {score:.0%} "
+        f"of them (best single head {max(scores):.0%})."
+    )
+    return _result(heads, chosen, score, len(link_rows), how, scores)
+
+
+def _by_information(
+    heads: Sequence[Head], information: Tensor, links: int, examples: int, most: int, margin: float
+) -> AlignmentHeads:
+    scores = information.tolist()
+    chosen = _within(scores, most, margin)
+    score = sum(scores[number] for number in chosen) / len(chosen)
+    how = (
+        f"Mean of {name_heads([heads[number] for number in chosen])}, chosen by how much the attention tells "
+        f"target words apart (mutual information, 1 = fully, mean over {examples} pairs: {score:.2f}), since "
+        f"source and target share only {links} words that stand once in both."
+    )
+    return _result(heads, chosen, score, links, how, scores)
+
+
+def _result(
+    heads: Sequence[Head],
+    chosen: Sequence[int],
+    score: float,
+    links: int,
+    how: str,
+    scores: Sequence[float],
+) -> AlignmentHeads:
+    every = tuple(zip(heads, scores, strict=True))
+    return AlignmentHeads(tuple(heads[number] for number in chosen), score, links, how, every)
+
+
+def _within(scores: Sequence[float], most: int, margin: float) -> list[int]:
+    """The numbers of the best scores, best first; of equals the first."""
+    order = sorted(range(len(scores)), key=lambda number: -scores[number])
+    return [number for number in order if scores[number] >= scores[order[0]] - margin][: max(1, most)]
+
+
+def _information(words_HPQ: Tensor) -> Tensor:
+    """(H,): mutual information between target and source word, over its largest possible value."""
+    total_HP1 = words_HPQ.sum(-1, keepdim=True)
+    shares_HPQ = words_HPQ / total_HP1.clamp(min=torch.finfo(words_HPQ.dtype).tiny)
+    mean_HQ = shares_HPQ.mean(1)
+    apart_H = torch.special.entr(mean_HQ).sum(-1) - torch.special.entr(shares_HPQ).sum(-1).mean(-1)
+    most = math.log(min(words_HPQ.shape[1:]))
+    return (apart_H / most).clamp(min=0.0)
