@@ -10,7 +10,7 @@ needs nothing of it.
 
     vectors = Word2vec(width=100).train(read_texts("books").values())
     vectors.nearest("king", 5)
-    vectors.write("books.vec")
+    vectors.save("books.vec")
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import torch
 
 from limelight.errors import InputError, KindError, require
 from limelight.modules.word_vectors import WordVectors
+
+__all__ = ["Word2vec", "WordVectors"]
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 GENSIM_LONGEST = 10_000  # gensim drops what a sequence holds beyond this many words, without a word

@@ -109,7 +109,7 @@ class WordVectors:
         table_VE[known] = found
         return TableStart(table_VE, len(known))
 
-    def write(self, path: str | Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the word2vec text format: "count width", then a line "word number number …" for each word.
 
         Reading it back gives the same bits. The file is written aside and renamed, so that
@@ -140,7 +140,7 @@ class WordVectors:
             aside.unlink(missing_ok=True)
 
     @classmethod
-    def read(cls, path: str | Path) -> WordVectors:
+    def load(cls, path: str | Path) -> WordVectors:
         """Read the word2vec text format; a `TextError` names the first line that does not fit."""
         path = Path(path)
         try:

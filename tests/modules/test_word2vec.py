@@ -11,8 +11,7 @@ import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TextError
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.word2vec import Word2vec
-from limelight.modules.word_vectors import WordVectors
+from limelight.modules.word2vec import Word2vec, WordVectors
 
 # Words of one row stand in the same places of a sentence and never beside one another. The window reaches
 # over the article, so that a word before the verb and one after it have other neighbours.
@@ -169,8 +168,8 @@ def test_words_and_vectors_must_fit() -> None:
 def test_written_and_read_again_every_bit_is_the_same(tmp_path: Path, trained: WordVectors) -> None:
     edge = torch.tensor([[1e-42, -3.4028235e38], [0.1, 16777217.0]])
     for vectors in (trained, WordVectors(("ünï", "数"), edge), WordVectors((), torch.zeros(0, 7))):
-        vectors.write(tmp_path / "words.vec")
-        again = WordVectors.read(tmp_path / "words.vec")
+        vectors.save(tmp_path / "words.vec")
+        again = WordVectors.load(tmp_path / "words.vec")
         assert again.words == vectors.words
         assert torch.equal(again.vectors, vectors.vectors)
     assert [path.name for path in tmp_path.iterdir()] == ["words.vec"]
@@ -181,21 +180,21 @@ def test_other_programs_read_what_we_write_and_we_what_they_write(
 ) -> None:
     from gensim.models import KeyedVectors
 
-    trained.write(tmp_path / "ours.vec")
+    trained.save(tmp_path / "ours.vec")
     theirs = KeyedVectors.load_word2vec_format(str(tmp_path / "ours.vec"))
     assert tuple(theirs.index_to_key) == trained.words
     assert np.array_equal(theirs.vectors, trained.vectors.numpy())
     theirs.save_word2vec_format(str(tmp_path / "theirs.vec"))
-    assert torch.equal(WordVectors.read(tmp_path / "theirs.vec").vectors, trained.vectors)
+    assert torch.equal(WordVectors.load(tmp_path / "theirs.vec").vectors, trained.vectors)
 
 
 def test_a_failed_write_leaves_the_old_file_as_it_was(tmp_path: Path, three: WordVectors) -> None:
     path = tmp_path / "words.vec"
-    three.write(path)
+    three.save(path)
     before = path.read_bytes()
     unwritable = WordVectors(("fine", "\ud800"), torch.zeros(2, 2))
     with pytest.raises(InputError, match="Unicode"):
-        unwritable.write(path)
+        unwritable.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -203,7 +202,7 @@ def test_a_failed_write_leaves_the_old_file_as_it_was(tmp_path: Path, three: Wor
 @pytest.mark.parametrize("word", ["two words", " word", "line\n", ""])
 def test_a_word_that_the_format_cannot_hold_is_refused(tmp_path: Path, word: str) -> None:
     with pytest.raises(InputError, match="white space"):
-        WordVectors((word,), torch.zeros(1, 2)).write(tmp_path / "words.vec")
+        WordVectors((word,), torch.zeros(1, 2)).save(tmp_path / "words.vec")
 
 
 MALFORMED = {
@@ -228,22 +227,22 @@ def test_a_malformed_file_is_refused_with_its_line(tmp_path: Path, data: bytes, 
     path = tmp_path / "words.vec"
     path.write_bytes(data)
     with pytest.raises(TextError, match=rf"words\.vec, line {line}: .*{said}"):
-        WordVectors.read(path)
+        WordVectors.load(path)
 
 
 def test_blanks_at_the_end_and_windows_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "words.vec"
     path.write_bytes(b"2 2\r\neast 1 2 \r\nnorth -1e-1 4\r\n\r\n")
-    vectors = WordVectors.read(path)
+    vectors = WordVectors.load(path)
     assert vectors.words == ("east", "north")
     assert vectors.vectors.tolist() == [[1.0, 2.0], [pytest.approx(-0.1), 4.0]]
 
 
 def test_paths_that_cannot_be_used_are_named(tmp_path: Path, three: WordVectors) -> None:
     with pytest.raises(TextError, match="missing.vec"):
-        WordVectors.read(tmp_path / "missing.vec")
+        WordVectors.load(tmp_path / "missing.vec")
     with pytest.raises(TextError, match="no-folder"):
-        three.write(tmp_path / "no-folder" / "words.vec")
+        three.save(tmp_path / "no-folder" / "words.vec")
 
 
 # ── The start of an embedding table ──
