@@ -42,16 +42,23 @@ class Prediction:
 class Trace:
     """What the model attends to while it gives an answer.
 
-    matrices    module name → AttentionMatrix, one batch; of an encoder-decoder the rows of the decoder's
-                matrices belong to the tokens it reads, [START, t_0, …]: row i predicts t_i, the last row END
-    source      tokens and words of the source; its keys have one more column, END, which lies in no word
-    target      tokens and words of the answer; None where there is none
+    matrices  module name → AttentionMatrix, one batch, in the order of execution
+    source    the tokens and words of the source text
+    target    the tokens and words of the answer; a classifier writes none
+
+    Where the tokens stand in the matrices:
+
+    encoder            [source …, END]
+    decoder, rows      [START, target …]: row i predicts target i, the last row END
+    language model     [START, source …, target …]: row i predicts the next token; `source` holds both texts,
+                       and `target` begins at `answer_start`
     """
 
     prediction: Prediction
     matrices: dict[str, AttentionMatrix]
     source: Segments
     target: Segments | None
+    answer_start: int = 0
 
     def layers(self, kind: str) -> list[AttentionMatrix]:
         """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
@@ -140,17 +147,21 @@ class Predictor:
     @torch.inference_mode()
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
-        source = torch.tensor([prediction.source_ids + [END]])
-        target = torch.tensor([[START, *prediction.target_ids]])
+        tokenizers = self.saved.source, self.saved.target
+        if isinstance(self.model, LanguageModel):
+            ids = prediction.source_ids + prediction.target_ids
+            inputs = {"target": torch.tensor([[START, *ids]])}
+            source, target = Segments.from_spans(*tokenizers[1].decode_spans(ids)), None
+        else:
+            inputs = {"source": torch.tensor([[*prediction.source_ids, END]])}
+            source = Segments.from_spans(*tokenizers[0].decode_spans(prediction.source_ids))
+            target = None
+        if isinstance(self.model, Transformer):
+            inputs["target"] = torch.tensor([[START, *prediction.target_ids]])
+            target = Segments.from_spans(*tokenizers[1].decode_spans(prediction.target_ids))
         with kept_attention(self.model) as matrices:
-            if isinstance(self.model, Transformer):
-                self.model(source, target)
-            elif isinstance(self.model, LanguageModel):
-                self.model(torch.tensor([[START, *prediction.source_ids, *prediction.target_ids]]))
-            else:
-                self.model(source)
-        answer = Segments.of(prediction.text, self.saved.target) if prediction.target_ids else None
-        return Trace(prediction, dict(matrices), Segments.of(prediction.source, self.saved.source), answer)
+            self.model(**inputs)
+        return Trace(prediction, dict(matrices), source, target, len(prediction.source_ids))
 
     def _start(self, batch: list[list[int]]) -> tuple[Tensor, Decoder]:
         """What the decoder reads first, and the decoder, for source texts as token ids."""

@@ -25,12 +25,18 @@ TASKS = ("pronounce", "translate", "language", "classify")
 
 @dataclass(frozen=True)
 class Text:
-    """How text becomes tokens: the kind of tokenizer on each side, the size of a bpe vocabulary, one for both?"""
+    """How text becomes tokens: the kind of tokenizer on each side, the size of a bpe vocabulary, one for both?
+
+    A language model reads its text in windows of `window` tokens. `vectors` names a file in the word2vec text
+    format to start the source's embedding table from.
+    """
 
     source: str = "bpe"
     target: str = "bpe"
     size: int = 6000
     shared: bool = False
+    window: int = 256
+    vectors: str = ""
 
 
 @dataclass(frozen=True)

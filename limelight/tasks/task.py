@@ -1,24 +1,28 @@
 """What is different from task to task, and nothing else: reading the data, the model, the measure.
 
-    PairTask       source text → target text      pronounce, translate
-    LanguageTask   text → its next token          language
-    ClassifyTask   text → one of several classes  classify
+    PairTask        source text → target text
+      PronounceTask   letters → sounds
+      TranslateTask   one language → another
+    LanguageTask    text → its next token
+    ClassifyTask    text → one of several classes
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from limelight.errors import TextError
+from limelight.errors import InputError, TextError
 from limelight.modules.saved import SavedModel, build
+from limelight.predicting.predictor import Predictor
+from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
 from limelight.tasks.recipe import Recipe
-from limelight.text.readers import read_pairs, read_texts
+from limelight.text.readers import read_jsonl, read_pairs, read_texts
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Examples, Labelled, Order, Pairs, Windows
 from limelight.training.loop import Evaluation, loss_of
@@ -47,8 +51,8 @@ class Task(ABC):
         """Rows as token ids."""
 
     @abstractmethod
-    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
-        """The task's own measures of a model on rows it was not trained on."""
+    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+        """The task's own measures of a model on rows it was not trained on; greedy unless a beam is asked for."""
 
     # ---- inherits ---------------------------------------------------------------------------------
 
@@ -91,9 +95,91 @@ class PairTask(Task):
         targets = saved.target.encode_batch([target for _, target in rows])
         return Pairs([encoded.ids for encoded in sources], [encoded.ids for encoded in targets])
 
-    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
+    def answers(self, saved: SavedModel, sources: list[str], beam: int) -> list[str]:
+        search = self.recipe.prediction
+        found = Predictor(saved).predict(
+            sources, beam=beam, length_penalty=search.length_penalty, longest=search.longest
+        )
+        return [prediction.text for prediction in found]
+
+
+class PronounceTask(PairTask):
+    """Letters → sounds, judged by word and phoneme error rate."""
+
+    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+        references = references_of(rows)
+        answers = self.answers(saved, list(references), beam)
+        wer, per = pronunciation_errors(answers, list(references.values()))
+        measures = {"loss": self.loss(saved, rows), "word error rate": wer, "phoneme error rate": per}
+        return Evaluation(measures, -wer)
+
+
+class TranslateTask(PairTask):
+    """One language → another, judged by BLEU and chrF."""
+
+    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+        answers = self.answers(saved, [source for source, _ in rows], beam)
+        references = [target for _, target in rows]
+        score = bleu(answers, references)
+        measures = {"loss": self.loss(saved, rows), "BLEU": score, "chrF": chrf(answers, references)}
+        return Evaluation(measures, score)
+
+
+class LanguageTask(Task):
+    """Running text → its next token, judged by perplexity.
+
+    The data folder holds train.txt and valid.txt, or folders `train/` and `valid/` of text files.
+    """
+
+    def read(self, folder: Path, part: str) -> Rows:
+        path = folder / part if (folder / part).is_dir() else folder / f"{part}.txt"
+        return [(text, "") for text in read_texts(path).values()]
+
+    def new(self, rows: Rows) -> SavedModel:
+        text = self.recipe.text
+        tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
+        model = build("language", self.recipe.model, len(tokenizer), len(tokenizer), True, 0)
+        return SavedModel("language", model, tokenizer, tokenizer, prediction=asdict(self.recipe.prediction))
+
+    def examples(self, saved: SavedModel, rows: Rows) -> Windows:
+        documents = saved.source.encode_batch([text for text, _ in rows])
+        return Windows.cut([document.ids for document in documents], self.recipe.text.window)
+
+    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
         loss = self.loss(saved, rows)
-        return Evaluation({"loss": loss}, -loss)
+        return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, -loss)
+
+
+class ClassifyTask(Task):
+    """Text → one of several classes, judged by accuracy and macro F1. Rows are text, tab, class; or JSON lines
+    with "text" and "label" in train.jsonl and valid.jsonl."""
+
+    def read(self, folder: Path, part: str) -> Rows:
+        lines = folder / f"{part}.jsonl"
+        return read_jsonl(lines, "text", "label") if lines.is_file() else _pairs(folder, part)
+
+    def new(self, rows: Rows) -> SavedModel:
+        text, classes = self.recipe.text, tuple(sorted({label for _, label in rows}))
+        if len(classes) < 2:
+            raise InputError(f"Classification needs at least two classes in the training data; got {list(classes)}.")
+        tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
+        model = build("classifier", self.recipe.model, len(tokenizer), len(tokenizer), True, len(classes))
+        return SavedModel("classify", model, tokenizer, tokenizer, classes)
+
+    def examples(self, saved: SavedModel, rows: Rows) -> Labelled:
+        number = {label: place for place, label in enumerate(saved.classes)}
+        for _, label in rows:
+            if label not in number:
+                raise InputError(f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}.")
+        texts = saved.source.encode_batch([text for text, _ in rows])
+        return Labelled([encoded.ids for encoded in texts], [number[label] for _, label in rows])
+
+    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+        answers = [prediction.text for prediction in Predictor(saved).predict([text for text, _ in rows])]
+        labels = [label for _, label in rows]
+        share = accuracy(answers, labels)
+        measures = {"loss": self.loss(saved, rows), "accuracy": share, "macro F1": macro_f1(answers, labels)}
+        return Evaluation(measures, share)
 
 
 def _pairs(folder: Path, part: str) -> Rows:
@@ -106,4 +192,9 @@ def _pairs(folder: Path, part: str) -> Rows:
     return read_pairs(path)
 
 
-TASKS: dict[str, type[Task]] = {"pronounce": PairTask, "translate": PairTask}
+TASKS: dict[str, type[Task]] = {
+    "pronounce": PronounceTask,
+    "translate": TranslateTask,
+    "language": LanguageTask,
+    "classify": ClassifyTask,
+}

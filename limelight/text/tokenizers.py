@@ -14,6 +14,7 @@ START or END, whatever it holds: their names are no tokens that a kind could cut
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,22 @@ class Tokenizer:
         pieces = ["�" if i == UNKNOWN else self._stored(i) for i in kept]
         return ("" if self.kind == "characters" else " ").join(pieces)
 
+    def decode_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
+        """Ids → (text, character span of each id), for ids that a model wrote: `encode` may cut its text otherwise.
+
+        The text is `decode(ids)`; special ids cover nothing. Spans follow the rules of `Encoded`.
+        """
+        text = self.decode(ids)
+        if self.kind == "bpe":
+            return text, self._bpe_spans(text, ids)
+        spans, place = [], 0
+        for i in ids:
+            skipped = i < len(SPECIALS) and i != UNKNOWN
+            length = 0 if skipped else len("�" if i == UNKNOWN else self._stored(i))
+            spans.append((place, place + length))
+            place += length + (self.kind == "words" and not skipped)
+        return text, spans
+
     def token(self, id: int) -> str:
         r"""One token in readable form: `<start>`, `▁light` (▁ is a leading space), `\n`, `\xf0` (part of a
         character).
@@ -178,6 +195,24 @@ class Tokenizer:
             raise InputError(f"An id must be at least 0 and below {len(self)}; got {id}.")
         return token
 
+    def _bpe_spans(self, text: str, ids: Sequence[int]) -> list[Span]:
+        pieces = [
+            b"" if i < len(SPECIALS) else bytes(_BYTE_OF[letter] for letter in self._stored(i)) for i in ids
+        ]
+        whole, owner = _characters_of(b"".join(pieces))
+        lead = len(whole) - len(text)  # the space that stands before every text
+        spans, place = [], 0
+        for piece in pieces:
+            if not piece:
+                spans.append((0, 0))
+                continue
+            start, end = owner[place], owner[place + len(piece) - 1] + 1
+            if whole[start] == " " and not whole[start:end].isspace():
+                start += 1
+            spans.append((max(start - lead, 0), max(end - lead, 0)))
+            place += len(piece)
+        return spans
+
     def _spans(self, text: str, encoding: Any) -> list[Span]:
         spans: list[Span] = encoding.offsets
         if self.kind != "bpe" or not spans:
@@ -189,6 +224,18 @@ class Tokenizer:
         if encoding.tokens[0] == _SPACE:  # the space before the text, not merged with anything
             trimmed[0] = (0, 0)
         return trimmed
+
+
+def _characters_of(data: bytes) -> tuple[str, list[int]]:
+    """Bytes → text, and for each byte the number of its character; bytes that are no UTF-8 become `�`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text, owner = "", []
+    for place in range(len(data)):
+        owner.append(len(text))
+        text += decoder.decode(data[place : place + 1], final=place + 1 == len(data))
+        if len(text) > owner[-1] + 1:  # a broken character ended only when this byte came: the byte is the next one
+            owner[-1] = len(text) - 1
+    return text, owner
 
 
 def _byte_letters() -> dict[str, int]:

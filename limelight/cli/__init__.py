@@ -1,0 +1,57 @@
+"""The command line: each command parses its words, calls one public function and prints what it gives.
+
+    look      predict and show what the model attends to
+    explain   every stage of the process, with live numbers
+    predict   answers to lines of text
+    train     train or fine-tune a model by a recipe
+    embed     Word2vec: train word vectors, find nearest words
+    data      make the default data sets
+    models    the models that are here
+
+Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C. Errors are one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from limelight.errors import LimelightError
+
+
+class _Commands(TyperGroup):
+    """The group of commands; what Limelight refuses becomes one line and an exit code, never a traceback."""
+
+    def invoke(self, ctx):  # type: ignore[no-untyped-def]
+        try:
+            return super().invoke(ctx)
+        except LimelightError as error:
+            Console(stderr=True, soft_wrap=True).print(f"limelight: {error}", style="red", markup=False, highlight=False)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            Console(stderr=True).print("limelight: stopped.", style="red")
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
+
+
+app = typer.Typer(
+    name="limelight",
+    cls=_Commands,
+    help="What does a Transformer attend to? Train one on your own text, let it answer, and look.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+from limelight.cli import data, embed, explain, look, models, predict, train  # noqa: E402
+
+for command in (look, explain, predict, train, embed, data, models):
+    command.register(app)

@@ -1,0 +1,26 @@
+"""`limelight data`: the data sets that the default models are trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Make a default data set: train.tsv, valid.tsv and test.tsv, from a public package.
+
+Example: `limelight data pronounce --out corpora/pronounce`
+
+`pronounce` is the CMU Pronouncing Dictionary (fetched with pip), `translate-en-de` the help pages of LibreOffice
+(fetched with apt-get), split by page."""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("data", help=HELP)
+    def data(
+        name: Annotated[str, typer.Argument(help="pronounce, or translate-en-de (or -fr, -es).")],
+        out: Annotated[Path, typer.Option(help="The folder to make.")],
+    ) -> None:
+        from limelight.text.corpora import make_corpus
+
+        print(make_corpus(name, out))

@@ -1,0 +1,89 @@
+"""`limelight look`: an answer, and what the model attended to for each of its words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from limelight.errors import InputError
+
+DEFAULT_MODEL = "translate-en-de"
+SAMPLE = "To save the document under a new name, choose File - Save As and click the button."
+
+HELP = """Let a model answer, and show what it attends to: for each word of the answer the source words from high
+to low, which source words receive how much, and the alignment of the two.
+
+Example: `limelight look "Click the button to open the file." --png look.png`
+
+TEXT may also be the path of a text file: each of its lines is looked at. Without any text, a sample is."""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("look", help=HELP)
+    def look(
+        texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT|FILE]...", help="What to look at.")] = None,
+        model: Annotated[str, typer.Option(help="A model's folder or a shipped model's name.")] = DEFAULT_MODEL,
+        head: Annotated[
+            list[str] | None,
+            typer.Option(help="LAYER.HEAD to read, counted from 0, such as 2.1; may be repeated. Default: the model's."),
+        ] = None,
+        beam: Annotated[int | None, typer.Option(help="Beam width of the search; 1 is greedy.")] = None,
+        png: Annotated[Path | None, typer.Option(help="Also draw a picture.")] = None,
+        svg: Annotated[Path | None, typer.Option(help="Also draw a picture that scales.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
+    ) -> None:
+        from limelight.predicting.predictor import Predictor
+        from limelight.readings.pictures import save
+        from limelight.tasks.look import look as look_at
+        from limelight.tasks.shown import picture, shown
+
+        lines = _lines(texts or [SAMPLE])
+        looks = look_at(Predictor.load(model), lines, _heads(head), beam)
+        if as_json:
+            print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
+        else:
+            console = Console()
+            for each in looks:
+                console.print(shown(each))
+        for path in (png, svg):
+            for number, each in enumerate(looks, 1):
+                if path is not None:
+                    target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
+                    save(picture(each), target)
+                    Console(stderr=True, soft_wrap=True).print(f"picture: {target}", style="dim", highlight=False)
+
+
+def _lines(texts: list[str]) -> list[str]:
+    """Each text itself; each file's lines that are not blank."""
+    from limelight.text.readers import read_text
+
+    found: list[str] = []
+    for text in texts:
+        if _is_file(text):
+            found.extend(line.strip() for line in read_text(text).splitlines() if line.strip())
+        else:
+            found.append(text)
+    if not any(text.strip() for text in found):
+        raise InputError('There is nothing to look at: the text is empty. Try: limelight look "Save the file."')
+    return [text for text in found if text.strip()]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # a text that is too long to be a path
+        return False
+
+
+def _heads(words: list[str] | None) -> list[tuple[int, int]] | None:
+    """`2.1` → layer 2, head 1."""
+    if not words:
+        return None
+    try:
+        return [(int(layer), int(number)) for layer, number in (word.split(".") for word in words)]
+    except ValueError as error:
+        raise InputError(f"--head takes LAYER.HEAD, both counted from 0, such as 2.1; got {' '.join(words)}.") from error
