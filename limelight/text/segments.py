@@ -181,10 +181,9 @@ class Segments:
 
 def _enclosing(places: Sequence[int], ranges: Sequence[Span]) -> list[int]:
     """For each character place the number of the range (sorted, disjoint) that holds it, −1 for none."""
-    filled = [(start, end, number) for number, (start, end) in enumerate(ranges) if start < end]
-    starts = [start for start, _, _ in filled]
+    starts = [start for start, _ in ranges]
     found = []
     for place in places:
-        at = bisect_right(starts, place) - 1
-        found.append(filled[at][2] if at >= 0 and place < filled[at][1] else NO_UNIT)
+        number = bisect_right(starts, place) - 1  # the last that starts at or before the place
+        found.append(number if number >= 0 and place < ranges[number][1] else NO_UNIT)
     return found

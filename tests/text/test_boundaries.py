@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from limelight.text.boundaries import paragraphs, sentences, words
@@ -57,6 +57,7 @@ def test_words(text: str, expected: str) -> None:
         ("今日は。元気？「はい。」と言う", "今日は。|元気？|「はい。」|と言う"),
         ("What?! (Really.) Yes.", "What?!|(Really.)|Yes."),
         ("Ends with an etc. in it. Ends with Dr.", "Ends with an etc. in it.|Ends with Dr."),
+        ("Take option b. Then option C. Go.", "Take option b.|Then option C. Go."),
         ("...", "..."),
         ("", ""),
     ],
@@ -83,6 +84,8 @@ def test_every_visible_character_is_in_exactly_one_unit(cut, text: str) -> None:
 
 @pytest.mark.parametrize(("inner", "outer"), [(words, sentences), (sentences, paragraphs)])
 @given(texts)
+@example("東。\u0301か")
+@example("東。\u200d😀か")
 def test_units_lie_in_each_other(inner, outer, text: str) -> None:
     outside = outer(text)
     for start, end in inner(text):

@@ -125,6 +125,14 @@ def test_documents_inside_a_prompt() -> None:
     assert segments.index("document").tolist() == [-1] * 19 + [0] * 7 + [-1] + [1] * 7
 
 
+def test_documents_that_touch_are_cut_apart() -> None:
+    segments = Segments.from_spans("onetwo", [(0, 2), (2, 6)], documents=[(0, 3), (3, 3), (3, 6)])
+    for level in LEVELS[:3]:
+        assert [(unit.text, unit.document) for unit in segments.units(level)] == [("one", 0), ("two", 2)]
+        assert segments.index(level).tolist() == [0, 0]
+    assert segments.index("document").tolist() == [0, 0]
+
+
 def test_a_text_without_tokens() -> None:
     segments = Segments.from_spans("", [])
     for level in LEVELS:
