@@ -85,6 +85,15 @@ def test_the_heart_imports_torch_and_the_standard_library() -> None:
             assert top in allowed | more or name.startswith(inside), f"{path.name} imports {name}"
 
 
+def test_only_core_packages_are_imported_by_name() -> None:
+    # Optional ones come through errors.require, which knows what to say when they are missing.
+    core = {bare(requirement) for requirement in PROJECT["project"]["dependencies"]}
+    allowed = core | {"limelight", "triton", "__future__"} | set(sys.stdlib_module_names)
+    for path in PACKAGE:
+        tops = {name.partition(".")[0] for name in imported(path)}
+        assert tops <= allowed, f"{path} imports {tops - allowed}"
+
+
 def test_importing_limelight_loads_no_extra() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     heavy = {bare(name) for extra in extras for name in extras[extra]} | {"scipy", "pandas", "IPython"}
