@@ -1,0 +1,82 @@
+"""Limelight shows what a Transformer attends to: every token, at every distance, exactly.
+
+    text → tokens → embeddings → positions → Q, K, V → attention matrix → readings → pictures
+
+>>> import torch, limelight as ll
+>>> query, key = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 7, 8)
+>>> matrix = ll.AttentionMatrix(query, key, mask=ll.masks.causal())     # nothing is stored
+>>> received, entropy = matrix.read(ll.Received(), ll.Entropy())        # one pass, results in the order asked
+>>> matrix[0, 1, 3:, :].shape                                           # any block, exactly
+torch.Size([2, 7])
+
+Names are loaded when they are first used, so that `import limelight` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limelight.errors import LimelightError
+    from limelight.matrix import AttentionMatrix, Entropy, Peak, Pool, Received, RowStats, Top, masks
+    from limelight.modules.attention import MultiHeadAttention, kept_attention
+    from limelight.modules.saved import load_model, save_model
+    from limelight.modules.transformer import SHAPES, Classifier, LanguageModel, Shape, Transformer
+    from limelight.modules.word2vec import Word2vec
+    from limelight.modules.word_vectors import WordVectors
+    from limelight.predicting.predictor import Predictor
+    from limelight.predicting.sampling import Sampling
+    from limelight.readings.reading import Reading
+    from limelight.tasks.look import look
+    from limelight.tasks.recipe import load_recipe
+    from limelight.tasks.run import train_recipe
+    from limelight.text.segments import Segments
+    from limelight.text.tokenizers import Tokenizer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AttentionMatrix": "matrix",
+    "Classifier": "modules.transformer",
+    "Entropy": "matrix",
+    "LanguageModel": "modules.transformer",
+    "LimelightError": "errors",
+    "MultiHeadAttention": "modules.attention",
+    "Peak": "matrix",
+    "Pool": "matrix",
+    "Predictor": "predicting.predictor",
+    "Reading": "readings.reading",
+    "Received": "matrix",
+    "RowStats": "matrix",
+    "SHAPES": "modules.transformer",
+    "Sampling": "predicting.sampling",
+    "Segments": "text.segments",
+    "Shape": "modules.transformer",
+    "Tokenizer": "text.tokenizers",
+    "Top": "matrix",
+    "Transformer": "modules.transformer",
+    "Word2vec": "modules.word2vec",
+    "WordVectors": "modules.word_vectors",
+    "kept_attention": "modules.attention",
+    "load_model": "modules.saved",
+    "load_recipe": "tasks.recipe",
+    "look": "tasks.look",
+    "masks": "matrix",
+    "save_model": "modules.saved",
+    "train_recipe": "tasks.run",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'limelight' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"limelight.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

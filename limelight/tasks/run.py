@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
 
+from limelight.errors import RecipeError
 from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.modules.transformer import Transformer
+from limelight.predicting.predictor import Prediction, Predictor
+from limelight.readings.heads import AlignmentHeads, Example, choose_heads
+from limelight.tasks.look import word_groups
 from limelight.tasks.recipe import Recipe
-from limelight.tasks.task import TASKS
+from limelight.tasks.task import TASKS, Rows
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
+
+PAIRS_TO_ALIGN = 200
+"""How many held-out pairs the heads for alignment are chosen on."""
 
 
 def train_recipe(
@@ -24,22 +34,52 @@ def train_recipe(
     """
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
-    torch.manual_seed(recipe.training.seed)
-    fresh = out / "start"
-    if fresh.is_dir():
-        saved = load_model(fresh)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        saved = start or task.new(rows)
-        save_model(saved, fresh)
-        (out / "recipe.toml").write_text(recipe.source, encoding="utf-8")
+    saved = _begin(recipe, rows, out, start)
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
         return task.judge(replace(saved, model=model), valid)
 
-    outcome = train(
-        saved.model, task.examples(saved, rows), recipe.training, out, evaluate, reporter or Reporter(out)
+    outcome = train(saved.model, task.examples(saved, rows), recipe.training, out, evaluate, reporter or Reporter(out))
+    progress = outcome.progress
+    best = next((record for record in progress.history if record["step"] == progress.best_step), {})
+    told = {"updates": progress.step, "tokens": progress.tokens, "CPU minutes": round(progress.cpu_seconds / 60, 1)}
+    trained = replace(
+        saved,
+        model=outcome.model.eval(),
+        training=told | {"rows": len(rows), "held out": best},
     )
-    trained = replace(saved, model=outcome.model.eval())
+    if isinstance(trained.model, Transformer):
+        heads = alignment_heads(trained, valid[:PAIRS_TO_ALIGN])
+        trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
     save_model(trained, out / "model")
     return trained, outcome
+
+
+def _begin(recipe: Recipe, rows: Rows, out: Path, start: SavedModel | None) -> SavedModel:
+    """The model as it was before the first update: kept with the run, so that going on needs no luck."""
+    fresh = out / "start"
+    if fresh.is_dir():
+        return load_model(fresh)
+    if start is not None and start.task != recipe.task:
+        raise RecipeError(f"A model for the task {start.task!r} cannot begin a run of {recipe.task!r}.")
+    torch.manual_seed(recipe.training.seed)
+    saved = start or TASKS[recipe.task](recipe).new(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(recipe.source, encoding="utf-8")
+    save_model(saved, fresh)
+    return saved
+
+
+def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads:
+    """The cross-attention heads that find, in held-out pairs, the words that both sides share."""
+    predictor = Predictor(saved)
+
+    def examples() -> Iterator[Example]:
+        for source, target in pairs:
+            ids = saved.source.encode(source).ids, saved.target.encode(target).ids
+            trace = predictor.trace(Prediction(source, target, 0.0, *ids))
+            if trace.target is not None and len(trace.target) and len(trace.source):
+                groups = word_groups(trace.target, after=1), word_groups(trace.source, after=1)
+                yield Example(trace.layers("cross"), *groups)
+
+    return choose_heads(islice(examples(), PAIRS_TO_ALIGN))

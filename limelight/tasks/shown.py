@@ -1,0 +1,53 @@
+"""A `Look` in the terminal and as a picture."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from limelight.readings.terminal import alignment_table, ranked_list, word_shades
+from limelight.tasks.look import Look
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def shown(look: Look) -> RenderableType:
+    """The answer, the source words by what they receive, and each answer word's source words from high to low."""
+    answer = look.prediction
+    parts: list[RenderableType] = [_labelled("text", answer.source), _labelled("answer", answer.text, "bold")]
+    if not math.isnan(answer.log_probability):
+        parts.append(_labelled("", _certainty(look), "dim"))
+    words = list(look.received.labels[0])
+    parts += [Text(), Text("What each word receives, from high to low", style="bold")]
+    parts.append(word_shades(words, look.received.values.tolist(), look.received.unit))
+    parts.append(Text())
+    if look.alignment is not None:
+        parts += [Text("What each word of the answer attends to", style="bold"), alignment_table(look.alignment)]
+    else:
+        parts.append(ranked_list(look.received, most=10))
+    parts += [Text(look.heads, style="dim"), Text()]
+    return Group(*parts)
+
+
+def picture(look: Look) -> Figure:
+    """The alignment as a map of words by words; for a classifier what each word receives, as bars."""
+    from limelight.readings.pictures import alignment_picture, bars_picture
+
+    return alignment_picture(look.alignment) if look.alignment is not None else bars_picture(look.received)
+
+
+def _certainty(look: Look) -> str:
+    answer = look.prediction
+    told = f"probability {math.exp(answer.log_probability):.3g} (log {answer.log_probability:.2f} nats)"
+    if answer.others:
+        other, log_probability = answer.others[0]
+        told += f"; next: {other} ({log_probability:.2f})"
+    return told if answer.complete else f"{told}; cut at the longest length allowed"
+
+
+def _labelled(label: str, text: str, style: str = "") -> Text:
+    return Text.assemble((f"{label:<8}", "dim"), (text, style))
