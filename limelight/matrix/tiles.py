@@ -63,8 +63,7 @@ def read_tiles(
     states = [fold.start(frame) for fold in folds]
     stats = known or RowStats().finish(RowStats().start(frame))
     for panel in panels(scores, cut):
-        for i0 in range(0, scores.N, cut.rows):
-            i1 = min(i0 + cut.rows, scores.N)
+        for i0, i1 in row_blocks(scores.N, cut):
             place = (as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1))
             walk: Iterable[Tile] = tiles(panel, i0, i1, 0, scores.M, cut)
             if known is not None:
@@ -120,6 +119,12 @@ def panels_of(scores: Scores, cut: Plan) -> Iterator[tuple[range, range]]:
     for b0 in range(0, len(scores.batches), cut.panel_batches):
         for h0 in range(0, len(scores.heads), cut.panel_heads):
             yield scores.batches[b0 : b0 + cut.panel_batches], scores.heads[h0 : h0 + cut.panel_heads]
+
+
+def row_blocks(N: int, cut: Plan) -> Iterator[tuple[int, int]]:
+    """First and last-but-one row of one block after the other."""
+    for i0 in range(0, N, cut.rows):
+        yield i0, min(i0 + cut.rows, N)
 
 
 def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan) -> Iterator[Tile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limelight.errors import InputError, KindError, ShapeError
@@ -23,6 +23,7 @@ def test_a_mask_is_what_it_means(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MASKS)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_block_is_its_part_of_the_table_and_cover_is_true(name: str, data: st.DataObject) -> None:
     i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))

@@ -1,0 +1,109 @@
+"""The laws of folds: any tiling, any order, any merging gives the same reading, and neutral means neutral."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limelight.matrix import Fold, Peak, Tile, Top, masks
+from limelight.matrix.doors import scores_of
+from limelight.matrix.tiles import Plan, panels, read_tiles, row_blocks, tiles
+from tests.oracle import FOLDS, Case, expect_all, random_case
+
+SMALL = (1, 2, 1, 17, 23, 3, 2)  # laws are tried on many cuts, so the matrix is small
+_bias = torch.randn(1, 2, 17, 23).masked_fill(torch.rand(1, 1, 17, 23) > 0.8, -torch.inf)
+
+CASES = {
+    "causal": random_case(masks.causal(), shape=SMALL),
+    "padded": random_case(masks.lengths(query=[13], key=[19]), shape=SMALL),
+    "everything at once": replace(
+        random_case(masks.causal(offset=-2) | masks.function(lambda b, h, i, j: j < h), shape=SMALL),
+        bias=_bias,
+        softcap=2.5,
+        sink=torch.randn(2),
+    ),
+    "ties": replace(random_case(masks.window(9), shape=SMALL), query=torch.zeros(1, 2, 17, 3)),
+}
+
+cuts = st.builds(
+    Plan,
+    rows=st.integers(3, 20),
+    columns=st.none() | st.integers(4, 25),
+    panel_batches=st.just(1),
+    panel_heads=st.integers(1, 2),
+    grain=st.integers(1, 25),
+)
+
+
+def all_tiles(case: Case, cut: Plan) -> list[Tile]:
+    """The matrix cut into tiles that know their row stats."""
+    scores = scores_of(**vars(case))
+    stats = read_tiles(scores, scores.frame(scores.N), (), None, cut)[1]
+    found = []
+    for panel in panels(scores, cut):
+        for i0, i1 in row_blocks(scores.N, cut):
+            for tile in tiles(panel, i0, i1, 0, scores.M, cut):
+                tile.stats = stats.part(tile.rows)
+                found.append(tile)
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=12)
+@given(cut=cuts)
+def test_any_tiling_gives_the_same_reading(name: str, cut: Plan) -> None:
+    expect_all(CASES[name], cut)
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+@settings(max_examples=8)
+@given(cut=cuts, name=st.sampled_from(sorted(CASES)), seed=st.integers(0, 999), parts=st.integers(1, 4))
+def test_any_order_and_any_merging(fold: str, cut: Plan, name: str, seed: int, parts: int) -> None:
+    build, expect = FOLDS[fold]
+    case, shuffle = CASES[name], random.Random(seed)
+    reader, scores = build(case), scores_of(**vars(case))
+    frame = scores.frame(scores.N, case.value)
+    stats = read_tiles(scores, frame, (), None, cut)[1]
+    states = [reader.start(frame) for _ in range(parts)]
+    walk = all_tiles(case, cut)
+    shuffle.shuffle(walk)
+    for tile in walk:
+        reader.absorb(shuffle.choice(states), tile)
+    while len(states) > 1:
+        left, right = (states.pop(shuffle.randrange(len(states))) for _ in range(2))
+        states.append(reader.merge(left, right))
+    expect(reader.finish(states[0], stats), case)
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+def test_the_neutral_element_changes_nothing(fold: str) -> None:
+    case = CASES["everything at once"]
+    reader: Fold[Any] = FOLDS[fold][0](case)
+    scores = scores_of(**vars(case))
+    frame = scores.frame(scores.N, case.value)
+    cut = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
+    [state], stats = read_tiles(scores, frame, [reader], None, cut)
+    expected = tensors(reader.finish(state, stats))
+    for merged in (reader.merge(state, reader.start(frame)), reader.merge(reader.start(frame), state)):
+        for got, wanted in zip(tensors(reader.finish(merged, stats)), expected, strict=True):
+            assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("fold", [Peak(), Top(7)], ids=["Peak", "Top"])
+@settings(max_examples=12)
+@given(cut=cuts)
+def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Fold[Any], cut: Plan) -> None:
+    case = CASES["ties"]
+    whole = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
+    [expected], [got] = case.read(fold, cut=whole), case.read(fold, cut=cut)
+    assert torch.equal(got.keys, expected.keys)
+
+
+def tensors(reading: Any) -> tuple[torch.Tensor, ...]:
+    return (reading,) if isinstance(reading, torch.Tensor) else tuple(reading)

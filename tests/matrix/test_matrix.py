@@ -1,0 +1,224 @@
+"""AttentionMatrix as its user meets it: entries, products, what it says of itself, what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.matrix import AttentionMatrix, Entropy, Received, RowStats, masks
+from tests.oracle import MASKS, B, D, G, H, M, N, X, dressed_case, random_case
+from tests.tolerance import check
+
+CASE = dressed_case(masks.causal())
+TRUTH = CASE.truth().weights_BHNM
+
+
+def indices(size: int) -> st.SearchStrategy[Any]:
+    bound = st.none() | st.integers(-size - 2, size + 2)
+    return st.integers(-size, size - 1) | st.builds(slice, bound, bound)
+
+
+# ---- entries ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_dense_is_the_truth(mask: str) -> None:
+    case = random_case(MASKS[mask][0])
+    check("weights", case.matrix().dense(), case.truth().weights_BHNM)
+
+
+@settings(max_examples=30)
+@given(b=indices(B), h=indices(H), i=indices(N), j=indices(M), read_before=st.booleans())
+def test_any_block_is_indexed_as_the_stored_matrix_is(
+    b: Any, h: Any, i: Any, j: Any, read_before: bool
+) -> None:
+    matrix = CASE.matrix()
+    if read_before:
+        matrix.read(RowStats())
+    check("weights", matrix[b, h, i, j], TRUTH[b, h, i, j])
+
+
+def test_short_indices_and_ellipsis() -> None:
+    matrix = CASE.matrix()
+    check("weights", matrix[1], TRUTH[1])
+    check("weights", matrix[..., 3], TRUTH[..., 3])
+    check("weights", matrix[0, ..., 2:5], TRUTH[0, ..., 2:5])
+    check("weights", matrix[1, 2, 3, 4], TRUTH[1, 2, 3, 4])
+
+
+def test_rows() -> None:
+    matrix = CASE.matrix()
+    check("weights", matrix.rows(7), TRUTH[:, :, 7])
+    check("weights", matrix.rows(-1), TRUTH[:, :, -1])
+    check("weights", matrix.rows([9, 2, 9]), TRUTH[:, :, [9, 2, 9]])
+    check("weights", matrix.rows(torch.tensor([4])), TRUTH[:, :, [4]])
+    assert matrix.rows([]).shape == (B, H, 0, M)
+
+
+def test_dense_refuses_above_its_limit_and_says_the_size() -> None:
+    matrix = AttentionMatrix(torch.ones(1, 2, 300_000, 1), torch.ones(1, 2, 300_000, 1))
+    with pytest.raises(TooLargeError, match=f"takes {2 * 300_000**2 * 4} bytes"):
+        matrix.dense()
+    with pytest.raises(TooLargeError):
+        matrix[0, 0]
+    small = CASE.matrix()
+    with pytest.raises(TooLargeError, match=rf"dense\(limit={TRUTH.numel() * 4}\)"):
+        small.dense(limit=1_000)
+    assert small.dense(limit=TRUTH.numel() * 4).shape == TRUTH.shape
+
+
+# ---- the linear operator ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(B, G, M, X), (B, H, M, X), (B, 1, M, X), (1, 1, M, 2), (M, 3), (M, 0)])
+def test_a_times_v(shape: tuple[int, ...]) -> None:
+    v = torch.randn(shape)
+    wide = v.double() if v.dim() == 2 else v.double().repeat_interleave(H // v.shape[1], dim=1)
+    check("output", CASE.matrix() @ v, (TRUTH @ wide).expand(B, H, N, shape[-1]))
+
+
+@pytest.mark.parametrize("shape", [(B, H, N, X), (B, 1, N, X), (1, 1, N, 2), (N, 3)])
+def test_a_transposed_times_x(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    check("output", CASE.matrix().T @ x, TRUTH.transpose(-1, -2) @ x.double())
+
+
+def test_products_with_a_vector() -> None:
+    matrix, v, x = CASE.matrix(), torch.randn(M), torch.randn(N)
+    check("output", matrix @ v, TRUTH @ v.double())
+    check("output", matrix.T @ x, TRUTH.transpose(-1, -2) @ x.double())
+    check("received", matrix.T @ torch.ones(N), matrix.read(Received()).raw.double())
+    assert matrix.T.shape == (B, H, M, N)
+
+
+# ---- what it is ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tiles"),
+    [(torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float64, torch.float64)],
+)
+def test_entries_are_float32_and_float64_stays(dtype: torch.dtype, tiles: torch.dtype) -> None:
+    case = random_case(masks.causal(), dtype)
+    matrix = case.matrix()
+    assert matrix.dtype == matrix.dense().dtype == matrix.read(Entropy()).dtype == tiles
+    assert matrix.shape == (B, H, N, M)
+    assert matrix.value is not None
+    assert repr(matrix) == f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {tiles}, cpu)"
+
+
+def test_inputs_are_referred_to_and_not_copied() -> None:
+    case = random_case()
+    matrix = case.matrix()
+    case.query.zero_()
+    check("weights", matrix.rows(0), torch.full((B, H, M), 1 / M, dtype=torch.float64))
+
+
+def test_readings_carry_no_gradient() -> None:
+    case = random_case()
+    case.query.requires_grad_()
+    matrix = case.matrix()
+    for tensor in (matrix.dense(), matrix @ case.value, matrix.read(Entropy()), matrix.rows(2)):
+        assert not tensor.requires_grad
+
+
+def test_transposed_storage_reads_the_same() -> None:
+    """Hugging Face models keep (batch, tokens, heads, width) in memory."""
+    case = random_case(masks.causal())
+    turned = {
+        name: getattr(case, name).transpose(1, 2).contiguous().transpose(1, 2) for name in ("query", "key")
+    }
+    assert not turned["key"].is_contiguous()
+    check("weights", replace(case, **turned).matrix().dense(), case.truth().weights_BHNM)
+
+
+def test_a_bias_may_be_a_function_of_the_place() -> None:
+    slopes = 2.0 ** -torch.arange(1, H + 1)
+    place = torch.arange(M)[None, :] - torch.arange(N)[:, None]
+    case = replace(random_case(masks.causal()), bias=(slopes[:, None, None] * place)[None])
+    by_function = AttentionMatrix(
+        case.query, case.key, mask=case.mask, bias=lambda b, h, i, j: slopes[h] * (j - i)
+    )
+    check("weights", by_function.dense(), case.truth().weights_BHNM)
+    check("entropy", by_function.read(Entropy()), torch.special.entr(case.truth().weights_BHNM).sum(-1))
+
+
+def test_a_bool_tensor_is_taken_as_a_mask() -> None:
+    table = torch.rand(N, M) > 0.5
+    case = random_case(masks.dense(table))
+    matrix = AttentionMatrix(case.query, case.key, mask=table)
+    check("weights", matrix.dense(), case.truth().weights_BHNM)
+
+
+def test_why_says_what_is_skipped_and_what_is_held() -> None:
+    q = torch.ones(1, 2, 2_048, 1)
+    whole, causal = AttentionMatrix(q, q).why(), AttentionMatrix(q, q, mask=masks.causal()).why()
+    assert whole.computed == 1
+    assert 0.5 < causal.computed < 0.6
+    near = AttentionMatrix(q, q, mask=masks.window(64)).why()
+    assert near.computed < 0.2
+    assert causal.dense_bytes == 2 * 2_048**2 * 4
+    assert causal.bytes < causal.dense_bytes
+    assert "one walk" in str(causal)
+    long = AttentionMatrix(torch.ones(1, 1, 100_000, 1), torch.ones(1, 1, 100_000, 1))
+    assert long.why().walks == 2
+    assert long.why().bytes < 2**24
+    matrix = AttentionMatrix(q, q)
+    matrix.read(RowStats())
+    assert matrix.why().walks == 1
+
+
+# ---- what it refuses ----------------------------------------------------------------------------------
+
+q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "says"),
+    [
+        (lambda: AttentionMatrix(q[0], k), ShapeError, "query must have 4 axes"),
+        (lambda: AttentionMatrix(q, k[..., 1:]), ShapeError, "must agree on D"),
+        (
+            lambda: AttentionMatrix(q[:, :5], k),
+            ShapeError,
+            "multiple of the key heads; got 5",
+        ),
+        (lambda: AttentionMatrix(q.int(), k), KindError, "query must be a float tensor; got torch.int32"),
+        (lambda: AttentionMatrix(q, k, k[:, :, 1:]), ShapeError, "value must have a row for every key"),
+        (
+            lambda: AttentionMatrix(q, k, mask=torch.zeros(N, M)),
+            KindError,
+            "additive mask of 0 and -inf",
+        ),
+        (lambda: AttentionMatrix(q, k, mask="causal"), KindError, "must be a bool tensor"),
+        (lambda: AttentionMatrix(q, k, bias=torch.zeros(N, 2)), ShapeError, "bias must broadcast"),
+        (lambda: AttentionMatrix(q, k, bias=torch.ones(N, M).bool()), KindError, "as mask="),
+        (lambda: AttentionMatrix(q, k, softcap=0.0), InputError, "softcap must be above 0"),
+        (lambda: AttentionMatrix(q, k, sink=torch.zeros(G)), ShapeError, "one score a query head"),
+        (lambda: AttentionMatrix(q, k).read(), InputError, "got no fold"),
+        (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "takes folds"),
+        (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),
+        (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], KindError, "rows()"),
+        (lambda: AttentionMatrix(q, k)[0, 0, 0, 0, 0], InputError, "got 5 indices"),
+        (lambda: AttentionMatrix(q, k)[0, H], IndexError, f"head {H} is out of range"),
+        (lambda: AttentionMatrix(q, k) @ torch.ones(N), ShapeError, "v must have the shape"),
+        (lambda: AttentionMatrix(q, k).T @ torch.ones(B, G, N, 1), ShapeError, "x must have the shape"),
+        (lambda: AttentionMatrix(q, k) @ torch.ones(M).int(), KindError, "takes a float tensor"),
+    ],
+)
+def test_what_does_not_fit_is_said(build: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says.replace("(", r"\(").replace(")", r"\)")):
+        build()
+
+
+def test_iterating_gives_one_batch_after_the_other() -> None:
+    found: list[Tensor] = list(CASE.matrix())
+    assert len(found) == B
+    check("weights", found[1], TRUTH[1])
