@@ -14,7 +14,6 @@ START or END, whatever it holds: their names are no tokens that a kind could cut
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from limelight.errors import InputError, KindError, TextError
+from limelight.text.bytelevel import SPACE, bytes_of, characters_of
 
 PAD, UNKNOWN, START, END = range(4)
 SPECIALS = ("<pad>", "<unknown>", "<start>", "<end>")
@@ -151,19 +151,22 @@ class Tokenizer:
         return ("" if self.kind == "characters" else " ").join(pieces)
 
     def decode_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
-        """Ids → (text, character span of each id), for ids that a model wrote: `encode` may cut its text otherwise.
+        """Ids → (text, character span of each id), for ids that a model wrote.
 
-        The text is `decode(ids)`; special ids cover nothing. Spans follow the rules of `Encoded`.
+        A model may cut a text otherwise than `encode` does, so its spans must come from its own ids. The text
+        is `decode(ids)`; the spans follow the rules of `Encoded`; a special id has the empty span (0, 0).
         """
         text = self.decode(ids)
         if self.kind == "bpe":
             return text, self._bpe_spans(text, ids)
         spans, place = [], 0
         for i in ids:
-            skipped = i < len(SPECIALS) and i != UNKNOWN
-            length = 0 if skipped else len("�" if i == UNKNOWN else self._stored(i))
-            spans.append((place, place + length))
-            place += length + (self.kind == "words" and not skipped)
+            if i < len(SPECIALS) and i != UNKNOWN:
+                spans.append((0, 0))
+                continue
+            end = place + len("�" if i == UNKNOWN else self._stored(i))
+            spans.append((place, end))
+            place = end + (self.kind == "words")
         return text, spans
 
     def token(self, id: int) -> str:
@@ -174,8 +177,7 @@ class Tokenizer:
             return SPECIALS[id]
         if self.kind != "bpe":
             return self._stored(id)
-        data = bytes(_BYTE_OF[character] for character in self._stored(id))
-        text = data.decode("utf-8", errors="backslashreplace")
+        text = bytes_of(self._stored(id)).decode("utf-8", errors="backslashreplace")
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
         return text.replace(" ", "▁")
 
@@ -196,17 +198,15 @@ class Tokenizer:
         return token
 
     def _bpe_spans(self, text: str, ids: Sequence[int]) -> list[Span]:
-        pieces = [
-            b"" if i < len(SPECIALS) else bytes(_BYTE_OF[letter] for letter in self._stored(i)) for i in ids
-        ]
-        whole, owner = _characters_of(b"".join(pieces))
+        pieces = [b"" if i < len(SPECIALS) else bytes_of(self._stored(i)) for i in ids]
+        whole, owners = characters_of(b"".join(pieces))
         lead = len(whole) - len(text)  # the space that stands before every text
         spans, place = [], 0
         for piece in pieces:
             if not piece:
                 spans.append((0, 0))
                 continue
-            start, end = owner[place], owner[place + len(piece) - 1] + 1
+            start, end = owners[place], owners[place + len(piece) - 1] + 1
             if whole[start] == " " and not whole[start:end].isspace():
                 start += 1
             spans.append((max(start - lead, 0), max(end - lead, 0)))
@@ -221,36 +221,9 @@ class Tokenizer:
             (start + 1, end) if text[start] == " " and not text[start:end].isspace() else (start, end)
             for start, end in spans
         ]
-        if encoding.tokens[0] == _SPACE:  # the space before the text, not merged with anything
+        if encoding.tokens[0] == SPACE:  # the space before the text, not merged with anything
             trimmed[0] = (0, 0)
         return trimmed
-
-
-def _characters_of(data: bytes) -> tuple[str, list[int]]:
-    """Bytes → text, and for each byte the number of its character; bytes that are no UTF-8 become `�`."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text, owner = "", []
-    for place in range(len(data)):
-        owner.append(len(text))
-        text += decoder.decode(data[place : place + 1], final=place + 1 == len(data))
-        if len(text) > owner[-1] + 1:  # a broken character ended only when this byte came: the byte is the next one
-            owner[-1] = len(text) - 1
-    return text, owner
-
-
-def _byte_letters() -> dict[str, int]:
-    """Letter → byte in GPT-2's byte-level alphabet: printable bytes are themselves, the others from Ā on."""
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-_BYTE_OF = _byte_letters()
-_SPACE = next(letter for letter, byte in _BYTE_OF.items() if byte == ord(" "))
 
 
 def _blank(kind: Kind, size: int, alphabet: list[str]) -> tuple[hf.Tokenizer, Any]:

@@ -257,3 +257,30 @@ def test_a_foreign_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
     with pytest.raises(TextError, match="first four tokens are not Limelight's"):
         Tokenizer.load(tmp_path)
+
+
+# ── Spans of ids that a model wrote ──
+
+
+@given(any_text | likely_text)
+def test_decode_spans_of_encoded_text_are_the_spans_of_encode(text: str) -> None:
+    encoded = BPE.encode(text)
+    assert BPE.decode_spans(encoded.ids) == (text, encoded.spans)
+
+
+@ALL
+@given(st.data())
+def test_decode_spans_of_any_ids(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    ids = data.draw(st.lists(st.integers(0, len(tokenizer) - 1)))
+    text, spans = tokenizer.decode_spans(ids)
+    assert text == tokenizer.decode(ids)
+    assert len(spans) == len(ids)
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
+    covered = {place for start, end in spans for place in range(start, end)}
+    assert {place for place, character in enumerate(text) if character != " "} <= covered
+    shown = [span for span, i in zip(spans, ids, strict=True) if i >= len(SPECIALS)]
+    assert shown == sorted(shown)
+    assert all(start == end for (start, end), i in zip(spans, ids, strict=True) if i in (PAD, START, END))
+    if tokenizer.kind != "bpe":
+        pieces = [text[start:end] for (start, end), i in zip(spans, ids, strict=True) if i >= len(SPECIALS)]
+        assert pieces == [tokenizer.token(i) for i in ids if i >= len(SPECIALS)]
