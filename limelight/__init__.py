@@ -67,7 +67,36 @@ _HOME = {
     "train_recipe": "tasks.run",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "AttentionMatrix",
+    "Classifier",
+    "Entropy",
+    "LanguageModel",
+    "LimelightError",
+    "MultiHeadAttention",
+    "Peak",
+    "Pool",
+    "Predictor",
+    "Reading",
+    "Received",
+    "RowStats",
+    "SHAPES",
+    "Sampling",
+    "Segments",
+    "Shape",
+    "Tokenizer",
+    "Top",
+    "Transformer",
+    "Word2vec",
+    "WordVectors",
+    "kept_attention",
+    "load_model",
+    "load_recipe",
+    "look",
+    "masks",
+    "save_model",
+    "train_recipe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,9 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except LimelightError as error:
-            Console(stderr=True, soft_wrap=True).print(f"limelight: {error}", style="red", markup=False, highlight=False)
+            Console(stderr=True, soft_wrap=True).print(
+                f"limelight: {error}", style="red", markup=False, highlight=False
+            )
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             Console(stderr=True).print("limelight: stopped.", style="red")

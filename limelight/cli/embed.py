@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
 
         found = WordVectors.load(vectors).nearest(word, count)
         if as_json:
-            print(json.dumps([{"word": other, "cosine": cosine} for other, cosine in found], ensure_ascii=False))
+            print(
+                json.dumps([{"word": other, "cosine": cosine} for other, cosine in found], ensure_ascii=False)
+            )
             return
         table = Table("rank", "word", "cosine", box=None, header_style="bold", pad_edge=False)
         for rank, (other, cosine) in enumerate(found, 1):

@@ -14,8 +14,10 @@ from limelight.errors import InputError
 DEFAULT_MODEL = "translate-en-de"
 SAMPLE = "To save the document under a new name, choose File - Save As and click the button."
 
-HELP = """Let a model answer, and show what it attends to: for each word of the answer the source words from high
-to low, which source words receive how much, and the alignment of the two.
+HELP = """Let a model answer, and show what it attends to.
+
+For each word of the answer the source words from high to low, what each source word receives, and which heads
+were read.
 
 Example: `limelight look "Click the button to open the file." --png look.png`
 
@@ -25,11 +27,17 @@ TEXT may also be the path of a text file: each of its lines is looked at. Withou
 def register(app: typer.Typer) -> None:
     @app.command("look", help=HELP)
     def look(
-        texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT|FILE]...", help="What to look at.")] = None,
-        model: Annotated[str, typer.Option(help="A model's folder or a shipped model's name.")] = DEFAULT_MODEL,
+        texts: Annotated[
+            list[str] | None, typer.Argument(metavar="[TEXT|FILE]...", help="What to look at.")
+        ] = None,
+        model: Annotated[
+            str, typer.Option(help="A model's folder or a shipped model's name.")
+        ] = DEFAULT_MODEL,
         head: Annotated[
             list[str] | None,
-            typer.Option(help="LAYER.HEAD to read, counted from 0, such as 2.1; may be repeated. Default: the model's."),
+            typer.Option(
+                help="LAYER.HEAD to read, counted from 0, such as 2.1; may be repeated. Default: the model's."
+            ),
         ] = None,
         beam: Annotated[int | None, typer.Option(help="Beam width of the search; 1 is greedy.")] = None,
         png: Annotated[Path | None, typer.Option(help="Also draw a picture.")] = None,
@@ -54,7 +62,9 @@ def register(app: typer.Typer) -> None:
                 if path is not None:
                     target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
                     save(picture(each), target)
-                    Console(stderr=True, soft_wrap=True).print(f"picture: {target}", style="dim", highlight=False)
+                    Console(stderr=True, soft_wrap=True).print(
+                        f"picture: {target}", style="dim", highlight=False
+                    )
 
 
 def _lines(texts: list[str]) -> list[str]:
@@ -68,7 +78,9 @@ def _lines(texts: list[str]) -> list[str]:
         else:
             found.append(text)
     if not any(text.strip() for text in found):
-        raise InputError('There is nothing to look at: the text is empty. Try: limelight look "Save the file."')
+        raise InputError(
+            'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
+        )
     return [text for text in found if text.strip()]
 
 
@@ -86,4 +98,6 @@ def _heads(words: list[str] | None) -> list[tuple[int, int]] | None:
     try:
         return [(int(layer), int(number)) for layer, number in (word.split(".") for word in words)]
     except ValueError as error:
-        raise InputError(f"--head takes LAYER.HEAD, both counted from 0, such as 2.1; got {' '.join(words)}.") from error
+        raise InputError(
+            f"--head takes LAYER.HEAD, both counted from 0, such as 2.1; got {' '.join(words)}."
+        ) from error

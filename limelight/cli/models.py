@@ -18,7 +18,9 @@ Example: `limelight models`, `limelight models translate-en-de`"""
 def register(app: typer.Typer) -> None:
     @app.command("models", help=HELP)
     def models(
-        name: Annotated[str | None, typer.Argument(help="A shipped model or a model's folder: show its card.")] = None,
+        name: Annotated[
+            str | None, typer.Argument(help="A shipped model or a model's folder: show its card.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
         from limelight.models import find_model, shipped_models
@@ -35,7 +37,10 @@ def register(app: typer.Typer) -> None:
             return
         if name:
             saved = found[name]
-            card = saved.card or f"A model for the task {saved.task}, {saved.parameters:,} parameters, without a card."
+            card = (
+                saved.card
+                or f"A model for the task {saved.task}, {saved.parameters:,} parameters, without a card."
+            )
             Console().print(Markdown(card))
             return
         table = Table("model", "task", "parameters", "folder", box=None, header_style="bold", pad_edge=False)

@@ -15,19 +15,25 @@ HELP = """Answer each text: translate, pronounce, continue or classify it, whate
 
 Example: `limelight predict "Click the button." "Save the file." --model translate-en-de`
 
-Lines come from a file with `--file`, or from a pipe: `cat words.txt | limelight predict --model pronounce`."""
+Lines come from a file with `--file`, or a pipe: `cat words.txt | limelight predict --model pronounce`."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("predict", help=HELP)
     def predict(
-        texts: Annotated[list[str] | None, typer.Argument(help="The texts; without any, lines from the pipe.")] = None,
-        model: Annotated[str, typer.Option(help="A model's folder or a shipped model's name.")] = "translate-en-de",
+        texts: Annotated[
+            list[str] | None, typer.Argument(help="The texts; without any, lines from the pipe.")
+        ] = None,
+        model: Annotated[
+            str, typer.Option(help="A model's folder or a shipped model's name.")
+        ] = "translate-en-de",
         file: Annotated[Path | None, typer.Option(help="A file with one text a line.")] = None,
         beam: Annotated[int | None, typer.Option(help="Beam width; 1 is greedy.")] = None,
         length_penalty: Annotated[float | None, typer.Option(help="Above 0 favours longer answers.")] = None,
         longest: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None,
-        sample: Annotated[bool, typer.Option("--sample", help="Draw the answer instead of searching for it.")] = False,
+        sample: Annotated[
+            bool, typer.Option("--sample", help="Draw the answer instead of searching for it.")
+        ] = False,
         temperature: Annotated[float, typer.Option(help="With --sample: below 1 is more careful.")] = 1.0,
         top_k: Annotated[int, typer.Option(help="With --sample: only the k likeliest tokens; 0 is all.")] = 0,
         top_p: Annotated[float, typer.Option(help="With --sample: the likeliest tokens that reach p.")] = 1.0,
@@ -41,13 +47,20 @@ def register(app: typer.Typer) -> None:
         lines = _lines(texts, file)
         sampling = Sampling(temperature, top_k, top_p, seed) if sample else None
         if sampling is not None and len(lines) == 1 and sys.stdout.isatty() and not as_json:
-            for piece in predictor.stream(lines[0], sampling, longest or predictor.saved.prediction["longest"]):
+            for piece in predictor.stream(
+                lines[0], sampling, longest or predictor.saved.prediction["longest"]
+            ):
                 print(piece, end="", flush=True)
             print()
             return
         with _progress(len(lines)) as done:
             predictions = predictor.predict(
-                lines, beam=beam, length_penalty=length_penalty, longest=longest, sampling=sampling, progress=done
+                lines,
+                beam=beam,
+                length_penalty=length_penalty,
+                longest=longest,
+                sampling=sampling,
+                progress=done,
             )
         for prediction in predictions:
             print(json.dumps(asdict(prediction), ensure_ascii=False) if as_json else prediction.text)
@@ -63,7 +76,9 @@ def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
     if texts:
         return texts
     if file is None and sys.stdin.isatty():
-        raise InputError('Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.')
+        raise InputError(
+            'Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.'
+        )
     found = read_text(file) if file else sys.stdin.read()
     lines = [line for line in found.splitlines() if line.strip()]
     if not lines:

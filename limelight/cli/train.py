@@ -14,23 +14,29 @@ Example: `limelight train translate --data corpora/translate-en-de --out runs/tr
 
 Fine-tune: `limelight train translate --data my-pairs --out runs/mine --from translate-en-de --rate 3e-4`
 
-RECIPE is a shipped one (`pronounce`, `translate`, `language`, `classify`) or a .toml file. The same command again
-goes on where the run was stopped, also by Ctrl-C or a crash."""
+RECIPE is a shipped one (`pronounce`, `translate`, `language`, `classify`) or a .toml file. The same command
+again goes on where the run was stopped, also by Ctrl-C or a crash."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("train", help=HELP)
     def train(
         recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a .toml file.")],
-        data: Annotated[Path, typer.Option(help="The data folder: train.tsv and valid.tsv (see the recipe).")],
+        data: Annotated[
+            Path, typer.Option(help="The data folder: train.tsv and valid.tsv (see the recipe).")
+        ],
         out: Annotated[Path, typer.Option(help="Where the run and its model are kept.")],
         start: Annotated[
             str | None, typer.Option("--from", help="A trained model to begin from: fine-tuning.")
         ] = None,
         steps: Annotated[int | None, typer.Option(help="Updates in all, instead of the recipe's.")] = None,
-        rate: Annotated[float | None, typer.Option(help="The highest learning rate, instead of the recipe's.")] = None,
+        rate: Annotated[
+            float | None, typer.Option(help="The highest learning rate, instead of the recipe's.")
+        ] = None,
         seed: Annotated[int | None, typer.Option(help="The seed, instead of the recipe's.")] = None,
-        threads: Annotated[int | None, typer.Option(help="CPU threads; one gives the same bits each time.")] = None,
+        threads: Annotated[
+            int | None, typer.Option(help="CPU threads; one gives the same bits each time.")
+        ] = None,
     ) -> None:
         import torch
 
@@ -45,7 +51,9 @@ def register(app: typer.Typer) -> None:
         trained, outcome = train_recipe(chosen, data, out, load_model(find_model(start)) if start else None)
         progress = outcome.progress
         best = next((record for record in progress.history if record["step"] == progress.best_step), {})
-        measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name not in ("step", "epoch"))
+        measures = ", ".join(
+            f"{name} {value:.4g}" for name, value in best.items() if name not in ("step", "epoch")
+        )
         Console().print(
             f"{out / 'model'}: {trained.parameters:,} parameters, {progress.step:,} updates, "
             f"{progress.cpu_seconds / 60:.1f} CPU-minutes; best at update {progress.best_step:,}: {measures}",

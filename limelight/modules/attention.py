@@ -188,20 +188,22 @@ class MultiHeadAttention(nn.Module):
         return key_BGMD, self._split(self.Wv(x_BME), self.groups)
 
 
-def _fused_mask(mask: Mask | None, bias: Tensor | None, query_BHND: Tensor, key_BGMD: Tensor) -> dict[str, Any]:
+def _fused_mask(
+    mask: Mask | None, bias: Tensor | None, query_BHND: Tensor, key_BGMD: Tensor
+) -> dict[str, Any]:
     """The mask in the words of the fused kernel, which is quickest when it is given none or its own causal."""
     queries, keys = query_BHND.shape[2], key_BGMD.shape[2]
     causal = mask == masks.causal()
-    if bias is None and (mask is None or (causal and queries == 1)):
-        return {}
-    if bias is None and causal and queries == keys:
-        return {"is_causal": True}
-    if mask is None:
-        return {"attn_mask": bias.to(query_BHND.dtype)}
-    allowed = mask.dense(queries, keys, query_BHND.device)
     if bias is None:
-        return {"attn_mask": allowed}
-    return {"attn_mask": bias.to(query_BHND.dtype).masked_fill(~allowed, -math.inf)}
+        if mask is None or (causal and queries == 1):
+            return {}
+        if causal and queries == keys:
+            return {"is_causal": True}
+        return {"attn_mask": mask.dense(queries, keys, query_BHND.device)}
+    bias = bias.to(query_BHND.dtype)
+    if mask is None:
+        return {"attn_mask": bias}
+    return {"attn_mask": bias.masked_fill(~mask.dense(queries, keys, query_BHND.device), -math.inf)}
 
 
 @contextmanager
@@ -217,7 +219,9 @@ def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     >>> seen[""][0, 3, 4, :].sum()
     tensor(1.)
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)}
+    layers = {
+        name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)
+    }
     seen: dict[str, AttentionMatrix] = {}
     for name, layer in layers.items():
         layer.keep = partial(seen.__setitem__, name)

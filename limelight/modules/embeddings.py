@@ -30,7 +30,9 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids_BN: Tensor) -> Tensor:
         if ids_BN.is_floating_point():
-            raise KindError(f"Token ids must be integers; got {ids_BN.dtype}. Encode the text with a Tokenizer.")
+            raise KindError(
+                f"Token ids must be integers; got {ids_BN.dtype}. Encode the text with a Tokenizer."
+            )
         return self.table(ids_BN) * self.scale
 
     def scores(self, x_BNE: Tensor) -> Tensor:

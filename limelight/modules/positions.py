@@ -57,7 +57,9 @@ def _wave_table(length: int, width: int, device: torch.device, dtype: torch.dtyp
 
 
 @lru_cache(maxsize=32)
-def _turn_table(length: int, head_width: int, base: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _turn_table(
+    length: int, head_width: int, base: float, device: torch.device, dtype: torch.dtype
+) -> Tensor:
     """Cosine and sine of every position's angles, (2, N, D/2); one table serves all layers and models."""
     rate_K = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
     angle_NK = torch.arange(length, dtype=torch.float64)[:, None] * rate_K
@@ -104,7 +106,9 @@ class Rotary(Positions):
     def __init__(self, head_width: int, base: float = 10_000.0) -> None:
         super().__init__()
         if head_width % 2:
-            raise InputError(f"Rotary positions turn pairs of features: the head width must be even; got {head_width}.")
+            raise InputError(
+                f"Rotary positions turn pairs of features: the head width must be even; got {head_width}."
+            )
         self.head_width, self.base = head_width, base
 
     def rotate(self, q_BHND: Tensor, start: int = 0) -> Tensor:

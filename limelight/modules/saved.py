@@ -16,7 +16,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -70,19 +70,25 @@ def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.f
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    architecture = {Transformer: "transformer", LanguageModel: "language", Classifier: "classifier"}[type(saved.model)]
+    architecture = {Transformer: "transformer", LanguageModel: "language", Classifier: "classifier"}[
+        type(saved.model)
+    ]
     description = {
         "format": FORMAT,
         "task": saved.task,
         "architecture": architecture,
-        "shape": asdict(saved.model.shape),
+        "shape": asdict(cast(Shape, saved.model.shape)),
         "shared": saved.shared,
         "classes": list(saved.classes),
         "prediction": saved.prediction,
         "training": saved.training,
     }
-    (partial / "model.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    weights = {name: tensor.detach().to(precision).contiguous() for name, tensor in saved.model.named_parameters()}
+    (partial / "model.json").write_text(
+        json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    weights = {
+        name: tensor.detach().to(precision).contiguous() for name, tensor in saved.model.named_parameters()
+    }
     save_file(weights, partial / "model.safetensors")
     saved.source.save(partial / "source.json")
     if not saved.shared:
@@ -109,17 +115,23 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if described["format"] != FORMAT:
-            raise CheckpointError(f"{folder} is of format {described['format']}; this version reads {FORMAT}.")
+            raise CheckpointError(
+                f"{folder} is of format {described['format']}; this version reads {FORMAT}."
+            )
         source = Tokenizer.load(folder / "source.json")
         separate = folder / "target.json"
         target = Tokenizer.load(separate) if separate.is_file() else source
         classes = tuple(described["classes"])
         shape = Shape(**described["shape"])
-        model = build(described["architecture"], shape, len(source), len(target), described["shared"], len(classes))
+        model = build(
+            described["architecture"], shape, len(source), len(target), described["shared"], len(classes)
+        )
         weights = load_file(folder / "model.safetensors")
         missing = dict(model.named_parameters()).keys() ^ weights.keys()
         if missing:
-            raise CheckpointError(f"{folder}/model.safetensors does not fit its model.json: {sorted(missing)[0]}.")
+            raise CheckpointError(
+                f"{folder}/model.safetensors does not fit its model.json: {sorted(missing)[0]}."
+            )
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])

@@ -67,14 +67,11 @@ class FeedForward(nn.Sequential):
     """max(0, x W1 + b1) W2 + b2, for each position by itself (§3.3, eq. 2)."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__(
-            nn.Linear(shape.width, shape.feed_forward),
-            ACTIVATIONS[shape.activation](),
-            nn.Linear(shape.feed_forward, shape.width),
-        )
-        for layer in (self[0], self[2]):
+        widen, narrow = nn.Linear(shape.width, shape.feed_forward), nn.Linear(shape.feed_forward, shape.width)
+        for layer in (widen, narrow):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        super().__init__(widen, ACTIVATIONS[shape.activation](), narrow)
 
 
 class Block(nn.Module):
@@ -97,8 +94,10 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.self_attention = attention()
         self.self_norm = nn.LayerNorm(shape.width)
-        self.cross_attention = attention() if cross else None
-        self.cross_norm = nn.LayerNorm(shape.width) if cross else None
+        self.cross = cross
+        if cross:
+            self.cross_attention = attention()
+            self.cross_norm = nn.LayerNorm(shape.width)
         self.feed_forward = FeedForward(shape)
         self.feed_norm = nn.LayerNorm(shape.width)
 
@@ -116,7 +115,7 @@ class Block(nn.Module):
         x_BNE = self._add(
             x_BNE, self.self_norm, lambda x: self.self_attention(x, mask=mask, cache=own, start=start)
         )
-        if self.cross_attention is not None:
+        if self.cross:
             x_BNE = self._add(
                 x_BNE,
                 self.cross_norm,
@@ -184,7 +183,9 @@ class Transformer(nn.Module):
     predicts the token after target i. Padding stands on the right.
     """
 
-    def __init__(self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False) -> None:
+    def __init__(
+        self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False
+    ) -> None:
         super().__init__()
         if share and source_vocabulary != target_vocabulary:
             raise InputError(
@@ -204,7 +205,11 @@ class Transformer(nn.Module):
         return self.encoder(source, mask=_visible(source_lengths, source))
 
     def decode(
-        self, target: Tensor, memory: Tensor, memory_mask: Mask | None = None, cache: KeyValueCache | None = None
+        self,
+        target: Tensor,
+        memory: Tensor,
+        memory_mask: Mask | None = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Target ids (B, N), memory (B, M, E) → scores (B, N, V). With a cache, `target` holds new tokens only."""
         x_BNE = self.decoder(target, memory, mask=masks.causal(), memory_mask=memory_mask, cache=cache)
@@ -242,5 +247,7 @@ class Classifier(nn.Module):
         x_BNE = self.encoder(source, mask=_visible(source_lengths, source))
         if source_lengths is None:
             return self.output(x_BNE.mean(1))
-        text_BN1 = torch.arange(source.shape[1], device=source.device)[None, :, None] < source_lengths[:, None, None]
+        text_BN1 = (
+            torch.arange(source.shape[1], device=source.device)[None, :, None] < source_lengths[:, None, None]
+        )
         return self.output((x_BNE * text_BN1).sum(1) / source_lengths[:, None].clamp_min(1))

@@ -64,7 +64,9 @@ class Trace:
         """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
         ending = {"encoder": ("encoder.", "self_attention"), "decoder": ("decoder.", "self_attention")}
         start, end = ending.get(kind, ("decoder.", "cross_attention"))
-        return [matrix for name, matrix in self.matrices.items() if name.startswith(start) and name.endswith(end)]
+        return [
+            matrix for name, matrix in self.matrices.items() if name.startswith(start) and name.endswith(end)
+        ]
 
 
 class Predictor:
@@ -190,10 +192,12 @@ class Predictor:
 
     def _draw(self, batch: list[list[int]], sampling: Sampling, longest: int) -> list[Hypothesis]:
         first, decoder = self._start(batch)
-        columns = [token_B for token_B in sample(decoder, first, sampling, longest)]
-        rows = torch.stack(columns, dim=1).tolist()
+        rows = torch.stack(list(sample(decoder, first, sampling, longest)), dim=1).tolist()
         cut = [row[: row.index(END)] if END in row else row for row in rows]
-        return [Hypothesis(ids, float("nan"), float("nan"), len(ids) < len(row)) for ids, row in zip(cut, rows, strict=True)]
+        return [
+            Hypothesis(ids, float("nan"), float("nan"), len(ids) < len(row))
+            for ids, row in zip(cut, rows, strict=True)
+        ]
 
     def _classify(self, batch: list[list[int]]) -> list[list[Hypothesis]]:
         longest = max(map(len, batch)) + 1
@@ -207,9 +211,13 @@ class Predictor:
 
     def _prediction(self, text: str, ids: list[int], hypotheses: list[Hypothesis]) -> Prediction:
         classes = self.saved.classes
-        texts = [classes[each.ids[0]] if classes else self.saved.target.decode(each.ids) for each in hypotheses]
+        texts = [
+            classes[each.ids[0]] if classes else self.saved.target.decode(each.ids) for each in hypotheses
+        ]
         best = hypotheses[0]
-        others = [(other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)]
+        others = [
+            (other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)
+        ]
         return Prediction(
             text, texts[0], best.log_probability, ids, [] if classes else best.ids, best.complete, others
         )

@@ -30,7 +30,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise InputError(f"temperature must be above 0; got {self.temperature}. For the likeliest answer, search.")
+            raise InputError(
+                f"temperature must be above 0; got {self.temperature}. For the likeliest answer, search."
+            )
         if self.top_k < 0 or not 0 < self.top_p <= 1:
             raise InputError(
                 f"top_k must be 0 (all) or more and top_p above 0 up to 1; got {self.top_k}, {self.top_p}."

@@ -58,7 +58,9 @@ def search(
     for length in range(1, longest + 1):
         vocabulary = logp_SKV.shape[2]
         # Twice the beam: even if `width` of the candidates end here, `width` others can go on.
-        top_SC, place_SC = (score_SK[:, :, None] + logp_SKV).flatten(1).topk(min(2 * width, width * vocabulary - 1))
+        top_SC, place_SC = (
+            (score_SK[:, :, None] + logp_SKV).flatten(1).topk(min(2 * width, width * vocabulary - 1))
+        )
         parent_SC, token_SC = place_SC // vocabulary, place_SC % vocabulary
         ends_SC = token_SC == END
         for place, rank in (ends_SC & (top_SC > -math.inf))[:, :width].nonzero().tolist():
@@ -76,7 +78,9 @@ def search(
         finished = len(alive) < len(open_rows)
         if finished:
             keep_S = torch.tensor(alive, dtype=torch.long, device=device)
-            rows_SK, score_SK, tokens_SKN, token_SK = (x[keep_S] for x in (rows_SK, score_SK, tokens_SKN, token_SK))
+            rows_SK, score_SK, tokens_SKN, token_SK = (
+                x[keep_S] for x in (rows_SK, score_SK, tokens_SKN, token_SK)
+            )
             open_rows = [open_rows[place] for place in alive]
         if not open_rows or length == longest:
             break
@@ -86,10 +90,14 @@ def search(
 
     for place, row in enumerate(open_rows):
         for rank in range(width - len(ended[row])):
-            cut = _hypothesis(tokens_SKN[place, rank].tolist(), score_SK[place, rank], longest, length_penalty)
+            cut = _hypothesis(
+                tokens_SKN[place, rank].tolist(), score_SK[place, rank], longest, length_penalty
+            )
             if cut.log_probability > -math.inf:
                 ended[row].append(replace(cut, complete=False))
-    return [sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True) for answers in ended]
+    return [
+        sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True) for answers in ended
+    ]
 
 
 def _hypothesis(ids: list[int], log_probability: Tensor, length: int, length_penalty: float) -> Hypothesis:

@@ -48,7 +48,9 @@ def look(
     heads: the (layer, head) pairs to read, counted from 0; None takes those that the model's folder names for
     alignment, or else all of them.
     """
-    return [_look(predictor, predictor.trace(answer), heads) for answer in predictor.predict(texts, beam=beam)]
+    return [
+        _look(predictor, predictor.trace(answer), heads) for answer in predictor.predict(texts, beam=beam)
+    ]
 
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
@@ -62,7 +64,9 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
     cross = trace.layers("cross")
     if cross and trace.target is not None:
         _need_words(trace.target, "answer")
-        aligned = alignment(cross, word_groups(trace.target, after=1), word_groups(trace.source, after=1), heads)
+        aligned = alignment(
+            cross, word_groups(trace.target, after=1), word_groups(trace.source, after=1), heads
+        )
         return Look(trace.prediction, aligned.received(), aligned, how)
     own = trace.layers("decoder")
     if own:

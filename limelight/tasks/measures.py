@@ -43,7 +43,9 @@ def pronunciation_errors(answers: Sequence[str], references: Sequence[list[str]]
     _same_number(answers, references)
     wrong, edits, phones = 0, 0, 0
     for answer, rights in zip(answers, references, strict=True):
-        distance, length = min((edit_distance(answer.split(), right.split()), len(right.split())) for right in rights)
+        distance, length = min(
+            (edit_distance(answer.split(), right.split()), len(right.split())) for right in rights
+        )
         wrong += distance > 0
         edits += distance
         phones += length

@@ -1,10 +1,10 @@
 """A recipe: one short TOML file that says all of a training run. The shipped ones are in `limelight/recipes/`.
 
-    task = "translate"                     pronounce, translate, language or classify
-    [text]       how text becomes tokens
-    [model]      the fields of `modules.transformer.Shape`
-    [training]   the fields of `training.loop.Settings`
-    [prediction] how answers are searched for, when the model is judged and later
+task = "translate"                     pronounce, translate, language or classify
+[text]       how text becomes tokens
+[model]      the fields of `modules.transformer.Shape`
+[training]   the fields of `training.loop.Settings`
+[prediction] how answers are searched for, when the model is judged and later
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from limelight.errors import InputError, RecipeError
 from limelight.modules.transformer import Shape
+from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
 
 TASKS = ("pronounce", "translate", "language", "classify")
@@ -31,8 +32,8 @@ class Text:
     format to start the source's embedding table from.
     """
 
-    source: str = "bpe"
-    target: str = "bpe"
+    source: Kind = "bpe"
+    target: Kind = "bpe"
     size: int = 6000
     shared: bool = False
     window: int = 256
@@ -71,11 +72,15 @@ def load_recipe(name: str | Path) -> Recipe:
         return parse_recipe(path.read_text(encoding="utf-8"), str(path))
     if shipped.is_file():
         return parse_recipe(shipped.read_text(encoding="utf-8"), f"recipe {name}")
-    raise RecipeError(f"No recipe {str(name)!r}: give a .toml file, or one of {', '.join(shipped_recipes())}.")
+    raise RecipeError(
+        f"No recipe {str(name)!r}: give a .toml file, or one of {', '.join(shipped_recipes())}."
+    )
 
 
 def shipped_recipes() -> list[str]:
-    return sorted(file.name[:-5] for file in (files("limelight") / "recipes").iterdir() if file.name.endswith(".toml"))
+    return sorted(
+        file.name[:-5] for file in (files("limelight") / "recipes").iterdir() if file.name.endswith(".toml")
+    )
 
 
 def parse_recipe(text: str, origin: str = "recipe") -> Recipe:

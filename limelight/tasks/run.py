@@ -39,10 +39,16 @@ def train_recipe(
     def evaluate(model: torch.nn.Module) -> Evaluation:
         return task.judge(replace(saved, model=model), valid)
 
-    outcome = train(saved.model, task.examples(saved, rows), recipe.training, out, evaluate, reporter or Reporter(out))
+    outcome = train(
+        saved.model, task.examples(saved, rows), recipe.training, out, evaluate, reporter or Reporter(out)
+    )
     progress = outcome.progress
     best = next((record for record in progress.history if record["step"] == progress.best_step), {})
-    told = {"updates": progress.step, "tokens": progress.tokens, "CPU minutes": round(progress.cpu_seconds / 60, 1)}
+    told = {
+        "updates": progress.step,
+        "tokens": progress.tokens,
+        "CPU minutes": round(progress.cpu_seconds / 60, 1),
+    }
     trained = replace(
         saved,
         model=outcome.model.eval(),

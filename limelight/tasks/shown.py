@@ -26,7 +26,10 @@ def shown(look: Look) -> RenderableType:
     parts.append(word_shades(words, look.received.values.tolist(), look.received.unit))
     parts.append(Text())
     if look.alignment is not None:
-        parts += [Text("What each word of the answer attends to", style="bold"), alignment_table(look.alignment)]
+        parts += [
+            Text("What each word of the answer attends to", style="bold"),
+            alignment_table(look.alignment),
+        ]
     else:
         parts.append(ranked_list(look.received, most=10))
     parts += [Text(look.heads, style="dim"), Text()]

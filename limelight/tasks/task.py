@@ -1,10 +1,10 @@
 """What is different from task to task, and nothing else: reading the data, the model, the measure.
 
-    PairTask        source text → target text
-      PronounceTask   letters → sounds
-      TranslateTask   one language → another
-    LanguageTask    text → its next token
-    ClassifyTask    text → one of several classes
+PairTask        source text → target text
+  PronounceTask   letters → sounds
+  TranslateTask   one language → another
+LanguageTask    text → its next token
+ClassifyTask    text → one of several classes
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class ClassifyTask(Task):
     def new(self, rows: Rows) -> SavedModel:
         text, classes = self.recipe.text, tuple(sorted({label for _, label in rows}))
         if len(classes) < 2:
-            raise InputError(f"Classification needs at least two classes in the training data; got {list(classes)}.")
+            raise InputError(
+                f"Classification needs at least two classes in the training data; got {list(classes)}."
+            )
         tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
         model = build("classifier", self.recipe.model, len(tokenizer), len(tokenizer), True, len(classes))
         return SavedModel("classify", model, tokenizer, tokenizer, classes)
@@ -170,7 +172,9 @@ class ClassifyTask(Task):
         number = {label: place for place, label in enumerate(saved.classes)}
         for _, label in rows:
             if label not in number:
-                raise InputError(f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}.")
+                raise InputError(
+                    f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}."
+                )
         texts = saved.source.encode_batch([text for text, _ in rows])
         return Labelled([encoded.ids for encoded in texts], [number[label] for _, label in rows])
 

@@ -58,7 +58,10 @@ class Pairs(Examples):
     targets: list[list[int]]
 
     def lengths(self) -> list[tuple[int, ...]]:
-        return [(len(source) + 1, len(target) + 1) for source, target in zip(self.sources, self.targets, strict=True)]
+        return [
+            (len(source) + 1, len(target) + 1)
+            for source, target in zip(self.sources, self.targets, strict=True)
+        ]
 
     def batch(self, rows: Sequence[int]) -> Batch:
         sources = [self.sources[row] + [END] for row in rows]
@@ -92,7 +95,9 @@ class Windows(Examples):
     def batch(self, rows: Sequence[int]) -> Batch:
         texts = [self.texts[row] for row in rows]
         labels = padded(texts, IGNORE)
-        return Batch({"target": padded([[START] + text[:-1] for text in texts])}, labels, sum(map(len, texts)))
+        return Batch(
+            {"target": padded([[START] + text[:-1] for text in texts])}, labels, sum(map(len, texts))
+        )
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,9 @@ def load_checkpoint(
         moments = load_file(path / "optimizer.safetensors")
         random = load_file(path / "random.safetensors")
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a complete checkpoint: {error}. Remove it to start afresh.") from error
+        raise CheckpointError(
+            f"{path} is not a complete checkpoint: {error}. Remove it to start afresh."
+        ) from error
     names = [name for name, _ in model.named_parameters()]
     state = optimizer.state_dict()
     state["state"] = {

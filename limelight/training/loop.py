@@ -8,12 +8,12 @@ started again, it ends at the same weights to the bit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,6 @@ from limelight.training.checkpoints import (
 )
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import learning_rate
-
 
 BEST = "best.safetensors"
 """The averaged weights of the best evaluation so far, beside the checkpoints."""
@@ -71,7 +70,9 @@ class Settings:
         if self.precision not in ("float32", "bf16"):
             raise InputError(f'precision must be "float32" or "bf16"; got {self.precision!r}.')
         if not 0 <= self.average < 1:
-            raise InputError(f"average must be a decay, 0 (none) up to but not including 1; got {self.average}.")
+            raise InputError(
+                f"average must be a decay, 0 (none) up to but not including 1; got {self.average}."
+            )
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,12 @@ def train(
     accelerator = accelerate.Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
     average = averaged(model, settings.average).to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.rate, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        lr=settings.rate,
+        betas=(0.9, 0.98),
+        eps=1e-9,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
@@ -153,7 +159,7 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """A running average of the weights, quick at first: after n updates the decay is at most (1 + n) / (10 + n)."""
 
     @torch.no_grad()
-    def mix(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+    def mix(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
         share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
         for mean, weight in zip(averages, weights, strict=True):
             mean.lerp_(weight, share)
@@ -172,7 +178,9 @@ def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[l
         epoch, position = epoch + 1, 0
 
 
-def _update(accelerator, model, optimizer, batches: list[Batch], settings: Settings) -> tuple[float, float]:
+def _update(
+    accelerator: Any, model: nn.Module, optimizer: Any, batches: list[Batch], settings: Settings
+) -> tuple[float, float]:
     """One step of the optimizer; the loss is the mean over all labels of the group, however they are batched."""
     tokens = sum(batch.tokens for batch in batches)
     total = 0.0
@@ -193,11 +201,15 @@ def _update(accelerator, model, optimizer, batches: list[Batch], settings: Setti
 def loss_of(scores: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy summed over the labels that count, in nats, with label smoothing (§5.4)."""
     return cross_entropy(
-        scores.flatten(0, -2).float(), labels.flatten(), ignore_index=IGNORE, label_smoothing=smoothing, reduction="sum"
+        scores.flatten(0, -2).float(),
+        labels.flatten(),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+        reduction="sum",
     )
 
 
-def _set_rate(optimizer, settings: Settings, step: int) -> float:
+def _set_rate(optimizer: Any, settings: Settings, step: int) -> float:
     rate = learning_rate(
         settings.schedule, settings.rate, step, settings.steps, settings.warmup, settings.decay
     )
@@ -213,7 +225,12 @@ def _judge(
     """Evaluate the averaged model and keep its weights where they are the best so far."""
     model.eval()
     evaluation = evaluate(model)
-    record = {"step": progress.step, "epoch": progress.epoch, "tokens": progress.tokens, **evaluation.measures}
+    record = {
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "tokens": progress.tokens,
+        **evaluation.measures,
+    }
     progress.history.append(record)
     if progress.best_score is None or evaluation.score > progress.best_score:
         progress.best_score, progress.best_step = evaluation.score, progress.step

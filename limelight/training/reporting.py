@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from limelight.errors import MissingExtraError, require
 
@@ -44,7 +51,9 @@ class Reporter:
             TextColumn("[bold]training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("epoch {task.fields[epoch]} · loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tokens/s"),
+            TextColumn(
+                "epoch {task.fields[epoch]} · loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tokens/s"
+            ),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -54,7 +63,9 @@ class Reporter:
                 (self.folder / "log.jsonl").open("a") as log,
                 Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bar,
             ):
-                bar_task = bar.add_task("training", total=steps, completed=done, epoch=0, loss=float("nan"), speed=0.0)
+                bar_task = bar.add_task(
+                    "training", total=steps, completed=done, epoch=0, loss=float("nan"), speed=0.0
+                )
                 yield _RunningReport(bar, bar_task, log, writer, self.console)
         finally:
             if writer is not None:

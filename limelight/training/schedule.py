@@ -1,9 +1,9 @@
 """The learning rate at every step, as a pure function: nothing to save, nothing to restore.
 
-    paper      warms up, then falls with 1/√step (§5.3, eq. 3, with `rate` as the peak)
-    trapezoid  warms up, stays, then falls in a straight line over the last part of the run
-    cosine     warms up, then half a cosine down to zero
-    constant   warms up, then stays
+paper      warms up, then falls with 1/√step (§5.3, eq. 3, with `rate` as the peak)
+trapezoid  warms up, stays, then falls in a straight line over the last part of the run
+cosine     warms up, then half a cosine down to zero
+constant   warms up, then stays
 """
 
 from __future__ import annotations
