@@ -179,4 +179,5 @@ def _information(words_HPQ: Tensor) -> Tensor:
     mean_HQ = shares_HPQ.mean(1)
     apart_H = torch.special.entr(mean_HQ).sum(-1) - torch.special.entr(shares_HPQ).sum(-1).mean(-1)
     most = math.log(min(words_HPQ.shape[1:]))
-    return (apart_H / most).clamp(min=0.0)
+    information_H: Tensor = (apart_H / most).clamp(min=0.0)
+    return information_H

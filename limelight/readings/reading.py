@@ -5,6 +5,7 @@ Every measure returns one, and every picture and table takes one; so no number t
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,6 +179,15 @@ def name_heads(heads: Sequence[Head]) -> str:
         numbers = [str(number) for _, number in group]
         parts.append(f"layer {layer} head{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}")
     return "; ".join(parts)
+
+
+def digits_after_point(highest: float) -> int:
+    """How many digits to show, so that the highest of several values has two that are not 0.
+
+    >>> digits_after_point(0.81), digits_after_point(0.0034), digits_after_point(120.0)
+    (2, 4, 2)
+    """
+    return 2 if highest <= 0 else max(2, 1 - math.floor(math.log10(highest)))
 
 
 _SHOWN = {"\n": "↵", "\t": "⇥", "\r": "␍"}
