@@ -1,0 +1,16 @@
+"""`limelight explain`: what happens between a text and its answer, stage by stage, each with one check.
+
+explanation.py  what it hands back: Explanation, Stage, Numbers, Check
+live.py         the model's own forward, watched            plain.py    the same in float64, from the weights
+walk.py         one text through both                       choice.py   which token, layer, head and step
+inputs.py, heads.py, layers.py, answers.py, removal.py      the stages, in the order of the process
+stages.py       all of them in order: `explain`             drawn.py    numbers in the forms that stages share
+terminal.py     for the terminal                            page.py     one offline HTML page
+"""
+
+from __future__ import annotations
+
+from limelight.explain.explanation import Check, Explanation, Numbers, Stage
+from limelight.explain.stages import explain
+
+__all__ = ["Check", "Explanation", "Numbers", "Stage", "explain"]

@@ -1,0 +1,179 @@
+"""What `explain` hands back: a list of stages with their numbers, each checked, that knows no picture.
+
+Everything is plain Python (words, floats, tuples), so that the terminal, the page and JSON show the same. A
+masked cell is None in the numbers: it has no score.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+
+Picture = Literal["bars", "strip", "cells", "table"]
+Value = float | None
+
+FORMAT = 1
+SIGNIFICANT = 9
+"""Digits that are kept of a number: more than float32 has, fewer than a page wants to carry."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One small table of values, rows × columns, and how it is best drawn.
+
+    bars    one row a token; the first column is drawn, the others stand beside it as numbers
+    strip   one row a vector, one column a feature
+    cells   one row a query, one column a key: weights from 0 to 1, or a mask of 0 and 1
+    table   as numbers only
+
+    `marked` are the rows that the stage is about; `unit` is that of the drawn values, "" where they have none.
+    `left_out` counts the rows in the middle of a sorted list that are not carried along, which would stand
+    before row `gap`.
+    """
+
+    title: str
+    picture: Picture
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Value, ...], ...]
+    unit: str = ""
+    marked: tuple[int, ...] = ()
+    left_out: int = 0
+    gap: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.picture in get_args(Picture)
+        assert len(self.values) == len(self.rows), f"{self.title}: {len(self.values)} rows of values"
+        assert all(len(row) == len(self.columns) for row in self.values), f"{self.title}: columns"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared, the largest difference found (None: not a number), and how much is allowed."""
+
+    compared: str
+    difference: float | None
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return self.difference is not None and self.difference <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the process, for one token and one head.
+
+    part      the chapter it belongs to, such as "Encoder, layer 2"
+    formula   what is computed, in the letters of `limelight.shapes`
+    source    where it is written down, such as "§3.2.1"
+    shapes    names that wear their letters, as in the code, with their sizes
+    text      one or two plain sentences with live numbers
+    """
+
+    part: str
+    name: str
+    formula: str
+    source: str
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    text: str
+    numbers: tuple[Numbers, ...]
+    check: Check
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every stage between a text and its answer.
+
+    `choice` says in words which token, layer, head and step were followed, and by which rule.
+    """
+
+    text: str
+    answer: str
+    model: str
+    choice: tuple[str, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(stage.check.ok for stage in self.stages)
+
+    @property
+    def parts(self) -> list[tuple[str, list[Stage]]]:
+        """The chapters in order, each with its stages."""
+        found: dict[str, list[Stage]] = {}
+        for stage in self.stages:
+            found.setdefault(stage.part, []).append(stage)
+        return list(found.items())
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN, no infinity); `from_json` reads it back."""
+        tree = {"format": FORMAT, **asdict(self)}
+        for stage in tree["stages"]:
+            stage["check"]["ok"] = Check(**stage["check"]).ok
+        return json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Explanation:
+        """Raises InputError for what `to_json` did not write."""
+        try:
+            tree = json.loads(text)
+            if tree.pop("format") != FORMAT:
+                raise ValueError(f"format must be {FORMAT}")
+            stages = tuple(_stage(each) for each in tree.pop("stages"))
+            return cls(**{name: _frozen(value) for name, value in tree.items()}, stages=stages)
+        except (AttributeError, AssertionError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"This must be JSON that Explanation.to_json() wrote; it cannot be read: {error!r}.") from error
+
+
+def _stage(tree: dict[str, Any]) -> Stage:
+    check = tree.pop("check")
+    numbers = tuple(Numbers(**{name: _frozen(value) for name, value in each.items()}) for each in tree.pop("numbers"))
+    fields = {name: _frozen(value) for name, value in tree.items()}
+    return Stage(**fields, numbers=numbers, check=Check(check["compared"], check["difference"], check["tolerance"]))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def plain(value: float | Tensor) -> Value:
+    """One number as it is carried along; None for what is not finite (a masked score)."""
+    number = float(value)
+    return float(f"{number:.{SIGNIFICANT}g}") if math.isfinite(number) else None
+
+
+def table(values: Tensor | Sequence[Sequence[float | Tensor]]) -> tuple[tuple[Value, ...], ...]:
+    """Rows of numbers, from a tensor of two axes or a list of rows."""
+    rows = values.tolist() if isinstance(values, Tensor) else values
+    return tuple(tuple(plain(each) for each in row) for row in rows)
+
+
+def compare(compared: str, *pairs: tuple[Tensor, Tensor], tolerance: float) -> Check:
+    """The largest difference in pairs of (what was found, the truth).
+
+    It is relative to the truth's largest entry, and absolute where that is below 1. Equal infinities agree.
+    """
+    largest = 0.0
+    for got, truth in pairs:
+        got, truth = got.double(), truth.double()
+        if got.shape != truth.shape:
+            return Check(f"{compared} (shapes {tuple(got.shape)} and {tuple(truth.shape)})", None, tolerance)
+        if truth.numel() == 0:
+            continue
+        error = torch.where(got == truth, 0.0, got - truth).abs().max()
+        size = truth.where(truth.isfinite(), 0.0).abs().max().clamp(min=1.0)
+        difference = plain(error / size)
+        if difference is None:
+            return Check(compared, None, tolerance)
+        largest = max(largest, difference)
+    return Check(compared, largest, tolerance)

@@ -1,0 +1,293 @@
+"""The whole model once more, slowly and plainly: float64, from the weights alone, stage by stage.
+
+Nothing of the model's own forward is called. Attention runs through `limelight.matrix.dense`; positions, norms
+and the feed-forward are written out here from their formulas. Every check of `explain` compares with this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from limelight.errors import KindError
+from limelight.matrix import dense
+from limelight.modules.attention import MultiHeadAttention
+from limelight.modules.positions import ALiBi, Learned, Positions, Rotary, Sinusoidal
+from limelight.modules.transformer import Block, Classifier, LanguageModel, Stack, Transformer
+
+
+@dataclass(frozen=True)
+class AttentionRun:
+    """One attention sublayer, from the residual stream that enters it to the one that leaves it.
+
+    x_BNE enters; normed_BNE is what the projections read (x itself under post-norm); q, k, v of all heads side
+    by side, then split (`split_*`), then turned where positions are rotary (`q_BHND`, `k_BGMD`); `steps` are
+    the stages of equation 1; joined_BNX the heads side by side; mixed_BNE after Wo; sum_BNE with the residual;
+    left_BNE after the norm of post-norm, else the sum.
+    """
+
+    x_BNE: Tensor
+    normed_BNE: Tensor
+    q_BNX: Tensor
+    k_BMX: Tensor
+    v_BMX: Tensor
+    split_q_BHND: Tensor
+    split_k_BGMD: Tensor
+    q_BHND: Tensor
+    k_BGMD: Tensor
+    v_BGMD: Tensor
+    bias_HNM: Tensor | None
+    seen_NM: Tensor
+    steps: dense.Attention
+    joined_BNX: Tensor
+    mixed_BNE: Tensor
+    sum_BNE: Tensor
+    left_BNE: Tensor
+
+
+@dataclass(frozen=True)
+class FeedForwardRun:
+    """The feed-forward sublayer: x → norm → hidden (after the activation) → out → sum with x → left."""
+
+    normed_BNE: Tensor
+    hidden_BNF: Tensor
+    out_BNE: Tensor
+    sum_BNE: Tensor
+    left_BNE: Tensor
+
+
+@dataclass(frozen=True)
+class BlockRun:
+    own: AttentionRun
+    cross: AttentionRun | None
+    feed: FeedForwardRun
+
+
+@dataclass(frozen=True)
+class StackRun:
+    """row_BNE straight from the table; embedded_BNE times √E; positioned_BNE enters block 0; out_BNE leaves."""
+
+    row_BNE: Tensor
+    embedded_BNE: Tensor
+    positioned_BNE: Tensor
+    blocks: tuple[BlockRun, ...]
+    out_BNE: Tensor
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """The stacks that the model has, and its scores: (B, N, V), of a classifier (B, classes)."""
+
+    encoder: StackRun | None
+    decoder: StackRun | None
+    scores: Tensor
+
+
+class PlainModel:
+    """A model's structure, with weights by name: the model's own in float64 unless others are given."""
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> None:
+        if not isinstance(model, (Transformer, LanguageModel, Classifier)):
+            raise KindError(f"The model must be one of Limelight's own architectures; got {type(model).__name__}.")
+        self.model = model
+        self.weights = dict(model.named_parameters(remove_duplicate=False)) if weights is None else weights
+
+    def weight(self, name: str) -> Tensor:
+        return self.weights[name].detach().double()
+
+    @torch.no_grad()
+    def run(self, source_BM: Tensor | None, target_BN: Tensor | None, without: int | None = None) -> ModelRun:
+        """The forward over a source (None for a language model) and over what the decoder reads (None for a
+        classifier). `without` is a source token, of a language model any token, that no other may look at.
+        """
+        model = self.model
+        if isinstance(model, LanguageModel):
+            assert target_BN is not None
+            decoder = self._stack("decoder", model.decoder, target_BN, None, causal(target_BN.shape[1], without))
+            return ModelRun(None, decoder, self._vocabulary(decoder))
+        assert source_BM is not None
+        M = source_BM.shape[1]
+        seen_M = torch.arange(M) != without if without is not None else torch.ones(M, dtype=torch.bool)
+        encoder = self._stack("encoder", model.encoder, source_BM, None, seen_M.expand(M, M))
+        if isinstance(model, Classifier):
+            return ModelRun(encoder, None, self._linear("output", encoder.out_BNE[:, seen_M].mean(1)))
+        assert target_BN is not None
+        N = target_BN.shape[1]
+        memory_seen_NM = seen_M.expand(N, M)
+        decoder = self._stack("decoder", model.decoder, target_BN, encoder.out_BNE, causal(N), memory_seen_NM)
+        return ModelRun(encoder, decoder, self._vocabulary(decoder))
+
+    def _vocabulary(self, decoder: StackRun) -> Tensor:
+        return decoder.out_BNE @ self.weight("decoder.embedding.table.weight").T
+
+    # ── From the ids to the last vectors ──
+
+    def _stack(
+        self,
+        name: str,
+        stack: Stack,
+        ids_BN: Tensor,
+        memory_BME: Tensor | None,
+        seen_NM: Tensor,
+        memory_seen_NM: Tensor | None = None,
+    ) -> StackRun:
+        row_BNE = self.weight(f"{name}.embedding.table.weight")[ids_BN]
+        embedded_BNE = row_BNE * math.sqrt(row_BNE.shape[-1])
+        positioned_BNE = x_BNE = embedded_BNE + self.position_NE(name, stack.positions, *ids_BN.shape[1:], row_BNE.shape[-1])
+        blocks = []
+        for number, block in enumerate(stack.blocks):
+            assert isinstance(block, Block)
+            run = self._block(f"{name}.blocks.{number}", block, x_BNE, memory_BME, seen_NM, memory_seen_NM)
+            blocks.append(run)
+            x_BNE = run.feed.left_BNE
+        out_BNE = self._norm(f"{name}.norm", stack.norm, x_BNE) if isinstance(stack.norm, nn.LayerNorm) else x_BNE
+        return StackRun(row_BNE, embedded_BNE, positioned_BNE, tuple(blocks), out_BNE)
+
+    def _block(
+        self,
+        name: str,
+        block: Block,
+        x_BNE: Tensor,
+        memory_BME: Tensor | None,
+        seen_NM: Tensor,
+        memory_seen_NM: Tensor | None,
+    ) -> BlockRun:
+        own = self._attention(name, "self", block, x_BNE, None, seen_NM)
+        cross = None
+        if block.cross:
+            assert memory_seen_NM is not None
+            cross = self._attention(name, "cross", block, own.left_BNE, memory_BME, memory_seen_NM)
+        entering_BNE = own.left_BNE if cross is None else cross.left_BNE
+        return BlockRun(own, cross, self._feed_forward(name, block, entering_BNE))
+
+    def _attention(
+        self, name: str, kind: str, block: Block, x_BNE: Tensor, memory_BME: Tensor | None, seen_NM: Tensor
+    ) -> AttentionRun:
+        attention, norm = getattr(block, f"{kind}_attention"), getattr(block, f"{kind}_norm")
+        normed_BNE = self._norm(f"{name}.{kind}_norm", norm, x_BNE) if block.pre else x_BNE
+        read_BME = normed_BNE if memory_BME is None else memory_BME
+        inner = f"{name}.{kind}_attention"
+        projections = [self.weight(f"{inner}.{each}.weight").T for each in ("Wq", "Wk", "Wv")]
+        biases = (self._bias(f"{inner}.Wq"), self._bias(f"{inner}.Wk"), self._bias(f"{inner}.Wv"))
+        q_BNX, k_BMX, v_BMX = dense.matrix_inputs(normed_BNE, read_BME, *projections, biases)
+        split_q_BHND = dense.split_heads(q_BNX, attention.heads)
+        split_k_BGMD = dense.split_heads(k_BMX, attention.groups)
+        v_BGMD = dense.split_heads(v_BMX, attention.groups)
+        q_BHND, k_BGMD = turned(attention.positions, split_q_BHND), turned(attention.positions, split_k_BGMD)
+        bias_HNM = distance_bias(attention, x_BNE.shape[1]) if memory_BME is None else None
+        steps = dense.attention(q_BHND, k_BGMD, v_BGMD, mask=seen_NM, bias=bias_HNM)
+        assert steps.output_BHND is not None
+        joined_BNX = dense.concatenate(steps.output_BHND)
+        mixed_BNE = dense.concatenate(
+            steps.output_BHND, self.weight(f"{inner}.Wo.weight").T, self._bias(f"{inner}.Wo")
+        )
+        sum_BNE = x_BNE + mixed_BNE
+        left_BNE = sum_BNE if block.pre else self._norm(f"{name}.{kind}_norm", norm, sum_BNE)
+        return AttentionRun(
+            x_BNE, normed_BNE, q_BNX, k_BMX, v_BMX, split_q_BHND, split_k_BGMD, q_BHND, k_BGMD, v_BGMD,
+            bias_HNM, seen_NM, steps, joined_BNX, mixed_BNE, sum_BNE, left_BNE,
+        )  # fmt: skip
+
+    def _feed_forward(self, name: str, block: Block, x_BNE: Tensor) -> FeedForwardRun:
+        normed_BNE = self._norm(f"{name}.feed_norm", block.feed_norm, x_BNE) if block.pre else x_BNE
+        activation = block.feed_forward[1]
+        hidden_BNF = activated(activation, self._linear(f"{name}.feed_forward.0", normed_BNE))
+        out_BNE = self._linear(f"{name}.feed_forward.2", hidden_BNF)
+        sum_BNE = x_BNE + out_BNE
+        left_BNE = sum_BNE if block.pre else self._norm(f"{name}.feed_norm", block.feed_norm, sum_BNE)
+        return FeedForwardRun(normed_BNE, hidden_BNF, out_BNE, sum_BNE, left_BNE)
+
+    # ── Small parts ──
+
+    def _bias(self, name: str) -> Tensor | None:
+        return self.weight(f"{name}.bias") if f"{name}.bias" in self.weights else None
+
+    def _linear(self, name: str, x: Tensor) -> Tensor:
+        return x @ self.weight(f"{name}.weight").T + self.weight(f"{name}.bias")
+
+    def _norm(self, name: str, norm: nn.LayerNorm, x_BNE: Tensor) -> Tensor:
+        """(x - mean) / √(variance + ε) · g + b over the features (Ba et al. 2016, arXiv:1607.06450)."""
+        centred_BNE = x_BNE - x_BNE.mean(-1, keepdim=True)
+        variance_BN1 = centred_BNE.square().mean(-1, keepdim=True)
+        gain_E, bias_E = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
+        return centred_BNE / torch.sqrt(variance_BN1 + norm.eps) * gain_E + bias_E
+
+    def position_NE(self, name: str, positions: Positions, length: int, width: int) -> Tensor:
+        """What is added to the embeddings: waves (§3.5), a learned table, or nothing."""
+        if isinstance(positions, Sinusoidal):
+            return waves(length, width)
+        if isinstance(positions, Learned):
+            return self.weight(f"{name}.positions.table.weight")[:length]
+        return torch.zeros(length, width, dtype=torch.float64)
+
+
+# ── Formulas ──
+
+
+def causal(length: int, without: int | None = None) -> Tensor:
+    """Each token sees itself and those before it, except `without`, which only itself can see; (N, N) bool."""
+    seen_NN = torch.ones(length, length, dtype=torch.bool).tril()
+    if without is not None:
+        seen_NN[:, without] = False
+        seen_NN[without, without] = True
+    return seen_NN
+
+
+def waves(length: int, width: int) -> Tensor:
+    """sin(pos / 10000^(2i/E)) in the even features, cos of the same in the odd ones (§3.5); (length, width)."""
+    feature_E = torch.arange(width)
+    rate_E = 10_000.0 ** (-(feature_E - feature_E % 2).double() / width)
+    angle_NE = torch.arange(length).double()[:, None] * rate_E
+    return torch.where(feature_E % 2 == 0, angle_NE.sin(), angle_NE.cos())
+
+
+def angles(rotary: Rotary, length: int) -> Tensor:
+    """By how much each pair of features is turned at each position, in radians: (length, D/2)."""
+    pair_K = torch.arange(rotary.head_width // 2).double()
+    return torch.arange(length).double()[:, None] * rotary.base ** (-2 * pair_K / rotary.head_width)
+
+
+def turned(positions: Positions, x_BHND: Tensor, first: int = 0) -> Tensor:
+    """Rotary: each pair (i, i + D/2) as one complex number, times e^(i·angle). Others leave x as it is.
+
+    `first` is the position of the first row.
+    """
+    if not isinstance(positions, Rotary):
+        return x_BHND
+    left, right = x_BHND.chunk(2, dim=-1)
+    angle_NK = angles(positions, first + x_BHND.shape[2])[first:]
+    turned_BHNK = torch.complex(left, right) * torch.polar(torch.ones_like(angle_NK), angle_NK)
+    return torch.cat((turned_BHNK.real, turned_BHNK.imag), dim=-1)
+
+
+def slopes(heads: int) -> Tensor:
+    """ALiBi's slope of each head: 2^(-8(h+1)/P) for the first P heads, P the largest power of two that fits,
+    and for the others 2^(-8(2k+1)/2P), k = 0, 1, …; (H,)."""
+    power = 1 << (heads.bit_length() - 1)
+    eighths = [8 * (h + 1) / power for h in range(power)]
+    eighths += [4 * (2 * k + 1) / power for k in range(heads - power)]
+    return 2.0 ** -torch.tensor(eighths, dtype=torch.float64)
+
+
+def distance_bias(attention: MultiHeadAttention, length: int) -> Tensor | None:
+    """ALiBi: -slope · |i - j|, (H, N, N). None for the other kinds."""
+    if not isinstance(attention.positions, ALiBi):
+        return None
+    place_N = torch.arange(length).double()
+    return -slopes(attention.heads)[:, None, None] * (place_N[:, None] - place_N).abs()
+
+
+def activated(activation: nn.Module, x: Tensor) -> Tensor:
+    """max(0, x), x·Φ(x) or x·σ(x)."""
+    match activation:
+        case nn.ReLU():
+            return x.clamp(min=0.0)
+        case nn.GELU():
+            return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+        case nn.SiLU():
+            return x / (1.0 + torch.exp(-x))
+    raise KindError(f"The feed-forward's activation must be relu, gelu or silu; got {type(activation).__name__}.")
