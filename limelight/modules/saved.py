@@ -95,9 +95,12 @@ def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.f
         saved.target.save(partial / "target.json")
     if saved.card:
         (partial / "card.md").write_text(saved.card, encoding="utf-8")
+    older = folder.with_name(f".{folder.name}.older")
+    shutil.rmtree(older, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        os.rename(folder, older)  # kept until the new one stands in its place
     os.rename(partial, folder)
+    shutil.rmtree(older, ignore_errors=True)
     return folder
 
 
