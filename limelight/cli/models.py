@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
             )
             Console().print(Markdown(card))
             return
-        table = Table("model", "task", "parameters", "folder", box=None, header_style="bold", pad_edge=False)
+        table = Table("model", "task", "parameters", box=None, header_style="bold", pad_edge=False)
+        table.add_column("folder", overflow="fold")
         for each, saved in found.items():
             table.add_row(each, saved.task, f"{saved.parameters:,}", str(find_model(each)))
         Console().print(table)
