@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from limelight.explain.choice import Choice, written, written_id
-from limelight.explain.drawn import named, ranked, strip
-from limelight.explain.explanation import Numbers, Stage, compare, table
-from limelight.explain.inputs import TOLERANCE
+from limelight.explain.drawn import named, ranked, shapes, short, strip
+from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, table
 from limelight.explain.walk import Walk
 from limelight.modules.transformer import Classifier, LanguageModel
 from limelight.predicting.search import NEVER
@@ -38,9 +37,7 @@ def outcome(walk: Walk, choice: Choice) -> tuple[list[str], int]:
 def answer_stages(walk: Walk, choice: Choice, part: str) -> list[Stage]:
     stages = [_last_norm(walk, choice, part)] if walk.model.shape.norm == "pre" else []
     stages += [_logits(walk, choice, part), _probabilities(walk, choice, part)]
-    return stages if isinstance(walk.model, LanguageModel) and not walk.prediction.target_ids else [
-        *stages, _whole_answer(walk, part)
-    ]  # fmt: skip
+    return [*stages, _whole_answer(walk, part)]
 
 
 def _last_norm(walk: Walk, choice: Choice, part: str) -> Stage:
@@ -51,7 +48,7 @@ def _last_norm(walk: Walk, choice: Choice, part: str) -> Stage:
         "Last norm",
         "(x − mean) / √(variance + ε) · g + b",
         "Xiong et al. 2020",
-        (("x_BNE", tuple(run.out_BNE.shape)),),
+        shapes(x_BNE=run.out_BNE),
         f"Where norms stand before each sublayer, one more closes the stack. Here for {named(side.labels, row)}.",
         (strip(f"“{side.labels[row]}”", {"out": run.out_BNE[0, row]}),),
         compare(
@@ -67,26 +64,34 @@ def _logits(walk: Walk, choice: Choice, part: str) -> Stage:
     _, scores_V = scores_of(walk, choice)
     best = scores_V.topk(min(CANDIDATES, len(scores_V))).indices
     if isinstance(walk.model, Classifier):
-        formula, text = "scores = mean(x)·Wᵀ + b", f"The mean of all {len(walk.side('encoder').ids)} last vectors gives one score a class."
+        formula = "scores = mean(x)·Wᵀ + b"
+        text = f"The mean of all {len(walk.side('encoder').ids)} last vectors gives one score a class."
     else:
         formula = "scores = x·Tableᵀ"
-        text = f"The last vector meets every row of the decoder's embedding table: one score for each of {len(names)} tokens."
-    text += f" Their mean is {float(scores_V.mean()):.4g}; “{names[became]}” has {float(scores_V[became]):.4g}."
+        text = f"The last vector meets every row of the embedding table: one score for each of {len(names)} tokens."
+    text += f" Their mean is {short(scores_V.mean())}; “{names[became]}” has {short(scores_V[became])}."
     return Stage(
         part,
         "Scores of the candidates",
         formula,
         "§3.4",
-        (("scores", tuple(walk.plain.scores.shape)),),
+        shapes(scores=walk.plain.scores),
         text,
         (
             ranked(
-                f"The highest of {len(names)} scores, low to high", [names[int(each)] for each in best],
-                {"score": scores_V[best]}, by="score", marked=(best == became).nonzero().flatten().tolist(),
+                f"The highest of {len(names)} scores, low to high",
+                [names[int(each)] for each in best],
+                {"score": scores_V[best]},
+                by="score",
+                marked=(best == became).nonzero().flatten().tolist(),
             ),
         ),
-        compare("all scores, with those of the model's own forward", (walk.live.output, walk.plain.scores), tolerance=TOLERANCE),
-    )  # fmt: skip
+        compare(
+            "all scores, with those of the model's own forward",
+            (walk.live.output, walk.plain.scores),
+            tolerance=TOLERANCE,
+        ),
+    )
 
 
 def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
@@ -96,26 +101,27 @@ def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
     best = p_V.topk(min(CANDIDATES, len(p_V))).indices
     rank = int((p_V > p_V[became]).sum()) + 1
     if isinstance(walk.model, Classifier):
-        text = f"The answer “{names[became]}” has the probability {float(p_V[became]):.4g}, rank {rank} of {len(names)}."
+        text = f"The answer is “{names[became]}”"
     else:
         assert walk.decoder is not None
-        text = (
-            f"After {named(walk.decoder.labels, choice.step)} comes “{written(walk, choice.step)}”, with the probability "
-            f"{float(p_V[became]):.4g}, rank {rank} of {len(names)}."
-        )
-    entropy = float(torch.special.entr(p_V).sum())
+        text = f"After {named(walk.decoder.labels, choice.step)} comes “{written(walk, choice.step)}”"
+    entropy = torch.special.entr(p_V).sum()
     return Stage(
         part,
         "Probabilities",
         "p = softmax(scores)",
         "§3.4",
-        (("p_V", tuple(p_V.shape)),),
-        f"{text} The entropy of all candidates is {entropy:.4g} nats.",
+        shapes(p_V=p_V),
+        f"{text}, with the probability {short(p_V[became])}, rank {rank} of {len(names)}. The entropy of all "
+        f"candidates is {short(entropy)} nats.",
         (
             ranked(
-                "The likeliest candidates, low to high", [names[int(each)] for each in best],
-                {"probability": p_V[best], "nats": p_V[best].log()}, by="probability",
-                marked=(best == became).nonzero().flatten().tolist(), unit="probability",
+                "The likeliest candidates, low to high",
+                [names[int(each)] for each in best],
+                {"probability": p_V[best], "nats": p_V[best].log()},
+                by="probability",
+                marked=(best == became).nonzero().flatten().tolist(),
+                unit="probability",
             ),
         ),
         compare(
@@ -124,21 +130,23 @@ def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
             (p_V.sum(), torch.ones(())),
             tolerance=TOLERANCE,
         ),
-    )  # fmt: skip
+    )
 
 
 def _whole_answer(walk: Walk, part: str) -> Stage:
     """The log-probability of the answer, step by step, against the one that the search found with its caches."""
     found = torch.tensor(walk.prediction.log_probability)
     if isinstance(walk.model, Classifier):
-        names, logs = [walk.prediction.text], walk.plain.scores[0].log_softmax(-1)[[outcome_of(walk)]]
+        became = walk.predictor.saved.classes.index(walk.prediction.text)
+        names, logs = [walk.prediction.text], walk.plain.scores[0].log_softmax(-1)[became, None]
     else:
         assert walk.decoder is not None
         first = walk.prompt if isinstance(walk.model, LanguageModel) else 0
         ids = [*walk.prediction.target_ids, *([END] if walk.prediction.complete else [])]
         scores_NV = walk.plain.scores[0].clone()
         scores_NV[:, list(NEVER)] = -math.inf
-        logs = scores_NV.log_softmax(-1)[first : first + len(ids)].gather(1, torch.tensor(ids)[:, None]).flatten()
+        logs_NV = scores_NV.log_softmax(-1)[first : first + len(ids)]
+        logs = logs_NV[torch.arange(len(ids)), ids]
         names = [walk.predictor.saved.target.token(each) for each in ids]
     total = logs.sum()
     shown = f"“{walk.prediction.text}”" if walk.prediction.text else "an empty text"
@@ -148,11 +156,19 @@ def _whole_answer(walk: Walk, part: str) -> Stage:
         "ln p(y) = Σ_i ln p(y_i | y_1 … y_i−1, source)",
         "§3.1",
         (("steps", (len(names),)),),
-        f"The answer is {shown}: {float(total):.5g} nats over {len(names)} steps, a probability of {math.exp(float(total)):.3g}.",
-        (Numbers("Each step, in order", "bars", tuple(names), ("probability", "nats"), table(torch.stack((logs.exp(), logs), 1)), unit="probability"),),
-        compare("its log-probability, with the one that prediction found", (found, total), tolerance=TOLERANCE),
+        f"The answer is {shown}: {float(total):.5g} nats over {len(names)} steps, a probability of "
+        f"{short(total.exp())}.",
+        (
+            Numbers(
+                "Each step, in order",
+                "bars",
+                tuple(names),
+                ("probability", "nats"),
+                table(torch.stack((logs.exp(), logs), 1)),
+                unit="probability",
+            ),
+        ),
+        compare(
+            "its log-probability, with the one that prediction found", (found, total), tolerance=TOLERANCE
+        ),
     )
-
-
-def outcome_of(walk: Walk) -> int:
-    return list(walk.predictor.saved.classes).index(walk.prediction.text)

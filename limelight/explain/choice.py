@@ -69,7 +69,11 @@ def written(walk: Walk, step: int) -> str:
     """The token that the decoder wrote after its place `step`: one of the answer, or END."""
     assert walk.decoder is not None
     labels = walk.decoder.labels
-    return labels[step + 1] if step + 1 < len(labels) else walk.predictor.saved.target.token(written_id(walk, step))
+    return (
+        labels[step + 1]
+        if step + 1 < len(labels)
+        else walk.predictor.saved.target.token(written_id(walk, step))
+    )
 
 
 def written_id(walk: Walk, step: int) -> int:
@@ -107,7 +111,9 @@ def _place(side: Side, token: int | str | None, prompt: int) -> int:
         return max(lengths, key=lambda place: lengths[place], default=side.first)
     if isinstance(token, int):
         if not -count <= token < count:
-            raise InputError(f"token must be between {-count} and {count - 1}: the text has {count}; got {token}.")
+            raise InputError(
+                f"token must be between {-count} and {count - 1}: the text has {count}; got {token}."
+            )
         return tokens[token]
     for place in tokens:
         if side.labels[place].strip("▁") == token:
@@ -144,7 +150,9 @@ def _head(walk: Walk, kind: str, layer: int, row: int, head: int | None) -> int:
     heads = weights_HM.shape[0]
     if head is not None:
         if not -heads <= head < heads:
-            raise InputError(f"head must be between {-heads} and {heads - 1}; got {head}. A layer has {heads} heads.")
+            raise InputError(
+                f"head must be between {-heads} and {heads - 1}; got {head}. A layer has {heads} heads."
+            )
         return head % heads
     keys = walk.keys(kind)
     ordinary_HM = weights_HM.masked_fill(keys.special, 0.0)

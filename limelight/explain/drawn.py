@@ -50,7 +50,13 @@ def ranked(
 def strip(title: str, vectors: dict[str, Tensor]) -> Numbers:
     """Vectors of one width, one under the other."""
     width = len(next(iter(vectors.values())))
-    return Numbers(title, "strip", tuple(vectors), tuple(map(str, range(width))), table(list(vectors.values())))
+    return Numbers(
+        title,
+        "strip",
+        tuple(vectors),
+        tuple(map(str, range(width))),
+        table(torch.stack(list(vectors.values()))),
+    )
 
 
 def cells(
@@ -77,6 +83,16 @@ def cells(
         unit,
         () if row is None else (row - first_row,),
     )
+
+
+def shapes(**tensors: Tensor) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names that wear their letters, with their sizes: `shapes(q_BHND=q)`."""
+    return tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+
+
+def short(number: float | Tensor) -> str:
+    """A number in a sentence: four digits."""
+    return f"{float(number):.4g}"
 
 
 def named(side_labels: Sequence[str], place: int) -> str:

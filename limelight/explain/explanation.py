@@ -23,6 +23,8 @@ Value = float | None
 FORMAT = 1
 SIGNIFICANT = 9
 """Digits that are kept of a number: more than float32 has, fewer than a page wants to carry."""
+TOLERANCE = 2e-5
+"""How far float32 may be from the float64 truth after a few layers, as `compare` measures it."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Explanation:
         tree = {"format": FORMAT, **asdict(self)}
         for stage in tree["stages"]:
             stage["check"]["ok"] = Check(**stage["check"]).ok
-        return json.dumps(tree, ensure_ascii=False, allow_nan=False, indent=1)
+        return json.dumps(tree, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Explanation:
@@ -132,14 +134,20 @@ class Explanation:
             stages = tuple(_stage(each) for each in tree.pop("stages"))
             return cls(**{name: _frozen(value) for name, value in tree.items()}, stages=stages)
         except (AttributeError, AssertionError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"This must be JSON that Explanation.to_json() wrote; it cannot be read: {error!r}.") from error
+            raise InputError(
+                f"This must be JSON that Explanation.to_json() wrote; it cannot be read: {error!r}."
+            ) from error
 
 
 def _stage(tree: dict[str, Any]) -> Stage:
     check = tree.pop("check")
-    numbers = tuple(Numbers(**{name: _frozen(value) for name, value in each.items()}) for each in tree.pop("numbers"))
+    numbers = tuple(
+        Numbers(**{name: _frozen(value) for name, value in each.items()}) for each in tree.pop("numbers")
+    )
     fields = {name: _frozen(value) for name, value in tree.items()}
-    return Stage(**fields, numbers=numbers, check=Check(check["compared"], check["difference"], check["tolerance"]))
+    return Stage(
+        **fields, numbers=numbers, check=Check(check["compared"], check["difference"], check["tolerance"])
+    )
 
 
 def _frozen(value: Any) -> Any:

@@ -6,13 +6,12 @@ import math
 
 import torch
 
-from limelight.explain.explanation import Check, Numbers, Stage, compare, plain, table
+from limelight.explain.drawn import shapes, short
+from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, table
 from limelight.explain.walk import Side, Walk
 from limelight.modules.positions import ALiBi, Learned, Rotary, Sinusoidal
 
 NEAREST = 8
-TOLERANCE = 2e-5
-"""How far float32 may be from the float64 truth after a few layers, relative to the largest entry (at least 1)."""
 
 
 def input_stages(walk: Walk, name: str, part: str, row: int) -> list[Stage]:
@@ -23,9 +22,14 @@ def input_stages(walk: Walk, name: str, part: str, row: int) -> list[Stage]:
 
 def _tokens(side: Side, part: str, row: int) -> Stage:
     covered = {place for span in side.spans if span is not None for place in range(*span)}
-    missing = [place for place, letter in enumerate(side.text) if not letter.isspace() and place not in covered]
+    missing = [
+        place for place, letter in enumerate(side.text) if not letter.isspace() and place not in covered
+    ]
     rows = tuple(f"{number} {label}" for number, label in enumerate(side.labels))
-    values = [(float(each), *(span or (math.nan, math.nan))) for each, span in zip(side.ids, side.spans, strict=True)]
+    values = [
+        (float(each), *(span or (math.nan, math.nan)))
+        for each, span in zip(side.ids, side.spans, strict=True)
+    ]
     special = int(side.special.sum())
     return Stage(
         part,
@@ -36,7 +40,16 @@ def _tokens(side: Side, part: str, row: int) -> Stage:
         f"The text of {len(side.text)} characters is cut into {len(side.ids) - special} tokens; "
         f"{special} that marks its {'start' if side.first else 'end'} is added. “{side.labels[row]}” stands at "
         f"place {row} and has the id {side.ids[row]}.",
-        (Numbers("Every token, its id and its characters", "table", rows, ("id", "from", "to"), table(values), marked=(row,)),),
+        (
+            Numbers(
+                "Every token, its id and its characters",
+                "table",
+                rows,
+                ("id", "from", "to"),
+                table(values),
+                marked=(row,),
+            ),
+        ),
         Check("visible characters of the text that lie in no token", float(len(missing)), 0.0),
     )
 
@@ -55,11 +68,17 @@ def _embedding(walk: Walk, name: str, part: str, row: int) -> Stage:
         "Embedding",
         "x = √E · Table[id]",
         "§3.4",
-        (("table_VE", tuple(table_VE.shape)), ("x_BNE", tuple(run.embedded_BNE.shape))),
+        shapes(table_VE=table_VE, x_BNE=run.embedded_BNE),
         f"Row {side.ids[row]} of the table, times √{width} = {math.sqrt(width):.4g}; its length is then "
-        f"{float(run.embedded_BNE[0, row].norm()):.4g}. Nearest are the rows of the table with the smallest angle to it.",
+        f"{short(run.embedded_BNE[0, row].norm())}. Nearest are the rows of the table with the smallest angle to it.",
         (
-            Numbers("The vector of the token", "strip", (side.labels[row],), _features(width), table([run.embedded_BNE[0, row]])),
+            Numbers(
+                "The vector of the token",
+                "strip",
+                (side.labels[row],),
+                _features(width),
+                table(run.embedded_BNE[0, row, None]),
+            ),
             Numbers(
                 "Its nearest tokens in the table",
                 "bars",
@@ -86,29 +105,40 @@ def _position(walk: Walk, name: str, part: str, row: int) -> Stage:
         "position": added_NE[row],
         "sum": run.positioned_BNE[0, row],
     }
-    formula, source = "x", "§3.5"
+    formula, source = "x ← x", "§3.5"
     match positions:
         case Sinusoidal():
-            formula = "x ← x + PE,  PE(pos, 2i) = sin(pos / 10000^(2i/E)),  PE(pos, 2i+1) = cos(pos / 10000^(2i/E))"
-            text = f"The waves at place {row} are added: length {float(added_NE[row].norm()):.4g} beside the embedding's "
-            text += f"{float(vectors['embedding'].norm()):.4g}."
+            formula = (
+                "x ← x + PE,  PE(pos, 2i) = sin(pos / 10000^(2i/E)),  PE(pos, 2i+1) = cos(pos / 10000^(2i/E))"
+            )
+            text = f"The waves of place {row} are added to it."
         case Learned():
             formula = "x ← x + P[pos]"
-            text = f"Row {row} of a trained table is added: length {float(added_NE[row].norm()):.4g} beside the embedding's "
-            text += f"{float(vectors['embedding'].norm()):.4g}."
+            text = f"Row {row} of a trained table is added to it."
         case Rotary():
-            source, text = "Su et al. 2021", "Nothing is added here: rotary positions turn Q and K inside every attention."
+            source, text = (
+                "Su et al. 2021",
+                "Nothing is added here: rotary positions turn Q and K inside every attention.",
+            )
         case ALiBi():
-            source, text = "Press et al. 2021", "Nothing is added here: ALiBi takes a penalty on distance off the scores."
+            source, text = (
+                "Press et al. 2021",
+                "Nothing is added here: ALiBi takes a penalty on distance off the scores.",
+            )
         case _:
             text = "This model is told nothing about the order of its tokens."
-    shown = vectors if isinstance(positions, (Sinusoidal, Learned)) else {"enters the first layer": vectors["sum"]}
+    if isinstance(positions, (Sinusoidal, Learned)):
+        lengths = [short(vector.norm()) for vector in vectors.values()]
+        text += f" Lengths: embedding {lengths[0]}, position {lengths[1]}, sum {lengths[2]}."
+        shown = vectors
+    else:
+        shown = {"enters the first layer": vectors["sum"]}
     return Stage(
         part,
         "Position",
         formula,
         source,
-        (("x_BNE", tuple(run.positioned_BNE.shape)),),
+        shapes(x_BNE=run.positioned_BNE),
         text,
         (
             Numbers(
@@ -116,7 +146,7 @@ def _position(walk: Walk, name: str, part: str, row: int) -> Stage:
                 "strip",
                 tuple(shown),
                 _features(len(vectors["sum"])),
-                table(list(shown.values())),
+                table(torch.stack(list(shown.values()))),
             ),
         ),
         compare(

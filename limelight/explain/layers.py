@@ -5,67 +5,99 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.explain.drawn import strip
-from limelight.explain.explanation import Numbers, Stage, compare, table
-from limelight.explain.heads import View
-from limelight.explain.inputs import TOLERANCE
+from limelight.explain.drawn import shapes, short, strip
+from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, table
 from limelight.explain.plain import FeedForwardRun
-from limelight.modules.transformer import Block
+from limelight.explain.view import View
 
 NORM = "(x − mean) / √(variance + ε) · g + b  over the features"
 
 
-def norm_before(v: View, block: Block) -> list[Stage]:
+def entering_stage(v: View, layer: int) -> Stage:
+    """What the layers before this one have made of the token."""
+    name = "encoder" if v.kind == "encoder" else "decoder"
+    start_E, x_E = v.walk.run(name).positioned_BNE[0, v.row], v.run.x_BNE[0, v.row]
+    if layer == 0:
+        before = "No layer comes before"
+    elif layer == 1:
+        before = "Layer 0 came before, with the same stages"
+    else:
+        before = f"Layers 0 to {layer - 1} came before, each with the same stages"
+    cosine = torch.nn.functional.cosine_similarity(start_E, x_E, dim=0)
+    return Stage(
+        v.part,
+        f"What enters layer {layer}",
+        "x ← Block_0, Block_1, …" if layer else "x ← x",
+        "§3.1",
+        shapes(x_BNE=v.run.x_BNE),
+        f"{before}. The vector of “{v.queries.labels[v.row]}” has the length {short(x_E.norm())}, and a cosine of "
+        f"{short(cosine)} with what it was at the start.",
+        (strip(f"“{v.queries.labels[v.row]}”", {"at the start": start_E, "now": x_E}),),
+        compare(
+            "the vectors of all tokens, with those that entered the model's own layer",
+            (v.walk.live.into[_block_name(v)], v.run.x_BNE),
+            tolerance=TOLERANCE,
+        ),
+    )
+
+
+def norm_before(v: View) -> list[Stage]:
     """Pre-norm only: what the projections read."""
-    if not block.pre:
+    if not v.block.pre:
         return []
     return [_norm(v, f"{_block_name(v)}.{_norm_name(v)}", "Norm", v.run.x_BNE, v.run.normed_BNE)]
 
 
-def mixing_stages(v: View, block: Block) -> list[Stage]:
+def mixing_stages(v: View) -> list[Stage]:
     """Concatenation, Wo, residual, and under post-norm the norm."""
-    stages = [_concatenate(v), _residual(v, block)]
-    if not block.pre:
+    stages = [_concatenate(v), _residual(v)]
+    if not v.block.pre:
         stages.append(_norm(v, f"{_block_name(v)}.{_norm_name(v)}", "Norm", v.run.sum_BNE, v.run.left_BNE))
     return stages
 
 
-def feed_forward_stages(v: View, block: Block, run: FeedForwardRun) -> list[Stage]:
-    """`v` is the view of the last attention in the block."""
+def feed_forward_stages(v: View, run: FeedForwardRun) -> list[Stage]:
+    """`v` is the view of the last attention in the v.block."""
     name = _block_name(v)
     hidden_F = run.hidden_BNF[0, v.row]
-    activation = type(block.feed_forward[1]).__name__
+    activation = type(v.block.feed_forward[1]).__name__
     active = int((hidden_F.abs() > 1e-3 * hidden_F.abs().max()).sum())
     entering_BNE = v.run.left_BNE
-    formula = {"ReLU": "max(0, x·W1 + b1)·W2 + b2", "GELU": "GELU(x·W1 + b1)·W2 + b2", "SiLU": "SiLU(x·W1 + b1)·W2 + b2"}
-    stages = [_norm(v, f"{name}.feed_norm", "Norm", entering_BNE, run.normed_BNE)] if block.pre else []
+    formula = {
+        "ReLU": "max(0, x·W1 + b1)·W2 + b2",
+        "GELU": "GELU(x·W1 + b1)·W2 + b2",
+        "SiLU": "SiLU(x·W1 + b1)·W2 + b2",
+    }
+    stages = [_norm(v, f"{name}.feed_norm", "Norm", entering_BNE, run.normed_BNE)] if v.block.pre else []
     stages.append(
         Stage(
             v.part,
             "Feed-forward",
             formula[activation],
             "§3.3, eq. 2",
-            (("x_BNE", tuple(run.normed_BNE.shape)), ("hidden_BNF", tuple(run.hidden_BNF.shape))),
+            shapes(x_BNE=run.normed_BNE, hidden_BNF=run.hidden_BNF),
             f"Each position by itself: of {len(hidden_F)} hidden features {active} are at work on "
             f"“{v.queries.labels[v.row]}” (above a thousandth of the largest).",
-            (strip(f"“{v.queries.labels[v.row]}”", {"hidden": hidden_F, "out": run.out_BNE[0, v.row]})
-             if len(hidden_F) == run.out_BNE.shape[-1]
-             else strip("Hidden features", {v.queries.labels[v.row]: hidden_F}),),
+            (
+                strip(f"“{v.queries.labels[v.row]}”", {"hidden": hidden_F, "out": run.out_BNE[0, v.row]})
+                if len(hidden_F) == run.out_BNE.shape[-1]
+                else strip("Hidden features", {v.queries.labels[v.row]: hidden_F}),
+            ),
             compare(
                 "its output for all tokens, with the model's own",
                 (v.walk.live.out[f"{name}.feed_forward"], run.out_BNE),
                 tolerance=TOLERANCE,
             ),
         )
-    )  # fmt: skip
-    after = "x + FeedForward(Norm(x))" if block.pre else "Norm(x + FeedForward(x))"
+    )
+    after = "x + FeedForward(Norm(x))" if v.block.pre else "Norm(x + FeedForward(x))"
     stages.append(
         Stage(
             v.part,
-            "Residual: the layer is done" if block.pre else "Residual and norm: the layer is done",
+            "Residual: the layer is done" if v.block.pre else "Residual and norm: the layer is done",
             f"x ← {after}",
-            "§3.1" if not block.pre else "§3.1, Xiong et al. 2020",
-            (("x_BNE", tuple(run.left_BNE.shape)),),
+            "§3.1" if not v.block.pre else "§3.1, Xiong et al. 2020",
+            shapes(x_BNE=run.left_BNE),
             _added(entering_BNE[0, v.row], run.out_BNE[0, v.row], run.sum_BNE[0, v.row]),
             (strip(f"“{v.queries.labels[v.row]}” leaves the layer", {"x": run.left_BNE[0, v.row]}),),
             compare(
@@ -89,13 +121,18 @@ def _concatenate(v: View) -> Stage:
         "Concatenate and Wo",
         "MultiHead = Concat(head_1, …, head_H)·Wo",
         "§3.2.2",
-        (("joined_BNX", tuple(v.run.joined_BNX.shape)), ("mixed_BNE", tuple(v.run.mixed_BNE.shape))),
+        shapes(joined_BNX=v.run.joined_BNX, mixed_BNE=v.run.mixed_BNE),
         f"The {H} outputs of width {D} stand side by side again, and Wo mixes them. Most comes from head "
-        f"{int(norms_H.argmax())}; head {v.head} brings {float(norms_H[v.head]):.4g} of the mix's length {float(mixed_E.norm()):.4g}.",
+        f"{int(norms_H.argmax())}; head {v.head} brings a length of {short(norms_H[v.head])}, "
+        f"and the mix has {short(mixed_E.norm())}.",
         (
             Numbers(
-                "Length of what each head brings through Wo", "bars", tuple(f"head {h}" for h in range(H)),
-                ("‖o·Wo‖",), table(norms_H[:, None]), marked=(v.head,),
+                "Length of what each head brings through Wo",
+                "bars",
+                tuple(f"head {h}" for h in range(H)),
+                ("‖o·Wo‖",),
+                table(norms_H[:, None]),
+                marked=(v.head,),
             ),
             strip(f"After Wo, “{v.queries.labels[v.row]}”", {"mixed": mixed_E}),
         ),
@@ -105,7 +142,7 @@ def _concatenate(v: View) -> Stage:
             (parts_HE.sum(0) + _output_bias(v), mixed_E),
             tolerance=TOLERANCE,
         ),
-    )  # fmt: skip
+    )
 
 
 def _output_bias(v: View) -> Tensor:
@@ -113,11 +150,11 @@ def _output_bias(v: View) -> Tensor:
     return v.walk.truth.weight(name) if name in v.walk.truth.weights else torch.zeros(())
 
 
-def _residual(v: View, block: Block) -> Stage:
+def _residual(v: View) -> Stage:
     name = _block_name(v)
-    if not block.pre:
+    if not v.block.pre:
         reader = _norm_name(v)
-    elif v.kind == "cross" or not block.cross:
+    elif v.kind == "cross" or not v.block.cross:
         reader = "feed_norm"
     else:
         reader = "cross_norm"
@@ -126,12 +163,16 @@ def _residual(v: View, block: Block) -> Stage:
         "Residual",
         "x ← x + MultiHead",
         "§3.1",
-        (("x_BNE", tuple(v.run.sum_BNE.shape)),),
+        shapes(x_BNE=v.run.sum_BNE),
         _added(v.run.x_BNE[0, v.row], v.run.mixed_BNE[0, v.row], v.run.sum_BNE[0, v.row]),
         (
             strip(
                 f"“{v.queries.labels[v.row]}”",
-                {"x": v.run.x_BNE[0, v.row], "added": v.run.mixed_BNE[0, v.row], "sum": v.run.sum_BNE[0, v.row]},
+                {
+                    "x": v.run.x_BNE[0, v.row],
+                    "added": v.run.mixed_BNE[0, v.row],
+                    "sum": v.run.sum_BNE[0, v.row],
+                },
             ),
         ),
         compare(
@@ -145,8 +186,8 @@ def _residual(v: View, block: Block) -> Stage:
 def _added(x_E: Tensor, added_E: Tensor, sum_E: Tensor) -> str:
     cosine = float(torch.nn.functional.cosine_similarity(x_E, sum_E, dim=0))
     return (
-        f"A vector of length {float(added_E.norm()):.4g} is added to one of {float(x_E.norm()):.4g}; the sum has "
-        f"{float(sum_E.norm()):.4g}, and its cosine with what it was is {cosine:.4g}."
+        f"A vector of length {short(added_E.norm())} is added to one of {short(x_E.norm())}; the sum has "
+        f"{short(sum_E.norm())}, and its cosine with what it was is {cosine:.4g}."
     )
 
 
@@ -157,12 +198,14 @@ def _norm(v: View, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor
         name,
         NORM,
         "§3.1, Ba et al. 2016",
-        (("x_BNE", tuple(after_BNE.shape)),),
-        f"Mean and variance of the features were {float(before_E.mean()):.3g} and {float(before_E.var(correction=0)):.4g}; "
-        f"they are {float(after_E.mean()):.3g} and {float(after_E.var(correction=0)):.4g} after the learned gain and shift.",
+        shapes(x_BNE=after_BNE),
+        f"Mean and variance of the features were {short(before_E.mean())} and {short(before_E.var(correction=0))}; "
+        f"they are {short(after_E.mean())} and {short(after_E.var(correction=0))} after the learned gain and shift.",
         (strip(f"“{v.queries.labels[v.row]}”", {"before": before_E, "after": after_E}),),
         compare(
-            "the norm of all tokens, with the model's own", (v.walk.live.out[module], after_BNE), tolerance=TOLERANCE
+            "the norm of all tokens, with the model's own",
+            (v.walk.live.out[module], after_BNE),
+            tolerance=TOLERANCE,
         ),
     )
 

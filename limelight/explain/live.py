@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,8 +30,9 @@ class Call:
     options: dict[str, Any]
     output_BHND: Tensor
 
+    @cached_property
     @torch.inference_mode()
-    def weights(self) -> Tensor:
+    def weights_BHNM(self) -> Tensor:
         """The weights that the kernel used, (B, H, N, M): the same call with unit vectors for values.
 
         The kernel never forms its weights; but the mean of unit vectors, weighted by A, is A. They go in as

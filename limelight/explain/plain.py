@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import KindError
+from limelight.explain.formulas import activated, causal, distance_bias, turned, waves
 from limelight.matrix import dense
-from limelight.modules.attention import MultiHeadAttention
-from limelight.modules.positions import ALiBi, Learned, Positions, Rotary, Sinusoidal
+from limelight.modules.positions import Learned, Positions, Sinusoidal
 from limelight.modules.transformer import Block, Classifier, LanguageModel, Stack, Transformer
 
 
@@ -92,7 +92,9 @@ class PlainModel:
 
     def __init__(self, model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> None:
         if not isinstance(model, (Transformer, LanguageModel, Classifier)):
-            raise KindError(f"The model must be one of Limelight's own architectures; got {type(model).__name__}.")
+            raise KindError(
+                f"The model must be one of Limelight's own architectures; got {type(model).__name__}."
+            )
         self.model = model
         self.weights = dict(model.named_parameters(remove_duplicate=False)) if weights is None else weights
 
@@ -107,7 +109,9 @@ class PlainModel:
         model = self.model
         if isinstance(model, LanguageModel):
             assert target_BN is not None
-            decoder = self._stack("decoder", model.decoder, target_BN, None, causal(target_BN.shape[1], without))
+            decoder = self._stack(
+                "decoder", model.decoder, target_BN, None, causal(target_BN.shape[1], without)
+            )
             return ModelRun(None, decoder, self._vocabulary(decoder))
         assert source_BM is not None
         M = source_BM.shape[1]
@@ -137,14 +141,17 @@ class PlainModel:
     ) -> StackRun:
         row_BNE = self.weight(f"{name}.embedding.table.weight")[ids_BN]
         embedded_BNE = row_BNE * math.sqrt(row_BNE.shape[-1])
-        positioned_BNE = x_BNE = embedded_BNE + self.position_NE(name, stack.positions, *ids_BN.shape[1:], row_BNE.shape[-1])
+        N, E = row_BNE.shape[1:]
+        positioned_BNE = x_BNE = embedded_BNE + self.position_NE(name, stack.positions, N, E)
         blocks = []
         for number, block in enumerate(stack.blocks):
             assert isinstance(block, Block)
             run = self._block(f"{name}.blocks.{number}", block, x_BNE, memory_BME, seen_NM, memory_seen_NM)
             blocks.append(run)
             x_BNE = run.feed.left_BNE
-        out_BNE = self._norm(f"{name}.norm", stack.norm, x_BNE) if isinstance(stack.norm, nn.LayerNorm) else x_BNE
+        out_BNE = (
+            self._norm(f"{name}.norm", stack.norm, x_BNE) if isinstance(stack.norm, nn.LayerNorm) else x_BNE
+        )
         return StackRun(row_BNE, embedded_BNE, positioned_BNE, tuple(blocks), out_BNE)
 
     def _block(
@@ -171,9 +178,9 @@ class PlainModel:
         normed_BNE = self._norm(f"{name}.{kind}_norm", norm, x_BNE) if block.pre else x_BNE
         read_BME = normed_BNE if memory_BME is None else memory_BME
         inner = f"{name}.{kind}_attention"
-        projections = [self.weight(f"{inner}.{each}.weight").T for each in ("Wq", "Wk", "Wv")]
+        wq_EX, wk_EX, wv_EX = (self.weight(f"{inner}.{each}.weight").T for each in ("Wq", "Wk", "Wv"))
         biases = (self._bias(f"{inner}.Wq"), self._bias(f"{inner}.Wk"), self._bias(f"{inner}.Wv"))
-        q_BNX, k_BMX, v_BMX = dense.matrix_inputs(normed_BNE, read_BME, *projections, biases)
+        q_BNX, k_BMX, v_BMX = dense.matrix_inputs(normed_BNE, read_BME, wq_EX, wk_EX, wv_EX, biases)
         split_q_BHND = dense.split_heads(q_BNX, attention.heads)
         split_k_BGMD = dense.split_heads(k_BMX, attention.groups)
         v_BGMD = dense.split_heads(v_BMX, attention.groups)
@@ -223,71 +230,3 @@ class PlainModel:
         if isinstance(positions, Learned):
             return self.weight(f"{name}.positions.table.weight")[:length]
         return torch.zeros(length, width, dtype=torch.float64)
-
-
-# ── Formulas ──
-
-
-def causal(length: int, without: int | None = None) -> Tensor:
-    """Each token sees itself and those before it, except `without`, which only itself can see; (N, N) bool."""
-    seen_NN = torch.ones(length, length, dtype=torch.bool).tril()
-    if without is not None:
-        seen_NN[:, without] = False
-        seen_NN[without, without] = True
-    return seen_NN
-
-
-def waves(length: int, width: int) -> Tensor:
-    """sin(pos / 10000^(2i/E)) in the even features, cos of the same in the odd ones (§3.5); (length, width)."""
-    feature_E = torch.arange(width)
-    rate_E = 10_000.0 ** (-(feature_E - feature_E % 2).double() / width)
-    angle_NE = torch.arange(length).double()[:, None] * rate_E
-    return torch.where(feature_E % 2 == 0, angle_NE.sin(), angle_NE.cos())
-
-
-def angles(rotary: Rotary, length: int) -> Tensor:
-    """By how much each pair of features is turned at each position, in radians: (length, D/2)."""
-    pair_K = torch.arange(rotary.head_width // 2).double()
-    return torch.arange(length).double()[:, None] * rotary.base ** (-2 * pair_K / rotary.head_width)
-
-
-def turned(positions: Positions, x_BHND: Tensor, first: int = 0) -> Tensor:
-    """Rotary: each pair (i, i + D/2) as one complex number, times e^(i·angle). Others leave x as it is.
-
-    `first` is the position of the first row.
-    """
-    if not isinstance(positions, Rotary):
-        return x_BHND
-    left, right = x_BHND.chunk(2, dim=-1)
-    angle_NK = angles(positions, first + x_BHND.shape[2])[first:]
-    turned_BHNK = torch.complex(left, right) * torch.polar(torch.ones_like(angle_NK), angle_NK)
-    return torch.cat((turned_BHNK.real, turned_BHNK.imag), dim=-1)
-
-
-def slopes(heads: int) -> Tensor:
-    """ALiBi's slope of each head: 2^(-8(h+1)/P) for the first P heads, P the largest power of two that fits,
-    and for the others 2^(-8(2k+1)/2P), k = 0, 1, …; (H,)."""
-    power = 1 << (heads.bit_length() - 1)
-    eighths = [8 * (h + 1) / power for h in range(power)]
-    eighths += [4 * (2 * k + 1) / power for k in range(heads - power)]
-    return 2.0 ** -torch.tensor(eighths, dtype=torch.float64)
-
-
-def distance_bias(attention: MultiHeadAttention, length: int) -> Tensor | None:
-    """ALiBi: -slope · |i - j|, (H, N, N). None for the other kinds."""
-    if not isinstance(attention.positions, ALiBi):
-        return None
-    place_N = torch.arange(length).double()
-    return -slopes(attention.heads)[:, None, None] * (place_N[:, None] - place_N).abs()
-
-
-def activated(activation: nn.Module, x: Tensor) -> Tensor:
-    """max(0, x), x·Φ(x) or x·σ(x)."""
-    match activation:
-        case nn.ReLU():
-            return x.clamp(min=0.0)
-        case nn.GELU():
-            return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
-        case nn.SiLU():
-            return x / (1.0 + torch.exp(-x))
-    raise KindError(f"The feed-forward's activation must be relu, gelu or silu; got {type(activation).__name__}.")

@@ -63,7 +63,9 @@ class Shown:
         yield Text("")
         failed = [stage.name for stage in whole.stages if not stage.check.ok]
         if failed:
-            yield Text(pen.text(f"✗ {len(failed)} of {number} checks failed: {', '.join(failed)}"), style="bold red")
+            yield Text(
+                pen.text(f"✗ {len(failed)} of {number} checks failed: {', '.join(failed)}"), style="bold red"
+            )
         else:
             yield Text(pen.text(f"✓ all {number} checks hold"), style="bold green")
 
@@ -91,7 +93,9 @@ class _Pen:
     def name(self, label: str, width: int) -> str:
         """A label on exactly `width` columns."""
         label = self.text(label)
-        return set_cell_size(label if cell_len(label) <= width else set_cell_size(label, width - 1) + "…", width)
+        return set_cell_size(
+            label if cell_len(label) <= width else set_cell_size(label, width - 1) + "…", width
+        )
 
     def bar(self, share: float, width: int) -> str:
         eighths = round(share * width * 8)
@@ -149,7 +153,9 @@ def check_text(check: Check) -> str:
     if check.difference is None:
         return f"{check.compared}: not a number, or of another shape"
     found = "0" if check.difference == 0 else f"{check.difference:.2g}"
-    return f"{check.compared}: {found}" + (f" (allowed: {check.tolerance:.0e})" if check.tolerance else " (allowed: 0)")
+    return f"{check.compared}: {found}" + (
+        f" (allowed: {check.tolerance:.0e})" if check.tolerance else " (allowed: 0)"
+    )
 
 
 def number_text(value: Value) -> str:
@@ -177,8 +183,13 @@ def _bars(numbers: Numbers, pen: _Pen) -> Iterator[Text]:
     drawn = [numbers.values[row][0] or 0.0 for row in rows]
     largest = max(map(abs, drawn), default=0.0) or 1.0
     name = min(max([cell_len(pen.text(numbers.rows[row])) for row in rows], default=1), LONGEST_NAME)
-    columns = [[number_text(numbers.values[row][column]) for row in rows] for column in range(len(numbers.columns))]
-    widths = [max(map(cell_len, [pen.text(head), *each])) for head, each in zip(numbers.columns, columns, strict=True)]
+    columns = [
+        [number_text(numbers.values[row][column]) for row in rows] for column in range(len(numbers.columns))
+    ]
+    widths = [
+        max(map(cell_len, [pen.text(head), *each]))
+        for head, each in zip(numbers.columns, columns, strict=True)
+    ]
     bar = max(4, min(BAR, pen.width - INDENT - 2 - name - sum(widths) - 2 * len(widths) - 5))
     head = " " * (name + bar + 5) + "  ".join(set_cell_size(" " * (w - cell_len(pen.text(c))) + pen.text(c), w)
                                               for c, w in zip(numbers.columns, widths, strict=True))  # fmt: skip
@@ -200,16 +211,25 @@ def _bars(numbers: Numbers, pen: _Pen) -> Iterator[Text]:
 def _table(numbers: Numbers, pen: _Pen) -> Iterator[Text]:
     rows, gap, hidden = ends(numbers, LOWEST, HIGHEST)
     name = min(max([cell_len(pen.text(each)) for each in numbers.rows], default=1), 2 * LONGEST_NAME)
-    columns = [[number_text(numbers.values[row][column]) for row in rows] for column in range(len(numbers.columns))]
-    widths = [max(map(cell_len, [pen.text(head), *each])) for head, each in zip(numbers.columns, columns, strict=True)]
-    heads = "  ".join(pen.text(head).rjust(width) for head, width in zip(numbers.columns, widths, strict=True))
+    columns = [
+        [number_text(numbers.values[row][column]) for row in rows] for column in range(len(numbers.columns))
+    ]
+    widths = [
+        max(map(cell_len, [pen.text(head), *each]))
+        for head, each in zip(numbers.columns, columns, strict=True)
+    ]
+    heads = "  ".join(
+        pen.text(head).rjust(width) for head, width in zip(numbers.columns, widths, strict=True)
+    )
     yield Text(" " * (name + 4) + heads, style="dim")
     for place, row in enumerate(rows):
         if place == gap:
             yield Text(pen.text(f"… {hidden} between"), style="dim")
         mark = pen.text("›") if row in numbers.marked else " "
         cells = "  ".join(each[place].rjust(width) for each, width in zip(columns, widths, strict=True))
-        yield Text(f"{mark} {pen.name(numbers.rows[row], name)}  {cells}", style="bold" if mark.strip() else "")
+        yield Text(
+            f"{mark} {pen.name(numbers.rows[row], name)}  {cells}", style="bold" if mark.strip() else ""
+        )
 
 
 def _strips(numbers: Numbers, pen: _Pen) -> Iterator[Text]:
@@ -220,13 +240,27 @@ def _strips(numbers: Numbers, pen: _Pen) -> Iterator[Text]:
         largest = max(map(abs, known), default=0.0) or 1.0
         bins = min(len(known), min(STRIP, pen.width - INDENT - 2)) or 1
         pooled = [
-            max(map(abs, known[len(known) * place // bins : max(len(known) * (place + 1) // bins, len(known) * place // bins + 1)]))
+            max(
+                map(
+                    abs,
+                    known[
+                        len(known) * place // bins : max(
+                            len(known) * (place + 1) // bins, len(known) * place // bins + 1
+                        )
+                    ],
+                )
+            )
             for place in range(bins if known else 0)
         ]
         first = ", ".join(number_text(float(f"{value:.3g}")) for value in known[:3])
         yield Text.assemble(
             pen.text(f"{label}: "),
-            (pen.text(f"{len(known)} features [{first}, …]  ‖·‖ {size:.4g}, from {min(known, default=0.0):.3g} to {max(known, default=0.0):.3g}"), "dim"),
+            (
+                pen.text(
+                    f"{len(known)} features [{first}, …]  ‖·‖ {size:.4g}, from {min(known, default=0.0):.3g} to {max(known, default=0.0):.3g}"
+                ),
+                "dim",
+            ),
         )
         yield Text("".join(pen.block(value / largest) for value in pooled), style="cyan")
 

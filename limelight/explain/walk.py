@@ -65,6 +65,12 @@ class Walk:
     def model(self) -> Transformer | LanguageModel | Classifier:
         return self.truth.model
 
+    @property
+    def inputs(self) -> tuple[Tensor | None, Tensor | None]:
+        """What the encoder and the decoder read, (1, M) and (1, N) ids."""
+        source, target = (None if side is None else side.tensor for side in (self.encoder, self.decoder))
+        return source, target
+
     def side(self, name: str) -> Side:
         side = self.encoder if name == "encoder" else self.decoder
         assert side is not None
@@ -126,7 +132,12 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     else:
         end = saved.source.token(END)
         encoder = Side(
-            "encoder", text, (*prediction.source_ids, END), (*source_labels, end), (*encoded.spans, None), first=0
+            "encoder",
+            text,
+            (*prediction.source_ids, END),
+            (*source_labels, end),
+            (*encoded.spans, None),
+            first=0,
         )
     if isinstance(truth.model, Transformer):
         decoder = Side(
