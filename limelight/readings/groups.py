@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from limelight.errors import InputError, ShapeError
 from limelight.text.segments import NO_UNIT, Level, Segments, Unit
@@ -51,7 +52,7 @@ class Groups:
         held = [number for number, unit in enumerate(units) if unit.first_token >= 0]
         renumbered = {number: place for place, number in enumerate(held)} | {NO_UNIT: NO_UNIT}
         names = []
-        for number, following in zip(held, [*held[1:], len(units)], strict=True):
+        for number, following in pairwise([*held, len(units)]):
             end = max(segments.spans[token][1] for token in units[number].tokens)
             names.append(_name(segments, units[number], units[number + 1 : following], end))
         index = [renumbered[number] for number in segments.index(level).tolist()]
