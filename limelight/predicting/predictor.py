@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +38,12 @@ class Prediction:
     target_ids: list[int]
     complete: bool = True
     others: list[tuple[str, float]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`; the log-probability of a drawn answer, which is NaN, becomes null."""
+        log_probability = None if math.isnan(self.log_probability) else self.log_probability
+        others = [list(other) for other in self.others]
+        return vars(self) | {"log_probability": log_probability, "others": others}
 
 
 @dataclass(frozen=True)
@@ -149,32 +157,45 @@ class Predictor:
     @torch.inference_mode()
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
-        tokenizers = self.saved.source, self.saved.target
+        target = None
         if isinstance(self.model, LanguageModel):
             ids = prediction.source_ids + prediction.target_ids
-            inputs = {"target": torch.tensor([[START, *ids]])}
-            source, target = Segments.from_spans(*tokenizers[1].decode_spans(ids)), None
+            inputs = {"target": self._tensor([[START, *ids]])}
+            source = Segments.from_spans(*self.saved.target.decode_spans(ids))
         else:
-            inputs = {"source": torch.tensor([[*prediction.source_ids, END]])}
-            source = Segments.from_spans(*tokenizers[0].decode_spans(prediction.source_ids))
-            target = None
+            inputs = {"source": self._tensor([[*prediction.source_ids, END]])}
+            source = self._source(prediction)
         if isinstance(self.model, Transformer):
-            inputs["target"] = torch.tensor([[START, *prediction.target_ids]])
-            target = Segments.from_spans(*tokenizers[1].decode_spans(prediction.target_ids))
+            inputs["target"] = self._tensor([[START, *prediction.target_ids]])
+            target = Segments.from_spans(*self.saved.target.decode_spans(prediction.target_ids))
         with kept_attention(self.model) as matrices:
             self.model(**inputs)
         return Trace(prediction, dict(matrices), source, target, len(prediction.source_ids))
 
+    def _source(self, prediction: Prediction) -> Segments:
+        """The source as it was written: a letter that the model does not know is still that letter here."""
+        encoded = self.saved.source.encode(prediction.source)
+        if encoded.ids == prediction.source_ids:
+            return Segments.from_spans(prediction.source, encoded.spans)
+        return Segments.from_spans(*self.saved.source.decode_spans(prediction.source_ids))
+
+    def _tensor(self, values: list[Any]) -> Tensor:
+        """On the device that the model is on."""
+        return torch.tensor(values, device=next(self.model.parameters()).device)
+
     def _start(self, batch: list[list[int]]) -> tuple[Tensor, Decoder]:
         """What the decoder reads first, and the decoder, for source texts as token ids."""
         if isinstance(self.model, LanguageModel):
-            return torch.tensor([[START, *ids] for ids in batch]), LanguageDecoder(self.model)
+            return self._tensor([[START, *ids] for ids in batch]), LanguageDecoder(self.model)
         if not isinstance(self.model, Transformer):
             raise InputError(f"A model for the task {self.saved.task!r} writes no text: use predict().")
+        return self._tensor([[START]] * len(batch)), TransformerDecoder(self.model, *self._padded(batch))
+
+    def _padded(self, batch: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Source texts with END and padding (B, M), and their lengths with END (B,)."""
         longest = max(map(len, batch)) + 1
-        source = torch.tensor([[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch])
-        lengths = torch.tensor([len(ids) + 1 for ids in batch])
-        return torch.full((len(batch), 1), START), TransformerDecoder(self.model, source, lengths)
+        source = [[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch]
+        return self._tensor(source), self._tensor([len(ids) + 1 for ids in batch])
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
         """Texts of like length together; for a language model of equal length, so that no prompt is padded."""
@@ -200,9 +221,7 @@ class Predictor:
         ]
 
     def _classify(self, batch: list[list[int]]) -> list[list[Hypothesis]]:
-        longest = max(map(len, batch)) + 1
-        source = torch.tensor([[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch])
-        scores = self.model(source, torch.tensor([len(ids) + 1 for ids in batch])).log_softmax(-1)
+        scores = self.model(*self._padded(batch)).log_softmax(-1)
         order = scores.sort(-1, descending=True)
         return [
             [Hypothesis([place], value, value) for value, place in zip(values, places, strict=True)]

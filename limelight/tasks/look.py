@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import InputError
+from limelight.modules.transformer import Classifier
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.groups import Groups
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import average_heads, received_words
 from limelight.readings.reading import Head, Reading
-from limelight.text.segments import Segments
+from limelight.text.boundaries import words
+from limelight.text.segments import NO_UNIT, Segments
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Look:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {
-            "prediction": asdict(self.prediction),
+            "prediction": self.prediction.to_json(),
             "received": self.received.to_json(),
             "alignment": self.alignment.to_json() if self.alignment else None,
             "heads": self.heads,
@@ -48,9 +50,13 @@ def look(
     heads: the (layer, head) pairs to read, counted from 0; None takes those that the model's folder names for
     alignment, or else all of them.
     """
-    return [
-        _look(predictor, predictor.trace(answer), heads) for answer in predictor.predict(texts, beam=beam)
-    ]
+    for text in texts:
+        if not words(text):
+            raise InputError(
+                f"There is nothing to look at: the text {text!r} holds no word. Give another one."
+            )
+    answers = predictor.predict(texts, beam=beam)
+    return [_look(predictor, predictor.trace(answer), heads) for answer in answers]
 
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
@@ -61,42 +67,54 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
         heads, how = found.heads, found.how
     else:
         how = "All heads of all layers, each with equal weight."
-    cross = trace.layers("cross")
-    if cross and trace.target is not None:
-        _need_words(trace.target, "answer")
-        aligned = alignment(
-            cross, word_groups(trace.target, after=1), word_groups(trace.source, after=1), heads
+    answer = trace.prediction
+    if isinstance(predictor.model, Classifier):
+        received = received_words(trace.layers("encoder"), word_groups(trace.source, after=1), heads)
+        return Look(answer, average_heads(received.per_query), None, how)
+    if not words(answer.text):
+        raise InputError(
+            f"There is nothing to look at: the model's answer to {answer.source!r} holds no word."
         )
-        return Look(trace.prediction, aligned.received(), aligned, how)
-    own = trace.layers("decoder")
-    if own:
-        aligned = alignment(own, *_continued(trace), heads)
-        return Look(trace.prediction, aligned.received(), aligned, how)
-    received = received_words(trace.layers("encoder"), word_groups(trace.source, after=1), heads)
-    return Look(trace.prediction, average_heads(received.per_query), None, how)
+    if trace.target is None:
+        aligned = alignment(trace.layers("decoder"), *_continued(trace), heads)
+    else:
+        sides = word_groups(trace.target, after=1), word_groups(trace.source, after=1)
+        aligned = alignment(trace.layers("cross"), *sides, heads)
+    return Look(answer, aligned.received(), aligned, how)
 
 
 def word_groups(segments: Segments, before: int = 0, after: int = 0) -> Groups:
-    """Words, or, in a text of one word, its tokens: the letters of a word to pronounce."""
+    """Words, or, in a text of one word, its parts: the letters of a word to pronounce, else its tokens.
+
+    Where every token is one letter, `e-mail` is one word too: it is letters that the model reads.
+    """
     groups = Groups.of(segments, "word", before, after)
-    if len(groups) > 1 or len(segments) == 1:
+    letters = all(end - start <= 1 for start, end in segments.spans)
+    one_word = len(groups) <= 1 or (letters and len(segments.text.split()) == 1)
+    if len(segments) == 1 or not one_word:
         return groups
-    return Groups.tokens([segments.text[start:end] for start, end in segments.spans], before, after, "letter")
+    return _parts(segments, before, after, "letter" if letters else "token")
+
+
+def _parts(segments: Segments, before: int, after: int, level: str) -> Groups:
+    """One group for each run of tokens that cover the same characters; none for a token that covers nothing."""
+    spans: list[tuple[int, int]] = []
+    index = []
+    for start, end in segments.spans:
+        if start < end and (start, end) not in spans[-1:]:
+            spans.append((start, end))
+        index.append(len(spans) - 1 if start < end else NO_UNIT)
+    names = tuple(segments.text[start:end] for start, end in spans)
+    return Groups(names, ((NO_UNIT,) * before + tuple(index) + (NO_UNIT,) * after), level)
 
 
 def _continued(trace: Trace) -> tuple[Groups, Groups]:
     """Rows and columns of a language model's matrices: the words of the answer, and all words before them."""
-    every = Groups.of(trace.source, "word")
-    start, count = trace.answer_start, len(every.index)
-    rows = tuple(every.index[i] if i >= start else -1 for i in range(count))
-    _need_words(trace.source, "text")
-    kept = sorted({number for number in rows if number >= 0})
-    place = {number: new for new, number in enumerate(kept)} | {-1: -1}
+    every = word_groups(trace.source)
+    rows = [number if i >= trace.answer_start else NO_UNIT for i, number in enumerate(every.index)]
+    kept = sorted({number for number in rows if number != NO_UNIT})
+    place = {number: new for new, number in enumerate(kept)} | {NO_UNIT: NO_UNIT}
     names = tuple(every.names[number] for number in kept)
     # Row i predicts token i, and the last row the token after the last one.
-    return Groups(names, (*(place[number] for number in rows), -1)), Groups(every.names, (-1, *every.index))
-
-
-def _need_words(segments: Segments, what: str) -> None:
-    if not segments.units("word"):
-        raise InputError(f"There is nothing to look at: the {what} holds no word. Give another text.")
+    answer = Groups(names, (*(place[number] for number in rows), NO_UNIT), every.level)
+    return answer, Groups(every.names, (NO_UNIT, *every.index), every.level)

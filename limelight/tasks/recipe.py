@@ -10,16 +10,21 @@ task = "translate"                     pronounce, translate, language or classif
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from limelight.errors import InputError, RecipeError
-from limelight.modules.transformer import Shape
+from limelight.modules.positions import KINDS
+from limelight.modules.transformer import ACTIVATIONS, Shape
+from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
+from limelight.training.schedule import SCHEDULES
 
 TASKS = ("pronounce", "translate", "language", "classify")
 
@@ -29,7 +34,7 @@ class Text:
     """How text becomes tokens: the kind of tokenizer on each side, the size of a bpe vocabulary, one for both?
 
     A language model reads its text in windows of `window` tokens. `vectors` names a file in the word2vec text
-    format to start the source's embedding table from.
+    format to start the source's embedding table from (a path as the command's own folder sees it).
     """
 
     source: Kind = "bpe"
@@ -60,6 +65,28 @@ class Recipe:
     prediction: Search = field(default_factory=Search)
     source: str = ""
 
+    def __post_init__(self) -> None:
+        for table in (self.text, self.model, self.training, self.prediction):
+            _within_limits(table)
+
+
+LEAST: dict[str, float] = {
+    **dict.fromkeys(
+        ("width", "heads", "feed_forward", "encoder_layers", "decoder_layers", "longest", "beam"), 1
+    ),
+    **dict.fromkeys(("warmup", "smoothing", "weight_decay", "patience", "dropout", "attention_dropout"), 0),
+    **dict.fromkeys(("decay", "seed"), 0),
+    "key_value_heads": 1,
+    "window": 2,  # START and one token
+}
+MOST: dict[str, float] = dict.fromkeys(("dropout", "attention_dropout", "smoothing", "decay"), 1)
+ABOVE_ZERO = ("rate", "clip")
+WORDS: dict[str, tuple[str, ...]] = {
+    "positions": KINDS,
+    "activation": tuple(ACTIVATIONS),
+    "schedule": tuple(SCHEDULES),
+}
+"""What the numbers and words of a recipe may be, where their type does not say it."""
 
 Table = TypeVar("Table", Text, Shape, Settings, Search)
 
@@ -69,7 +96,7 @@ def load_recipe(name: str | Path) -> Recipe:
     path = Path(name)
     shipped = files("limelight") / "recipes" / f"{name}.toml"
     if path.suffix == ".toml" and path.is_file():
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+        return parse_recipe(read_text(path), str(path))
     if shipped.is_file():
         return parse_recipe(shipped.read_text(encoding="utf-8"), f"recipe {name}")
     raise RecipeError(
@@ -101,9 +128,9 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
             _table(Search, data, "prediction", origin),
             text,
         )
-    except (TypeError, InputError) as error:
-        if isinstance(error, RecipeError):
-            raise
+    except RecipeError:
+        raise
+    except InputError as error:
         raise RecipeError(f"{origin}: {error}") from error
 
 
@@ -117,8 +144,48 @@ def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> T
     table = data.get(name, {})
     if not isinstance(table, dict):
         raise RecipeError(f"{origin}: {name} must be a table, [{name}]; got {table!r}.")
-    _known(table, tuple(entry.name for entry in fields(kind)), f"{origin} [{name}]")
+    where, hints = f"{origin} [{name}]", get_type_hints(kind)
+    _known(table, tuple(hints), where)
+    for entry in fields(kind):
+        if entry.name in table and not _fits(table[entry.name], hints[entry.name]):
+            wanted = _in_words(hints[entry.name])
+            raise RecipeError(f"{where}: {entry.name} must be {wanted}; got {table[entry.name]!r}.")
+        if entry.name not in table and entry.default is MISSING:
+            raise RecipeError(f"{where}: {entry.name} is missing; it must be {_in_words(hints[entry.name])}.")
     return kind(**table)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a TOML value has the type of a field: a whole number counts as a number, true and false do not."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    if isinstance(hint, UnionType):
+        return _in_words(get_args(hint)[0])
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}[hint]
+
+
+def _within_limits(table: Text | Shape | Settings | Search) -> None:
+    for name, value in vars(table).items():
+        if name in WORDS and value not in WORDS[name]:
+            raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")
+        if not isinstance(value, int | float):
+            continue
+        least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+        if not least <= value <= most:
+            limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise InputError(f"{name} must be {limit}; got {value}.")
+        if name in ABOVE_ZERO and not 0 < value < math.inf:
+            raise InputError(f"{name} must be a number above 0; got {value}.")
 
 
 def _known(table: dict[str, Any], names: tuple[str, ...], origin: str) -> None:

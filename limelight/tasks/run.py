@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.modules.transformer import Transformer
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
+from limelight.tasks.card import trained_card
 from limelight.tasks.look import word_groups
 from limelight.tasks.recipe import Recipe
 from limelight.tasks.task import TASKS, Rows
@@ -30,7 +32,8 @@ def train_recipe(
     """Train by a recipe on a data folder, and write the model to `out/model`.
 
     A folder `out` that holds a run already is gone on with. `start` is a trained model to begin from
-    (fine-tuning): its tokenizers and shape are kept, whatever the recipe says of them.
+    (fine-tuning): its tokenizers and shape are kept, whatever the recipe says of them; it is itself not changed.
+    Raises RecipeError where `start`, or the run in `out`, is of another task.
     """
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
@@ -56,7 +59,9 @@ def train_recipe(
     )
     if isinstance(trained.model, Transformer):
         heads = alignment_heads(trained, valid[:PAIRS_TO_ALIGN])
-        trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
+        if heads is not None:
+            trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
+    trained = replace(trained, card=trained_card(trained, data, recipe.source))
     save_model(trained, out / "model")
     return trained, outcome
 
@@ -65,19 +70,32 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: SavedModel | None) -> S
     """The model as it was before the first update: kept with the run, so that going on needs no luck."""
     fresh = out / "start"
     if fresh.is_dir():
-        return load_model(fresh)
+        begun = load_model(fresh)
+        if begun.task != recipe.task:
+            raise RecipeError(
+                f"{out} holds a run of the task {begun.task!r}, the recipe is for {recipe.task!r}. "
+                "Give another output folder."
+            )
+        return begun
     if start is not None and start.task != recipe.task:
         raise RecipeError(f"A model for the task {start.task!r} cannot begin a run of {recipe.task!r}.")
     torch.manual_seed(recipe.training.seed)
-    saved = start or TASKS[recipe.task](recipe).new(rows)
+    if start is None:
+        saved = TASKS[recipe.task](recipe).new(rows)
+    else:  # what the old model said of its training and its heads is not true of the new one
+        prediction = {name: value for name, value in start.prediction.items() if name != "alignment"}
+        saved = replace(start, model=deepcopy(start.model), prediction=prediction, training={}, card="")
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.toml").write_text(recipe.source, encoding="utf-8")
     save_model(saved, fresh)
     return saved
 
 
-def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads:
-    """The cross-attention heads that find, in held-out pairs, the words that both sides share."""
+def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads | None:
+    """The cross-attention heads that find, in held-out pairs, the words that both sides share.
+
+    None where no pair has several words on both sides: there is nothing to choose by.
+    """
     predictor = Predictor(saved)
 
     def examples() -> Iterator[Example]:
@@ -86,6 +104,9 @@ def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads:
             trace = predictor.trace(Prediction(source, target, 0.0, *ids))
             if trace.target is not None and len(trace.target) and len(trace.source):
                 groups = word_groups(trace.target, after=1), word_groups(trace.source, after=1)
-                yield Example(trace.layers("cross"), *groups)
+                if min(map(len, groups)) > 1:
+                    yield Example(trace.layers("cross"), *groups)
 
-    return choose_heads(islice(examples(), PAIRS_TO_ALIGN))
+    found = examples()
+    first = next(found, None)
+    return None if first is None else choose_heads(chain([first], found))

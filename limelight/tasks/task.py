@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from limelight.errors import InputError, TextError
+from limelight.errors import InputError, RecipeError, TextError
+from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.saved import SavedModel, build
+from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
 from limelight.tasks.recipe import Recipe
@@ -60,6 +62,45 @@ class Task(ABC):
         """Mean cross-entropy a label, in nats, without smoothing or dropout."""
         return mean_loss(saved.model, self.examples(saved, rows), self.recipe.training.tokens)
 
+    def start_table(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+        """Start the source's embedding table from the word vectors that the recipe names, if it names any."""
+        path, width = self.recipe.text.vectors, self.recipe.model.width
+        if not path:
+            return
+        vectors = WordVectors.load(path)
+        if vectors.vectors.shape[1] != width:
+            raise RecipeError(
+                f"The vectors must be as wide as the model; {path} has {vectors.vectors.shape[1]} numbers a word, "
+                f"[model] says width = {width}. Make them with: limelight embed train --width {width}"
+            )
+        names = _TokenNames(tokenizer, any(word.startswith(SPACE_BEFORE) for word in vectors.words))
+        source_table = next(module for module in model.modules() if isinstance(module, TokenEmbedding))
+        source_table.start_from(vectors.embedding_table(names, self.recipe.training.seed).table)
+
+
+SPACE_BEFORE = "▁"
+
+
+@dataclass(frozen=True)
+class _TokenNames:
+    """The names of a tokenizer's tokens as word vectors know them.
+
+    Vectors of words have no sign for the space before a word, so a bpe piece that begins a word is looked up
+    without it, and a piece from within a word has none. Vectors of tokens are looked up as they are.
+    """
+
+    tokenizer: Tokenizer
+    of_tokens: bool
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def token(self, id: int) -> str:
+        name = self.tokenizer.token(id)
+        if self.of_tokens or self.tokenizer.kind != "bpe":
+            return name
+        return name[1:] if name.startswith(SPACE_BEFORE) else f" {name}"  # no word has a space in it
+
 
 @torch.no_grad()
 def mean_loss(model: nn.Module, examples: Examples, tokens: int) -> float:
@@ -88,6 +129,7 @@ class PairTask(Task):
             source = Tokenizer.train(sources, text.source, text.size)
             target = Tokenizer.train(targets, text.target, text.size)
         model = build("transformer", self.recipe.model, len(source), len(target), text.shared, 0)
+        self.start_table(model, source)
         return SavedModel(self.recipe.task, model, source, target, prediction=asdict(self.recipe.prediction))
 
     def examples(self, saved: SavedModel, rows: Rows) -> Pairs:
@@ -139,6 +181,7 @@ class LanguageTask(Task):
         text = self.recipe.text
         tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
         model = build("language", self.recipe.model, len(tokenizer), len(tokenizer), True, 0)
+        self.start_table(model, tokenizer)
         return SavedModel("language", model, tokenizer, tokenizer, prediction=asdict(self.recipe.prediction))
 
     def examples(self, saved: SavedModel, rows: Rows) -> Windows:
@@ -166,6 +209,7 @@ class ClassifyTask(Task):
             )
         tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
         model = build("classifier", self.recipe.model, len(tokenizer), len(tokenizer), True, len(classes))
+        self.start_table(model, tokenizer)
         return SavedModel("classify", model, tokenizer, tokenizer, classes)
 
     def examples(self, saved: SavedModel, rows: Rows) -> Labelled:

@@ -1,0 +1,59 @@
+"""The card of a model that somebody trained: data, licence, recipe, cost, results, limits, as the run knows them.
+
+It is a beginning, in Markdown: `card.md` in the model's folder is meant to be edited by whoever passes it on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from limelight.modules.saved import SavedModel
+from limelight.modules.transformer import Shape, Stack
+
+NOTICE = "NOTICE"
+"""The file beside the data that says whose it is."""
+
+
+def trained_card(saved: SavedModel, data: Path, recipe: str) -> str:
+    """Markdown for a model that was just trained on the folder `data` by the text of a recipe."""
+    training, shape = saved.training, cast(Shape, saved.model.shape)
+    counters = ("step", "epoch", "tokens")
+    held_out = {name: value for name, value in training["held out"].items() if name not in counters}
+    results = "\n".join(f"- {name}: {value:.4g}" for name, value in held_out.items())
+    stacks = ", ".join(
+        f"{name} of {len(stack.blocks)} layers"
+        for name, stack in saved.model.named_children()
+        if isinstance(stack, Stack)
+    )
+    classes = f" Classes: {', '.join(saved.classes)}." if saved.classes else ""
+    return f"""\
+# {saved.task}
+
+{saved.parameters:,} parameters: {stacks}, width {shape.width}, {shape.heads} heads, {shape.positions}
+positions.{classes}
+
+Data: `{data}`, {training["rows"]:,} rows. Licence: {_licence(data)}
+
+Cost: {training["updates"]:,} updates, {training["tokens"]:,} labels, {training["CPU minutes"]:.1f} CPU-minutes.
+
+Held-out results of the update that was kept (`{data}`, part `valid`, greedy search):
+
+{results}
+
+Limits: it was chosen by these held-out rows and measured on nothing else. What differs from its data, in subject,
+language or length, was not tried.
+
+```toml
+{recipe.strip()}
+```
+"""
+
+
+def _licence(data: Path) -> str:
+    notice = data / NOTICE
+    if not notice.is_file():
+        return f"that of the data, of which the folder says nothing (it has no `{NOTICE}`)."
+    lines = notice.read_text(encoding="utf-8", errors="replace").splitlines()
+    quoted = "\n".join(f"> {line}".rstrip() for line in lines)
+    return f"that of the data, whose `{NOTICE}` says\n\n{quoted}"
