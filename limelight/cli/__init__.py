@@ -13,6 +13,7 @@ Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C. Errors are 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -27,20 +28,38 @@ class _Commands(TyperGroup):
     """The group of commands; what Limelight refuses becomes one line and an exit code, never a traceback."""
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a stream that is not Unicode gets `?`
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # so that a reader that has gone is noticed here and not after Python's last line
+            return result
         except LimelightError as error:
-            Console(stderr=True, soft_wrap=True).print(
-                f"limelight: {error}", style="red", markup=False, highlight=False
-            )
-            raise typer.Exit(2) from error
+            raise _refused(str(error)) from error
         except KeyboardInterrupt as error:
-            Console(stderr=True).print("limelight: stopped.", style="red")
-            raise typer.Exit(130) from error
+            again = " The same command goes on from here." if ctx.invoked_subcommand == "train" else ""
+            raise _refused(f"stopped.{again}", 130) from error
         except BrokenPipeError as error:
             # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
+        except OSError as error:  # a folder that cannot be written to, a disk that is full
+            raise _refused(f"{error.filename or 'a file'}: {error.strerror or error}.") from error
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
+                raise typer.Exit(0) from error
+            raise
+
+
+def _refused(message: str, code: int = 2) -> typer.Exit:
+    """Say it in one line on stderr; the exit to raise."""
+    from limelight.readings.reading import visible
+
+    line = " ".join(visible(part) for part in message.split())
+    Console(stderr=True, soft_wrap=True).print(
+        f"limelight: {line}", style="red", markup=False, highlight=False, emoji=False
+    )
+    return typer.Exit(code)
 
 
 app = typer.Typer(

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
         from limelight.predicting.predictor import Predictor
-        from limelight.readings.pictures import save
+        from limelight.readings.canvas import save
         from limelight.tasks.look import look as look_at
         from limelight.tasks.shown import picture, shown
 
@@ -74,7 +74,7 @@ def _lines(texts: list[str]) -> list[str]:
     found: list[str] = []
     for text in texts:
         if _is_file(text):
-            found.extend(line.strip() for line in read_text(text).splitlines() if line.strip())
+            found.extend(line.strip() for line in read_text(text).split("\n") if line.strip())
         else:
             found.append(text)
     if not any(text.strip() for text in found):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +46,8 @@ def register(app: typer.Typer) -> None:
         lines = _lines(texts, file)
         sampling = Sampling(temperature, top_k, top_p, seed) if sample else None
         if sampling is not None and len(lines) == 1 and sys.stdout.isatty() and not as_json:
-            for piece in predictor.stream(
-                lines[0], sampling, longest or predictor.saved.prediction["longest"]
-            ):
+            most = longest or predictor.saved.prediction.get("longest", 1)
+            for piece in predictor.stream(lines[0], sampling, most):
                 print(piece, end="", flush=True)
             print()
             return
@@ -63,24 +61,30 @@ def register(app: typer.Typer) -> None:
                 progress=done,
             )
         for prediction in predictions:
-            print(json.dumps(asdict(prediction), ensure_ascii=False) if as_json else prediction.text)
+            print(json.dumps(prediction.to_json(), ensure_ascii=False) if as_json else prediction.text)
 
 
 def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
     """The texts from the words of the command, a file or a pipe."""
-    from limelight.errors import InputError
+    from limelight.errors import InputError, TextError
     from limelight.text.readers import read_text
 
     if texts and file:
         raise InputError("Give texts or --file, not both.")
     if texts:
         return texts
-    if file is None and sys.stdin.isatty():
+    if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError(
             'Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.'
         )
-    found = read_text(file) if file else sys.stdin.read()
-    lines = [line for line in found.splitlines() if line.strip()]
+    try:
+        found = read_text(file) if file else sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"What comes through the pipe must be {error.encoding} text; byte {error.start} is not "
+            f"({error.reason}). Convert it first, with iconv."
+        ) from error
+    lines = [line for line in found.split("\n") if line.strip()]
     if not lines:
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines
