@@ -1,0 +1,337 @@
+"""Pictures of the stages of the process: matrices and what is done with them, curves, and bars.
+
+    equation_picture   matrices in a row with signs between them      X + P = I
+    product_picture    left · right = result, each where its rows and columns meet
+    curves_picture     lines in one or several panels
+    bars_picture_row   ranked words side by side
+
+A picture of attention itself is made in `pictures.py` from a Reading; here are the numbers on the way there,
+which may be negative: they run from orange over white to blue, as far apart for every kind of colour vision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limelight.errors import InputError, ShapeError
+from limelight.readings.canvas import Sheet
+from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, RAMP
+from limelight.readings.reading import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIGNED = ("#7a2a10", "#e4572e", "#f9cdbd", "#ffffff", "#bcd8e8", "#1f7fae", "#12305c")
+LINES = (("#015e7f", "-"), ("#e4572e", "--"), ("#0fc2a0", "-."), ("#1a2444", ":"))
+LONGEST_NAME = 16
+
+# Inches.
+TOKEN, TOKEN_WITH_NUMBER, FEATURES = 0.24, 0.43, 1.92
+FEATURE = (0.028, 0.12)
+GAP, BELOW_NAME = 0.42, 0.62
+
+
+# ---- matrices -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A matrix as it is drawn: (rows, columns), with tokens along an axis, or features where it names none.
+
+    Entries of -∞ are masked: drawn as crossed cells. `every` draws a border each so many columns, which is
+    where one head ends and the next begins. `marked` are rows and columns to outline (None: all of them).
+    Raises ShapeError where the names do not fit.
+    """
+
+    name: str
+    values: Tensor
+    rows: Sequence[str] | None = None
+    columns: Sequence[str] | None = None
+    every: int = 0
+    marked: Sequence[tuple[int | None, int | None]] = ()
+
+    def __post_init__(self) -> None:
+        if self.values.dim() != 2 or not self.values.numel():
+            raise ShapeError(f"A grid must be a matrix that is not empty; got {tuple(self.values.shape)}.")
+        for axis, names in enumerate((self.rows, self.columns)):
+            if names is not None and len(names) != self.values.shape[axis]:
+                raise ShapeError(
+                    f"A grid must have a name for each of its {('rows', 'columns')[axis]}; got {len(names)} for "
+                    f"{self.values.shape[axis]} in {self.name!r}."
+                )
+
+    @property
+    def numbered(self) -> bool:
+        """Whether each number is written into its cell: tokens by tokens are few and large enough."""
+        return self.rows is not None and self.columns is not None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        return self.values.detach().double().cpu().numpy()
+
+
+def equation_picture(parts: Sequence[Grid | str], title: str, line: str = "") -> Figure:
+    """Grids in a row, signs such as "+", "=" or "→" between them."""
+    grids = [part for part in parts if isinstance(part, Grid)]
+    if not grids:
+        raise InputError("A picture of an equation needs at least one grid.")
+    cell = _Cells(grids)
+    sheet = Sheet()
+    x, before = 0.0, None
+    for part in parts:
+        if isinstance(part, str):
+            x += _sign(sheet, part, x, -cell.height(grids[0]) / 2)
+            continue
+        if before is not None and part.rows is not None and before != part.rows:
+            x += 0.6
+        _draw(sheet, part, cell, x, 0.0, part.rows != before, True)
+        x += cell.width(part) + GAP / 2
+        before = part.rows
+    return sheet.finish(title, line, _told(grids, title))
+
+
+def product_picture(
+    left: Grid, right: Sequence[Grid], results: Sequence[Grid], title: str, line: str = ""
+) -> Figure:
+    """left · right = result: row i of the left and column j of the right meet in entry (i, j) below and beside.
+
+    Several right factors stand side by side, each above its own result.
+    """
+    for factor, result in zip(right, results, strict=True):
+        wanted = (left.values.shape[0], factor.values.shape[1])
+        if left.values.shape[1] != factor.values.shape[0] or tuple(result.values.shape) != wanted:
+            raise ShapeError(
+                f"{left.name} · {factor.name} must give {result.name}; got the shapes "
+                f"{tuple(left.values.shape)}, {tuple(factor.values.shape)}, {tuple(result.values.shape)}."
+            )
+    grids = [left, *right, *results]
+    cell = _Cells(grids)
+    sheet = Sheet()
+    _draw(sheet, left, cell, 0.0, 0.0, True, True)
+    x = cell.width(left) + GAP
+    for factor, result in zip(right, results, strict=True):
+        top = cell.height(factor) + BELOW_NAME
+        _draw(sheet, factor, cell, x, top, True, True)
+        _draw(sheet, result, cell, x, 0.0, False, False)
+        x += cell.width(factor) + GAP
+    return sheet.finish(title, line, _told(grids, title))
+
+
+class _Cells:
+    """How large a cell is on each axis: the same for the same axis in all grids of a picture."""
+
+    def __init__(self, grids: Sequence[Grid]) -> None:
+        self.token = TOKEN_WITH_NUMBER if any(grid.numbered for grid in grids) else TOKEN
+
+    def size(self, count: int, names: Sequence[str] | None) -> float:
+        return self.token if names is not None else float(np.clip(FEATURES / count, *FEATURE))
+
+    def width(self, grid: Grid) -> float:
+        return self.size(grid.values.shape[1], grid.columns) * grid.values.shape[1]
+
+    def height(self, grid: Grid) -> float:
+        return self.size(grid.values.shape[0], grid.rows) * grid.values.shape[0]
+
+
+def _draw(
+    sheet: Sheet, grid: Grid, cell: _Cells, x: float, top: float, name_rows: bool, name_columns: bool
+) -> None:
+    axes = sheet.axes(x, top, cell.width(grid), cell.height(grid))
+    values = grid.array
+    masked = np.isneginf(values)
+    seen = values[~masked & np.isfinite(values)]
+    low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+    most = max(abs(low), abs(high)) or 1.0
+    shades = _shades(RAMP if low >= 0 else SIGNED)
+    axes.pcolormesh(np.ma.masked_where(masked, values), cmap=shades, vmin=0 if low >= 0 else -most, vmax=most)
+    rows, columns = values.shape
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    axes.spines[:].set(edgecolor=QUIET, linewidth=0.6)
+    axes.tick_params(length=0, pad=3, labelcolor=INK, labelsize=9)
+    axes.xaxis.tick_top()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if grid.rows is not None and name_rows:
+        axes.set_yticks(np.arange(rows) + 0.5, [visible(name, LONGEST_NAME) for name in grid.rows])
+    if grid.columns is not None and name_columns:
+        names = [visible(name, LONGEST_NAME) for name in grid.columns]
+        axes.set_xticks(np.arange(columns) + 0.5, names, rotation=50, ha="left", rotation_mode="anchor")
+    for border in range(grid.every, columns, grid.every) if grid.every else ():
+        axes.axvline(border, color=INK, linewidth=0.8)
+    for row, column in zip(*np.nonzero(masked), strict=True):
+        axes.plot([column + 0.3, column + 0.7], [row + 0.3, row + 0.7], color=QUIET, linewidth=0.7)
+        axes.plot([column + 0.3, column + 0.7], [row + 0.7, row + 0.3], color=QUIET, linewidth=0.7)
+    if grid.numbered:
+        _write_numbers(axes, values, low, most)
+    for marked_row, marked_column in grid.marked:
+        _outline(axes, marked_row, marked_column, rows, columns)
+    extent = f"{rows} × {columns},  {_short(low)} … {_short(high)}"
+    for text, drop, colour, size, weight in ((grid.name, 5, INK, 10, "bold"), (extent, 19, QUIET, 8, "normal")):
+        axes.annotate(text, (0, 0), (0, -drop), "axes fraction", "offset points",
+                      va="top", fontsize=size, fontweight=weight, color=colour)  # fmt: skip
+
+
+def _write_numbers(axes: Axes, values: NDArray[Any], low: float, most: float) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isfinite(value) or (low >= 0 and value == 0):
+            continue
+        dark = abs(value) > LIGHT_ON * most
+        axes.text(column + 0.5, row + 0.5, _short(value), ha="center", va="center_baseline", fontsize=8,
+                  color="white" if dark else INK)  # fmt: skip
+
+
+def _outline(axes: Axes, row: int | None, column: int | None, rows: int, columns: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    x, width = (0, columns) if column is None else (column, 1)
+    y, height = (0, rows) if row is None else (row, 1)
+    frame = Rectangle((x, y), width, height, fill=False, edgecolor=PEAK, linewidth=1.6, zorder=4)
+    frame.set_clip_on(False)
+    axes.add_patch(frame)
+
+
+def _sign(sheet: Sheet, sign: str, x: float, middle: float) -> float:
+    """Write a sign, and give the room that it takes."""
+    width = 0.14 + 0.11 * len(sign)
+    axes = sheet.axes(x, middle + 0.15, width, 0.3)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, sign, ha="center", va="center", fontsize=13, color=INK, transform=axes.transAxes)
+    return width + GAP / 2
+
+
+def _short(value: float) -> str:
+    """Two digits, without a zero that says nothing: .07, −1.3, 12."""
+    if abs(value) >= 9.95:
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:.2f}" if abs(value) < 0.995 else f"{value:.1f}"
+    return text.replace("-", "−").replace("0.", ".", 1) if 0 < abs(value) < 0.995 else text.replace("-", "−")
+
+
+def _shades(colours: Sequence[str]) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("limelight stages", list(colours))
+
+
+def _told(grids: Sequence[Grid], title: str) -> str:
+    return f"{title}: " + "; ".join(f"{grid.name} {tuple(grid.values.shape)}" for grid in grids) + "."
+
+
+# ---- curves -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A named line through the points (x, y)."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that share their axes; the labels say the unit. `log` names the axes that count in factors."""
+
+    across: str
+    up: str
+    curves: tuple[Curve, ...]
+    log: Literal["", "x", "y", "xy"] = ""
+
+
+def curves_picture(panels: Sequence[Panel], title: str, line: str = "") -> Figure:
+    """One panel beside the other, at most four curves in each, every curve named at its end."""
+    if not panels or not all(0 < len(panel.curves) <= len(LINES) for panel in panels):
+        raise InputError(f"A picture of curves needs panels with 1 to {len(LINES)} curves each.")
+    sheet = Sheet()
+    width = 5.2 if len(panels) == 1 else 3.0
+    for number, panel in enumerate(panels):
+        axes = sheet.axes(number * (width + 1.9), 0, width, 2.5)
+        ends = []
+        for curve, (colour, dashes) in zip(panel.curves, LINES, strict=False):
+            marks = "o" if len(curve.x) <= 12 else None
+            axes.plot(curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.6, marker=marks, markersize=4)
+            ends.append((curve, colour))
+        if "x" in panel.log:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if "y" in panel.log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
+        _name_ends(axes, ends)
+        axes.set_xlabel(panel.across, fontsize=9, color=QUIET)
+        axes.set_ylabel(panel.up, fontsize=9, color=QUIET)
+        axes.tick_params(labelsize=8, length=3, color=QUIET, labelcolor=INK)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["bottom", "left"]].set_color(QUIET)
+        axes.grid(visible=True, color="#e5e7eb", linewidth=0.6)
+    names = ", ".join(curve.name for panel in panels for curve in panel.curves)
+    return sheet.finish(title, line, f"{title}: {names}.")
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[Curve, str]]) -> None:
+    """Names to the right of the last points, pushed apart where they would overlap."""
+    transform = axes.transData + axes.transAxes.inverted()
+    heights = [float(transform.transform((curve.x[-1], curve.y[-1]))[1]) for curve, _ in ends]
+    least = 0.075
+    place = -math.inf
+    for number in sorted(range(len(ends)), key=heights.__getitem__):
+        place = max(heights[number], place + least)
+        curve, colour = ends[number]
+        axes.annotate(curve.name, (1.0, place), (5, 0), "axes fraction", "offset points",
+                      va="center", fontsize=9, color=colour, annotation_clip=False)  # fmt: skip
+
+
+# ---- bars ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Names and their values, drawn from the top in the order given."""
+
+    title: str
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = "") -> Figure:
+    """Groups of bars side by side, on one scale."""
+    if not groups or not all(group.names and len(group.names) == len(group.values) for group in groups):
+        raise InputError("A picture of bars needs groups with a name for each value, and at least one value.")
+    sheet = Sheet()
+    top = max(max(group.values) for group in groups) or 1.0
+    shades = _shades(RAMP)
+    for number, group in enumerate(groups):
+        axes = sheet.axes(number * 2.9, 0, 1.7, 0.24 * len(group.names) + 0.1)
+        shares = np.clip(np.array(group.values) / top, 0, 1)
+        axes.barh(range(len(group.names)), group.values, height=0.76, color=shades(0.35 + 0.5 * shares))
+        axes.set(xlim=(0, 1.05 * top), ylim=(len(group.names) - 0.4, -0.6))
+        axes.set_yticks(
+            range(len(group.names)), [visible(name, LONGEST_NAME) for name in group.names], fontsize=9
+        )
+        for place, value in enumerate(group.values):
+            axes.annotate(_short(value), (max(value, 0.0), place), (3, 0), textcoords="offset points",
+                          va="center", fontsize=8, color=INK)  # fmt: skip
+        axes.set_title(group.title, fontsize=10, fontweight="bold", color=INK, loc="left", pad=4)
+        axes.set_xlabel(unit, fontsize=9, color=QUIET)
+        axes.tick_params(axis="x", labelsize=8, length=3, color=QUIET, labelcolor=QUIET)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(QUIET)
+    return sheet.finish(title, line, f"{title}: {', '.join(group.title for group in groups)}; {unit}.")
+
+
+def features(values: Tensor) -> Tensor:
+    """A vector as a matrix of one row, for a Grid."""
+    return torch.atleast_2d(values)
