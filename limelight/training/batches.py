@@ -85,6 +85,8 @@ class Windows(Examples):
     @classmethod
     def cut(cls, documents: Sequence[list[int]], longest: int) -> Windows:
         """Documents joined by END and cut into pieces of `longest` tokens, each beginning with START."""
+        if longest < 2:
+            raise InputError(f"A piece must hold START and one token at least; got longest = {longest}.")
         stream = [token for document in documents for token in (*document, END)]
         step = longest - 1
         return cls([stream[i : i + step] for i in range(0, len(stream), step)])

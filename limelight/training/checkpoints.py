@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -37,19 +38,20 @@ class Progress:
 def save_checkpoint(
     folder: Path, progress: Progress, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Path:
-    """Write `folder/checkpoint-STEP` and remove the older ones."""
+    """Write `folder/checkpoint-STEP`, unless it is there, and remove the older ones."""
     final = folder / f"checkpoint-{progress.step:07d}"
+    if final.is_dir():  # never take a complete one away before the next is complete
+        return final
     partial = final.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file(_weights(model), partial / "weights.safetensors")
     save_file(_weights(average), partial / "average.safetensors")
     save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
-    save_file({"cpu": torch.get_rng_state()}, partial / "random.safetensors")
+    save_file(_random_states(), partial / "random.safetensors")
     (partial / "progress.json").write_text(json.dumps(asdict(progress), indent=1))
     for file in partial.iterdir():
         _flush(file)
-    shutil.rmtree(final, ignore_errors=True)
     os.rename(partial, final)
     _flush(folder)
     for old in checkpoints(folder)[:-1]:
@@ -70,21 +72,12 @@ def load_checkpoint(
         progress = Progress(**json.loads((path / "progress.json").read_text()))
         _restore(model, load_file(path / "weights.safetensors"), path)
         _restore(average, load_file(path / "average.safetensors"), path)
-        moments = load_file(path / "optimizer.safetensors")
-        random = load_file(path / "random.safetensors")
-    except (OSError, ValueError, TypeError) as error:
+        _restore_moments(optimizer, model, load_file(path / "optimizer.safetensors"))
+        _restore_random_states(load_file(path / "random.safetensors"))
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} is not a complete checkpoint: {error}. Remove it to start afresh."
+            f"{path} is not a complete checkpoint: {error!r}. Remove it to start afresh."
         ) from error
-    names = [name for name, _ in model.named_parameters()]
-    state = optimizer.state_dict()
-    state["state"] = {
-        index: {key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        for index, name in enumerate(names)
-        if f"{name}/step" in moments
-    }
-    optimizer.load_state_dict(state)
-    torch.set_rng_state(random["cpu"])
     return progress
 
 
@@ -109,10 +102,12 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _restore(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     own = dict(model.named_parameters())
-    if own.keys() != weights.keys():
-        different = sorted(own.keys() ^ weights.keys())[:3]
+    shapes = {(name, parameter.shape) for name, parameter in own.items()}
+    if different := sorted(
+        {name for name, _ in shapes ^ {(name, each.shape) for name, each in weights.items()}}
+    ):
         raise CheckpointError(
-            f"{path} belongs to a model of another architecture ({', '.join(different)}, …). "
+            f"{path} belongs to a model of another architecture ({', '.join(different[:3])}, …). "
             "Give another output folder, or the recipe that this one was made with."
         )
     with torch.no_grad():
@@ -128,6 +123,31 @@ def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
         for index, moments in state.items()
         for key, value in moments.items()
     }
+
+
+def _restore_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: dict[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    state["state"] = {
+        index: {key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        for index, (name, _) in enumerate(model.named_parameters())
+        if f"{name}/step" in moments
+    }
+    optimizer.load_state_dict(state)
+
+
+def _random_states() -> dict[str, Tensor]:
+    """The state of each device's random numbers, by the device's name."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda:{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def _restore_random_states(states: dict[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    for number in range(torch.cuda.device_count()):
+        if (state := states.get(f"cuda:{number}")) is not None:
+            torch.cuda.set_rng_state(state, number)
 
 
 def _flush(path: Path) -> None:

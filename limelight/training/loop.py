@@ -7,6 +7,7 @@ started again, it ends at the same weights to the bit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ from limelight.training.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from limelight.training.interrupts import interrupts_wait
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import learning_rate
 
@@ -42,6 +44,7 @@ class Settings:
     """How to train. The words of a recipe's [training] table.
 
     tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
+    clip bounds the norm of the gradient; 0 leaves it as it is.
     average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
     patience stops after so many evaluations without a better score; 0 never stops early.
     """
@@ -102,10 +105,12 @@ def train(
 ) -> Outcome:
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
-    Raises CheckpointError where the folder holds the run of another model. Ctrl-C writes a checkpoint first.
+    Raises CheckpointError where the folder holds the run of another model. Ctrl-C finishes the update that is
+    under way and writes a checkpoint first.
     """
     accelerate = require("accelerate", extra="train", purpose="Training")
-    accelerator = accelerate.Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
+    # Precision is set batch by batch in _update: accelerate would keep its first choice for the whole process.
+    accelerator = accelerate.Accelerator(mixed_precision="no")
     average = averaged(model, settings.average).to(accelerator.device)
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -132,25 +137,26 @@ def train(
         if accelerator.is_main_process:
             save_checkpoint(folder, progress, plain, average.module, optimizer.optimizer)
 
-    with reporter.training(settings.steps, progress.step) as report:
-        try:
-            while progress.step < settings.steps and not _stalled(progress, settings):
-                group, epoch, position = next(updates)
-                rate = _set_rate(optimizer, settings, progress.step + 1)
-                batches = [examples.batch(rows) for rows in group]
-                loss, norm = _update(accelerator, model, optimizer, batches, settings)
-                average.update_parameters(plain)
-                tokens = sum(batch.tokens for batch in batches)
-                progress.step, progress.epoch, progress.batch = progress.step + 1, epoch, position
-                progress.tokens += tokens
-                report.step(progress.step, epoch, tokens, {"loss": loss, "rate": rate, "gradient norm": norm})
-                if progress.step % settings.evaluate_every == 0 or progress.step == settings.steps:
-                    report.evaluation(_judge(evaluate, average.module, progress, folder))
-                if progress.step % settings.checkpoint_every == 0 or progress.step == settings.steps:
-                    save()
-        except KeyboardInterrupt:
-            save()
-            raise
+    with reporter.training(settings.steps, progress.step) as report, interrupts_wait() as interrupted:
+        while progress.step < settings.steps and not _stalled(progress, settings):
+            group, epoch, position = next(updates)
+            rate = _set_rate(optimizer, settings, progress.step + 1)
+            batches = [examples.batch(rows) for rows in group]
+            loss, norm = _update(accelerator, model, optimizer, batches, settings)
+            average.update_parameters(plain)
+            tokens = sum(batch.tokens for batch in batches)
+            progress.step, progress.epoch, progress.batch = progress.step + 1, epoch, position
+            progress.tokens += tokens
+            report.step(progress.step, epoch, tokens, {"loss": loss, "rate": rate, "gradient norm": norm})
+            last, stop = progress.step == settings.steps, interrupted()
+            if progress.step % settings.evaluate_every == 0 or last:
+                report.evaluation(_judge(evaluate, average.module, progress, folder))
+            if progress.step % settings.checkpoint_every == 0 or last or stop:
+                save()
+            if stop:
+                raise KeyboardInterrupt
+        if progress.best_score is None:  # a run that is ended by fewer steps than it has made already
+            report.evaluation(_judge(evaluate, average.module, progress, folder))
     load_weights(folder / BEST, average.module)
     return Outcome(average.module, progress, progress.step < settings.steps)
 
@@ -188,11 +194,13 @@ def _update(
         last = number == len(batches) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             batch = batch.to(accelerator.device)
-            with accelerator.autocast():
+            with torch.autocast(
+                batch.labels.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
+            ):
                 loss = loss_of(model(**batch.inputs), batch.labels, settings.smoothing) / max(tokens, 1)
             accelerator.backward(loss)
         total += loss.item()
-    norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total, float(norm)
