@@ -51,12 +51,17 @@ def _ample(length: int) -> int:
     return max(512, 1 << (length - 1).bit_length())
 
 
+# Tables are made outside of inference mode: kept ones serve training as well as prediction.
+
+
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _wave_table(length: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return sinusoids(length, width).to(device, dtype)
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _turn_table(
     length: int, head_width: int, base: float, device: torch.device, dtype: torch.dtype
 ) -> Tensor:

@@ -130,26 +130,35 @@ def load_model(folder: str | Path) -> SavedModel:
             described["architecture"], shape, len(source), len(target), described["shared"], len(classes)
         )
         weights = load_file(folder / "model.safetensors")
-        missing = dict(model.named_parameters()).keys() ^ weights.keys()
-        if missing:
-            raise CheckpointError(
-                f"{folder}/model.safetensors does not fit its model.json: {sorted(missing)[0]}."
-            )
+        own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if different := sorted({name for name, _ in own.items() ^ stored.items()}):
+            raise CheckpointError(f"{folder}/model.safetensors does not fit its model.json: {different[0]}.")
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])
-    except LimelightError:
+        card = folder / "card.md"
+        return SavedModel(
+            described["task"],
+            model.eval(),
+            source,
+            target,
+            classes,
+            described["prediction"],
+            described["training"],
+            card.read_text(encoding="utf-8") if card.is_file() else "",
+        )
+    except CheckpointError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except LimelightError as error:
+        raise CheckpointError(f"{folder} is not a usable model: {error}") from error
+    except (
+        OSError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise CheckpointError(f"{folder} is not a usable model: {error!r}.") from error
-    card = folder / "card.md"
-    return SavedModel(
-        described["task"],
-        model.eval(),
-        source,
-        target,
-        classes,
-        described["prediction"],
-        described["training"],
-        card.read_text(encoding="utf-8") if card.is_file() else "",
-    )
