@@ -17,8 +17,8 @@ from limelight.training.checkpoints import checkpoints
 from tests.training import tiny
 
 DEATHS = 20
-MOST_CHANGES = 50
-"""No life changes the disk more often (a checkpoint is about twenty changes): so the run outlasts all deaths."""
+MOST_CHANGES = 30
+"""No life changes the disk more often, a checkpoint being about twenty changes: so the run outlasts all deaths."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def processes() -> Any:
     return context
 
 
-def live(processes: Any, folder: Path, seconds: float | None = None, dies_at: int | None = None) -> int | None:
+def live(
+    processes: Any, folder: Path, seconds: float | None = None, dies_at: int | None = None
+) -> int | None:
     """Train until done, or until death: after some seconds, or before some change to the disk."""
     started = processes.Event()
     process = processes.Process(target=tiny.child_run, args=(str(folder), started, dies_at))

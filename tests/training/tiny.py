@@ -24,7 +24,7 @@ from limelight.training.reporting import Reporter
 VOCABULARY = 11
 SHAPE = Shape(width=20, heads=2, feed_forward=23, encoder_layers=1, decoder_layers=1, dropout=0.1)
 SETTINGS = Settings(
-    steps=101,
+    steps=67,
     tokens=37,
     rate=3e-3,
     warmup=7,
@@ -32,7 +32,7 @@ SETTINGS = Settings(
     smoothing=0.1,
     weight_decay=0.01,
     average=0.9,
-    evaluate_every=17,
+    evaluate_every=11,
     checkpoint_every=2,
     seed=5,
 )
@@ -41,7 +41,9 @@ SETTINGS = Settings(
 def backwards(count: int, seed: int = 0, longest: int = 7) -> Pairs:
     """Sequences of the ids 4 … VOCABULARY − 1, and the same from behind."""
     numbers = random.Random(seed)
-    rows = [[numbers.randrange(4, VOCABULARY) for _ in range(numbers.randint(1, longest))] for _ in range(count)]
+    rows = [
+        [numbers.randrange(4, VOCABULARY) for _ in range(numbers.randint(1, longest))] for _ in range(count)
+    ]
     return Pairs(rows, [row[::-1] for row in rows])
 
 
@@ -68,7 +70,11 @@ def quiet(folder: Path) -> Reporter:
 
 def run(folder: Path, settings: Settings = SETTINGS, **changes: Any) -> Outcome:
     """The tiny run in `folder`: begun, or gone on with."""
-    keywords: dict[str, Any] = {"model": fresh_model(), "evaluate": judge, "reporter": quiet(folder)} | changes
+    keywords: dict[str, Any] = {
+        "model": fresh_model(),
+        "evaluate": judge,
+        "reporter": quiet(folder),
+    } | changes
     examples = keywords.pop("examples", None) or backwards(71)
     return loop.train(examples=examples, settings=settings, folder=folder, **keywords)
 

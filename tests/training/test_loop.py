@@ -1,0 +1,273 @@
+"""The loop: the loss, the steps, the average, evaluation, early stop, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from limelight.errors import InputError
+from limelight.modules.transformer import Shape
+from limelight.training.batches import IGNORE, Order
+from limelight.training.checkpoints import Progress, checkpoints
+from limelight.training.loop import Evaluation, Settings, averaged, groups, loss_of
+from tests.tolerance import check
+from tests.training import tiny
+
+PLAIN = replace(tiny.SHAPE, dropout=0.0)
+SHORT = replace(tiny.SETTINGS, steps=5, accumulate=1, evaluate_every=3, checkpoint_every=100)
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+# ── The loss ──
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_the_smoothed_cross_entropy_of_the_labels_that_count(smoothing: float) -> None:
+    scores_BNV = torch.randn(3, 5, 7)
+    labels_BN = torch.randint(0, 7, (3, 5))
+    labels_BN[1, 3:] = IGNORE
+    expected = 0.0
+    for score_V, label in zip(scores_BNV.double().flatten(0, 1), labels_BN.flatten().tolist(), strict=True):
+        if label != IGNORE:
+            logp_V = score_V - score_V.logsumexp(0)
+            # §5.4: the label has 1 − ε of the probability, ε is spread over all V tokens.
+            expected -= (1 - smoothing) * float(logp_V[label]) + smoothing * float(logp_V.mean())
+    assert loss_of(scores_BNV, labels_BN, smoothing).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_classes_has_no_token_axis() -> None:
+    scores_BV, labels_B = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    expected = -scores_BV.log_softmax(-1)[range(5), labels_B].sum()
+    assert loss_of(scores_BV, labels_B).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+# ── Updates ──
+
+
+def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
+    examples = tiny.backwards(23)
+    large = replace(SHORT, steps=3, tokens=10_000, average=0.0)
+    small = replace(large, tokens=31, accumulate=1000)
+    ends = []
+    for name, settings in (("large", large), ("small", small)):
+        model = tiny.fresh_model(PLAIN)
+        tiny.run(tmp_path / name, settings, model=model, examples=examples)
+        ends.append(weights(model))
+    assert len(Order(examples.lengths(), small.tokens).epoch(0)) > 3
+    for name, truth in ends[0].items():
+        # Adam divides by the gradient's size, so rounding of a gradient that is almost zero counts in full.
+        torch.testing.assert_close(ends[1][name], truth, rtol=1e-4, atol=3e-5)
+
+
+def test_an_update_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
+    examples = tiny.backwards(13)
+    settings = replace(SHORT, steps=1, tokens=10_000, warmup=0, schedule="constant", clip=0.25)
+    model, plain = tiny.fresh_model(PLAIN), tiny.fresh_model(PLAIN)
+    tiny.run(tmp_path, settings, model=model, examples=examples)
+
+    batch = examples.batch(Order(examples.lengths(), settings.tokens, settings.seed).epoch(0)[0])
+    (loss_of(plain(**batch.inputs), batch.labels, settings.smoothing) / batch.tokens).backward()
+    gradients = {name: parameter.grad.double() for name, parameter in plain.named_parameters()}
+    norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
+    assert norm > settings.clip
+    for name, start in weights(plain).items():
+        gradient = gradients[name] * settings.clip / (norm + 1e-6)
+        decayed = start.double() * (1 - settings.rate * settings.weight_decay)
+        # After one step the moments, corrected for their start at zero, are g and g².
+        expected = decayed - settings.rate * gradient / (gradient.abs() + 1e-9)
+        clear = gradient.abs() > 1e-6  # of smaller ones, float32 does not know the direction
+        check("output", model.get_parameter(name).detach()[clear], expected[clear])
+
+
+def test_clip_0_clips_nothing(tmp_path: Path) -> None:
+    ends = []
+    for clip in (0.0, 1e9):
+        model = tiny.fresh_model()
+        tiny.run(tmp_path / str(clip), replace(SHORT, clip=clip), model=model)
+        ends.append(weights(model))
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert not torch.equal(ends[0]["encoder.norm.weight"], torch.ones(tiny.SHAPE.width))
+
+
+def test_groups_go_on_where_progress_stands() -> None:
+    order = Order([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
+
+    def first(progress: Progress, count: int) -> list[tuple[list[list[int]], int, int]]:
+        updates = groups(order, 3, progress)
+        return [next(updates) for _ in range(count)]
+
+    everything = first(Progress(), 11)
+    assert everything[-1][1] >= 1, "the test must reach the next epoch"
+    for done in range(1, 10):
+        _, epoch, position = everything[done - 1]
+        assert first(Progress(epoch=epoch, batch=position), 11 - done) == everything[done:]
+    epoch_0 = [batch for group, epoch, _ in everything if epoch == 0 for batch in group]
+    assert epoch_0 == order.epoch(0)
+
+
+# ── The average ──
+
+
+def test_average_is_the_hand_computed_one() -> None:
+    layer = nn.Linear(3, 2)
+    average = averaged(layer, decay=0.6)
+    expected = None
+    for update in range(9):
+        with torch.no_grad():
+            layer.weight.copy_(torch.randn(2, 3))
+        average.update_parameters(layer)
+        now = layer.weight.detach().double()
+        decay = min(0.6, (1 + update) / (10 + update))
+        expected = now if expected is None else decay * expected + (1 - decay) * now
+    check("output", average.module.weight.detach(), expected)
+
+
+def test_without_an_average_the_last_weights_are_kept(tmp_path: Path) -> None:
+    model = tiny.fresh_model()
+    outcome = tiny.run(tmp_path, replace(SHORT, average=0.0, steps=3), model=model)
+    for name, weight in weights(outcome.model).items():
+        check("output", weight, weights(model)[name].double())
+
+
+# ── Evaluation, early stop, the end ──
+
+
+class Scores:
+    """An `evaluate` that gives these scores, one after the other, and keeps the weights it was shown."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = iter(scores)
+        self.shown: list[dict[str, torch.Tensor]] = []
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        self.shown.append(weights(model))
+        score = next(self.scores)
+        return Evaluation({"goodness": score}, score)
+
+
+def test_the_best_evaluation_is_what_comes_out(tmp_path: Path) -> None:
+    evaluate = Scores(1.0, 3.0, 2.0)
+    outcome = tiny.run(tmp_path, replace(SHORT, steps=8), evaluate=evaluate)
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (3.0, 6)
+    assert not outcome.stopped_early
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, evaluate.shown[1][name])
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["goodness"]) for line in log] == [(3, 1.0), (6, 3.0), (8, 2.0)]
+    assert [record["goodness"] for record in outcome.progress.history] == [1.0, 3.0, 2.0]
+
+
+def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
+    settings = replace(SHORT, steps=100, patience=2)
+    outcome = tiny.run(tmp_path, settings, evaluate=Scores(1.0, 2.0, 2.0, 1.5))
+    assert outcome.stopped_early
+    assert outcome.progress.step == 12
+    assert outcome.progress.best_step == 6
+
+
+def test_a_run_cut_short_before_its_first_evaluation_is_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(
+            tmp_path,
+            replace(SHORT, steps=100, evaluate_every=50),
+            examples=Interrupting(tiny.backwards(29), 4),
+        )
+    outcome = tiny.run(tmp_path, replace(SHORT, steps=2))
+    assert outcome.progress.step == 4
+    assert outcome.progress.best_score is not None
+
+
+def test_a_model_learns(tmp_path: Path) -> None:
+    settings = replace(SHORT, steps=60, tokens=150, rate=1e-2, evaluate_every=30, average=0.8)
+    history = tiny.run(tmp_path, settings, model=tiny.fresh_model(PLAIN)).progress.history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_bf16_trains_beside_float32_in_one_process(tmp_path: Path) -> None:
+    ends = []
+    for precision in ("float32", "bf16"):
+        model = tiny.fresh_model(PLAIN)
+        outcome = tiny.run(tmp_path / precision, replace(SHORT, precision=precision), model=model)
+        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+        ends.append((weights(model), outcome.progress.history[-1]["loss"]))
+    (exact, exact_loss), (rounded, rounded_loss) = ends
+    assert any(not torch.equal(exact[name], rounded[name]) for name in exact)
+    assert rounded_loss == pytest.approx(exact_loss, rel=0.02)
+
+
+# ── Ctrl-C ──
+
+
+class Interrupting:
+    """Examples whose nth batch comes with a Ctrl-C, in the middle of an update."""
+
+    def __init__(self, examples: object, number: int) -> None:
+        self.examples, self.left = examples, number
+
+    def lengths(self) -> list[tuple[int, ...]]:
+        return self.examples.lengths()
+
+    def batch(self, rows: list[int]) -> object:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return self.examples.batch(rows)
+
+
+def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    settings = replace(SHORT, steps=7, accumulate=2)
+    undisturbed, stopped = tiny.fresh_model(), tiny.fresh_model()
+    tiny.run(tmp_path / "undisturbed", settings, model=undisturbed)
+
+    examples = Interrupting(tiny.backwards(71), 8)  # the second batch of the fourth update
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path / "stopped", settings, model=stopped, examples=examples)
+    assert [path.name for path in checkpoints(tmp_path / "stopped")] == ["checkpoint-0000004"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    resumed = tiny.fresh_model(seed=1)
+    tiny.run(tmp_path / "stopped", settings, model=resumed)
+    assert all(torch.equal(weight, weights(undisturbed)[name]) for name, weight in weights(resumed).items())
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    examples = Interrupting(Interrupting(tiny.backwards(71), 3), 3)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, SHORT, examples=examples)
+    assert checkpoints(tmp_path) == []
+
+
+# ── What is refused ──
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"tokens": 0}, "tokens must be"),
+        ({"precision": "fp16"}, "precision must be"),
+        ({"average": 1.0}, "average must be a decay"),
+    ],
+)
+def test_settings_refuse_nonsense(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings(**({"steps": 5} | wrong))
+
+
+def test_shape_refuses_nonsense() -> None:
+    with pytest.raises(InputError, match='norm must be "pre" or "post"'):
+        Shape(norm="between")
+    with pytest.raises(InputError, match="activation must be one of relu, gelu, silu"):
+        Shape(activation="tanh")
