@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limelight.explain.choice import Choice, written, written_id
-from limelight.explain.drawn import named, ranked, shapes, short, strip
-from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, table
+from limelight.explain.drawn import named, ranked, shapes, strip
+from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
 from limelight.explain.walk import Walk
 from limelight.modules.transformer import Classifier, LanguageModel
 from limelight.predicting.search import NEVER
@@ -69,7 +69,7 @@ def _logits(walk: Walk, choice: Choice, part: str) -> Stage:
     else:
         formula = "scores = x·Tableᵀ"
         text = f"The last vector meets every row of the embedding table: one score for each of {len(names)} tokens."
-    text += f" Their mean is {short(scores_V.mean())}; “{names[became]}” has {short(scores_V[became])}."
+    text += f" Their mean is {number_text(scores_V.mean())}; “{names[became]}” has {number_text(scores_V[became])}."
     return Stage(
         part,
         "Scores of the candidates",
@@ -112,8 +112,8 @@ def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
         "p = softmax(scores)",
         "§3.4",
         shapes(p_V=p_V),
-        f"{text}, with the probability {short(p_V[became])}, rank {rank} of {len(names)}. The entropy of all "
-        f"candidates is {short(entropy)} nats.",
+        f"{text}, with the probability {number_text(p_V[became])}, rank {rank} of {len(names)}. The entropy of all "
+        f"candidates is {number_text(entropy)} nats.",
         (
             ranked(
                 "The likeliest candidates, low to high",
@@ -157,7 +157,7 @@ def _whole_answer(walk: Walk, part: str) -> Stage:
         "§3.1",
         (("steps", (len(names),)),),
         f"The answer is {shown}: {float(total):.5g} nats over {len(names)} steps, a probability of "
-        f"{short(total.exp())}.",
+        f"{number_text(total.exp())}.",
         (
             Numbers(
                 "Each step, in order",

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from limelight.explain.explanation import Numbers, table
 
-LOWEST, HIGHEST = 8, 32
-"""How many rows are kept at the two ends of a long sorted list."""
 CUT = 40
 """The most rows and columns of a matrix that are carried along."""
 
@@ -26,13 +24,9 @@ def ranked(
 ) -> Numbers:
     """Tokens sorted from low to high by the column `by`, which is drawn; cells without a value come first.
 
-    Of a long list the lowest and the highest stay. `marked` are places before sorting.
+    `marked` are places before sorting.
     """
-    key = columns[by].nan_to_num(nan=-torch.inf)
-    order = key.argsort(stable=True).tolist()
-    left_out = max(len(order) - LOWEST - HIGHEST, 0)
-    gap = LOWEST if left_out else 0
-    order = order[:LOWEST] + order[-HIGHEST:] if left_out else order
+    order = columns[by].nan_to_num(nan=-torch.inf).argsort(stable=True).tolist()
     names = (by, *(name for name in columns if name != by))
     return Numbers(
         title,
@@ -42,8 +36,6 @@ def ranked(
         table([[columns[name][place] for name in names] for place in order]),
         unit,
         tuple(rank for rank, place in enumerate(order) if place in marked),
-        left_out,
-        gap,
     )
 
 
@@ -88,11 +80,6 @@ def cells(
 def shapes(**tensors: Tensor) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Names that wear their letters, with their sizes: `shapes(q_BHND=q)`."""
     return tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
-
-
-def short(number: float | Tensor) -> str:
-    """A number in a sentence: four digits."""
-    return f"{float(number):.4g}"
 
 
 def named(side_labels: Sequence[str], place: int) -> str:

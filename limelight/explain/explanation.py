@@ -6,7 +6,6 @@ masked cell is None in the numbers: it has no score.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -37,8 +36,6 @@ class Numbers:
     table   as numbers only
 
     `marked` are the rows that the stage is about; `unit` is that of the drawn values, "" where they have none.
-    `left_out` counts the rows in the middle of a sorted list that are not carried along, which would stand
-    before row `gap`.
     """
 
     title: str
@@ -48,8 +45,6 @@ class Numbers:
     values: tuple[tuple[Value, ...], ...]
     unit: str = ""
     marked: tuple[int, ...] = ()
-    left_out: int = 0
-    gap: int = 0
 
     def __post_init__(self) -> None:
         assert self.picture in get_args(Picture)
@@ -117,37 +112,33 @@ class Explanation:
             found.setdefault(stage.part, []).append(stage)
         return list(found.items())
 
-    def to_json(self) -> str:
-        """Strict JSON (no NaN, no infinity); `from_json` reads it back."""
-        tree = {"format": FORMAT, **asdict(self)}
-        for stage in tree["stages"]:
-            stage["check"]["ok"] = Check(**stage["check"]).ok
-        return json.dumps(tree, ensure_ascii=False, allow_nan=False)
+    def to_json(self) -> dict[str, Any]:
+        """A tree for `json.dumps`: no NaN, no infinity. `from_json` reads it back."""
+        tree: dict[str, Any] = {"format": FORMAT, **asdict(self)}
+        for stage, made in zip(tree["stages"], self.stages, strict=True):
+            stage["check"]["ok"] = made.check.ok
+        return tree
 
     @classmethod
-    def from_json(cls, text: str) -> Explanation:
-        """Raises InputError for what `to_json` did not write."""
+    def from_json(cls, tree: dict[str, Any]) -> Explanation:
+        """Read what `json.loads` made of it. Raises InputError for what `to_json` did not write."""
         try:
-            tree = json.loads(text)
-            if tree.pop("format") != FORMAT:
-                raise ValueError(f"format must be {FORMAT}")
-            stages = tuple(_stage(each) for each in tree.pop("stages"))
-            return cls(**{name: _frozen(value) for name, value in tree.items()}, stages=stages)
-        except (AttributeError, AssertionError, KeyError, TypeError, ValueError) as error:
+            if tree["format"] != FORMAT:
+                raise ValueError(f"its format is {tree['format']}, not {FORMAT}")
+            names = ("text", "answer", "model", "choice")
+            fields = {name: _frozen(tree[name]) for name in names}
+            return cls(**fields, stages=tuple(_stage(each) for each in tree["stages"]))
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"This must be JSON that Explanation.to_json() wrote; it cannot be read: {error!r}."
+                f"This must be a tree from Explanation.to_json(); it cannot be read: {error!r}."
             ) from error
 
 
 def _stage(tree: dict[str, Any]) -> Stage:
-    check = tree.pop("check")
-    numbers = tuple(
-        Numbers(**{name: _frozen(value) for name, value in each.items()}) for each in tree.pop("numbers")
-    )
-    fields = {name: _frozen(value) for name, value in tree.items()}
-    return Stage(
-        **fields, numbers=numbers, check=Check(check["compared"], check["difference"], check["tolerance"])
-    )
+    fields = {name: _frozen(value) for name, value in tree.items() if name not in ("numbers", "check")}
+    numbers = [{name: _frozen(value) for name, value in each.items()} for each in tree["numbers"]]
+    check = Check(*(tree["check"][name] for name in ("compared", "difference", "tolerance")))
+    return Stage(**fields, numbers=tuple(Numbers(**each) for each in numbers), check=check)
 
 
 def _frozen(value: Any) -> Any:
@@ -158,6 +149,19 @@ def plain(value: float | Tensor) -> Value:
     """One number as it is carried along; None for what is not finite (a masked score)."""
     number = float(value)
     return float(f"{number:.{SIGNIFICANT}g}") if math.isfinite(number) else None
+
+
+def number_text(value: Value | Tensor) -> str:
+    """Four digits, for tables and sentences; a masked or missing cell is a dash."""
+    if value is None:
+        return "–"
+    number = float(value)
+    size = abs(number)
+    if number == int(number) and size < 1e6:
+        return str(int(number))
+    if 1e4 <= size < 1e6:
+        return f"{number:.0f}"
+    return f"{number:.2e}" if size < 1e-3 or size >= 1e6 else f"{number:.4g}"
 
 
 def table(values: Tensor | Sequence[Sequence[float | Tensor]]) -> tuple[tuple[Value, ...], ...]:

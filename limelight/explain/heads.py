@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from limelight.explain.drawn import cells, named, ranked, shapes, short, strip
-from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, table
+from limelight.explain.drawn import cells, named, ranked, shapes, strip
+from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, number_text, table
 from limelight.explain.turns import penalty_stage, rotary_stage
 from limelight.explain.view import TINY, View
 from limelight.modules.positions import Rotary
@@ -40,8 +40,8 @@ def _projections(v: View) -> Stage:
         "Q = X·Wq,  K = X·Wk,  V = X·Wv" if own else "Q = X·Wq,  K = Memory·Wk,  V = Memory·Wv",
         "§3.2.2" if own else "§3.2.3",
         shapes(q_BNX=v.run.q_BNX, k_BMX=v.run.k_BMX, v_BMX=v.run.v_BMX),
-        f"{text} Here is the slice of head {v.head}: lengths {short(q_D.norm())}, {short(k_D.norm())} "
-        f"and {short(v_D.norm())}.",
+        f"{text} Here is the slice of head {v.head}: lengths {number_text(q_D.norm())}, {number_text(k_D.norm())} "
+        f"and {number_text(v_D.norm())}.",
         (
             strip(
                 f"Head {v.head}",
@@ -98,8 +98,8 @@ def _scores(v: View) -> Stage:
         "S = Q·Kᵀ,  S[i, j] = Σ_d Q[i, d] · K[j, d]",
         "§3.2.1",
         shapes(q_BHND=v.run.q_BHND, k_BGMD=v.run.k_BGMD, s_BHNM=v.run.steps.scores_BHNM),
-        f"The query of {named(v.queries.labels, v.row)} meets {len(row_M)} keys: lowest {short(row_M[low])} "
-        f"with {named(v.keys.labels, low)}, highest {short(row_M[high])} with {named(v.keys.labels, high)}.",
+        f"The query of {named(v.queries.labels, v.row)} meets {len(row_M)} keys: lowest {number_text(row_M[low])} "
+        f"with {named(v.keys.labels, low)}, highest {number_text(row_M[high])} with {named(v.keys.labels, high)}.",
         (
             ranked(
                 "The row of scores, low to high",
@@ -129,8 +129,9 @@ def _scale(v: View) -> Stage:
         "S ← S / √D",
         "§3.2.1",
         shapes(s_BHNM=v.run.steps.scaled_BHNM),
-        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from {short(variances[0, 0])} to "
-        f"{short(variances[0, 1])}: a {D}th. Unscaled, the softmax would be steeper.",
+        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from "
+        f"{number_text(variances[0, 0])} to {number_text(variances[0, 1])}: by the factor {D}. Unscaled, the softmax "
+        f"would be steeper.",
         (Numbers("Variance of the scores", "table", tuple(rows), ("before", "after"), table(variances)),),
         compare(
             "the differences within this row of scores, with those in ln of the fused kernel's weights",

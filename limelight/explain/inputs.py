@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from limelight.explain.drawn import shapes, short
-from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, table
+from limelight.explain.drawn import shapes
+from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, number_text, table
 from limelight.explain.walk import Side, Walk
 from limelight.modules.positions import ALiBi, Learned, Rotary, Sinusoidal
 
@@ -70,7 +70,7 @@ def _embedding(walk: Walk, name: str, part: str, row: int) -> Stage:
         "§3.4",
         shapes(table_VE=table_VE, x_BNE=run.embedded_BNE),
         f"Row {side.ids[row]} of the table, times √{width} = {math.sqrt(width):.4g}; its length is then "
-        f"{short(run.embedded_BNE[0, row].norm())}. Nearest are the rows of the table with the smallest angle to it.",
+        f"{number_text(run.embedded_BNE[0, row].norm())}. Nearest are the rows with the smallest angle to it.",
         (
             Numbers(
                 "The vector of the token",
@@ -128,7 +128,7 @@ def _position(walk: Walk, name: str, part: str, row: int) -> Stage:
         case _:
             text = "This model is told nothing about the order of its tokens."
     if isinstance(positions, (Sinusoidal, Learned)):
-        lengths = [short(vector.norm()) for vector in vectors.values()]
+        lengths = [number_text(vector.norm()) for vector in vectors.values()]
         text += f" Lengths: embedding {lengths[0]}, position {lengths[1]}, sum {lengths[2]}."
         shown = vectors
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.explain.drawn import shapes, short, strip
-from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, table
+from limelight.explain.drawn import shapes, strip
+from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
 from limelight.explain.plain import FeedForwardRun
 from limelight.explain.view import View
 
@@ -30,8 +30,8 @@ def entering_stage(v: View, layer: int) -> Stage:
         "x ← Block_0, Block_1, …" if layer else "x ← x",
         "§3.1",
         shapes(x_BNE=v.run.x_BNE),
-        f"{before}. The vector of “{v.queries.labels[v.row]}” has the length {short(x_E.norm())}, and a cosine of "
-        f"{short(cosine)} with what it was at the start.",
+        f"{before}. The vector of “{v.queries.labels[v.row]}” has the length {number_text(x_E.norm())}, "
+        f"and a cosine of {number_text(cosine)} with what it was at the start.",
         (strip(f"“{v.queries.labels[v.row]}”", {"at the start": start_E, "now": x_E}),),
         compare(
             "the vectors of all tokens, with those that entered the model's own layer",
@@ -123,8 +123,8 @@ def _concatenate(v: View) -> Stage:
         "§3.2.2",
         shapes(joined_BNX=v.run.joined_BNX, mixed_BNE=v.run.mixed_BNE),
         f"The {H} outputs of width {D} stand side by side again, and Wo mixes them. Most comes from head "
-        f"{int(norms_H.argmax())}; head {v.head} brings a length of {short(norms_H[v.head])}, "
-        f"and the mix has {short(mixed_E.norm())}.",
+        f"{int(norms_H.argmax())}; head {v.head} brings a length of {number_text(norms_H[v.head])}, "
+        f"and the mix has {number_text(mixed_E.norm())}.",
         (
             Numbers(
                 "Length of what each head brings through Wo",
@@ -186,21 +186,23 @@ def _residual(v: View) -> Stage:
 def _added(x_E: Tensor, added_E: Tensor, sum_E: Tensor) -> str:
     cosine = float(torch.nn.functional.cosine_similarity(x_E, sum_E, dim=0))
     return (
-        f"A vector of length {short(added_E.norm())} is added to one of {short(x_E.norm())}; the sum has "
-        f"{short(sum_E.norm())}, and its cosine with what it was is {cosine:.4g}."
+        f"A vector of length {number_text(added_E.norm())} is added to one of {number_text(x_E.norm())}; the sum has "
+        f"{number_text(sum_E.norm())}, and its cosine with what it was is {cosine:.4g}."
     )
 
 
 def _norm(v: View, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor) -> Stage:
     before_E, after_E = before_BNE[0, v.row], after_BNE[0, v.row]
+    means = [number_text(x_E.mean()) for x_E in (before_E, after_E)]
+    variances = [number_text(x_E.var(correction=0)) for x_E in (before_E, after_E)]
     return Stage(
         v.part,
         name,
         NORM,
         "§3.1, Ba et al. 2016",
         shapes(x_BNE=after_BNE),
-        f"Mean and variance of the features were {short(before_E.mean())} and {short(before_E.var(correction=0))}; "
-        f"they are {short(after_E.mean())} and {short(after_E.var(correction=0))} after the learned gain and shift.",
+        f"Mean and variance of the features were {means[0]} and {variances[0]}; after the learned gain and shift "
+        f"they are {means[1]} and {variances[1]}.",
         (strip(f"“{v.queries.labels[v.row]}”", {"before": before_E, "after": after_E}),),
         compare(
             "the norm of all tokens, with the model's own",

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from limelight.explain.answers import scores_of
 from limelight.explain.choice import Choice
-from limelight.explain.drawn import named, ranked, shapes, short
-from limelight.explain.explanation import TOLERANCE, Stage, compare
+from limelight.explain.drawn import named, ranked, shapes
+from limelight.explain.explanation import TOLERANCE, Stage, compare, number_text
 from limelight.explain.formulas import causal
 from limelight.explain.view import View
 from limelight.explain.walk import Walk
@@ -49,8 +49,8 @@ def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage
             "Limelight",
             shapes(removed_JV=moved_JV),
             f"Each token in turn is closed to all others, in every layer and head. The answer moves farthest "
-            f"({short(kl_J[farthest])} nats) without {named(names, places[farthest])}. The token that receives most "
-            f"from this head, {named(names, places[attended])}, has rank {rank} of {len(places)} by removal.",
+            f"({number_text(kl_J[farthest])} nats) without {named(names, places[farthest])}. The one that receives "
+            f"most from this head, {named(names, places[attended])}, has rank {rank} of {len(places)} by removal.",
             (
                 ranked(
                     f"How far the answer moves without it, low to high; beside it the weight in head {v.head}, "

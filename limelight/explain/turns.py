@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.explain.drawn import ranked, shapes, short, strip
-from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, table
+from limelight.explain.drawn import ranked, shapes, strip
+from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
 from limelight.explain.formulas import angles, turned
 from limelight.explain.view import View
 from limelight.modules.positions import Rotary
@@ -17,12 +17,12 @@ SHIFTS = (0, 1, 2, 4, 8, 16, 32, 64)
 def rotary_stage(v: View) -> Stage:
     positions = v.module.positions
     assert isinstance(positions, Rotary)
-    q_11D = v.run.split_q_BHND[0, v.head, v.row].view(1, 1, -1)
-    k_11D = v.run.split_k_BGMD[0, v.group, v.key_row].view(1, 1, -1)
+    q_111D = v.run.split_q_BHND[0, v.head, v.row].view(1, 1, 1, -1)
+    k_111D = v.run.split_k_BGMD[0, v.group, v.key_row].view(1, 1, 1, -1)
 
     def score(query_place: int, key_place: int) -> Tensor:
         """Of this query and this key, stood at other places."""
-        return (turned(positions, q_11D, query_place) * turned(positions, k_11D, key_place)).sum()
+        return (turned(positions, q_111D, query_place) * turned(positions, k_111D, key_place)).sum()
 
     along = torch.stack([score(v.row + shift, v.key_row + shift) for shift in SHIFTS])
     apart = torch.stack([score(v.key_row + shift, v.key_row) for shift in SHIFTS])
@@ -34,8 +34,8 @@ def rotary_stage(v: View) -> Stage:
         "(q_i, q_i+D/2) ← turned by pos / base^(2i/D),  k likewise",
         "Su et al. 2021",
         shapes(q_BHND=v.run.q_BHND, k_BGMD=v.run.k_BGMD),
-        f"At place {v.row} the first pair of features is turned by {short(angle_K[0])} radians, the last by "
-        f"{short(angle_K[-1])}. Moved along together, query and key keep their score; moved apart, they do not.",
+        f"At place {v.row} the first pair of features is turned by {number_text(angle_K[0])} radians, the last by "
+        f"{number_text(angle_K[-1])}. Moved along together, query and key keep their score; apart, they do not.",
         (
             strip(
                 f"The turn of each pair at place {v.row}", {"cosine": angle_K.cos(), "sine": angle_K.sin()}
@@ -49,10 +49,10 @@ def rotary_stage(v: View) -> Stage:
             ),
         ),
         compare(
-            "turned Q and K, with the fused kernel's; and the score at every shift, with that at no shift",
+            "turned Q and K, with the fused kernel's; and the score moved along, with the score where they stand",
             (v.call.q_BHND, v.run.q_BHND),
             (v.call.k_BGMD, v.run.k_BGMD),
-            (along, along[:1].expand_as(along)),
+            (along, v.of_row(v.run.steps.scores_BHNM)[v.key_row].expand_as(along)),
             tolerance=TOLERANCE,
         ),
     )
@@ -69,7 +69,7 @@ def penalty_stage(v: View) -> Stage:
         "S[i, j] ← S[i, j] − slope · |i − j|",
         "Press et al. 2021",
         shapes(bias_HNM=v.run.bias_HNM),
-        f"Head {v.head} has the slope {short(slope)}; the farthest key loses {short(-bias_M.min())}.",
+        f"Head {v.head} has the slope {number_text(slope)}; the farthest key loses {number_text(-bias_M.min())}.",
         (
             ranked(
                 "The row of scores after it, low to high",

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from limelight.explain.drawn import cells, named, ranked, shapes, short, strip
-from limelight.explain.explanation import TOLERANCE, Stage, compare
+from limelight.explain.drawn import cells, named, ranked, shapes, strip
+from limelight.explain.explanation import TOLERANCE, Stage, compare, number_text
 from limelight.explain.view import View
 
 
@@ -20,25 +20,29 @@ def _softmax(v: View) -> Stage:
     entropy = float(torch.special.entr(row_M).sum())
     open_keys = int(v.seen_M.sum())
     sinks = [
-        f" “{v.keys.labels[place]}” takes {short(row_M[place])} of it."
+        f" “{v.keys.labels[place]}” takes {number_text(row_M[place])} of it."
         for place in v.keys.special.nonzero().flatten().tolist()
         if v.seen_M[place]
     ]
     total = row_M.sum()
+    ordinary_M = row_M.masked_fill(v.keys.special, 0.0)  # shared among the tokens of the text alone
     return Stage(
         v.part,
         "Softmax",
         "A[i, j] = exp(S[i, j] − m) / Σ_k exp(S[i, k] − m),  m = max_k S[i, k]",
         "§3.2.1, eq. 1",
         shapes(a_BHNM=v.run.steps.weights_BHNM),
-        f"The row adds up to {float(total):.9g}.{''.join(sinks)} Its entropy is {entropy:.3g} nats, as if "
-        f"{math.exp(entropy):.3g} keys shared it equally; at most it could be {math.log(open_keys):.3g} nats, of all "
-        f"{open_keys} open keys.",
+        f"The row adds up to {float(total):.9g}.{''.join(sinks)} Its entropy is {number_text(entropy)} nats, that of "
+        f"{math.exp(entropy):.4g} equal shares; {open_keys} open keys could have {number_text(math.log(open_keys))}.",
         (
             ranked(
                 f"What “{v.queries.labels[v.row]}” attends to, low to high",
                 v.keys.labels,
-                {"weight": row_M, "score": score_M.masked_fill(~v.seen_M, math.nan)},
+                {
+                    "weight": row_M,
+                    "sink-free": ordinary_M / ordinary_M.sum(),
+                    "score": score_M.masked_fill(~v.seen_M, math.nan),
+                },
                 by="weight",
                 marked=[v.key_row],
                 unit="probability",
@@ -96,8 +100,8 @@ def _side_by_side(v: View) -> Stage:
         "head_h = softmax(Q_h·K_hᵀ / √D)·V_h",
         "§3.2.2",
         shapes(a_BHNM=v.run.steps.weights_BHNM),
-        f"The same query in every head of the layer: head {sharp} is the sharpest with {short(entropies[sharp])} "
-        f"nats, head {flat} the flattest with {short(entropies[flat])}.",
+        f"The same query in every head of the layer: head {sharp} is the sharpest (entropy "
+        f"{number_text(entropies[sharp])} nats), head {flat} the flattest ({number_text(entropies[flat])}).",
         (
             cells(
                 f"Weights of “{v.queries.labels[v.row]}”",
