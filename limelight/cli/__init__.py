@@ -53,9 +53,7 @@ class _Commands(TyperGroup):
 
 def _refused(message: str, code: int = 2) -> typer.Exit:
     """Say it in one line on stderr; the exit to raise."""
-    from limelight.readings.reading import visible
-
-    line = " ".join(visible(part) for part in message.split())
+    line = "".join(sign if sign.isprintable() else "�" for sign in " ".join(message.split()))
     Console(stderr=True, soft_wrap=True).print(
         f"limelight: {line}", style="red", markup=False, highlight=False, emoji=False
     )

@@ -22,7 +22,7 @@ def trained_card(saved: SavedModel, data: Path, recipe: str) -> str:
     held_out = {name: value for name, value in training["held out"].items() if name not in counters}
     results = "\n".join(f"- {name}: {value:.4g}" for name, value in held_out.items())
     stacks = ", ".join(
-        f"{name} of {len(stack.blocks)} layers"
+        f"{name} with {len(stack.blocks)} layer{'s' * (len(stack.blocks) > 1)}"
         for name, stack in saved.model.named_children()
         if isinstance(stack, Stack)
     )
