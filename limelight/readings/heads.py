@@ -4,18 +4,18 @@ No labelled alignment is needed: a target word that stands exactly once in the t
 the same, exactly once in the source (a name, a number, a piece of code) was copied from there. Such pairs are
 free gold links, and each head is scored by how often its word-level peak lands on them.
 
-Where two languages share no words (letters and sounds), heads are scored by how much their attention tells
-target words apart: the mutual information between target word and source word,
+Where two languages share no words (letters and sounds), heads are scored by consistency: how much the source
+word that a target word attends to tells of which word it is. Over all examples together, with p(t, s) the share
+of attention from target words t to source words s (a word here is a type, such as the letter `k`),
 
-    I = H(mean row) - mean H(row)        divided by ln min(targets, sources), so that 1 is the most
+    score = I(T; S) / H(T)        I(T; S) = Σ p(t, s) ln (p(t, s) / (p(t) p(s)))
 
-A head whose rows are sharp and all different scores high; one that always looks at the same word scores 0,
-however sharp it is, which a mean of row maxima would not see.
+A head that always looks at the same place scores 0, however sharp it is, and one that looks at the neighbour of
+the right letter scores lower than one that looks at the letter, as neighbours vary more.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ from limelight.errors import InputError
 from limelight.readings.groups import Groups
 from limelight.readings.measures import Matrices, pooled
 from limelight.readings.reading import Head, name_heads
+
+TINY = torch.finfo(torch.float32).tiny
+"""Below what may be divided by: a head that gives nothing to any word scores 0."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +76,26 @@ def choose_heads(
 
     Taken are the best head and those within `margin` of its score, at most `most`, as long as their mean
     finds the links no worse than fewer of them do. With fewer than `least_links` identical words in all
-    examples together the heads are scored by mutual information, and `how` says so.
-    Raises InputError when there is no example with words on both sides.
+    examples together the heads are scored by consistency, and `how` says so. A few hundred pairs are enough.
+    Raises InputError when the examples do not hold several different target words.
     """
     heads: tuple[Head, ...] | None = None
     link_rows: list[tuple[Tensor, int]] = []
-    told: list[Tensor] = []
+    consistency = _Consistency()
     for example in examples:
         table, found = pooled(example.matrices, example.target, example.source, None, example.batch)
         if heads is not None and found != heads:
             raise InputError("All examples must come from one model; they have different layers or heads.")
         heads = found
         words = table[..., :-1].double()
-        if words.shape[1] > 1 and words.shape[2] > 1:
-            told.append(_information(words))
+        consistency.add(words, example.target, example.source)
         for target, source in shared_words(example.target, example.source):
             link_rows.append((words[:, target], source))
-    if not heads or not (told or link_rows):
-        raise InputError("Choosing heads needs at least one example with several words on both sides.")
+    if not heads or len(consistency.targets) < 2:
+        raise InputError("Choosing heads needs examples with several different target words.")
     if len(link_rows) >= least_links:
         return _by_links(heads, link_rows, most, margin)
-    return _by_information(heads, torch.stack(told).mean(0), len(link_rows), len(told), most, margin)
+    return _by_consistency(heads, consistency, len(link_rows), most, margin)
 
 
 def shared_words(target: Groups, source: Groups) -> list[tuple[int, int]]:
@@ -140,16 +142,16 @@ def _by_links(
     return _result(heads, chosen, score, len(link_rows), how, scores)
 
 
-def _by_information(
-    heads: Sequence[Head], information: Tensor, links: int, examples: int, most: int, margin: float
+def _by_consistency(
+    heads: Sequence[Head], consistency: _Consistency, links: int, most: int, margin: float
 ) -> AlignmentHeads:
-    scores = information.tolist()
+    scores = consistency.scores()
     chosen = _within(scores, most, margin)
     score = sum(scores[number] for number in chosen) / len(chosen)
     how = (
-        f"Mean of {name_heads([heads[number] for number in chosen])}, chosen by how much the attention tells "
-        f"target words apart (mutual information, 1 = fully, mean over {examples} pairs: {score:.2f}), since "
-        f"source and target share only {links} words that stand once in both."
+        f"Mean of {name_heads([heads[number] for number in chosen])}, chosen by consistency: how much the source "
+        f"word attended to tells of the target word (mutual information over entropy, mean {score:.2f} of at "
+        f"most 1), since source and target share only {links} words that stand once in both."
     )
     return _result(heads, chosen, score, links, how, scores)
 
@@ -172,12 +174,38 @@ def _within(scores: Sequence[float], most: int, margin: float) -> list[int]:
     return [number for number in order if scores[number] >= scores[order[0]] - margin][: max(1, most)]
 
 
-def _information(words_HPQ: Tensor) -> Tensor:
-    """(H,): mutual information between target and source word, over its largest possible value."""
-    total_HP1 = words_HPQ.sum(-1, keepdim=True)
-    shares_HPQ = words_HPQ / total_HP1.clamp(min=torch.finfo(words_HPQ.dtype).tiny)
-    mean_HQ = shares_HPQ.mean(1)
-    apart_H = torch.special.entr(mean_HQ).sum(-1) - torch.special.entr(shares_HPQ).sum(-1).mean(-1)
-    most = math.log(min(words_HPQ.shape[1:]))
-    information_H: Tensor = (apart_H / most).clamp(min=0.0)
-    return information_H
+class _Consistency:
+    """Sums up, for each head, the attention between every pair of target and source types."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, int] = {}
+        self._sources: dict[str, int] = {}
+        self._pairs: list[Tensor] = []
+        self._shares: list[Tensor] = []
+
+    def add(self, words_HPQ: Tensor, target: Groups, source: Groups) -> None:
+        """Take in one example; every target word counts the same, however much it gives to no word."""
+        shares_HPQ = words_HPQ / words_HPQ.sum(-1, keepdim=True).clamp(min=TINY)
+        ids_P, ids_Q = (
+            torch.tensor([known.setdefault(name, len(known)) for name in names], dtype=torch.int64)
+            for known, names in ((self.targets, target.names), (self._sources, source.names))
+        )
+        self._pairs.append(torch.cartesian_prod(ids_P, ids_Q))
+        self._shares.append(shares_HPQ.flatten(1).float())
+
+    def scores(self) -> list[float]:
+        """I(T; S) / H(T) of every head."""
+        pairs, where = torch.cat(self._pairs).unique(dim=0, return_inverse=True)
+        shares_HX = torch.cat(self._shares, dim=1).double()  # X: all pairs of words, one after the other
+        joint = _summed(shares_HX / shares_HX.sum(-1, keepdim=True).clamp(min=TINY), where)
+        targets, sources = _summed(joint, pairs[:, 0]), _summed(joint, pairs[:, 1])
+        in_both, of_target, of_source = (torch.special.entr(p).sum(-1) for p in (joint, targets, sources))
+        scores: list[float] = (
+            ((of_target + of_source - in_both) / of_target.clamp(min=TINY)).clamp(0.0, 1.0).tolist()
+        )
+        return scores
+
+
+def _summed(values_HX: Tensor, groups_X: Tensor) -> Tensor:
+    size = int(groups_X.max()) + 1
+    return torch.zeros(len(values_HX), size, dtype=values_HX.dtype).index_add_(1, groups_X, values_HX)

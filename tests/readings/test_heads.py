@@ -44,7 +44,13 @@ def with_names() -> list[Example]:
 
 
 def without_names() -> list[Example]:
-    return [example(list("abcde"), list("VWXYZ"), torch.randperm(5).tolist()) for _ in range(3)]
+    """Letters and sounds: V sounds a, W sounds b and so on, in words of any order."""
+    pairs = []
+    for _ in range(11):
+        order = torch.randperm(5).tolist()
+        source, target = (["".join(letters[i]) for i in order] for letters in ("abcde", "VWXYZ"))
+        pairs.append(example(source, target, [0, 1, 2, 3, 4]))
+    return pairs
 
 
 def test_the_head_that_finds_the_names_is_chosen() -> None:
@@ -80,16 +86,43 @@ def test_without_names_the_head_that_tells_words_apart_is_chosen() -> None:
     found = choose_heads(without_names())
     assert found.heads == (ALIGNS,)
     assert found.links == 0
-    assert "mutual information" in found.how
+    assert "by consistency" in found.how
     # Always looking at one word is as sharp as can be and tells nothing.
     assert dict(found.scores)[0, 0] == pytest.approx(0.0, abs=1e-3)
     assert found.score == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_head_that_looks_beside_the_letter_scores_lower() -> None:
+    beside = []
+    for pair in without_names():
+        lagging = example(list(pair.source.names), list(pair.target.names), [0, 0, 1, 2, 3])
+        both = {0: pair.matrices[ALIGNS[0]], 1: lagging.matrices[ALIGNS[0]]}  # type: ignore[index]
+        beside.append(Example(both, pair.target, pair.source))
+    scores = dict(choose_heads(beside).scores)
+    assert scores[0, ALIGNS[1]] > 0.95
+    assert scores[1, ALIGNS[1]] < 0.6
+
+
+def test_consistency_is_what_its_formula_says() -> None:
+    pairs = without_names()
+    found = choose_heads(pairs)
+    for (layer, head), score in found.scores:
+        joint = torch.zeros(5, 5, dtype=torch.float64)
+        for pair in pairs:
+            weights = pair.matrices[layer].dense()[0, head, :-1, :-1].double()  # type: ignore[index]
+            for t, target in enumerate(pair.target.names):
+                for s, source in enumerate(pair.source.names):
+                    joint["VWXYZ".index(target), "abcde".index(source)] += weights[t, s] / weights[t].sum()
+        joint /= joint.sum()
+        independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+        told = (joint * (joint / independent).log()).nansum()
+        assert score == pytest.approx(float(told / torch.special.entr(joint.sum(1)).sum()), abs=1e-5)
+
+
 def test_few_names_do_not_decide() -> None:
     few = with_names()[:2]
-    assert "mutual information" in choose_heads(few).how
-    assert "mutual information" not in choose_heads(few, least_links=12).how
+    assert "by consistency" in choose_heads(few).how
+    assert "by consistency" not in choose_heads(few, least_links=12).how
 
 
 def test_names_count_when_they_stand_once_on_either_side_and_are_words() -> None:
@@ -109,9 +142,9 @@ def test_json() -> None:
 
 
 def test_nothing_to_choose_by() -> None:
-    with pytest.raises(InputError, match="at least one example"):
+    with pytest.raises(InputError, match="several different target words"):
         choose_heads([])
-    with pytest.raises(InputError, match="several words"):
+    with pytest.raises(InputError, match="several different target words"):
         choose_heads([example(["a"], ["b"], [0])])
 
 
@@ -120,3 +153,13 @@ def test_examples_of_two_models_are_refused() -> None:
     half = Example(pair.matrices[:1], pair.target, pair.source)  # type: ignore[index]
     with pytest.raises(InputError, match="one model"):
         choose_heads([pair, half])
+
+
+def test_heads_that_give_words_nothing_and_empty_texts_score_nothing() -> None:
+    pair = without_names()[0]
+    blind = pair.matrices[0].shape[3]  # type: ignore[index]
+    query = 1000 * torch.eye(blind)[[-1] * blind][None, None]  # everything to the end token
+    alone = AttentionMatrix(query, torch.eye(blind)[None, None], scale=1.0)
+    empty = Example(AttentionMatrix(query[:, :, :1], query[:, :, :1]), Groups((), (-1,)), Groups((), (-1,)))
+    found = choose_heads([Example(alone, pair.target, pair.source), empty])
+    assert dict(found.scores) == {(0, 0): 0.0}
