@@ -151,7 +151,8 @@ class Entropy:
 
     def absorb(self, state: Tensor, tile: Tile) -> None:
         # Where the weight is 0 its log is -∞ and the term 0; the smallest finite number keeps it from NaN.
-        logs = tile.log_weights.clamp(min=torch.finfo(tile.scores.dtype).min)
+        smallest = torch.finfo(tile.scores.dtype).min
+        logs = torch.clamp(tile.log_weights, min=smallest, out=tile.scratch)
         state[tile.rows] -= logs.mul_(tile.weights).sum(-1)
 
     def merge(self, state: Tensor, other: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.matrix.tile import Frame, Stats, Tile
 
-CHUNK = 64
+CHUNK = 32
 
 
 class Ranked(NamedTuple):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.rules import Cover, Mask, over_places, part
-from limelight.matrix.tile import Frame
+from limelight.matrix.tile import Arena, Frame
 
 BiasFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -81,14 +81,15 @@ class Scores:
             heads=heads,
         )
 
-    def block(self, i0: int, i1: int, j0: int, j1: int, partial: tuple[tuple[int, int], ...]) -> Tensor:
-        """The logits of rows i0:i1 and columns j0:j1, (B, H, R, C); the columns in `partial` are masked."""
-        s_BHRC = self._product(i0, i1, j0, j1)
+    def block(self, i0: int, i1: int, span: Span, arena: Arena) -> Tensor:
+        """The logits of rows i0:i1 and a span of columns, (B, H, R, C)."""
+        j0, j1 = span.j0, span.j1
+        s_BHRC = self._product(i0, i1, j0, j1, arena)
         if self.softcap is not None:
             s_BHRC.div_(self.softcap).tanh_().mul_(self.softcap)
         if self.bias is not None:
             s_BHRC += self._bias(self.bias, i0, i1, j0, j1)
-        for start, stop in partial:
+        for start, stop in span.partial:
             seen = self.mask.block(i0, i1, start, stop, self.N, self.M, self.device)
             s_BHRC[..., start - j0 : stop - j0].masked_fill_(~seen, -torch.inf)
         return s_BHRC
@@ -117,18 +118,18 @@ class Scores:
         elif cover is not Cover.NONE:
             yield j0, j1, cover
 
-    def _product(self, i0: int, i1: int, j0: int, j1: int) -> Tensor:
+    def _product(self, i0: int, i1: int, j0: int, j1: int, arena: Arena) -> Tensor:
         """scale·QKᵀ; the rows of all query heads that share a key head are one matrix product."""
         q_BHRD = self.q_BHND[:, :, i0:i1].to(self.dtype) * self.scale
         k_BGCD = self.k_BGMD[:, :, j0:j1].to(self.dtype)
         B, H, R, D = q_BHRD.shape
         G, C = k_BGCD.shape[1:3]
-        if B * H * R * C == 0 or D == 0:
-            return q_BHRD.new_zeros(B, H, R, C)
-        if B * G == 1:
-            return (q_BHRD.reshape(H * R, D) @ k_BGCD[0, 0].T).view(B, H, R, C)
-        s_BGRC = q_BHRD.reshape(B, G, H // G * R, D) @ k_BGCD.transpose(-1, -2)
-        return s_BGRC.view(B, H, R, C)
+        s_BHRC = arena.take(B, H, R, C)
+        if B * G == 0 or D == 0:
+            return s_BHRC.zero_()
+        q_BGRD = q_BHRD.reshape(B, G, H // G * R, D)
+        torch.matmul(q_BGRD, k_BGCD.transpose(-1, -2), out=s_BHRC.view(B, G, H // G * R, C))
+        return s_BHRC
 
     def _bias(self, bias: Tensor | BiasFunction, i0: int, i1: int, j0: int, j1: int) -> Tensor:
         if isinstance(bias, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -29,11 +30,11 @@ class Stats(NamedTuple):
 
     def weigh(self, scores: Tensor) -> Tensor:
         """The weights of scores whose last axis are keys and whose other axes are those of these stats."""
-        return torch.exp(self.subtract_from(scores))
+        return self.subtract_from(scores).exp_()
 
-    def subtract_from(self, scores: Tensor) -> Tensor:
-        """The natural logs of the weights."""
-        return (scores - finite(self.maximum)[..., None]).sub_(self.log_sum[..., None])
+    def subtract_from(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
+        """The natural logs of the weights, written into `room` where it is given."""
+        return torch.sub(scores, finite(self.maximum)[..., None], out=room).sub_(self.log_sum[..., None])
 
     def part(self, place: tuple[slice, slice, slice]) -> Stats:
         return Stats(self.maximum[place], self.log_sum[place])
@@ -67,11 +68,34 @@ class Frame:
         return torch.full(shape, value, dtype=dtype or self.dtype, device=self.device)
 
 
+class Arena:
+    """Memory for tiles that is used again, row block after row block.
+
+    Asking the system for fresh memory costs about as much as the sums that a tile is made of. `take` gives an
+    uninitialised tensor; `clear` takes all of them back, so nothing may be kept beyond it. An arena that is
+    full, or has no entries, gives fresh memory.
+    """
+
+    def __init__(self, entries: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._memory = torch.empty(entries, dtype=dtype, device=device)
+        self._taken = 0
+
+    def take(self, *shape: int) -> Tensor:
+        start, stop = self._taken, self._taken + math.prod(shape)
+        if stop > len(self._memory):
+            return self._memory.new_empty(shape)
+        self._taken = stop
+        return self._memory[start:stop].view(shape)
+
+    def clear(self) -> None:
+        self._taken = 0
+
+
 @dataclass
 class Tile:
     """Rows i0:i1 and columns j0:j1 of some batches and heads: scores, and weights once stats are known.
 
-    Every quantity is computed once and shared by all folds; a fold must not write into it.
+    Every quantity is computed once and shared by all folds; a fold writes into nothing but `scratch`.
     """
 
     batches: range
@@ -84,6 +108,8 @@ class Tile:
     """Masked logits, (B, H, R, C), -∞ where the query may not look."""
     all_seen_but: tuple[tuple[int, int], ...] | None
     """Outside these columns every score is visible; None where only the scores themselves can tell."""
+    arena: Arena
+    """Where the tile takes memory of its own size from."""
     stats: Stats | None = field(default=None)
     """Those of the tile's rows, (B, H, R)."""
 
@@ -105,14 +131,15 @@ class Tile:
     @cached_property
     def raised(self) -> Tensor:
         """exp(score - maximum), (B, H, R, C): what the row stats are made of."""
-        return torch.exp(self.scores - finite(self.maximum)[..., None])
+        room = self.arena.take(*self.scores.shape)
+        return torch.sub(self.scores, finite(self.maximum)[..., None], out=room).exp_()
 
     @cached_property
     def weights(self) -> Tensor:
         """The shares of attention, (B, H, R, C)."""
         assert self.stats is not None, "weights need the row stats, which the loop finds first"
         if "raised" not in self.__dict__:
-            return self.stats.weigh(self.scores)
+            return self.stats.subtract_from(self.scores, self.arena.take(*self.scores.shape)).exp_()
         # The exponentials are there already: turn them into weights in place.
         share = torch.exp(finite(self.maximum) - finite(self.stats.maximum) - self.stats.log_sum)
         raised: Tensor = self.__dict__.pop("raised")
@@ -122,7 +149,12 @@ class Tile:
     def log_weights(self) -> Tensor:
         """Their natural logs, (B, H, R, C), -∞ where the query may not look."""
         assert self.stats is not None, "weights need the row stats, which the loop finds first"
-        return self.stats.subtract_from(self.scores)
+        return self.stats.subtract_from(self.scores, self.arena.take(*self.scores.shape))
+
+    @cached_property
+    def scratch(self) -> Tensor:
+        """Memory of the tile's size, (B, H, R, C), for a fold to work in; the next fold writes over it."""
+        return self.arena.take(*self.scores.shape)
 
     def queries_a_key(self) -> Tensor:
         """How many of the tile's queries may look at each key, whole numbers that broadcast to (B, H, C)."""

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from limelight.matrix.folds import Fold, RowStats
 from limelight.matrix.scores import Scores
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import Arena, Frame, Stats, Tile
 
 STRIP_ROWS = 64
 STRIP_ENTRIES = 2**20  # a strip of float32 scores then takes 4 MiB, about what a core keeps near
 SQUARE = 512
 GRAIN = 128
+TENSORS_A_TILE = 4  # its scores, their weights, the logs of those, and scratch
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Plan:
     @property
     def loop(self) -> str:
         return "squares" if self.columns else "strips"
+
+    def entries(self, N: int, M: int) -> int:
+        """How many entries of an N × M matrix are held at a time."""
+        return self.panel_batches * self.panel_heads * min(self.rows, N) * min(self.columns or M, M)
+
+    def arena(self, scores: Scores) -> Arena:
+        """Memory for all that the tiles of a row block, or one square, hold at a time."""
+        return Arena(TENSORS_A_TILE * self.entries(scores.N, scores.M), scores.dtype, scores.device)
 
 
 def plan(B: int, H: int, G: int, N: int, M: int) -> Plan:
@@ -62,10 +71,11 @@ def read_tiles(
     """Walk over the matrix; give every fold's state, and the row stats, found on the way if not `known`."""
     states = [fold.start(frame) for fold in folds]
     stats = known or RowStats().finish(RowStats().start(frame))
+    arena = cut.arena(scores)
     for panel in panels(scores, cut):
         for i0, i1 in row_blocks(scores.N, cut):
             place = (as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1))
-            walk: Iterable[Tile] = tiles(panel, i0, i1, 0, scores.M, cut)
+            walk: Iterable[Tile] = tiles(panel, i0, i1, 0, scores.M, cut, arena)
             if known is not None:
                 here = known.part(place)
             else:
@@ -73,7 +83,7 @@ def read_tiles(
                     walk = list(walk)
                 here = find_stats(panel, i1 - i0, walk)
                 if cut.columns is not None:
-                    walk = tiles(panel, i0, i1, 0, scores.M, cut) if folds else ()
+                    walk = tiles(panel, i0, i1, 0, scores.M, cut, arena) if folds else ()
                 stats.maximum[place], stats.log_sum[place] = here
             for tile in walk:
                 tile.stats = here
@@ -86,14 +96,15 @@ def weigh_block(panel: Scores, known: Stats | None, rows: range, columns: range,
     """The weights of some rows and columns of a panel, (B, H, R, C); `known` are the stats of those rows."""
     B, H = len(panel.batches), len(panel.heads)
     block = torch.zeros(B, H, len(rows), len(columns), dtype=panel.dtype, device=panel.device)
+    arena = cut.arena(panel)
     for i0 in range(rows.start, rows.stop, cut.rows):
         i1 = min(i0 + cut.rows, rows.stop)
         here = slice(i0 - rows.start, i1 - rows.start)
         if known is not None:
             stats = known.part((slice(None), slice(None), here))
         else:
-            stats = find_stats(panel, i1 - i0, tiles(panel, i0, i1, 0, panel.M, cut))
-        for tile in tiles(panel, i0, i1, columns.start, columns.stop, cut):
+            stats = find_stats(panel, i1 - i0, tiles(panel, i0, i1, 0, panel.M, cut, arena))
+        for tile in tiles(panel, i0, i1, columns.start, columns.stop, cut, arena):
             tile.stats = stats
             block[:, :, here, tile.j0 - columns.start : tile.j1 - columns.start] = tile.weights
     return block
@@ -127,14 +138,20 @@ def row_blocks(N: int, cut: Plan) -> Iterator[tuple[int, int]]:
         yield i0, min(i0 + cut.rows, N)
 
 
-def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan) -> Iterator[Tile]:
-    """The tiles of rows i0:i1 and columns j0:j1 of which something may be seen, from left to right."""
+def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: Arena) -> Iterator[Tile]:
+    """The tiles of rows i0:i1 and columns j0:j1 of which something may be seen, from left to right.
+
+    Those of a strip live together until the next strip; a square lives until the next square.
+    """
+    arena.clear()
     width = cut.columns or max(1, j1 - j0)
     for start in range(j0, j1, width):
         for span in panel.spans(i0, i1, start, min(start + width, j1), cut.grain):
-            logits = panel.block(i0, i1, span.j0, span.j1, span.partial)
+            if cut.columns is not None:
+                arena.clear()
+            logits = panel.block(i0, i1, span, arena)
             hidden = span.partial if panel.bias is None else None  # a bias may hide keys of its own
-            yield Tile(panel.batches, panel.heads, i0, i1, span.j0, span.j1, logits, hidden)
+            yield Tile(panel.batches, panel.heads, i0, i1, span.j0, span.j1, logits, hidden, arena)
 
 
 def as_slice(of: range) -> slice:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from limelight.matrix.scores import Scores
-from limelight.matrix.tiles import Plan, panels_of
+from limelight.matrix.tiles import TENSORS_A_TILE, Plan, panels_of
 
 LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
 
@@ -70,8 +70,7 @@ def look_into(scores: Scores, cut: Plan, known: bool) -> Why:
         walks=1 if known or cut.columns is None else 2,
         computed=_computed(scores, cut),
         stats_bytes=2 * number * B * H * N,
-        # At most four tiles at a time: the scores, the weights, their logs, and one at work.
-        tile_bytes=4 * number * heads * min(cut.rows, N) * columns,
+        tile_bytes=TENSORS_A_TILE * number * cut.entries(N, M),
         keys_bytes=keys,
         dense_bytes=number * B * H * N * M,
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from limelight.matrix import Fold, Peak, Tile, Top, masks
 from limelight.matrix.doors import scores_of
+from limelight.matrix.tile import Arena
 from limelight.matrix.tiles import Plan, panels, read_tiles, row_blocks, tiles
 from tests.oracle import FOLDS, Case, expect_all, random_case
 
@@ -46,9 +47,10 @@ def all_tiles(case: Case, cut: Plan) -> list[Tile]:
     scores = scores_of(**vars(case))
     stats = read_tiles(scores, scores.frame(scores.N), (), None, cut)[1]
     found = []
+    fresh = Arena(0, scores.dtype, scores.device)  # these tiles live on, each in memory of its own
     for panel in panels(scores, cut):
         for i0, i1 in row_blocks(scores.N, cut):
-            for tile in tiles(panel, i0, i1, 0, scores.M, cut):
+            for tile in tiles(panel, i0, i1, 0, scores.M, cut, fresh):
                 tile.stats = stats.part(tile.rows)
                 found.append(tile)
     return found
