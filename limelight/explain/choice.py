@@ -116,7 +116,7 @@ def _place(side: Side, token: int | str | None, prompt: int) -> int:
             )
         return tokens[token]
     for place in tokens:
-        if side.labels[place].strip("▁") == token:
+        if token in (side.labels[place], side.labels[place].removeprefix("▁")):
             return place
     start = side.text.find(token)
     for place in tokens:

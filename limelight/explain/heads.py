@@ -162,6 +162,21 @@ def _mask(v: View) -> Stage:
         "§3.2.3",
         (("seen_NM", (N, M)),),
         f"{reason} In all, {int((~seen_NM).sum())} of {N * M} cells are closed.",
-        (cells("Open cells", seen_NM, v.queries.labels, v.keys.labels, row=v.row, column=v.key_row),),
+        (_cells_of_mask(v),),
         Check("cells of all heads that the fused kernel closed otherwise", float(wrong.sum()), 0.0),
     )
+
+
+def _cells_of_mask(v: View) -> Numbers:
+    """The whole mask, or one row of it where nothing is closed."""
+    seen_NM = v.run.seen_NM
+    if bool(seen_NM.all()):
+        return cells(
+            "Open cells of this row",
+            v.seen_M[None],
+            v.queries.labels[v.row : v.row + 1],
+            v.keys.labels,
+            row=0,
+            column=v.key_row,
+        )
+    return cells("Open cells", seen_NM, v.queries.labels, v.keys.labels, row=v.row, column=v.key_row)

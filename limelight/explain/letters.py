@@ -24,7 +24,7 @@ MOST_ROWS = 24
 LETTERS = {
     "√": "sqrt ", "·": ".", "−": "-", "–": "-", "‖": "||", "Σ": "sum", "∞": "inf", "×": "x", "≤": "<=",
     "→": "->", "←": "<-", "α": "a", "ᵀ": "^T", "′": "'", "…": "...", "ε": "eps", "“": '"', "”": '"',
-    "§": "section ", "✓": "ok", "✗": "FAILED", "½": "1/2", "▁": "_", "›": ">", "\N{NO-BREAK SPACE}": " ",
+    "§": "section ", "✓": "ok", "✗": "FAILED", "½": "1/2", "▁": "_", "›": ">",
 }  # fmt: skip
 """What stands for our own signs on a stream that has letters only."""
 

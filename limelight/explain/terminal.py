@@ -1,7 +1,7 @@
 """An explanation in the terminal: `rich.console.Console().print(shown(explanation))`.
 
 Made for 80 columns, readable piped and without colour: length and order carry the meaning, colour repeats it.
-A stream that is not Unicode gets letters for signs. Long lists show their two ends; the page has more of them.
+A stream that is not Unicode gets letters for signs. Long lists show their two ends; the page shows more.
 """
 
 from __future__ import annotations
@@ -29,25 +29,13 @@ class Shown:
     explanation: Explanation
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen = Pen(options.ascii_only, min(options.max_width, WIDEST))
-        for line in self._lines(pen):
-            for part in line.wrap(console, pen.width) if cell_len(line.plain) > pen.width else [line]:
-                part.rstrip()
-                yield part
-
-    def _lines(self, pen: Pen) -> Iterator[Text]:
-        whole = self.explanation
-        for label, words, style in (
-            ("text", whole.text, ""),
-            ("answer", whole.answer, "bold"),
-            ("model", whole.model, ""),
-        ):
-            yield from _paragraph(
-                Text.assemble((f"{label:<8}", "dim"), (pen.text(words), style)), pen, 0, hang=8
-            )
+        whole, pen = self.explanation, Pen(options.ascii_only, min(options.max_width, WIDEST))
+        for label, words in (("text", whole.text), ("answer", whole.answer), ("model", whole.model)):
+            line = Text.assemble((f"{label:<8}", "dim"), pen.text(words))
+            yield from _paragraph(line, console, pen, 0, hang=8)
         yield Text()
         for sentence in whole.choice:
-            yield from _paragraph(Text(pen.text(f"› {sentence}")), pen, 0, hang=2)
+            yield from _paragraph(Text(pen.text(f"› {sentence}")), console, pen, 0, hang=2)
         number = 0
         for part, stages in whole.parts:
             title = pen.text(f" {part} ")
@@ -57,16 +45,14 @@ class Shown:
             for stage in stages:
                 number += 1
                 yield Text()
-                yield from _stage(stage, number, pen)
+                yield from _stage(stage, number, console, pen)
         yield Text()
         failed = [stage.name for stage in whole.stages if not stage.check.ok]
         if failed:
-            verdict = Text(
-                f"✗ {len(failed)} of {number} checks failed: {', '.join(failed)}", style="bold red"
-            )
+            verdict, style = f"✗ {len(failed)} of {number} checks failed: {', '.join(failed)}", "bold red"
         else:
-            verdict = Text(f"✓ all {number} checks hold", style="bold green")
-        yield from _paragraph(Text(pen.text(verdict.plain), style=verdict.style), pen, 0, hang=2)
+            verdict, style = f"✓ all {number} checks hold", "bold green"
+        yield from _paragraph(Text(pen.text(verdict), style=style), console, pen, 0, hang=2)
 
 
 def shown(explanation: Explanation) -> Shown:
@@ -74,27 +60,38 @@ def shown(explanation: Explanation) -> Shown:
     return Shown(explanation)
 
 
-def _stage(stage: Stage, number: int, pen: Pen) -> Iterator[Text]:
+def _stage(stage: Stage, number: int, console: Console, pen: Pen) -> Iterator[Text]:
     title, source = pen.text(f"{number:>2}  {stage.name}"), pen.text(stage.source)
-    gap = " " * max(pen.width - cell_len(title) - cell_len(source), 2)
-    yield Text.assemble((title, "bold"), gap, (source, "dim"))
-    yield from _paragraph(Text(pen.text(stage.formula), style="cyan"), pen)
-    shapes = "   ".join(shape_text(*shape).replace(" ", "\N{NO-BREAK SPACE}") for shape in stage.shapes)
-    for line in _paragraph(Text(pen.text(shapes), style="dim"), pen):
-        yield Text(line.plain.replace("\N{NO-BREAK SPACE}", " "), style="dim")
-    yield from _paragraph(Text(pen.text(stage.text)), pen)
+    gap = pen.width - cell_len(title) - cell_len(source)
+    yield Text.assemble((title, "bold"), " " * gap, (source, "dim")) if gap > 0 else Text(title, style="bold")
+    yield from _paragraph(Text(pen.text(stage.formula), style="cyan"), console, pen)
+    for shapes in _filled([pen.text(shape_text(*shape)) for shape in stage.shapes], pen.width - INDENT):
+        yield Text(" " * INDENT + shapes, style="dim")
+    yield from _paragraph(Text(pen.text(stage.text)), console, pen)
     for numbers in stage.numbers:
         unit = f" ({numbers.unit})" if numbers.unit else ""
-        yield from _paragraph(Text(pen.text(f"{numbers.title}{unit}"), style="italic"), pen)
+        yield from _paragraph(Text(pen.text(f"{numbers.title}{unit}"), style="italic"), console, pen)
         for line in draw(numbers, pen, pen.width - INDENT - 2):
             yield Text.assemble(" " * (INDENT + 2), line)
     sign, style = ("✓", "green") if stage.check.ok else ("✗", "bold red")
-    yield from _paragraph(Text(pen.text(f"{sign} {check_text(stage.check)}"), style=style), pen, hang=2)
+    yield from _paragraph(
+        Text(pen.text(f"{sign} {check_text(stage.check)}"), style=style), console, pen, hang=2
+    )
 
 
-def _paragraph(text: Text, pen: Pen, indent: int = INDENT, hang: int = 0) -> Iterator[Text]:
+def _paragraph(text: Text, console: Console, pen: Pen, indent: int = INDENT, hang: int = 0) -> Iterator[Text]:
     """Wrapped lines, indented, those after the first by `hang` more."""
-    console = Console(width=pen.width)
     for place, line in enumerate(text.wrap(console, max(pen.width - indent - hang, 10))):
         line.rstrip()
         yield Text.assemble(" " * (indent + (hang if place else 0)), line)
+
+
+def _filled(pieces: list[str], width: int) -> list[str]:
+    """Pieces three spaces apart, as many a line as fit; none is broken."""
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and cell_len(lines[-1]) + 3 + cell_len(piece) <= width:
+            lines[-1] += f"   {piece}"
+        else:
+            lines.append(piece)
+    return lines

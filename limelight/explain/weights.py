@@ -25,7 +25,7 @@ def _softmax(v: View) -> Stage:
         if v.seen_M[place]
     ]
     total = row_M.sum()
-    ordinary_M = row_M.masked_fill(v.keys.special, 0.0)  # shared among the tokens of the text alone
+    ordinary_M = row_M.masked_fill(v.keys.special, math.nan)  # shared among the tokens of the text alone
     return Stage(
         v.part,
         "Softmax",
@@ -40,7 +40,7 @@ def _softmax(v: View) -> Stage:
                 v.keys.labels,
                 {
                     "weight": row_M,
-                    "sink-free": ordinary_M / ordinary_M.sum(),
+                    "sink-free": ordinary_M / ordinary_M.nansum(),
                     "score": score_M.masked_fill(~v.seen_M, math.nan),
                 },
                 by="weight",

@@ -1,0 +1,187 @@
+"""Every stage of every kind of model: its check holds, and a wrong weight makes the right one fail."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from limelight.errors import InputError, TooLargeError
+from limelight.explain import Check, Explanation, Stage, explain
+from limelight.explain import walk as walks
+from limelight.explain.choice import choose
+from limelight.explain.stages import explain_walk
+from limelight.explain.walk import walk
+from tests.explain.models import SHAPES, TEXT, predictor
+
+ARCHITECTURES = ("transformer", "language", "classifier")
+
+
+def failed(explanation: Explanation) -> list[str]:
+    return [
+        f"{stage.part} / {stage.name}: {stage.check}" for stage in explanation.stages if not stage.check.ok
+    ]
+
+
+def find(explanation: Explanation, name: str, part: str = "") -> Stage:
+    return next(stage for stage in explanation.stages if stage.name.startswith(name) and part in stage.part)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kind", SHAPES)
+def test_every_check_holds(kind: str, architecture: str) -> None:
+    explanation = explain(predictor(architecture, **SHAPES[kind]), TEXT)
+    assert not failed(explanation)
+    assert len(explanation.stages) > 20
+    # A check of nothing would hold as well.
+    assert sum(stage.check.difference > 0 for stage in explanation.stages) > 10
+
+
+@pytest.mark.parametrize("layer", [0, 1, -1])
+@pytest.mark.parametrize("head", [0, 2, -1])
+def test_any_layer_and_head(layer: int, head: int) -> None:
+    made = explain(predictor(shared=True), TEXT, token=1, layer=layer, head=head, answer_token=0)
+    assert not failed(made)
+    assert f"layer {layer % 2}, head {head % 3}" in made.stages[5].part
+
+
+def test_the_parts_follow_the_data() -> None:
+    def parts(architecture: str) -> list[str]:
+        return [part.partition(":")[0] for part, _ in explain(predictor(architecture), TEXT).parts]
+
+    assert parts("transformer") == [
+        "The text",
+        "Encoder, self-attention",
+        "The answer so far",
+        "Decoder, self-attention",
+        "Decoder, cross-attention",
+        "The answer",
+        "Beyond the weights",
+    ]
+    assert parts("language") == [
+        "The text and its continuation",
+        "Decoder, self-attention",
+        "The answer",
+        "Beyond the weights",
+    ]
+    assert parts("classifier") == ["The text", "Encoder, self-attention", "The answer", "Beyond the weights"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "first"),
+    [
+        ("encoder.embedding.table.weight", "Embedding"),
+        ("encoder.blocks.0.self_norm.weight", "Norm"),
+        ("encoder.blocks.0.self_attention.Wk.weight", "Wq, Wk, Wv"),
+        ("encoder.blocks.0.self_attention.Wo.weight", "Concatenate and Wo"),
+        ("encoder.blocks.0.feed_forward.2.weight", "Feed-forward"),
+        ("decoder.blocks.0.cross_attention.Wv.weight", "Wq, Wk, Wv"),
+        ("decoder.norm.bias", "Last norm"),
+    ],
+)
+def test_a_wrong_weight_is_found_where_it_is(weight: str, first: str) -> None:
+    made = predictor()
+    weights = dict(made.model.named_parameters(remove_duplicate=False))
+    weights[weight] = weights[weight] * 1.02 + 0.02
+    followed = walk(made, TEXT, weights)
+    explanation = explain_walk(followed, choose(followed, None, None, 0, None))
+    wrong = next(stage for stage in explanation.stages if not stage.check.ok)
+    assert wrong.name.startswith(first)
+    stack, inner = weight.split(".")[0], "cross" if "cross" in weight else "self"
+    if "blocks" in weight:
+        assert stack in wrong.part.lower() and inner in wrong.part
+
+
+def test_a_kernel_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Q, K and V are right here, and the inner product is not: only the stages that look at it may tell."""
+    from limelight.modules import attention
+
+    original = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        attention,
+        "scaled_dot_product_attention",
+        lambda query, key, value, **options: original(query, key, value, **options, scale=0.3),
+    )
+    names = {stage.name for stage in explain(predictor("classifier"), TEXT, layer=0).stages if not stage.check.ok}
+    assert {"Scale", "Softmax", "Weights · V", "The fused path against the plain truth"} <= names
+    assert not names & {"Embedding", "Split heads"}
+
+
+def test_the_numbers_are_those_of_the_model() -> None:
+    made = predictor()
+    explanation = explain(made, TEXT, token="▁the", layer=1, head=2)
+    row = 1 + [label.split()[-1] for label in find(explanation, "Tokens").numbers[0].rows].index("▁the") - 1
+    trace = made.trace(made.predict([TEXT])[0])
+    softmax = find(explanation, "Softmax", "Encoder").numbers[0]
+    weights = sorted(values[0] for values in softmax.values)
+    assert weights == pytest.approx(sorted(trace.layers("encoder")[1][0, 2, row].tolist()), abs=1e-6)
+    assert [values[0] for values in softmax.values] == weights  # from low to high
+    assert sum(weights) == pytest.approx(1.0)
+
+
+def test_the_mask_of_a_decoder_closes_what_comes_later() -> None:
+    explanation = explain(predictor("language"), TEXT, token=2)
+    mask = find(explanation, "Mask")
+    assert all((column <= row) == bool(value) for row, cells in enumerate(mask.numbers[0].values)
+               for column, value in enumerate(cells))  # fmt: skip
+    assert "come later" in mask.text
+    assert any(values[-1] is None for values in find(explanation, "Softmax").numbers[0].values)
+
+
+def test_removing_what_the_answer_needs_moves_it() -> None:
+    removal = find(explain(predictor(), TEXT), "Remove one token").numbers[0]
+    moved = [values[0] for values in removal.values]
+    assert moved == sorted(moved)
+    assert moved[-1] > 1e-4
+    assert all(0 <= values[1] <= 1 for values in removal.values)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("text", ["", "a", "🙂 שלום"])
+def test_short_and_strange_texts(architecture: str, text: str) -> None:
+    assert not failed(explain(predictor(architecture), text))
+
+
+def test_the_last_step_writes_the_end() -> None:
+    made = predictor()
+    prediction = made.predict([TEXT])[0]
+    explanation = explain(made, TEXT, answer_token=-1)
+    assert made.saved.target.token(prediction.target_ids[-1]) in explanation.choice[2]
+
+
+def test_json_there_and_back() -> None:
+    explanation = explain(predictor("language"), TEXT)
+    text = json.dumps(explanation.to_json(), allow_nan=False)
+    assert Explanation.from_json(json.loads(text)) == explanation
+    assert '"ok": true' in text
+    with pytest.raises(InputError, match="to_json"):
+        Explanation.from_json({"format": 1, "text": ""})
+
+
+def test_a_difference_that_is_no_number_fails() -> None:
+    assert not Check("x", None, 1.0).ok
+    assert not Check("x", 1.1, 1.0).ok
+    assert Check("x", 1.0, 1.0).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"token": 99}, "token must be between"),
+        ({"token": "zebra"}, "token must stand in the text"),
+        ({"layer": 2}, "layer must be between"),
+        ({"head": 3}, "head must be between"),
+        ({"head": -4}, "head must be between"),
+        ({"answer_token": 40}, "token must be between"),
+    ],
+)
+def test_what_does_not_exist_is_refused(options: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        explain(predictor(), TEXT, **options)
+
+
+def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks, "MEMORY_LIMIT", 1000)
+    with pytest.raises(TooLargeError, match="shorter text"):
+        explain(predictor(), TEXT)
