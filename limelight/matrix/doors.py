@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from types import EllipsisType
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from limelight.matrix.masks import Mask
 from limelight.matrix.scores import BiasFunction, Scores
 from limelight.shapes import sizes
 
-Index = int | slice | EllipsisType
+Index = SupportsIndex | slice | EllipsisType
 Place = tuple[range, range, range, range]
 
 
@@ -118,13 +120,20 @@ def places(index: Index | tuple[Index, ...], shape: tuple[int, int, int, int]) -
                 raise InputError(f"A slice of the {name} axis must have step 1; got {one.step}.")
             start, stop, _ = one.indices(size)
             ranges.append(range(start, max(start, stop)))
-        elif isinstance(one, int) and not isinstance(one, bool):
-            if not -size <= one < size:
-                raise IndexError(f"{name} {one} is out of range: there are {size}.")
-            ranges.append(range(one % size, one % size + 1))
         else:
-            raise KindError(
-                f"The {name} axis takes a whole number or a slice; got {one!r}. See rows() for lists."
-            )
+            place = whole_number(one, f"The {name} axis takes a whole number or a slice")
+            if not -size <= place < size:
+                raise IndexError(f"{name} {place} is out of range: there are {size}.")
+            ranges.append(range(place % size, place % size + 1))
         dropped.append(not isinstance(one, slice))
     return (ranges[0], ranges[1], ranges[2], ranges[3]), dropped
+
+
+def whole_number(given: object, must: str) -> int:
+    """Any kind of whole number, those of NumPy and tensors of one entry among them."""
+    try:
+        if not isinstance(given, bool):
+            return operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise KindError(f"{must}; got {given!r}. rows() takes several queries at once.")

@@ -33,13 +33,17 @@ Result = TypeVar("Result", covariant=True)
 class Fold(Protocol[Result]):
     """What every fold must give. A state belongs to its fold: nothing else looks into it."""
 
-    def start(self, frame: Frame) -> Any: ...
+    def start(self, frame: Frame) -> Any:
+        """The neutral element, for a matrix of these sizes."""
 
-    def absorb(self, state: Any, tile: Tile) -> None: ...
+    def absorb(self, state: Any, tile: Tile) -> None:
+        """Take one tile into the state, in place. Tiles come once each, in any order, NONE tiles never."""
 
-    def merge(self, state: Any, other: Any) -> Any: ...
+    def merge(self, state: Any, other: Any) -> Any:
+        """One state in place of two that took in different tiles."""
 
-    def finish(self, state: Any, stats: Stats) -> Result: ...
+    def finish(self, state: Any, stats: Stats) -> Result:
+        """The reading, once all tiles are in."""
 
 
 # ---- row statistics -----------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar, overload
+from itertools import product
+from typing import Any, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
 from limelight.matrix.scores import BiasFunction
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import Plan, as_slice, plan, read_tiles, weigh_block
+from limelight.matrix.tiles import Plan, as_slice, exactly, plan, read_tiles, weigh_block
 from limelight.matrix.why import Why, look_into
 
 DENSE_LIMIT = 2**30
@@ -116,14 +117,12 @@ class AttentionMatrix:
         block = self._block(ranges, DENSE_LIMIT)
         return block[tuple(0 if drop else slice(None) for drop in dropped)]
 
-    def rows(self, i: int | Sequence[int] | Tensor) -> Tensor:
+    def rows(self, i: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
         """What query `i` looks at, (B, H, M); with several queries, (B, H, how many, M)."""
-        if isinstance(i, int):
+        if not isinstance(i, Sequence) and not (isinstance(i, Tensor) and i.dim()):
             return self[:, :, i]
-        wanted = [int(each) for each in i]
-        if not wanted:
-            return self[:, :, :0]
-        return torch.stack([self[:, :, each] for each in wanted], dim=2)
+        wanted = [self[:, :, each] for each in i]
+        return torch.stack(wanted, dim=2) if wanted else self[:, :, :0]
 
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
@@ -141,7 +140,6 @@ class AttentionMatrix:
     @overload
     def read(self, /, *folds: Fold[Any]) -> Any: ...
 
-    @torch.no_grad()
     def read(self, /, *folds: Fold[Any]) -> Any:
         """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more."""
         if not folds:
@@ -182,10 +180,10 @@ class AttentionMatrix:
         if not folds and self._stats is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
-        states, self._stats = read_tiles(self._scores, frame, folds, self._stats, self._plan())
+        with exactly(self.device):
+            states, self._stats = read_tiles(self._scores, frame, folds, self._stats, self._plan())
         return states
 
-    @torch.no_grad()
     def _block(self, ranges: Place, limit: int) -> Tensor:
         batches, heads, rows, columns = ranges
         counts = [len(each) for each in ranges]
@@ -195,15 +193,17 @@ class AttentionMatrix:
                 f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is "
                 f"{limit}. Ask for a smaller block, read folds instead, or raise it: dense(limit={needed})."
             )
-        group = self.shape[1] // max(self._scores.k_BGMD.shape[1], 1)
-        whole = heads.start % max(group, 1) == 0 and heads.stop % max(group, 1) == 0
         block = torch.zeros(counts, dtype=self.dtype, device=self.device)
         cut = self._plan()
-        for b in batches:
-            for some in [heads] if whole else [range(h, h + 1) for h in heads]:
+        # A panel may not begin or end within the query heads that share a key head.
+        group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
+        step = 1 if heads.start % group or heads.stop % group else cut.panel_heads
+        for b, start in product(batches, range(0, len(heads), step)):
+            some = heads[start : start + step]
+            place = (slice(b, b + 1), as_slice(some), as_slice(rows))
+            known = None if self._stats is None else self._stats.part(place)
+            with exactly(self.device):
                 panel = self._scores.panel(range(b, b + 1), some)
-                place = (slice(b, b + 1), as_slice(some), as_slice(rows))
-                known = None if self._stats is None else self._stats.part(place)
-                target = block[b - batches.start, some.start - heads.start : some.stop - heads.start]
-                target.copy_(weigh_block(panel, known, rows, columns, cut)[0])
+                weights = weigh_block(panel, known, rows, columns, cut)
+            block[b - batches.start, start : start + step] = weights[0]
         return block

@@ -9,6 +9,7 @@ the folds ("squares").
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,9 @@ from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Arena, Frame, Stats, Tile
 
 STRIP_ROWS = 64
-STRIP_ENTRIES = 2**20  # a strip of float32 scores then takes 4 MiB, about what a core keeps near
+STRIP_ENTRIES = 2**20  # beyond, a strip of scores leaves the cache of a core, and squares are faster
 SQUARE = 512
-GRAIN = 128
+GRAIN = 128  # columns; the mask is not asked about less
 TENSORS_A_TILE = 4  # its scores, their weights, the logs of those, and scratch
 
 
@@ -70,7 +71,7 @@ def read_tiles(
 ) -> tuple[list[Any], Stats]:
     """Walk over the matrix; give every fold's state, and the row stats, found on the way if not `known`."""
     states = [fold.start(frame) for fold in folds]
-    stats = known or RowStats().finish(RowStats().start(frame))
+    stats = RowStats().finish(RowStats().start(frame)) if known is None else known
     arena = cut.arena(scores)
     for panel in panels(scores, cut):
         for i0, i1 in row_blocks(scores.N, cut):
@@ -133,7 +134,7 @@ def panels_of(scores: Scores, cut: Plan) -> Iterator[tuple[range, range]]:
 
 
 def row_blocks(N: int, cut: Plan) -> Iterator[tuple[int, int]]:
-    """First and last-but-one row of one block after the other."""
+    """Where one block after the other starts, and where it ends."""
     for i0 in range(0, N, cut.rows):
         yield i0, min(i0 + cut.rows, N)
 
@@ -152,6 +153,13 @@ def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: A
             logits = panel.block(i0, i1, span, arena)
             hidden = span.partial if panel.bias is None else None  # a bias may hide keys of its own
             yield Tile(panel.batches, panel.heads, i0, i1, span.j0, span.j1, logits, hidden, arena)
+
+
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """No gradient, and no autocast: inside a model's forward it would round the tiles to low precision."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def as_slice(of: range) -> slice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -59,6 +60,8 @@ def test_rows() -> None:
     check("weights", matrix.rows(-1), TRUTH[:, :, -1])
     check("weights", matrix.rows([9, 2, 9]), TRUTH[:, :, [9, 2, 9]])
     check("weights", matrix.rows(torch.tensor([4])), TRUTH[:, :, [4]])
+    check("weights", matrix.rows(numpy.int64(5)), TRUTH[:, :, 5])
+    check("weights", matrix.rows(torch.tensor(6)), TRUTH[:, :, 6])
     assert matrix.rows([]).shape == (B, H, 0, M)
 
 
@@ -127,6 +130,23 @@ def test_readings_carry_no_gradient() -> None:
     matrix = case.matrix()
     for tensor in (matrix.dense(), matrix @ case.value, matrix.read(Entropy()), matrix.rows(2)):
         assert not tensor.requires_grad
+
+
+def test_autocast_does_not_round_the_tiles() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        matrix = CASE.matrix()
+        check("weights", matrix[1, 2], TRUTH[1, 2])
+        check("output", matrix @ CASE.value, CASE.truth().output_BHND)
+        check("received", matrix.read(Received()).raw, TRUTH.sum(2))
+
+
+def test_inference_mode_within_and_around() -> None:
+    with torch.inference_mode():
+        query = CASE.query.clone()
+        matrix = replace(CASE, query=query).matrix()
+        check("entropy", matrix.read(Entropy()), torch.special.entr(TRUTH).sum(-1))
+    check("received", matrix.read(Received()).raw, TRUTH.sum(2))
+    check("weights", matrix.rows(3), TRUTH[:, :, 3])
 
 
 def test_transposed_storage_reads_the_same() -> None:
@@ -206,6 +226,8 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "takes folds"),
         (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),
         (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], KindError, "rows()"),
+        (lambda: AttentionMatrix(q, k)[True], KindError, "takes a whole number or a slice; got True"),
+        (lambda: AttentionMatrix(q, k).rows(1.5), KindError, "takes a whole number"),
         (lambda: AttentionMatrix(q, k)[0, 0, 0, 0, 0], InputError, "got 5 indices"),
         (lambda: AttentionMatrix(q, k)[0, H], IndexError, f"head {H} is out of range"),
         (lambda: AttentionMatrix(q, k) @ torch.ones(N), ShapeError, "v must have the shape"),
