@@ -106,7 +106,7 @@ def heads_picture(reading: Reading, chosen: Sequence[Head] = (), title: str | No
         axes.set_xticks([])
         axes.set_yticks([])
         if (layer, head) in set(chosen):
-            axes.spines[:].set(visible=True, edgecolor=PEAK, linewidth=1.6)
+            axes.spines[:].set(visible=True, edgecolor=PEAK, linewidth=1.6, zorder=4)
         if y == 0 or not any((above, head) in reading.heads for above in layers[:y]):
             axes.set_title(f"head {head}", fontsize=8, color=INK, pad=3)
         if x == 0 or not any((layer, before) in reading.heads for before in heads[:x]):
