@@ -22,7 +22,7 @@ from limelight.tasks.task import TASKS, Rows
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
 
-PAIRS_TO_ALIGN = 200
+PAIRS_TO_ALIGN = 300
 """How many held-out pairs the heads for alignment are chosen on."""
 
 
