@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from limelight.readings.reading import visible
 from limelight.readings.terminal import alignment_table, ranked_list, word_shades
 from limelight.tasks.look import Look
 
@@ -53,4 +54,4 @@ def _certainty(look: Look) -> str:
 
 
 def _labelled(label: str, text: str, style: str = "") -> Text:
-    return Text.assemble((f"{label:<8}", "dim"), (text, style))
+    return Text.assemble((f"{label:<8}", "dim"), (visible(text), style))

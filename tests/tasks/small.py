@@ -51,10 +51,10 @@ checkpoint_every = {steps}
 seed = 3
 """
 SETTINGS = {
-    "pronounce": ('source = "characters"\ntarget = "words"', {"steps": 150, "tokens": 400, "rate": 1e-2}),
+    "pronounce": ('source = "characters"\ntarget = "words"', {"steps": 90, "tokens": 300, "rate": 1.5e-2}),
     "translate": (
         'source = "words"\ntarget = "words"\nshared = true',
-        {"steps": 150, "tokens": 400, "rate": 1e-2},
+        {"steps": 80, "tokens": 400, "rate": 1e-2},
     ),
     "language": ('source = "words"\nwindow = 61', {"steps": 60, "tokens": 200, "rate": 1e-2}),
     "classify": ('source = "words"', {"steps": 40, "tokens": 300, "rate": 1e-2}),
