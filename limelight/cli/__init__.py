@@ -16,6 +16,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import typer
 from rich.console import Console
@@ -23,32 +26,51 @@ from typer.core import TyperGroup
 
 from limelight.errors import LimelightError
 
+USAGE_ERROR = cast(Any, typer.BadParameter.__base__)
+"""What typer raises for a command line that cannot be parsed; newer versions have it in a module of their own."""
+
 
 class _Commands(TyperGroup):
     """The group of commands; what Limelight refuses becomes one line and an exit code, never a traceback."""
 
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
+        with _reported(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx):  # type: ignore[no-untyped-def]
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a stream that is not Unicode gets `?`
-        try:
+        with _reported(ctx):
             result = super().invoke(ctx)
             sys.stdout.flush()  # so that a reader that has gone is noticed here and not after Python's last line
             return result
-        except LimelightError as error:
-            raise _refused(str(error)) from error
-        except KeyboardInterrupt as error:
-            again = " The same command goes on from here." if ctx.invoked_subcommand == "train" else ""
-            raise _refused(f"stopped.{again}", 130) from error
-        except BrokenPipeError as error:
-            # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from error
-        except OSError as error:  # a folder that cannot be written to, a disk that is full
-            raise _refused(f"{error.filename or 'a file'}: {error.strerror or error}.") from error
-        except SystemExit as error:
-            if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
-                raise typer.Exit(0) from error
+
+
+@contextmanager
+def _reported(ctx: typer.Context) -> Iterator[None]:
+    """Whatever ends the command becomes its line on stderr and its exit code."""
+    try:
+        yield
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # no error: the help is what comes out
             raise
+        path = (getattr(error, "ctx", None) or ctx).command_path
+        raise _refused(f"{error.format_message().rstrip('.')}. See {path} --help.") from error
+    except LimelightError as error:
+        raise _refused(str(error)) from error
+    except KeyboardInterrupt as error:
+        again = " The same command goes on from here." if ctx.invoked_subcommand == "train" else ""
+        raise _refused(f"stopped.{again}", 130) from error
+    except BrokenPipeError as error:
+        # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
+    except OSError as error:  # a folder that cannot be written to, a disk that is full
+        raise _refused(f"{error.filename or 'a file'}: {error.strerror or error}.") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
+            raise typer.Exit(0) from error
+        raise
 
 
 def _refused(message: str, code: int = 2) -> typer.Exit:
