@@ -156,8 +156,7 @@ def _whole_answer(walk: Walk, part: str) -> Stage:
         "ln p(y) = Σ_i ln p(y_i | y_1 … y_i−1, source)",
         "§3.1",
         (("steps", (len(names),)),),
-        f"The answer is {shown}: {float(total):.5g} nats over {len(names)} steps, a probability of "
-        f"{number_text(total.exp())}.",
+        f"The answer is {shown}: {float(total):.5g} nats in all, a probability of {number_text(total.exp())}.",
         (
             Numbers(
                 "Each step, in order",

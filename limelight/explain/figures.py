@@ -39,7 +39,7 @@ def word(text: str) -> str:
 def figure(numbers: Numbers) -> str:
     """One `<figure>` with its caption."""
     draw = {"bars": _bars, "strip": _strips, "cells": _cells, "table": _table}[numbers.picture]
-    unit = f' <span class="unit">{safe(numbers.unit)}</span>' if numbers.unit else ""
+    unit = f' <span class="unit">({safe(numbers.unit)})</span>' if numbers.unit else ""
     caption = f"<figcaption>{quoted(numbers.title)}{unit}</figcaption>"
     return f'<figure class="{numbers.picture}">{caption}{draw(numbers)}</figure>'
 

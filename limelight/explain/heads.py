@@ -103,7 +103,7 @@ def _scores(v: View) -> Stage:
         (
             ranked(
                 "The row of scores, low to high",
-                v.keys.labels,
+                v.keys.numbered,
                 {"score": row_M},
                 by="score",
                 marked=[v.key_row],
@@ -122,6 +122,7 @@ def _scale(v: View) -> Stage:
     D = v.module.head_width
     rows = {"this row": (before[v.row], after[v.row]), "the whole head": (before, after)}
     variances = torch.stack([torch.stack([x.var(correction=0) for x in pair]) for pair in rows.values()])
+    steep = [number_text(x[v.row].softmax(-1).max()) for x in (before, after)]
     bias_M = torch.zeros(len(v.seen_M)) if v.run.bias_HNM is None else v.run.bias_HNM[v.head, v.row]
     return Stage(
         v.part,
@@ -129,9 +130,9 @@ def _scale(v: View) -> Stage:
         "S ← S / √D",
         "§3.2.1",
         shapes(s_BHNM=v.run.steps.scaled_BHNM),
-        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from "
-        f"{number_text(variances[0, 0])} to {number_text(variances[0, 1])}: by the factor {D}. Unscaled, the softmax "
-        f"would be steeper.",
+        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from {number_text(variances[0, 0])} to "
+        f"{number_text(variances[0, 1])}. A softmax over all keys would give the highest of them {steep[0]} before, and "
+        f"{steep[1]} after.",
         (Numbers("Variance of the scores", "table", tuple(rows), ("before", "after"), table(variances)),),
         compare(
             "the differences within this row of scores, with those in ln of the fused kernel's weights",

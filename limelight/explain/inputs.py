@@ -25,7 +25,6 @@ def _tokens(side: Side, part: str, row: int) -> Stage:
     missing = [
         place for place, letter in enumerate(side.text) if not letter.isspace() and place not in covered
     ]
-    rows = tuple(f"{number} {label}" for number, label in enumerate(side.labels))
     values = [
         (float(each), *(span or (math.nan, math.nan)))
         for each, span in zip(side.ids, side.spans, strict=True)
@@ -38,13 +37,13 @@ def _tokens(side: Side, part: str, row: int) -> Stage:
         "§5.1",
         (("ids_BN", (1, len(side.ids))),),
         f"The text of {len(side.text)} characters is cut into {len(side.ids) - special} tokens; "
-        f"{special} that marks its {'start' if side.first else 'end'} is added. “{side.labels[row]}” stands at "
+        f"{special} is added that marks its {'start' if side.first else 'end'}. “{side.labels[row]}” stands at "
         f"place {row} and has the id {side.ids[row]}.",
         (
             Numbers(
                 "Every token, its id and its characters",
                 "table",
-                rows,
+                side.numbered,
                 ("id", "from", "to"),
                 table(values),
                 marked=(row,),

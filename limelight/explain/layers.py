@@ -27,7 +27,7 @@ def entering_stage(v: View, layer: int) -> Stage:
     return Stage(
         v.part,
         f"What enters layer {layer}",
-        "x ← Block_0, Block_1, …" if layer else "x ← x",
+        f"x ← Block_{layer - 1}(… Block_0(x))" if layer > 1 else "x ← Block_0(x)" if layer else "x ← x",
         "§3.1",
         shapes(x_BNE=v.run.x_BNE),
         f"{before}. The vector of “{v.queries.labels[v.row]}” has the length {number_text(x_E.norm())}, "
@@ -193,7 +193,7 @@ def _added(x_E: Tensor, added_E: Tensor, sum_E: Tensor) -> str:
 
 def _norm(v: View, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor) -> Stage:
     before_E, after_E = before_BNE[0, v.row], after_BNE[0, v.row]
-    means = [number_text(x_E.mean()) for x_E in (before_E, after_E)]
+    means = [number_text(round(float(x_E.mean()), 9)) for x_E in (before_E, after_E)]
     variances = [number_text(x_E.var(correction=0)) for x_E in (before_E, after_E)]
     return Stage(
         v.part,

@@ -48,14 +48,14 @@ def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage
             "KL(p ‖ p′) = Σ p · (ln p − ln p′)",
             "Limelight",
             shapes(removed_JV=moved_JV),
-            f"Each token in turn is closed to all others, in every layer and head. The answer moves farthest "
+            f"Each token in turn is closed to all others, in every layer and head. The distribution moves farthest "
             f"({number_text(kl_J[farthest])} nats) without {named(names, places[farthest])}. The one that receives "
             f"most from this head, {named(names, places[attended])}, has rank {rank} of {len(places)} by removal.",
             (
                 ranked(
-                    f"How far the answer moves without it, low to high; beside it the weight in head {v.head}, "
+                    f"How far the distribution moves without it, low to high; beside it the weight in head {v.head}, "
                     f"and that of all heads of the layer, averaged",
-                    [names[place] for place in places],
+                    [v.keys.numbered[place] for place in places],
                     {"nats": kl_J, "variation": variation_J, "head": attended_J, "all heads": all_J},
                     by="nats",
                     marked=[places.index(v.key_row)] if v.key_row in places else [],

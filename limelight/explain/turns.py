@@ -73,7 +73,7 @@ def penalty_stage(v: View) -> Stage:
         (
             ranked(
                 "The row of scores after it, low to high",
-                v.keys.labels,
+                v.keys.numbered,
                 {"score": after_M, "penalty": bias_M},
                 by="score",
                 marked=[v.key_row],

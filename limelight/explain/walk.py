@@ -41,6 +41,11 @@ class Side:
         return torch.tensor([each is None for each in self.spans])
 
     @property
+    def numbered(self) -> tuple[str, ...]:
+        """The labels with their places, since a text may hold a token twice."""
+        return tuple(f"{place} {label}" for place, label in enumerate(self.labels))
+
+    @property
     def tensor(self) -> Tensor:
         return torch.tensor([self.ids])
 

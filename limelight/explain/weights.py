@@ -33,11 +33,12 @@ def _softmax(v: View) -> Stage:
         "§3.2.1, eq. 1",
         shapes(a_BHNM=v.run.steps.weights_BHNM),
         f"The row adds up to {float(total):.9g}.{''.join(sinks)} Its entropy is {number_text(entropy)} nats, that of "
-        f"{math.exp(entropy):.4g} equal shares; {open_keys} open keys could have {number_text(math.log(open_keys))}.",
+        f"{math.exp(entropy):.4g} equal shares. The most that {open_keys} open keys could have is "
+        f"{number_text(math.log(open_keys))} nats.",
         (
             ranked(
                 f"What “{v.queries.labels[v.row]}” attends to, low to high",
-                v.keys.labels,
+                v.keys.numbered,
                 {
                     "weight": row_M,
                     "sink-free": ordinary_M / ordinary_M.nansum(),
@@ -75,7 +76,7 @@ def _weigh(v: View) -> Stage:
         (
             ranked(
                 "What each value brings, low to high",
-                v.keys.labels,
+                v.keys.numbered,
                 {"‖α·v‖": row_M * norm_M, "α": row_M, "‖v‖": norm_M},
                 by="‖α·v‖",
                 marked=[v.key_row],

@@ -103,7 +103,9 @@ def test_a_kernel_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) 
         "scaled_dot_product_attention",
         lambda query, key, value, **options: original(query, key, value, **options, scale=0.3),
     )
-    names = {stage.name for stage in explain(predictor("classifier"), TEXT, layer=0).stages if not stage.check.ok}
+    names = {
+        stage.name for stage in explain(predictor("classifier"), TEXT, layer=0).stages if not stage.check.ok
+    }
     assert {"Scale", "Softmax", "Weights · V", "The fused path against the plain truth"} <= names
     assert not names & {"Embedding", "Split heads"}
 
@@ -111,7 +113,7 @@ def test_a_kernel_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) 
 def test_the_numbers_are_those_of_the_model() -> None:
     made = predictor()
     explanation = explain(made, TEXT, token="▁the", layer=1, head=2)
-    row = 1 + [label.split()[-1] for label in find(explanation, "Tokens").numbers[0].rows].index("▁the") - 1
+    row = [label.split()[1] for label in find(explanation, "Tokens").numbers[0].rows].index("▁the")
     trace = made.trace(made.predict([TEXT])[0])
     softmax = find(explanation, "Softmax", "Encoder").numbers[0]
     weights = sorted(values[0] for values in softmax.values)
