@@ -12,7 +12,7 @@ help:
 	@echo "make demo    translate a sentence with the default model; its attention on screen and in limelight-demo.png"
 	@echo "make test    run the tests (slow ones: .venv/bin/python -m pytest -m slow)"
 	@echo "make check   format, lint, types and the import contract"
-	@echo "make bench   measure the shipped models and the heart"
+	@echo "make bench   measure the shipped models on held-out data"
 
 demo: $(INSTALLED)
 	$(BIN)/limelight look --png limelight-demo.png
@@ -27,7 +27,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks models
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

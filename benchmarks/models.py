@@ -1,6 +1,6 @@
 """How good the shipped models are on held-out data: words and pages that no training row came from.
 
-    python -m benchmarks models [--json FILE] [--model FOLDER …] [--beam 5]
+    python -m benchmarks models [--json FILE] [--model NAME …] [--beam 5]
 
 pronounce         word and phoneme error rate; a word with several pronunciations is right with any of them
 translate-en-de   BLEU and chrF (sacrebleu, its defaults), on all held-out pages, and on the pairs whose source
@@ -12,27 +12,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from benchmarks.tables import print_rows
 from limelight.models import shipped_models
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import bleu, chrf, pronunciation_errors, references_of
 from limelight.text.readers import read_pairs
 
 HELDOUT = Path(__file__).parent / "heldout"
+PLAIN = ("model", "data", "examples", "CPU seconds")
+"""What a row holds besides the measures of its task."""
 Rows = list[tuple[str, str]]
 Answer = Callable[[list[str]], list[str]]
 
 
-def measure(name: str, beam: int = 5, console: Console | None = None) -> list[dict[str, object]]:
+def measure(name: str, beam: int = 5) -> list[dict[str, object]]:
     """One row a data set: model, data, how many, and the measures of the model's task."""
     predictor = Predictor.load(name)
 
     def answer(sources: list[str]) -> list[str]:
-        with Progress(console=console or Console(stderr=True), transient=True) as bar:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"{name}, beam {beam}", total=len(sources))
             found = predictor.predict(sources, beam=beam, progress=lambda count: bar.advance(task, count))
         return [prediction.text for prediction in found]
@@ -42,7 +46,9 @@ def measure(name: str, beam: int = 5, console: Console | None = None) -> list[di
     for file in sorted(HELDOUT.glob(f"{Path(name).name}.test*.tsv")):
         start = time.process_time()
         measures = judge(read_pairs(file), answer)
-        rows.append({"model": name, "data": file.stem, **measures, "CPU seconds": time.process_time() - start})
+        rows.append(
+            {"model": name, "data": file.stem, **measures, "CPU seconds": time.process_time() - start}
+        )
     return rows
 
 
@@ -57,13 +63,25 @@ def _translation(rows: Rows, answer: Answer) -> dict[str, float]:
     return {"examples": len(rows), "BLEU": bleu(answers, references), "chrF": chrf(answers, references)}
 
 
-def run(models: list[str] | None = None, beam: int = 5) -> list[dict[str, object]]:
-    """Measure each model and print the table."""
-    rows = [row for name in models or shipped_models() for row in measure(name, beam)]
-    table = Table("model", "data", "examples", "measures", "CPU s", title=f"Held out, beam {beam}", box=None)
-    for row in rows:
-        plain = ("model", "data", "examples", "CPU seconds")
-        measures = ", ".join(f"{key} {value:.2f}" for key, value in row.items() if key not in plain)
-        table.add_row(str(row["model"]), str(row["data"]), f"{row['examples']:,}", measures, f"{row['CPU seconds']:.0f}")
-    Console().print(table)
+def run(
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model's name; may be repeated. All by default.")
+    ] = None,
+    beam: Annotated[int, typer.Option(help="Beam width; 1 is greedy.")] = 5,
+) -> list[dict[str, object]]:
+    """Measure the shipped models on held-out words and pages, and print the table."""
+    rows = [row for name in model or shipped_models() for row in measure(name, beam)]
+    print_rows(f"Held out, beam {beam}", [_told(row) for row in rows])
     return rows
+
+
+def _told(row: dict[str, object]) -> dict[str, object]:
+    """The measures of a row side by side: not every task has the same."""
+    measures = ", ".join(f"{key} {value:.2f}" for key, value in row.items() if key not in PLAIN)
+    return {
+        "model": row["model"],
+        "data": row["data"],
+        "examples": row["examples"],
+        "measures": measures,
+        "CPU seconds": round(float(str(row["CPU seconds"]))),
+    }

@@ -1,6 +1,6 @@
 """Put a trained model into the package: weights in bf16, and a card whose every number was just measured.
 
-    python -m benchmarks ship RUN NAME        RUN a training run's folder, NAME a card in benchmarks/cards/
+python -m benchmarks ship RUN NAME        RUN a training run's folder, NAME a card in benchmarks/cards/
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.models import HELDOUT, measure
+from benchmarks.models import HELDOUT, PLAIN, measure
 from limelight.models import FOLDER, find_model
 from limelight.modules.saved import SavedModel, load_model, save_model
 
 CARDS = Path(__file__).parent / "cards"
-PLAIN = ("model", "data", "examples", "CPU seconds")
 
 
 def ship(run: str, name: str, beam: int = 5) -> Path:
@@ -32,16 +31,22 @@ def ship(run: str, name: str, beam: int = 5) -> Path:
 def card(saved: SavedModel, name: str, rows: list[dict[str, object]], beam: int) -> str:
     """The card's text with its numbers filled in."""
     shape, training = saved.model.shape, saved.training
-    told = f"{shape.encoder_layers} + {shape.decoder_layers} layers, width {shape.width}, {shape.heads} heads, "
-    return (CARDS / f"{name}.md").read_text(encoding="utf-8").format(
-        parameters=f"{saved.parameters:,}",
-        shape=f"{told}{shape.positions} positions",
-        rows=f"{training['rows']:,}",
-        updates=f"{training['updates']:,}",
-        tokens=f"{training['tokens']:,}",
-        minutes=f"{training['CPU minutes']:.0f}",
-        beam=beam,
-        results="\n".join(_result(row) for row in rows),
+    told = (
+        f"{shape.encoder_layers} + {shape.decoder_layers} layers, width {shape.width}, {shape.heads} heads, "
+    )
+    return (
+        (CARDS / f"{name}.md")
+        .read_text(encoding="utf-8")
+        .format(
+            parameters=f"{saved.parameters:,}",
+            shape=f"{told}{shape.positions} positions",
+            rows=f"{training['rows']:,}",
+            updates=f"{training['updates']:,}",
+            tokens=f"{training['tokens']:,}",
+            minutes=f"{training['CPU minutes']:.0f}",
+            beam=beam,
+            results="\n".join(_result(row) for row in rows),
+        )
     )
 
 
