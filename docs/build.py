@@ -201,6 +201,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     options = parser.parse_args()
     sys.path.insert(0, os.fspath(ROOT))
+    # Before torch is imported: one thread adds in one order, whatever the machine has.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     known = pages()
     wanted = {Path(name).stem for name in options.page}
     chosen = [page for page in known if not wanted or Path(page).stem in wanted]

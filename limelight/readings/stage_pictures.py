@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,9 +34,12 @@ LINES = (("#015e7f", "-"), ("#e4572e", "--"), ("#0fc2a0", "-."), ("#1a2444", ":"
 LONGEST_NAME = 16
 
 # Inches.
-TOKEN, TOKEN_WITH_NUMBER, FEATURES = 0.24, 0.43, 1.92
-FEATURE = (0.028, 0.12)
+TOKEN, TOKEN_WITH_NUMBER = 0.24, 0.43
+WIDE, HIGH, FEATURE = 7.2, 1.8, 0.2
+"""Features share the width among the grids side by side, and the height; a single one is no wider than FEATURE."""
+MOST_WITH_NUMBERS = 2
 GAP, BELOW_NAME = 0.42, 0.62
+LEGEND = "Blue is above zero, orange below; each map has its own scale, written below it."
 
 
 # ---- matrices -----------------------------------------------------------------------------------------
@@ -70,8 +72,8 @@ class Grid:
                 )
 
     @property
-    def numbered(self) -> bool:
-        """Whether each number is written into its cell: tokens by tokens are few and large enough."""
+    def tokens_by_tokens(self) -> bool:
+        """Whether both axes are tokens: then its cells are squares, with numbers where there is room."""
         return self.rows is not None and self.columns is not None
 
     @property
@@ -84,19 +86,17 @@ def equation_picture(parts: Sequence[Grid | str], title: str, line: str = "") ->
     grids = [part for part in parts if isinstance(part, Grid)]
     if not grids:
         raise InputError("A picture of an equation needs at least one grid.")
-    cell = _Cells(grids)
+    cell = _Cells(grids, len(grids))
     sheet = Sheet()
     x, before = 0.0, None
     for part in parts:
         if isinstance(part, str):
             x += _sign(sheet, part, x, -cell.height(grids[0]) / 2)
             continue
-        if before is not None and part.rows is not None and before != part.rows:
-            x += 0.6
         _draw(sheet, part, cell, x, 0.0, part.rows != before, True)
         x += cell.width(part) + GAP / 2
         before = part.rows
-    return sheet.finish(title, line, _told(grids, title))
+    return sheet.finish(title, _line(line, grids), _told(grids, title))
 
 
 def product_picture(
@@ -114,7 +114,7 @@ def product_picture(
                 f"{tuple(left.values.shape)}, {tuple(factor.values.shape)}, {tuple(result.values.shape)}."
             )
     grids = [left, *right, *results]
-    cell = _Cells(grids)
+    cell = _Cells(grids, 1 + len(right))
     sheet = Sheet()
     _draw(sheet, left, cell, 0.0, 0.0, True, True)
     x = cell.width(left) + GAP
@@ -123,23 +123,25 @@ def product_picture(
         _draw(sheet, factor, cell, x, top, True, True)
         _draw(sheet, result, cell, x, 0.0, False, False)
         x += cell.width(factor) + GAP
-    return sheet.finish(title, line, _told(grids, title))
+    return sheet.finish(title, _line(line, grids), _told(grids, title))
 
 
 class _Cells:
-    """How large a cell is on each axis: the same for the same axis in all grids of a picture."""
+    """How large a cell is: the same along the same kind of axis in all grids of a picture."""
 
-    def __init__(self, grids: Sequence[Grid]) -> None:
-        self.token = TOKEN_WITH_NUMBER if any(grid.numbered for grid in grids) else TOKEN
-
-    def size(self, count: int, names: Sequence[str] | None) -> float:
-        return self.token if names is not None else float(np.clip(FEATURES / count, *FEATURE))
+    def __init__(self, grids: Sequence[Grid], side_by_side: int) -> None:
+        self.numbers = sum(grid.tokens_by_tokens for grid in grids) <= MOST_WITH_NUMBERS
+        numbered = self.numbers and any(grid.tokens_by_tokens for grid in grids)
+        self.token = TOKEN_WITH_NUMBER if numbered else TOKEN
+        self.wide = WIDE / side_by_side
 
     def width(self, grid: Grid) -> float:
-        return self.size(grid.values.shape[1], grid.columns) * grid.values.shape[1]
+        count = grid.values.shape[1]
+        return count * (min(self.wide / count, FEATURE) if grid.columns is None else self.token)
 
     def height(self, grid: Grid) -> float:
-        return self.size(grid.values.shape[0], grid.rows) * grid.values.shape[0]
+        count = grid.values.shape[0]
+        return count * (min(HIGH / count, FEATURE) if grid.rows is None else self.token)
 
 
 def _draw(
@@ -170,7 +172,7 @@ def _draw(
     for row, column in zip(*np.nonzero(masked), strict=True):
         axes.plot([column + 0.3, column + 0.7], [row + 0.3, row + 0.7], color=QUIET, linewidth=0.7)
         axes.plot([column + 0.3, column + 0.7], [row + 0.7, row + 0.3], color=QUIET, linewidth=0.7)
-    if grid.numbered:
+    if grid.tokens_by_tokens and cell.numbers:
         _write_numbers(axes, values, low, most)
     for marked_row, marked_column in grid.marked:
         _outline(axes, marked_row, marked_column, rows, columns)
@@ -223,6 +225,11 @@ def _shades(colours: Sequence[str]) -> Any:
     return LinearSegmentedColormap.from_list("limelight stages", list(colours))
 
 
+def _line(line: str, grids: Sequence[Grid]) -> str:
+    signed = any(bool((grid.values[grid.values > -math.inf] < 0).any()) for grid in grids)
+    return " ".join(filter(None, [line, LEGEND if signed else ""]))
+
+
 def _told(grids: Sequence[Grid], title: str) -> str:
     return f"{title}: " + "; ".join(f"{grid.name} {tuple(grid.values.shape)}" for grid in grids) + "."
 
@@ -256,7 +263,7 @@ def curves_picture(panels: Sequence[Panel], title: str, line: str = "") -> Figur
     sheet = Sheet()
     width = 5.2 if len(panels) == 1 else 3.0
     for number, panel in enumerate(panels):
-        axes = sheet.axes(number * (width + 1.9), 0, width, 2.5)
+        axes = sheet.axes(number * (width + 1.6), 0, width, 2.5)
         ends = []
         for curve, (colour, dashes) in zip(panel.curves, LINES, strict=False):
             marks = "o" if len(curve.x) <= 12 else None
@@ -282,6 +289,7 @@ def curves_picture(panels: Sequence[Panel], title: str, line: str = "") -> Figur
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[Curve, str]]) -> None:
     """Names to the right of the last points, pushed apart where they would overlap."""
+    axes.autoscale_view()  # or the limits that the transform takes are not those of the curves yet
     transform = axes.transData + axes.transAxes.inverted()
     heights = [float(transform.transform((curve.x[-1], curve.y[-1]))[1]) for curve, _ in ends]
     least = 0.075
@@ -321,7 +329,7 @@ def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = 
             range(len(group.names)), [visible(name, LONGEST_NAME) for name in group.names], fontsize=9
         )
         for place, value in enumerate(group.values):
-            axes.annotate(_short(value), (max(value, 0.0), place), (3, 0), textcoords="offset points",
+            axes.annotate(f"{value:.2g}", (max(value, 0.0), place), (3, 0), textcoords="offset points",
                           va="center", fontsize=8, color=INK)  # fmt: skip
         axes.set_title(group.title, fontsize=10, fontweight="bold", color=INK, loc="left", pad=4)
         axes.set_xlabel(unit, fontsize=9, color=QUIET)
@@ -331,7 +339,3 @@ def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = 
         axes.spines["bottom"].set_color(QUIET)
     return sheet.finish(title, line, f"{title}: {', '.join(group.title for group in groups)}; {unit}.")
 
-
-def features(values: Tensor) -> Tensor:
-    """A vector as a matrix of one row, for a Grid."""
-    return torch.atleast_2d(values)
