@@ -110,7 +110,7 @@ def _scores(v: View) -> Stage:
             ),
         ),
         compare(
-            "the scores of all heads and pairs, with the product of the Q and K that the fused kernel was given",
+            "the scores of all heads and pairs, with the product of the fused kernel's Q and K",
             (v.call.q_BHND @ k_BHMD.transpose(-1, -2), v.run.steps.scores_BHNM),
             tolerance=TOLERANCE,
         ),
@@ -130,9 +130,9 @@ def _scale(v: View) -> Stage:
         "S ← S / √D",
         "§3.2.1",
         shapes(s_BHNM=v.run.steps.scaled_BHNM),
-        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from {number_text(variances[0, 0])} to "
-        f"{number_text(variances[0, 1])}. A softmax over all keys would give the highest of them {steep[0]} before, and "
-        f"{steep[1]} after.",
+        f"Divided by √{D} = {math.sqrt(D):.4g}, the variance of this row falls from {number_text(variances[0, 0])} "
+        f"to {number_text(variances[0, 1])}. A softmax over all keys would give the highest of them {steep[0]} "
+        f"before, and {steep[1]} after.",
         (Numbers("Variance of the scores", "table", tuple(rows), ("before", "after"), table(variances)),),
         compare(
             "the differences within this row of scores, with those in ln of the fused kernel's weights",
