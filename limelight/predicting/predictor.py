@@ -115,25 +115,21 @@ class Predictor:
         if isinstance(texts, str):
             raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
         ids = [encoded.ids for encoded in self.saved.source.encode_batch(list(texts))]
-        options = dict(self.saved.prediction)
         given = {"beam": beam, "length_penalty": length_penalty, "longest": longest}
-        options.update({name: value for name, value in given.items() if value is not None})
+        saved = {name: self.saved.prediction[name] for name in given if name in self.saved.prediction}
+        options = saved | {name: value for name, value in given.items() if value is not None}
         answers: list[Prediction | None] = [None] * len(texts)
         for rows in self._batches([len(each) for each in ids]):
             batch = [ids[row] for row in rows]
             if isinstance(self.model, Classifier):
                 found = self._classify(batch)
             elif sampling is not None:
-                found = [[hypothesis] for hypothesis in self._draw(batch, sampling, options["longest"])]
+                found = [
+                    [hypothesis] for hypothesis in self._draw(batch, sampling, options.get("longest", 256))
+                ]
             else:
                 first, decoder = self._start(batch)
-                found = search(
-                    decoder,
-                    first,
-                    beam=options["beam"],
-                    length_penalty=options["length_penalty"],
-                    longest=options["longest"],
-                )
+                found = search(decoder, first, **options)
             for row, hypotheses in zip(rows, found, strict=True):
                 answers[row] = self._prediction(texts[row], ids[row], hypotheses)
             progress(len(rows))
@@ -144,15 +140,17 @@ class Predictor:
         """The answer to one text, drawn at random, piece by piece as it comes."""
         first, decoder = self._start([self.saved.source.encode(text).ids])
         ids: list[int] = []
-        shown = ""
+        whole = shown = ""
         for token in sample(decoder, first, sampling, longest):
             if int(token) == END:
-                return
+                break
             ids.append(int(token))
             whole = self.saved.target.decode(ids)
             if not whole.endswith("\ufffd"):  # a character whose bytes have not all come yet
                 yield whole[len(shown) :]
                 shown = whole
+        if whole != shown:
+            yield whole[len(shown) :]
 
     @torch.inference_mode()
     def trace(self, prediction: Prediction) -> Trace:

@@ -47,33 +47,30 @@ def search(
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     open_rows = list(range(batch))
     logp_SV = _log_probabilities(decoder.step(first_BN))
-    width = min(beam, logp_SV.shape[1])
-    # One row a sentence has been read; from here on there are `width` rows a sentence, the beams.
-    decoder.select(torch.arange(batch, device=device).repeat_interleave(width), same_source=False)
-    score_SK = torch.full((batch, width), -math.inf, device=device)
+    # One row a sentence has been read; from here on there are `beam` rows a sentence, the beams.
+    decoder.select(torch.arange(batch, device=device).repeat_interleave(beam), same_source=False)
+    score_SK = torch.full((batch, beam), -math.inf, device=device)
     score_SK[:, 0] = 0.0
-    logp_SKV = logp_SV[:, None].expand(-1, width, -1)
-    tokens_SKN = torch.empty(batch, width, 0, dtype=torch.long, device=device)
+    logp_SKV = logp_SV[:, None].expand(-1, beam, -1)
+    tokens_SKN = torch.empty(batch, beam, 0, dtype=torch.long, device=device)
 
     for length in range(1, longest + 1):
         vocabulary = logp_SKV.shape[2]
-        # Twice the beam: even if `width` of the candidates end here, `width` others can go on.
-        top_SC, place_SC = (
-            (score_SK[:, :, None] + logp_SKV).flatten(1).topk(min(2 * width, width * vocabulary - 1))
-        )
+        # Twice the beam: even if `beam` of the candidates end here, `beam` others can go on.
+        top_SC, place_SC = (score_SK[:, :, None] + logp_SKV).flatten(1).topk(2 * beam)
         parent_SC, token_SC = place_SC // vocabulary, place_SC % vocabulary
         ends_SC = token_SC == END
-        for place, rank in (ends_SC & (top_SC > -math.inf))[:, :width].nonzero().tolist():
+        for place, rank in (ends_SC & (top_SC > -math.inf))[:, :beam].nonzero().tolist():
             ids = tokens_SKN[place, parent_SC[place, rank]].tolist()
             ended[open_rows[place]].append(_hypothesis(ids, top_SC[place, rank], length, length_penalty))
-        kept_SK = top_SC.masked_fill(ends_SC, -math.inf).topk(width).indices
+        kept_SK = top_SC.masked_fill(ends_SC, -math.inf).topk(beam).indices
         score_SK = top_SC.gather(1, kept_SK).masked_fill(ends_SC.gather(1, kept_SK), -math.inf)
         parent_SK, token_SK = parent_SC.gather(1, kept_SK), token_SC.gather(1, kept_SK)
         tokens_SKN = tokens_SKN.gather(1, parent_SK[:, :, None].expand(-1, -1, length - 1))
         tokens_SKN = torch.cat((tokens_SKN, token_SK[:, :, None]), dim=2)
 
-        alive = [place for place, row in enumerate(open_rows) if len(ended[row]) < width]
-        base_S1 = torch.arange(len(open_rows), device=device)[:, None] * width
+        alive = [place for place, row in enumerate(open_rows) if len(ended[row]) < beam]
+        base_S1 = torch.arange(len(open_rows), device=device)[:, None] * beam
         rows_SK = base_S1 + parent_SK
         finished = len(alive) < len(open_rows)
         if finished:
@@ -86,10 +83,10 @@ def search(
             break
         # Beams stay with their sentence, so only a batch that loses a sentence need move its sources.
         decoder.select(rows_SK.flatten(), same_source=not finished)
-        logp_SKV = _log_probabilities(decoder.step(token_SK.reshape(-1, 1))).unflatten(0, (-1, width))
+        logp_SKV = _log_probabilities(decoder.step(token_SK.reshape(-1, 1))).unflatten(0, (-1, beam))
 
     for place, row in enumerate(open_rows):
-        for rank in range(width - len(ended[row])):
+        for rank in range(beam - len(ended[row])):
             cut = _hypothesis(
                 tokens_SKN[place, rank].tolist(), score_SK[place, rank], longest, length_penalty
             )
