@@ -7,7 +7,7 @@ modules' code: no fused kernel, no cache, no table of angles.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,15 @@ from limelight.modules.transformer import Shape
 
 @dataclass(frozen=True)
 class Truth:
-    """The weights of a module under a prefix, in float64, and the shape that says how they are used."""
+    """The weights of a module under a prefix, in float64, and the shape that says how they are used.
+
+    `seen` collects every stage of each attention that was computed, by the name of its module.
+    """
 
     weights: dict[str, Tensor]
     shape: Shape
     prefix: str = ""
+    seen: dict[str, dense.Attention] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: nn.Module, shape: Shape) -> Truth:
@@ -33,7 +37,7 @@ class Truth:
 
     def at(self, name: str) -> Truth:
         """The part under a name."""
-        return Truth(self.weights, self.shape, f"{self.prefix}{name}.")
+        return Truth(self.weights, self.shape, f"{self.prefix}{name}.", self.seen)
 
     def weight(self, name: str) -> Tensor:
         return self.weights[self.prefix + name]
@@ -84,7 +88,9 @@ class Truth:
         bias = None
         if shape.positions == "alibi" and memory is None:
             bias = alibi(shape.heads, x.shape[1], other.shape[1])
-        return dense.attention(query, key, value, mask=mask, bias=bias)
+        stages = dense.attention(query, key, value, mask=mask, bias=bias)
+        self.seen[self.prefix.rstrip(".")] = stages
+        return stages
 
     def attention(self, x: Tensor, memory: Tensor | None = None, mask: Mask | None = None) -> Tensor:
         output = self.attention_stages(x, memory, mask).output_BHND
