@@ -20,6 +20,8 @@ TINY_NUMBER = re.compile(r"\b\d[\d.]*e-\d+")
 """A number with an exponent, which must not be broken at its hyphen."""
 LOWEST, HIGHEST = 6, 18
 """Rows that a long list shows at its two ends."""
+SHORT = 2
+"""Letters of a column's head up to which it stands upright."""
 LEVELS = 8
 SIGNED_LEVELS = 4
 LARGE_ENOUGH_FOR_NUMBERS = 16
@@ -155,7 +157,9 @@ def _cells(numbers: Numbers) -> str:
         marked = ' class="marked"' if row in numbers.marked else ""
         cells = "".join(_cell(value or 0.0, mask, written) for value in values)
         body.append(f'<tr{marked}><th scope="row">{word(numbers.rows[row])}</th>{cells}</tr>')
-    kind = f' class="grid {"mask" if mask else "weights"}{" written" if written else ""}"'
+    upright = max(map(len, numbers.columns), default=0) <= SHORT
+    kinds = ["grid", "mask" if mask else "weights", "written" * written, "upright" * upright]
+    kind = f' class="{" ".join(filter(None, kinds))}"'
     return _wide(kind, f"<th></th>{heads}", "".join(body)) + _legend(mask)
 
 
