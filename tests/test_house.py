@@ -32,11 +32,16 @@ def bare(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The full names of all modules that a file imports when it runs, wherever in it."""
+def imported(path: Path, only_at_top: bool = False) -> Iterator[str]:
+    """The full names of all modules that a file imports when it runs: wherever in it, or outside functions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and is_for_types(node.test)]
-    skipped = {inner for node in for_types for inner in ast.walk(node)}
+    passed_over = [
+        node
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.If) and is_for_types(node.test))
+        or (only_at_top and isinstance(node, ast.FunctionDef))
+    ]
+    skipped = {inner for node in passed_over for inner in ast.walk(node)}
     for node in ast.walk(tree):
         if node in skipped:
             continue
@@ -94,13 +99,28 @@ def test_the_heart_imports_torch_and_the_standard_library() -> None:
             assert top in allowed | more or name.startswith(inside), f"{path.name} imports {name}"
 
 
-def test_only_core_packages_are_imported_by_name() -> None:
-    # Optional ones come through errors.require, which knows what to say when they are missing.
+def test_optional_packages_are_imported_late_and_behind_a_door() -> None:
+    # At the top of a file only core packages; inside functions optional ones too, once errors.require has let
+    # them through, which knows what to say when they are missing.
     core = {bare(requirement) for requirement in PROJECT["project"]["dependencies"]}
     allowed = core | {"limelight", "triton", "__future__"} | set(sys.stdlib_module_names)
+    optional = {
+        bare(name) for names in PROJECT["project"]["optional-dependencies"].values() for name in names
+    }
+    doors = {package: text_of_requires(package) for package in optional}
     for path in PACKAGE:
-        tops = {name.partition(".")[0] for name in imported(path)}
-        assert tops <= allowed, f"{path} imports {tops - allowed}"
+        at_top = {name.partition(".")[0] for name in imported(path, only_at_top=True)}
+        assert at_top <= allowed, f"{path} imports {at_top - allowed} at its top"
+        late = {name.partition(".")[0] for name in imported(path)} - allowed
+        assert late <= optional, f"{path} imports {late - optional}, which pyproject.toml does not name"
+        assert all(doors[package] for package in late), (
+            f"{path} imports {late}, and nothing requires it first"
+        )
+
+
+def text_of_requires(package: str) -> list[Path]:
+    """The files that ask errors.require for a package."""
+    return [path for path in PACKAGE if f'require("{package}' in path.read_text(encoding="utf-8")]
 
 
 def test_importing_limelight_loads_no_extra() -> None:
