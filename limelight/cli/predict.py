@@ -84,7 +84,7 @@ def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
             f"What comes through the pipe must be {error.encoding} text; byte {error.start} is not "
             f"({error.reason}). Convert it first, with iconv."
         ) from error
-    lines = [line for line in found.split("\n") if line.strip()]
+    lines = [line.strip() for line in found.split("\n") if line.strip()]
     if not lines:
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines

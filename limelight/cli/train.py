@@ -58,4 +58,6 @@ def register(app: typer.Typer) -> None:
             f"{out / 'model'}: {trained.parameters:,} parameters, {progress.step:,} updates, "
             f"{progress.cpu_seconds / 60:.1f} CPU-minutes; best at update {progress.best_step:,}: {measures}",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )

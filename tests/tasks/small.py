@@ -46,8 +46,8 @@ tokens = {tokens}
 rate = {rate}
 warmup = 10
 average = 0.9
-evaluate_every = {steps}
-checkpoint_every = {steps}
+evaluate_every = {evaluate_every}
+checkpoint_every = {checkpoint_every}
 seed = 3
 """
 SETTINGS = {
@@ -64,7 +64,9 @@ SETTINGS = {
 def recipe_text(task: str, **training: object) -> str:
     """The recipe of a tiny task as a TOML file has it."""
     text, settings = SETTINGS[task]
-    table = TRAINING.format(**settings | training)
+    settings = settings | training
+    last = dict.fromkeys(("evaluate_every", "checkpoint_every"), settings["steps"])
+    table = TRAINING.format(**last | settings)
     return f'task = "{task}"\n\n[text]\n{text}\n{SHAPE}{table}\n[prediction]\nbeam = 2\nlongest = 12\n'
 
 

@@ -158,11 +158,12 @@ def test_going_on_with_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_goes_on_to_more_updates(tmp_path: Path) -> None:
-    small_steps = {"evaluate_every": 2, "checkpoint_every": 2}
-    run("classify", tmp_path / "twice", **small_steps)
-    _, twice = run("classify", tmp_path / "twice", steps=4, **small_steps)
-    assert [record["step"] for record in twice.progress.history] == [2, 4]
-    assert twice.progress.tokens > run("classify", tmp_path / "once", **small_steps)[1].progress.tokens
+    often = {"evaluate_every": 2, "checkpoint_every": 2}
+    _, once = run("classify", tmp_path, **often)
+    _, twice = run("classify", tmp_path, steps=5, **often)
+    assert [record["step"] for record in twice.progress.history] == [2, 4, 5]
+    assert twice.progress.history[:1] == once.progress.history
+    assert twice.progress.tokens > once.progress.tokens
 
 
 def test_the_run_of_another_task_is_not_gone_on_with(tmp_path: Path) -> None:

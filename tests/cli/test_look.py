@@ -1,0 +1,167 @@
+"""`limelight look`: on the screen, as a picture, as JSON; from words, from a file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from limelight.cli.look import DEFAULT_MODEL
+from limelight.models import shipped_models
+from limelight.predicting.predictor import Predictor
+from limelight.tasks.look import look
+from tests.tasks import small
+
+Call = Callable[..., Any]
+Model = Callable[[str], str]
+
+# ── On the screen ──
+
+
+def test_the_answer_its_words_and_their_ranks(limelight: Call, model: Model) -> None:
+    result = limelight("look", "green cats run", "--model", model("translate"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert "answer  green cats run" in lines
+    assert "rank 1 = highest" in result.stdout
+    for word in ("green", "cats", "run"):
+        assert any(line.split()[:2] == [word, word] for line in lines)
+    assert "chosen by" in " ".join(result.stdout.split())
+
+
+def test_nothing_but_text_comes_through_a_pipe(limelight: Call, model: Model) -> None:
+    for task, text in (("translate", "red cats"), ("classify", "good"), ("language", "the light")):
+        assert "\x1b" not in limelight("look", text, "--model", model(task)).output
+
+
+def test_markup_is_text(limelight: Call, model: Model) -> None:
+    result = limelight("look", "red [bold]cats[/bold] größe 😀", "--model", model("classify"))
+    assert result.exit_code == 0
+    assert "red [bold]cats[/bold] größe 😀" in result.stdout
+
+
+def test_without_a_text_a_sample_is_looked_at(limelight: Call, model: Model) -> None:
+    result = limelight("look", "--model", model("classify"))
+    assert result.exit_code == 0
+    assert "Save" in result.stdout
+
+
+def test_the_default_model_comes_with_the_package() -> None:
+    assert DEFAULT_MODEL in shipped_models()
+
+
+# ── As JSON ──
+
+
+def test_json_is_what_the_library_gives(limelight: Call, model: Model) -> None:
+    texts = ["green cats run", "now here"]
+    result = limelight("look", *texts, "--model", model("translate"), "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    expected = [each.to_json() for each in look(Predictor(small.trained("translate")[0]), texts)]
+    assert data == json.loads(json.dumps(expected))
+
+
+# ── From a file ──
+
+
+def test_each_line_of_a_file_is_looked_at(limelight: Call, model: Model, tmp_path: Path) -> None:
+    file = tmp_path / "lines.txt"
+    file.write_text("\ufeffgreen cats\r\n\r\n  now here\n", encoding="utf-8")
+    result = limelight("look", file, "red birds", "--model", model("translate"), "--json")
+    sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
+    assert sources == ["green cats", "now here", "red birds"]
+
+
+def test_a_file_that_is_no_text_is_refused(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-16" in refused("look", tmp_path / "data.bin", "--model", model("translate"))
+
+
+def test_a_text_too_long_to_be_a_path_is_a_text(limelight: Call, model: Model) -> None:
+    result = limelight("look", "good " * 997, "--model", model("classify"), "--json")
+    assert json.loads(result.stdout)[0]["prediction"]["text"] == "praise"
+
+
+# ── As a picture ──
+
+
+def test_pictures_are_real(limelight: Call, model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    png, svg = tmp_path / "look.png", tmp_path / "look.svg"
+    result = limelight("look", "green cats", "--model", model("translate"), "--png", png, "--svg", svg)
+    assert result.exit_code == 0
+    assert f"picture: {png}" in result.stderr
+    data = png.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", data[16:24])
+    assert min(width, height) > 100
+    text = "".join(ElementTree.parse(svg).getroot().itertext())
+    assert "green" in text
+    assert "cats" in text
+
+
+def test_several_texts_give_numbered_pictures(limelight: Call, model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = limelight(
+        "look", "good", "bad red", "--model", model("classify"), "--svg", tmp_path / "look.svg"
+    )
+    assert result.exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["look-1.svg", "look-2.svg"]
+
+
+def test_a_picture_of_another_kind_or_place_is_refused(limelight: Call, model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for path, said in (("look.jpg", "must end in"), ("nowhere/look.png", "folder must exist")):
+        result = limelight("look", "good", "--model", model("classify"), "--png", tmp_path / path)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+# ── Heads ──
+
+
+def test_a_head_can_be_chosen(limelight: Call, model: Model) -> None:
+    result = limelight("look", "green cats", "--model", model("translate"), "--head", "0.1", "--json")
+    (data,) = json.loads(result.stdout)
+    (expected,) = look(Predictor(small.trained("translate")[0]), ["green cats"], heads=[(0, 1)])
+    assert data["alignment"] == json.loads(json.dumps(expected.to_json()))["alignment"]
+
+
+@pytest.mark.parametrize("word", ["2", "one.two", "1.2.3", "", "0.x"])
+def test_a_head_is_written_as_layer_and_head(word: str, refused: Callable[..., str], model: Model) -> None:
+    line = refused("look", "green cats", "--model", model("translate"), "--head", word)
+    assert f"--head takes LAYER.HEAD, both counted from 0, such as 2.1; got {word}" in line
+
+
+@pytest.mark.parametrize("word", ["2.1", "0.7", "-1.0"])
+def test_a_head_that_the_model_has_not_is_refused(
+    word: str, refused: Callable[..., str], model: Model
+) -> None:
+    line = refused("look", "green cats", "--model", model("translate"), f"--head={word}")
+    layer, head = word.split(".")
+    assert f"there is no layer {layer} head {head}" in line
+
+
+# ── Refusals ──
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\t\n"])
+def test_a_text_of_spaces_is_refused(text: str, refused: Callable[..., str], model: Model) -> None:
+    assert "nothing to look at" in refused("look", text, "--model", model("translate"))
+
+
+def test_a_model_that_is_not_there_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    line = refused("look", "green", "--model", tmp_path / "nowhere")
+    assert "No model" in line
+    assert "limelight train" in line
+
+
+def test_a_beam_of_nothing_is_refused(refused: Callable[..., str], model: Model) -> None:
+    assert "beam" in refused("look", "green", "--model", model("translate"), "--beam", "0")

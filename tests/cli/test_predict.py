@@ -1,0 +1,118 @@
+"""`limelight predict`: texts from the command, a file or a pipe; searched for or drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limelight.predicting.predictor import Predictor
+from tests.tasks import small
+
+Call = Callable[..., Any]
+Model = Callable[[str], str]
+
+
+def test_one_line_a_text_in_their_order(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad", "sit", "a", "--model", model("pronounce"))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "B AH D\nS IY T\nAH\n", "")
+
+
+def test_every_kind_of_model_answers(limelight: Call, model: Model) -> None:
+    assert limelight("predict", "green cats", "--model", model("translate")).stdout == "green cats\n"
+    assert limelight("predict", "red bad now", "--model", model("classify")).stdout == "blame\n"
+    assert limelight("predict", "falls on", "--model", model("language")).stdout.startswith("every word and")
+
+
+def test_lines_come_from_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("bad\r\n\n sit \nab\u2028ba\n", encoding="utf-8")
+    result = limelight("predict", "--file", tmp_path / "words.txt", "--model", model("pronounce"))
+    assert result.stdout.splitlines()[:2] == ["B AH D", "S IY T"]
+    assert len(result.stdout.split("\n")) == 3 + 1  # a line separator of Unicode ends no line of a file
+
+
+def test_lines_come_through_a_pipe(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "--model", model("pronounce"), given="bad\n\nsit\n")
+    assert (result.exit_code, result.stdout) == (0, "B AH D\nS IY T\n")
+
+
+def test_json_has_one_object_a_line(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad", "größe", "--model", model("pronounce"), "--json")
+    data = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    found = Predictor(small.trained("pronounce")[0]).predict(["bad", "größe"])
+    assert data == [json.loads(json.dumps(each.to_json())) for each in found]
+    assert "größe" in result.stdout
+
+
+def test_what_is_drawn_depends_on_the_seed_alone(limelight: Call, model: Model) -> None:
+    def drawn(seed: int) -> str:
+        words = (
+            "predict",
+            "the",
+            "--model",
+            model("language"),
+            "--sample",
+            "--temperature",
+            3,
+            "--seed",
+            seed,
+        )
+        return limelight(*words).stdout
+
+    assert drawn(1) == drawn(1)
+    assert len({drawn(seed) for seed in range(5)}) > 1
+
+
+def test_a_careful_draw_is_the_likeliest_answer(limelight: Call, model: Model) -> None:
+    words = ("predict", "bad", "--model", model("pronounce"), "--sample")
+    assert limelight(*words, "--temperature", "0.01").stdout == "B AH D\n"
+    assert limelight(*words, "--top-k", "1").stdout == "B AH D\n"
+
+
+def test_a_drawn_answer_has_no_probability_in_json(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad", "--model", model("pronounce"), "--sample", "--json")
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["log_probability"] is None
+
+
+def test_the_longest_answer_can_be_bounded(limelight: Call, model: Model) -> None:
+    words = ("predict", "falls on", "--model", model("language"), "--beam", 1)
+    assert limelight(*words, "--longest", 3).stdout == "every word and\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--beam", "0"), "beam and longest must be at least 1; got beam = 0"),
+        (("--longest", "0"), "longest = 0"),
+        (("--sample", "--temperature", "0"), "temperature must be above 0"),
+        (("--sample", "--top-p", "1.5"), "top_p above 0 up to 1"),
+        (("--sample", "--top-k", "-1"), "top_k must be 0 (all) or more"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    words: tuple[str, ...], said: str, refused: Callable[..., str], model: Model
+) -> None:
+    assert said in refused("predict", "bad", "--model", model("pronounce"), *words)
+
+
+def test_texts_and_a_file_are_too_much(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
+    line = refused("predict", "bad", "--file", tmp_path / "x", "--model", model("pronounce"))
+    assert "texts or --file, not both" in line
+
+
+def test_an_empty_pipe_is_refused(refused: Callable[..., str], model: Model) -> None:
+    assert "no line with text" in refused("predict", "--model", model("pronounce"), given="\n \n")
+
+
+def test_a_pipe_that_is_no_text_is_refused(refused: Callable[..., str], model: Model) -> None:
+    line = refused("predict", "--model", model("pronounce"), given=b"gr\xf6\xdfe\n")
+    assert "byte 2 is not" in line
+    assert "iconv" in line
+
+
+def test_a_file_that_is_not_there_is_named(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
+    line = refused("predict", "--file", tmp_path / "nowhere.txt", "--model", model("pronounce"))
+    assert str(tmp_path / "nowhere.txt") in line
