@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,6 +67,40 @@ def test_forward_is_the_truth(kind: str, groups: int | None, dtype: torch.dtype)
     for own_mask, cross_mask in MASKS.values():
         check("output", layer(x, mask=own_mask).detach(), truth.attention(x, None, own_mask))
         check("output", layer(x, memory, mask=cross_mask).detach(), truth.attention(x, memory, cross_mask))
+
+
+def _other_scale(layer: MultiHeadAttention, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        module, "scaled_dot_product_attention", partial(module.scaled_dot_product_attention, scale=0.41)
+    )
+
+
+def _no_mask(layer: MultiHeadAttention, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(module, "_fused_mask", lambda *_: {})
+
+
+def _keys_for_values(layer: MultiHeadAttention, patch: pytest.MonkeyPatch) -> None:
+    layer.Wv = layer.Wk
+
+
+def _later_queries(layer: MultiHeadAttention, patch: pytest.MonkeyPatch) -> None:
+    rotate = layer.positions.rotate
+    patch.setattr(layer.positions, "rotate", lambda q, start: rotate(q, start + (q.shape[1] == layer.heads)))
+
+
+def _mixed_heads(layer: MultiHeadAttention, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(layer, "_split", lambda x, heads: x.unflatten(2, (-1, heads)).movedim(3, 1))
+
+
+@pytest.mark.parametrize("mutate", [_other_scale, _no_mask, _keys_for_values, _later_queries, _mixed_heads])
+def test_the_comparison_sees_a_wrong_module(mutate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = replace(SHAPE, key_value_heads=3)
+    layer, (x, _) = attention(shape), inputs()
+    truth = Truth.of(layer, shape).attention(x, None, masks.causal())
+    check("output", layer(x, mask=masks.causal()).detach(), truth)
+    mutate(layer, monkeypatch)
+    with pytest.raises(AssertionError, match="output"):
+        check("output", layer(x, mask=masks.causal()).detach(), truth)
 
 
 def test_a_query_that_may_look_at_nothing_gets_nothing() -> None:

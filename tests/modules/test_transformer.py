@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -129,6 +130,41 @@ def test_classifier(norm: str, dtype: torch.dtype) -> None:
     check("output", model(source, LENGTHS).detach(), truth.classifier(source, LENGTHS))
     full = source[1:2]
     check("output", model(full).detach(), truth.classifier(full, LENGTHS[1:2]))
+
+
+def _unscaled(model: Transformer) -> None:
+    model.decoder.embedding.scale = 1.0
+
+
+def _no_last_norm(model: Transformer) -> None:
+    model.decoder.norm = nn.Identity()
+
+
+def _paper_order(model: Transformer) -> None:
+    model.encoder.blocks[1].pre = False
+
+
+def _blocks_swapped(model: Transformer) -> None:
+    model.decoder.blocks = nn.ModuleList(model.decoder.blocks[number] for number in (1, 0, 2))
+
+
+def _memory_of_another(model: Transformer) -> None:
+    encode = model.encode
+    model.encode = lambda source, lengths: encode(source, None)
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [_unscaled, _no_last_norm, _paper_order, _blocks_swapped, _memory_of_another],
+    ids=lambda m: m.__name__,
+)
+def test_the_comparison_sees_a_wrong_model(mutate: Callable[[Transformer], None]) -> None:
+    model = randomised(Transformer(SHAPE, SOURCES, TARGETS), torch.float32)
+    source, target = ids()
+    truth = Truth.of(model, SHAPE).transformer(source, target, LENGTHS)
+    mutate(model)
+    with pytest.raises(AssertionError, match="output"):
+        check("output", model(source, target, LENGTHS).detach(), truth)
 
 
 # ── Padding ──

@@ -242,6 +242,19 @@ def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(tmp_path: Path
     assert all(torch.equal(weight, weights(undisturbed)[name]) for name, weight in weights(resumed).items())
 
 
+@pytest.mark.parametrize("forgotten", ["_restore_moments", "_restore_random_states"])
+def test_what_a_checkpoint_forgets_shows_in_the_bits(
+    forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SHORT, steps=6, checkpoint_every=3)
+    whole, resumed = tiny.fresh_model(), tiny.fresh_model()
+    tiny.run(tmp_path / "whole", settings, model=whole)
+    tiny.run(tmp_path / "parts", replace(settings, steps=3, schedule="constant"), model=tiny.fresh_model())
+    monkeypatch.setattr(f"limelight.training.checkpoints.{forgotten}", lambda *_: None)
+    tiny.run(tmp_path / "parts", settings, model=resumed)
+    assert any(not torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     examples = Interrupting(Interrupting(tiny.backwards(71), 3), 3)
     with pytest.raises(KeyboardInterrupt):
