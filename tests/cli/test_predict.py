@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from limelight.errors import InputError
 from limelight.predicting.predictor import Predictor
+from limelight.predicting.sampling import Sampling
 from tests.tasks import small
 
 Call = Callable[..., Any]
@@ -80,6 +82,20 @@ def test_a_drawn_answer_has_no_probability_in_json(limelight: Call, model: Model
 def test_the_longest_answer_can_be_bounded(limelight: Call, model: Model) -> None:
     words = ("predict", "falls on", "--model", model("language"), "--beam", 1)
     assert limelight(*words, "--longest", 3).stdout == "every word and\n"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_comes_piece_by_piece_is_the_drawn_answer(seed: int) -> None:
+    # What a terminal is shown with --sample, where a pipe gets whole lines.
+    predictor, sampling = Predictor(small.trained("language")[0]), Sampling(temperature=3, seed=seed)
+    pieces = list(predictor.stream("the light", sampling, 12))
+    assert len(pieces) > 1
+    assert "".join(pieces) == predictor.predict(["the light"], sampling=sampling)[0].text
+
+
+def test_a_classifier_writes_nothing_piece_by_piece() -> None:
+    with pytest.raises(InputError, match="task 'classify' writes no text"):
+        next(Predictor(small.trained("classify")[0]).stream("good", Sampling()))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ def test_every_number_of_a_translation_is_the_plain_truths(saved: Callable[[], S
     assert list(found.alignment.targets) == targets
     assert list(found.alignment.sources) == sources == TEXT.split()
     weights_HNM = plain.heads("decoder cross")
+    every = [
+        (layer, head)
+        for layer in range(len(weights_HNM) // model.model.shape.heads)
+        for head in range(model.model.shape.heads)
+    ]
+    named = model.prediction.get("alignment", {}).get("heads", every)
+    assert list(found.alignment.heads) == [tuple(head) for head in named]
     chosen = [layer * model.model.shape.heads + head for layer, head in found.alignment.heads]
     truth = words_by_words(weights_HNM[chosen], rows, columns)
     np.testing.assert_allclose(found.alignment.raw.values, truth, atol=CLOSE)
