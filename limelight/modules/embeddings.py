@@ -17,7 +17,8 @@ from limelight.errors import KindError, ShapeError
 class TokenEmbedding(nn.Module):
     """Token ids → vectors, multiplied by √E so that positions do not drown them (§3.4).
 
-    Shapes: ids (B, N) → (B, N, E). The row of the padding id is zero and stays zero.
+    Shapes: ids (B, N) → (B, N, E). The row of the padding id begins at zero and is not
+    trained as an input; where the table makes the scores too, they move it, and nothing attends to it.
     """
 
     def __init__(self, vocabulary: int, width: int, padding: int = 0) -> None:
