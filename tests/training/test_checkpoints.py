@@ -53,6 +53,17 @@ def test_a_checkpoint_puts_everything_back(tmp_path: Path) -> None:
         )
 
 
+def test_random_states_of_gpus_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [torch.arange(number, number + 16, dtype=torch.uint8) for number in (3, 5)]
+    found: dict[int, torch.Tensor] = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, number: found.update({number: state}))
+    module._restore_random_states(module._random_states())
+    assert [found[number].tolist() for number in (0, 1)] == [state.tolist() for state in states]
+
+
 def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
     for step in (3, 5, 12):
         save_checkpoint(tmp_path, Progress(step), *parts())
