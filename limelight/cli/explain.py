@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         layer: Annotated[int, typer.Option(help="The layer, counted from 0; -1 is the last.")] = -1,
         head: Annotated[int | None, typer.Option(help="The head, counted from 0.")] = None,
-        html: Annotated[Path | None, typer.Option(help="Also write one HTML page that needs no network.")] = None,
+        html: Annotated[
+            Path | None, typer.Option(help="Also write one HTML page that needs no network.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
         from limelight.explain import explain as follow
@@ -40,7 +42,9 @@ def register(app: typer.Typer) -> None:
         from limelight.explain.terminal import shown
         from limelight.predicting.predictor import Predictor
 
-        made = follow(Predictor.load(model), text, _place(token), layer, head, answer_token=_place(answer_token))
+        made = follow(
+            Predictor.load(model), text, _place(token), layer, head, answer_token=_place(answer_token)
+        )
         if as_json:
             print(json.dumps(made.to_json(), ensure_ascii=False))
         else:

@@ -90,7 +90,8 @@ def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.f
         name: tensor.detach().to(precision).contiguous() for name, tensor in saved.model.named_parameters()
     }
     save_file(weights, partial / "model.safetensors")
-    (partial / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone; a model is for sharing
+    # safetensors writes for the owner alone; a model is for sharing.
+    (partial / "model.safetensors").chmod(0o644)
     saved.source.save(partial / "source.json")
     if not saved.shared:
         saved.target.save(partial / "target.json")
