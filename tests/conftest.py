@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# A process that was started in the background ignores Ctrl-C, and so do its children: as if at a terminal instead.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: tests are small, and two processes of one thread beat one of two.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -12,7 +12,7 @@ from rich.console import Console
 from limelight.errors import InputError
 
 DEFAULT_MODEL = "translate-en-de"
-SAMPLE = "To save the document under a new name, choose File - Save As and click the button."
+SAMPLE = "To save the document under a new name, choose File - Save As."
 
 HELP = """Let a model answer, and show what it attends to.
 

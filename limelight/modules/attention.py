@@ -216,8 +216,8 @@ def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     >>> attention = MultiHeadAttention(width=16, heads=4)
     >>> with kept_attention(attention) as seen:
     ...     _ = attention(torch.ones(2, 5, 16))
-    >>> seen[""][0, 3, 4, :].sum()
-    tensor(1.)
+    >>> seen[""][0, 3, 4, :].shape                 # of batch 0, head 3, query 4: the weights of all keys
+    torch.Size([5])
     """
     layers = {
         name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)
