@@ -6,8 +6,8 @@
 
 The ```python blocks of a page are one program, from top to bottom. It runs in a copy of the project made of
 links, in the folder where the page lies, so that paths in the code are those that a reader would type there. What a
-block prints stands in the ```text block right below it; pictures that the page shows are copied back. A block
-below the comment `<!-- not run: the reason -->` is left out.
+block prints is kept in the ```text block right below it, where the page has one (write an empty one to begin with);
+pictures that the page shows are copied back. A block below the comment `<!-- not run: the reason -->` is left out.
 """
 
 from __future__ import annotations
@@ -44,11 +44,14 @@ class PageError(Exception):
 
 @dataclass(frozen=True)
 class Block:
-    """One piece of code: where it begins (line of the page), what it should print, and what it printed."""
+    """One piece of code: where it begins (line of the page), what the page says that it prints, and what it printed.
+
+    `expected` is None where the page shows no output.
+    """
 
     line: int
     code: str
-    expected: str
+    expected: str | None
     printed: str
 
 
@@ -67,14 +70,16 @@ class Run:
         return [
             f"{self.page}, line {block.line}: the page says\n{block.expected}but the code prints\n{block.printed}"
             for block in self.blocks
-            if not same_output(block.expected, block.printed)
+            if block.expected is not None and not same_output(block.expected, block.printed)
         ]
 
 
 def pages(root: Path = ROOT) -> list[str]:
     """Every page that holds code, as a path from the root."""
     found = [*sorted(root.glob("*.md")), *sorted((root / "docs").glob("*.md"))]
-    return [path.relative_to(root).as_posix() for path in found if FENCE.search(path.read_text(encoding="utf-8"))]
+    return [
+        path.relative_to(root).as_posix() for path in found if FENCE.search(path.read_text(encoding="utf-8"))
+    ]
 
 
 def run_page(page: str, workshop: Path, root: Path = ROOT) -> Run:
@@ -92,10 +97,10 @@ def run_page(page: str, workshop: Path, root: Path = ROOT) -> Run:
                 continue
             line = text.count("\n", 0, match.start("code")) + 1
             printed = _execute(match["code"], namespace, page, line)
-            blocks.append(Block(line, match["code"], match["output"] or "", printed))
-            output = f"\n```text\n{printed}```\n" if printed else ""
-            fresh += text[done : match.end("code")] + "```\n" + output
-            done = match.end()
+            blocks.append(Block(line, match["code"], match["output"], printed))
+            if match["output"] is not None:
+                fresh += text[done : match.start("output")] + printed
+                done = match.end("output")
     made = {name for name, stamp in _pictures(folder).items() if before.get(name) != stamp}
     return Run(page, tuple(blocks), fresh + text[done:], tuple(sorted(made)), time.process_time() - begun)
 
@@ -141,7 +146,7 @@ def same_output(expected: str, printed: str) -> bool:
     if NUMBER.sub("#", expected).split() != NUMBER.sub("#", printed).split():
         return False
     return all(
-        abs(_value(one) - _value(other)) <= 1.5 * 10 ** -_decimals(one)
+        _decimals(one) == _decimals(other) and abs(_value(one) - _value(other)) <= 1.5 * 10 ** -_decimals(one)
         for one, other in zip(NUMBER.findall(expected), NUMBER.findall(printed), strict=True)
     )
 
@@ -162,17 +167,25 @@ def _execute(code: str, namespace: dict[str, object], page: str, line: int) -> s
         with contextlib.redirect_stdout(out):
             exec(compile("\n" * (line - 1) + code, page, "exec"), namespace)
     except Exception as error:
-        where = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == page]
-        raise PageError(f"{page}, line {where[-1] if where else line}: {type(error).__name__}: {error}") from error
+        where = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == page
+        ]
+        raise PageError(
+            f"{page}, line {where[-1] if where else line}: {type(error).__name__}: {error}"
+        ) from error
     return "".join(f"{row.rstrip()}\n" for row in out.getvalue().splitlines())
 
 
 def _pictures(folder: Path) -> dict[str, int]:
-    """The pictures below a page's folder that lie there themselves, not in what is linked, and when they were written."""
+    """The pictures that a page's code may have made, links left out, and when they were written."""
     return {
         path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
         for ending in ("*.png", "*.svg")
-        for path in [*folder.glob(ending), *folder.glob(f"pictures/{ending}"), *folder.glob(f"docs/pictures/{ending}")]
+        for path in [
+            *folder.glob(ending),
+            *folder.glob(f"pictures/{ending}"),
+            *folder.glob(f"docs/pictures/{ending}"),
+        ]
         if not path.is_symlink()
     }
 
@@ -186,7 +199,7 @@ def build(page: str, write: bool = True, root: Path = ROOT) -> Run:
         if write:
             shown = {match["path"] for match in PICTURE.finditer(run.text)}
             for name in shown & set(run.made):
-                shutil.copyfile((folder / page).parent / name, (root / page).parent / name)
+                bring((folder / page).parent / name, (root / page).parent / name)
             # Outputs that differ by a last digit only stay as they are: the page should not change with the machine.
             if run.differences():
                 (root / page).write_text(run.text, encoding="utf-8", newline="\n")
@@ -195,9 +208,27 @@ def build(page: str, write: bool = True, root: Path = ROOT) -> Run:
     return run
 
 
+def bring(made: Path, kept: Path) -> None:
+    """Copy a picture into the project; a PNG with 256 colours, which halves it and which nobody sees."""
+    if made.suffix != ".png":
+        shutil.copyfile(made, kept)
+        return
+    from PIL import Image, PngImagePlugin  # comes with matplotlib
+
+    with Image.open(made) as picture:
+        told = PngImagePlugin.PngInfo()
+        told.add_text("Description", str(picture.info.get("Description", "")))
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(kept, optimize=True, pnginfo=told, dpi=picture.info.get("dpi", (200, 200)))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python docs/build.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("page", nargs="*", help="such as process, docs/process.md or README; all of them if left out")
+    parser = argparse.ArgumentParser(
+        prog="python docs/build.py", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "page", nargs="*", help="such as process, docs/process.md or README; all of them if left out"
+    )
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     options = parser.parse_args()
     sys.path.insert(0, os.fspath(ROOT))

@@ -177,7 +177,10 @@ def _draw(
     for marked_row, marked_column in grid.marked:
         _outline(axes, marked_row, marked_column, rows, columns)
     extent = f"{rows} × {columns},  {_short(low)} … {_short(high)}"
-    for text, drop, colour, size, weight in ((grid.name, 5, INK, 10, "bold"), (extent, 19, QUIET, 8, "normal")):
+    for text, drop, colour, size, weight in (
+        (grid.name, 5, INK, 10, "bold"),
+        (extent, 19, QUIET, 8, "normal"),
+    ):
         axes.annotate(text, (0, 0), (0, -drop), "axes fraction", "offset points",
                       va="top", fontsize=size, fontweight=weight, color=colour)  # fmt: skip
 
@@ -267,7 +270,9 @@ def curves_picture(panels: Sequence[Panel], title: str, line: str = "") -> Figur
         ends = []
         for curve, (colour, dashes) in zip(panel.curves, LINES, strict=False):
             marks = "o" if len(curve.x) <= 12 else None
-            axes.plot(curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.6, marker=marks, markersize=4)
+            axes.plot(
+                curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.6, marker=marks, markersize=4
+            )
             ends.append((curve, colour))
         if "x" in panel.log:
             axes.set_xscale("log", base=2)
@@ -329,7 +334,7 @@ def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = 
             range(len(group.names)), [visible(name, LONGEST_NAME) for name in group.names], fontsize=9
         )
         for place, value in enumerate(group.values):
-            axes.annotate(f"{value:.2g}", (max(value, 0.0), place), (3, 0), textcoords="offset points",
+            axes.annotate(f"{value:#.2g}", (max(value, 0.0), place), (3, 0), textcoords="offset points",
                           va="center", fontsize=8, color=INK)  # fmt: skip
         axes.set_title(group.title, fontsize=10, fontweight="bold", color=INK, loc="left", pad=4)
         axes.set_xlabel(unit, fontsize=9, color=QUIET)
@@ -338,4 +343,3 @@ def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = 
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(QUIET)
     return sheet.finish(title, line, f"{title}: {', '.join(group.title for group in groups)}; {unit}.")
-
