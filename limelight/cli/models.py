@@ -14,6 +14,8 @@ HELP = """List the models that come with Limelight, or show one model's card.
 
 Example: `limelight models`, `limelight models translate-en-de`"""
 
+WIDEST = 1000
+
 
 def register(app: typer.Typer) -> None:
     @app.command("models", help=HELP)
@@ -47,4 +49,4 @@ def register(app: typer.Typer) -> None:
         table.add_column("folder", overflow="fold")
         for each, saved in found.items():
             table.add_row(each, saved.task, f"{saved.parameters:,}", str(find_model(each)))
-        Console().print(table)
+        Console(width=WIDEST).print(table)  # one line a model, however long its folder

@@ -159,7 +159,9 @@ def test_models_are_listed(limelight: Call) -> None:
     saved = small.trained("classify")[0]
     result = limelight("models")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[1].split()[:3] == ["tiny", "classify", f"{saved.parameters:,}"]
+    _, line = result.stdout.splitlines()  # a heading, and one line a model
+    assert line.split()[:3] == ["tiny", "classify", f"{saved.parameters:,}"]
+    assert line.rstrip().endswith("/tiny")
     (data,) = json.loads(limelight("models", "--json").stdout)
     assert data == {
         "name": "tiny",
