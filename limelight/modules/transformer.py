@@ -50,6 +50,14 @@ class Shape:
             raise InputError(f'norm must be "pre" or "post"; got {self.norm!r}.')
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}.")
+        for name in ("width", "heads", "feed_forward", "longest"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} must be a probability from 0 up to but not 1; got {getattr(self, name)}."
+                )
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}

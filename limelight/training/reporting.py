@@ -107,7 +107,7 @@ class _RunningReport:
         self.log.write(json.dumps(entry) + "\n")
         self.log.flush()
         shown = " · ".join(f"{name} {value:,.4g}" for name, value in entry.items() if value is not None)
-        self.console.print(shown, highlight=False)
+        self.console.print(shown, highlight=False, soft_wrap=True)
         if self.writer is not None:
             for name, value in record.items():
                 self.writer.add_scalar(f"evaluation/{name}", value, int(record["step"]))
