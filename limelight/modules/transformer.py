@@ -53,11 +53,6 @@ class Shape:
         for name in ("width", "heads", "feed_forward", "longest"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} must be a probability from 0 up to but not 1; got {getattr(self, name)}."
-                )
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
