@@ -70,7 +70,7 @@ class WordShades:
         line: list[tuple[str, int, str]] = []
         used = 0
         for name, level, rank in cells:
-            word = _cut(pen.text(name), width)
+            word = pen.text(name, width)
             mark = f"{pen.block(level)}{rank}"
             needed = max(cell_len(word), cell_len(mark)) + 1
             if line and used + needed > width + 1:  # the last one needs no space after it
@@ -137,10 +137,10 @@ class AlignmentTable:
         # A third of the line for the two words; what is left of it shows the words that follow.
         most = max(6, min(LONGEST_NAME, (width - bar) // 3))
         names, tops = (
-            [_cut(pen.text(name), most) for name in each]
+            [pen.text(name, most) for name in each]
             for each in (self.alignment.targets, self.alignment.sources)
         )
-        heads = [_cut(pen.text(axis), most) for axis in self.alignment.raw.axes]
+        heads = [pen.text(axis, most) for axis in self.alignment.raw.axes]
         left, middle = (
             max(map(cell_len, [head, *each])) for head, each in zip(heads, (names, tops), strict=True)
         )
@@ -169,7 +169,7 @@ class AlignmentTable:
         """The next source words, as many as there is room for, while their weight does not round to 0.00."""
         following = Text()
         for entry in ranked:
-            label = f"{_cut(pen.text(entry.label), LONGEST_NAME)} "
+            label = f"{pen.text(entry.label, LONGEST_NAME)} "
             value = f"{entry.value:.2f}"
             gap = GAP if following else 0
             if value == "0.00" or following.cell_len + gap + cell_len(label) + len(value) > room:

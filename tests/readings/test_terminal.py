@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -55,6 +55,7 @@ def test_without_colour_there_is_no_colour_and_with_it_there_is() -> None:
     st.integers(12, 100),
     st.sampled_from(["utf-8", "ascii", "cp1252"]),
 )
+@example([("0000000000000", 0.0)], 12, "ascii")  # cut, and no letter for an ellipsis
 def test_any_words_fit_any_width_and_stream(
     cells: list[tuple[str, float]], width: int, encoding: str
 ) -> None:
