@@ -18,9 +18,12 @@ from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Classifier, LanguageModel, Transformer
 from limelight.predicting.decoders import Decoder, LanguageDecoder, TransformerDecoder
 from limelight.predicting.sampling import Sampling, sample
-from limelight.predicting.search import Hypothesis, search
+from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, Hypothesis, search
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START
+
+DEFAULTS = {"beam": BEAM, "length_penalty": LENGTH_PENALTY, "longest": LONGEST}
+"""How answers are searched for where neither the caller nor the model's folder says so."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Prediction:
     """An answer to a text. `log_probability` is that of the whole answer, in nats.
 
     source_ids and target_ids are what the model was given and has written, without START and END; `others` are
-    further answers (or classes) with their log-probabilities, likelier first.
+    further answers (or classes) with their log-probabilities, best first by the search's score: that is adjusted
+    by length, so a later one may have the higher log-probability. Those cut at the longest length come last.
     """
 
     source: str
@@ -97,6 +101,16 @@ class Predictor:
 
         return cls(load_model(find_model(folder)))
 
+    def options(
+        self, *, beam: int | None = None, length_penalty: float | None = None, longest: int | None = None
+    ) -> dict[str, Any]:
+        """How an answer is searched for: what is given, else what the model was saved with, else the default."""
+        given = {"beam": beam, "length_penalty": length_penalty, "longest": longest}
+        return {
+            name: self.saved.prediction.get(name, DEFAULTS[name]) if value is None else value
+            for name, value in given.items()
+        }
+
     @torch.inference_mode()
     def predict(
         self,
@@ -115,18 +129,14 @@ class Predictor:
         if isinstance(texts, str):
             raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
         ids = [encoded.ids for encoded in self.saved.source.encode_batch(list(texts))]
-        given = {"beam": beam, "length_penalty": length_penalty, "longest": longest}
-        saved = {name: self.saved.prediction[name] for name in given if name in self.saved.prediction}
-        options = saved | {name: value for name, value in given.items() if value is not None}
+        options = self.options(beam=beam, length_penalty=length_penalty, longest=longest)
         answers: list[Prediction | None] = [None] * len(texts)
         for rows in self._batches([len(each) for each in ids]):
             batch = [ids[row] for row in rows]
             if isinstance(self.model, Classifier):
                 found = self._classify(batch)
             elif sampling is not None:
-                found = [
-                    [hypothesis] for hypothesis in self._draw(batch, sampling, options.get("longest", 256))
-                ]
+                found = [[hypothesis] for hypothesis in self._draw(batch, sampling, options["longest"])]
             else:
                 first, decoder = self._start(batch)
                 found = search(decoder, first, **options)
@@ -136,12 +146,17 @@ class Predictor:
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
-    def stream(self, text: str, sampling: Sampling, longest: int = 256) -> Iterator[str]:
-        """The answer to one text, drawn at random, piece by piece as it comes."""
+    def stream(
+        self, text: str, sampling: Sampling | None = None, longest: int | None = None
+    ) -> Iterator[str]:
+        """The answer to one text, piece by piece as it comes: predict() with beam = 1, or drawn by `sampling`.
+
+        `longest` is as the model was saved with, unless given.
+        """
         first, decoder = self._start([self.saved.source.encode(text).ids])
         ids: list[int] = []
         whole = shown = ""
-        for token in sample(decoder, first, sampling, longest):
+        for token in sample(decoder, first, sampling, self.options(longest=longest)["longest"]):
             if int(token) == END:
                 break
             ids.append(int(token))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.predicting.decoders import Decoder
-from limelight.predicting.search import NEVER
+from limelight.predicting.search import LONGEST, NEVER
 from limelight.text.tokenizers import END
 
 
@@ -55,17 +55,27 @@ class Sampling:
         return probability_RV
 
 
-def sample(decoder: Decoder, first_BN: Tensor, sampling: Sampling, longest: int = 256) -> Iterator[Tensor]:
-    """Draw one token a row at a time: yields (B,) ids as they come, END from a row's end on.
+def sample(
+    decoder: Decoder, first_BN: Tensor, sampling: Sampling | None, longest: int = LONGEST
+) -> Iterator[Tensor]:
+    """Write one token a row at a time: yields (B,) ids as they come, END from a row's end on.
 
-    Stops when every row has ended or after `longest` tokens.
+    Without `sampling` each token is the likeliest one (greedy: a search with beam 1). Stops when every row has
+    ended or after `longest` tokens.
     """
-    generator = torch.Generator(first_BN.device).manual_seed(sampling.seed)
+    if longest < 1:
+        raise InputError(f"longest must be at least 1 token; got longest = {longest}.")
+    generator = torch.Generator(first_BN.device).manual_seed(sampling.seed if sampling else 0)
     tokens_BN = first_BN
     ended_B = torch.zeros(first_BN.shape[0], dtype=torch.bool, device=first_BN.device)
     for _ in range(longest):
-        probability_BV = sampling.probabilities(decoder.step(tokens_BN))
-        token_B = torch.multinomial(probability_BV, 1, generator=generator)[:, 0].masked_fill(ended_B, END)
+        scores_BV = decoder.step(tokens_BN)
+        if sampling is None:
+            scores_BV[:, list(NEVER)] = -math.inf
+            token_B = scores_BV.argmax(-1)
+        else:
+            token_B = torch.multinomial(sampling.probabilities(scores_BV), 1, generator=generator)[:, 0]
+        token_B = token_B.masked_fill(ended_B, END)
         yield token_B
         ended_B = ended_B | (token_B == END)
         if bool(ended_B.all()):

@@ -18,6 +18,8 @@ from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
 NEVER = (PAD, UNKNOWN, START)
 """Tokens that no answer may hold."""
+BEAM, LENGTH_PENALTY, LONGEST = 5, 0.6, 256
+"""How to search where nobody says otherwise; LONGEST bounds an answer, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,12 @@ class Hypothesis:
 
 
 def search(
-    decoder: Decoder, first_BN: Tensor, *, beam: int = 5, length_penalty: float = 0.6, longest: int = 256
+    decoder: Decoder,
+    first_BN: Tensor,
+    *,
+    beam: int = BEAM,
+    length_penalty: float = LENGTH_PENALTY,
+    longest: int = LONGEST,
 ) -> list[list[Hypothesis]]:
     """The best answers for each row of the batch, best first, at most `beam` of them.
 

@@ -106,6 +106,15 @@ def test_streaming_is_the_whole_answer_in_pieces(kind: str) -> None:
     assert many
 
 
+@pytest.mark.parametrize("kind", ["transformer", "language"])
+def test_streaming_without_sampling_is_greedy_search(kind: str) -> None:
+    for seed in range(3):
+        predictor = Predictor(saved(kind, seed))
+        for longest in (None, 2):  # as the model was saved with, or as given
+            (answer,) = predictor.predict(["the light"], beam=1, longest=longest)
+            assert "".join(predictor.stream("the light", longest=longest)) == answer.text
+
+
 def test_bytes_of_a_character_are_shown_together_or_at_the_end() -> None:
     model = saved("transformer")
     # Answers in single bytes: most sequences of them are no whole characters.
