@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from limelight.cli.lines import lines_of, tell_unknown
+
+if TYPE_CHECKING:
+    from limelight.predicting.predictor import Prediction
+    from limelight.predicting.sampling import Sampling
 
 HELP = """Answer each text: translate, pronounce, continue or classify it, whatever the model does.
 
 Example: `limelight predict "Click the button." "Save the file." --model translate-en-de`
 
-Lines come from a file with `--file`, or a pipe: `cat words.txt | limelight predict --model pronounce`."""
+Lines come from a file with `--file`, or a pipe: `cat words.txt | limelight predict --model pronounce`. Each line
+gets one line of output, a blank one a blank one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,59 +41,91 @@ def register(app: typer.Typer) -> None:
         sample: Annotated[
             bool, typer.Option("--sample", help="Draw the answer instead of searching for it.")
         ] = False,
-        temperature: Annotated[float, typer.Option(help="With --sample: below 1 is more careful.")] = 1.0,
-        top_k: Annotated[int, typer.Option(help="With --sample: only the k likeliest tokens; 0 is all.")] = 0,
-        top_p: Annotated[float, typer.Option(help="With --sample: the likeliest tokens that reach p.")] = 1.0,
-        seed: Annotated[int, typer.Option(help="With --sample: another seed, another answer.")] = 0,
+        temperature: Annotated[
+            float | None, typer.Option(help="With --sample: below 1 is more careful.")
+        ] = None,
+        top_k: Annotated[
+            int | None, typer.Option(help="With --sample: only the k likeliest tokens; 0 is all.")
+        ] = None,
+        top_p: Annotated[
+            float | None, typer.Option(help="With --sample: the likeliest tokens that reach p.")
+        ] = None,
+        seed: Annotated[int | None, typer.Option(help="With --sample: another seed, another answer.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:
         from limelight.predicting.predictor import Predictor
-        from limelight.predicting.sampling import Sampling
 
-        predictor = Predictor.load(model)
+        drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        sampling = _sampling(sample, drawing)
         lines = _lines(texts, file)
-        sampling = Sampling(temperature, top_k, top_p, seed) if sample else None
-        if sampling is not None and len(lines) == 1 and sys.stdout.isatty() and not as_json:
-            most = longest or predictor.saved.prediction.get("longest", 1)
-            for piece in predictor.stream(lines[0], sampling, most):
+        predictor = Predictor.load(model)
+        width = predictor.options(beam=beam)["beam"]
+        one_way = (sampling is not None or width == 1) and not predictor.saved.classes
+        if one_way and len(lines) == 1 and _to_terminal() and not as_json:
+            tell_unknown(predictor, [predictor.saved.source.encode(lines[0]).ids])
+            for piece in predictor.stream(lines[0], sampling, longest):
                 print(piece, end="", flush=True)
             print()
             return
-        with _progress(len(lines)) as done:
-            predictions = predictor.predict(
-                lines,
+        asked = [line for line in lines if line.strip()]
+        with _progress(len(asked)) as done:
+            answers = predictor.predict(
+                asked,
                 beam=beam,
                 length_penalty=length_penalty,
                 longest=longest,
                 sampling=sampling,
                 progress=done,
             )
-        for prediction in predictions:
-            print(json.dumps(prediction.to_json(), ensure_ascii=False) if as_json else prediction.text)
+        tell_unknown(predictor, (answer.source_ids for answer in answers))
+        coming = iter(answers)
+        for line in lines:
+            _print(next(coming) if line.strip() else None, line, as_json)
+
+
+def _to_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _print(answer: Prediction | None, line: str, as_json: bool) -> None:
+    """One line of output for one of input: to a blank one the answer is blank."""
+    from limelight.predicting.predictor import Prediction
+
+    shown = answer or Prediction(line, "", math.nan, [], [])
+    print(json.dumps(shown.to_json(), ensure_ascii=False) if as_json else shown.text)
+
+
+def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
+    """How to draw, from the options that were given; they mean nothing in a search."""
+    from limelight.errors import InputError
+    from limelight.predicting.sampling import Sampling
+
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not sample:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"An answer is drawn with --sample only; got {names} without it. Add --sample.")
+    return Sampling(**given) if sample else None
 
 
 def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
-    """The texts from the words of the command, a file or a pipe."""
+    """The texts from the words of the command, a file or a pipe; blank ones keep their place."""
     from limelight.errors import InputError, TextError
     from limelight.text.readers import read_text
 
     if texts and file:
         raise InputError("Give texts or --file, not both.")
-    if texts:
-        return texts
-    if file is None and (sys.stdin is None or sys.stdin.isatty()):
+    if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError(
             'Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.'
         )
     try:
-        found = read_text(file) if file else sys.stdin.read()
+        lines = texts or lines_of(read_text(file) if file else sys.stdin.read())
     except UnicodeDecodeError as error:
         raise TextError(
             f"What comes through the pipe must be {error.encoding} text; byte {error.start} is not "
             f"({error.reason}). Convert it first, with iconv."
         ) from error
-    lines = [line.strip() for line in found.split("\n") if line.strip()]
-    if not lines:
+    if not any(line.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines
 

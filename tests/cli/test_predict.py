@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from limelight.cli import predict
 from limelight.errors import InputError
 from limelight.predicting.predictor import Predictor
 from limelight.predicting.sampling import Sampling
@@ -30,15 +31,30 @@ def test_every_kind_of_model_answers(limelight: Call, model: Model) -> None:
 
 
 def test_lines_come_from_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("bad\r\n\n sit \nab\u2028ba\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("bad\r\n\nsit\nab\u2028ba\n", encoding="utf-8")
     result = limelight("predict", "--file", tmp_path / "words.txt", "--model", model("pronounce"))
-    assert result.stdout.splitlines()[:2] == ["B AH D", "S IY T"]
-    assert len(result.stdout.split("\n")) == 3 + 1  # a line separator of Unicode ends no line of a file
+    assert result.stdout.splitlines()[:3] == ["B AH D", "", "S IY T"]
+    assert len(result.stdout.split("\n")) == 4 + 1  # a line separator of Unicode ends no line of a file
 
 
-def test_lines_come_through_a_pipe(limelight: Call, model: Model) -> None:
-    result = limelight("predict", "--model", model("pronounce"), given="bad\n\nsit\n")
-    assert (result.exit_code, result.stdout) == (0, "B AH D\nS IY T\n")
+def test_lines_come_through_a_pipe_and_blank_ones_keep_their_place(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "--model", model("pronounce"), given="\nbad\n\nsit\n\n")
+    assert (result.exit_code, result.stdout) == (0, "\nB AH D\n\nS IY T\n\n")
+    shown = limelight("predict", "--model", model("pronounce"), "--json", given="bad\n\nsit").stdout
+    assert [json.loads(line)["text"] for line in shown.splitlines()] == ["B AH D", "", "S IY T"]
+
+
+def test_a_line_is_answered_with_the_spaces_that_it_has(limelight: Call, model: Model) -> None:
+    shown = limelight("predict", "--model", model("pronounce"), "--json", given="  bad \n").stdout
+    assert json.loads(shown)["source"] == "  bad "
+
+
+def test_letters_that_the_model_does_not_know_are_counted(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad", "bïd😀", "--model", model("pronounce"))
+    assert result.exit_code == 0
+    assert result.stderr == "note: 2 characters in the input that this model does not know.\n"
+    result = limelight("predict", "red zebras", "--model", model("translate"))
+    assert result.stderr == "note: 1 word in the input that this model does not know.\n"
 
 
 def test_json_has_one_object_a_line(limelight: Call, model: Model) -> None:
@@ -93,6 +109,31 @@ def test_what_comes_piece_by_piece_is_the_drawn_answer(seed: int) -> None:
     assert "".join(pieces) == predictor.predict(["the light"], sampling=sampling)[0].text
 
 
+@pytest.mark.parametrize(
+    ("words", "streamed"),
+    [(("--beam", 1), True), (("--sample",), True), (("--beam", 2), False), (("--beam", 1, "--json"), False)],
+)
+def test_a_terminal_is_shown_the_answer_as_it_comes(
+    words: tuple[object, ...],
+    streamed: bool,
+    limelight: Call,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+
+    def stream(self: Predictor, text: str, *_: object) -> Iterator[str]:
+        heard.append(text)
+        yield from ("piece ", "by piece")
+
+    monkeypatch.setattr(Predictor, "stream", stream)
+    monkeypatch.setattr(predict, "_to_terminal", lambda: True)
+    result = limelight("predict", "bad", "--model", model("pronounce"), *words)
+    assert result.exit_code == 0
+    assert heard == ["bad"] * streamed
+    assert (result.stdout == "piece by piece\n") == streamed
+
+
 def test_a_classifier_writes_nothing_piece_by_piece() -> None:
     with pytest.raises(InputError, match="task 'classify' writes no text"):
         next(Predictor(small.trained("classify")[0]).stream("good", Sampling()))
@@ -103,6 +144,9 @@ def test_a_classifier_writes_nothing_piece_by_piece() -> None:
     [
         (("--beam", "0"), "beam and longest must be at least 1; got beam = 0"),
         (("--longest", "0"), "longest = 0"),
+        (("--sample", "--longest", "0"), "longest = 0"),
+        (("--top-k", "3"), "got --top-k without it"),
+        (("--temperature", "0.5", "--seed", "0"), "got --temperature, --seed without it"),
         (("--sample", "--temperature", "0"), "temperature must be above 0"),
         (("--sample", "--top-p", "1.5"), "top_p above 0 up to 1"),
         (("--sample", "--top-k", "-1"), "top_k must be 0 (all) or more"),
