@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from limelight.errors import InputError
+from limelight.cli.lines import lines_of, tell_unknown
+from limelight.errors import InputError, require
 
+SEPARATORS = {"/", os.sep}
+TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
+"""What a text of one word is taken for a path by."""
 DEFAULT_MODEL = "translate-en-de"
 SAMPLE = "To save the document under a new name, choose File - Save As."
 
@@ -49,8 +54,12 @@ def register(app: typer.Typer) -> None:
         from limelight.tasks.look import look as look_at
         from limelight.tasks.shown import picture, shown
 
-        lines = _lines(texts or [SAMPLE])
-        looks = look_at(Predictor.load(model), lines, _heads(head), beam)
+        lines, heads = _lines(texts or [SAMPLE]), _heads(head)
+        _check_picture(png, ".png")
+        _check_picture(svg, ".svg")
+        predictor = Predictor.load(model)
+        looks = look_at(predictor, lines, heads, beam)
+        tell_unknown(predictor, (each.prediction.source_ids for each in looks))
         if as_json:
             print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
         else:
@@ -73,10 +82,7 @@ def _lines(texts: list[str]) -> list[str]:
 
     found: list[str] = []
     for text in texts:
-        if _is_file(text):
-            found.extend(line.strip() for line in read_text(text).split("\n") if line.strip())
-        else:
-            found.append(text)
+        found.extend(lines_of(read_text(text)) if _is_file(text) else [text])
     if not any(text.strip() for text in found):
         raise InputError(
             'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
@@ -85,10 +91,34 @@ def _lines(texts: list[str]) -> list[str]:
 
 
 def _is_file(text: str) -> bool:
+    """Whether this text is the path of a file. What looks like one (or is a folder's) is refused if it is none.
+
+    A bare word is a text even where a folder has that name.
+    """
+    path = Path(text)
     try:
-        return Path(text).is_file()
-    except OSError:  # a text that is too long to be a path
+        if path.is_file():
+            return True
+        folder = any(sign in text for sign in SEPARATORS) and path.is_dir()
+    except (OSError, ValueError):  # a text that is too long to be a path, or holds what no path may
         return False
+    if folder:
+        raise InputError(f"{text} is a folder; give a text or the path of a text file.")
+    spaced = any(sign.isspace() for sign in text)
+    if not spaced and (any(sign in text for sign in SEPARATORS) or text.lower().endswith(TEXT_ENDINGS)):
+        raise InputError(f"There is no such file: {text}. If it is a text, put a space after it: '{text} '.")
+    return False
+
+
+def _check_picture(path: Path | None, ending: str) -> None:
+    """Refuse, before anything is computed, a picture that could not be drawn or written."""
+    if path is None:
+        return
+    if path.suffix.lower() != ending:
+        raise InputError(f"--{ending[1:]}: the picture's name must end in {ending}; got {path.name!r}.")
+    if not path.parent.is_dir():
+        raise InputError(f"The picture's folder must exist; there is no {path.parent}. Make it first.")
+    require("matplotlib", extra="plot", purpose="A picture")
 
 
 def _heads(words: list[str] | None) -> list[tuple[int, int]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,40 @@ def test_each_line_of_a_file_is_looked_at(limelight: Call, model: Model, tmp_pat
     file.write_text("\ufeffgreen cats\r\n\r\n  now here\n", encoding="utf-8")
     result = limelight("look", file, "red birds", "--model", model("translate"), "--json")
     sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
-    assert sources == ["green cats", "now here", "red birds"]
+    assert sources == ["green cats", "  now here", "red birds"]
 
 
 def test_a_file_that_is_no_text_is_refused(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(b"\xff\xfe\x00")
     assert "UTF-16" in refused("look", tmp_path / "data.bin", "--model", model("translate"))
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "NOTES.md", "texts/nowhere", "./a.out"])
+def test_a_mistyped_file_name_is_not_looked_at_as_a_text(
+    name: str, refused: Callable[..., str], limelight: Call, model: Model
+) -> None:
+    line = refused("look", name, "--model", model("classify"))
+    assert f"There is no such file: {name}" in line
+    assert limelight("look", f"{name} ", "--model", model("classify")).exit_code == 0  # as it says
+
+
+def test_a_folder_is_refused_and_a_word_that_is_also_a_folder_is_not(
+    refused: Callable[..., str],
+    limelight: Call,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "is a folder" in refused("look", tmp_path, "--model", model("classify"))
+    (tmp_path / "good").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert limelight("look", "good", "--model", model("classify")).exit_code == 0
+
+
+def test_words_that_the_model_does_not_know_are_counted(limelight: Call, model: Model) -> None:
+    result = limelight("look", "good zebras/lions zebras", "--model", model("classify"))
+    assert result.exit_code == 0
+    assert result.stderr == "note: 2 words in the input that this model does not know.\n"
 
 
 def test_a_text_too_long_to_be_a_path_is_a_text(limelight: Call, model: Model) -> None:
@@ -115,13 +144,26 @@ def test_several_texts_give_numbered_pictures(limelight: Call, model: Model, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["look-1.svg", "look-2.svg"]
 
 
-def test_a_picture_of_another_kind_or_place_is_refused(limelight: Call, model: Model, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    for path, said in (("look.jpg", "must end in"), ("nowhere/look.png", "folder must exist")):
-        result = limelight("look", "good", "--model", model("classify"), "--png", tmp_path / path)
-        assert result.exit_code == 2
-        assert said in result.stderr
-        assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("--png", "look.jpg", "must end in .png; got 'look.jpg'"),
+        ("--svg", "look.png", "must end in .svg; got 'look.png'"),
+        ("--png", "nowhere/look.png", "folder must exist"),
+        ("--png", "look.png", "pip install 'limelight[plot]'"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_computed(
+    option: str,
+    name: str,
+    said: str,
+    refused: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
+    monkeypatch.setattr(Predictor, "load", pytest.fail)
+    assert said in refused("look", "good", option, tmp_path / name)
 
 
 # ── Heads ──
