@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from limelight.explain.walk import Side
 
 HELP = """What happens between a text and its answer: every stage, for one token and one head.
 
@@ -25,7 +29,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="A model's folder or a shipped model's name.")
         ] = "translate-en-de",
         token: Annotated[
-            str | None, typer.Option(help="The token to follow: its letters or its number, counted from 0.")
+            str | None, typer.Option(help="The token to follow: its letters, or its place counted from 0.")
         ] = None,
         answer_token: Annotated[
             str | None, typer.Option(help="The token of the answer that is being written, likewise.")
@@ -37,14 +41,16 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
-        from limelight.explain import explain as follow
+        from limelight.explain.choice import choose
         from limelight.explain.page import save_page
+        from limelight.explain.stages import explain_walk
         from limelight.explain.terminal import shown
+        from limelight.explain.walk import walk
         from limelight.predicting.predictor import Predictor
 
-        made = follow(
-            Predictor.load(model), text, _place(token), layer, head, answer_token=_place(answer_token)
-        )
+        way = walk(Predictor.load(model), text)
+        wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
+        made = explain_walk(way, choose(way, wanted, written, layer, head))
         if as_json:
             print(json.dumps(made.to_json(), ensure_ascii=False))
         else:
@@ -54,6 +60,10 @@ def register(app: typer.Typer) -> None:
             Console(stderr=True, soft_wrap=True).print(f"page: {html}", style="dim", highlight=False)
 
 
-def _place(word: str | None) -> int | str | None:
-    """A number is a place, anything else the letters of a token."""
-    return int(word) if word is not None and word.lstrip("-").isdigit() else word
+def _token(word: str | None, side: Side | None) -> int | str | None:
+    """The letters of a token or its place: a number is letters where the text holds it, else a place."""
+    if word is None or not word.removeprefix("-").isdecimal():
+        return word
+    labels = () if side is None else (label.removeprefix("▁") for label in side.labels)
+    in_text = side is not None and re.search(rf"(?<!\w){word}(?!\w)", side.text)
+    return word if word in labels or in_text else int(word)
