@@ -49,7 +49,7 @@ def command(name: str, run: Callable[..., Any]) -> Callable[..., None]:
         try:
             result = run(**given)
         except LimelightError as error:
-            Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+            Console(stderr=True).print(str(error), style="red", highlight=False, markup=False)
             raise typer.Exit(2) from error
         if file is not None:
             write_json(file, name, result)
@@ -69,7 +69,9 @@ def main(arguments: list[str]) -> None:
         print_rows("Benchmarks", [{"name": name, "measures": line} for name, line in names.items()])
         return
     if name not in names:
-        Console(stderr=True).print(f"No benchmark is called {name!r}; there are {', '.join(names)}.")
+        Console(stderr=True).print(
+            f"No benchmark is called {name!r}; there are {', '.join(names)}.", markup=False
+        )
         sys.exit(2)
     module = importlib.import_module(f"benchmarks.{name}")
     app = typer.Typer(add_completion=False, rich_markup_mode=None)

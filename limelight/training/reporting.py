@@ -79,7 +79,7 @@ class Reporter:
                 self.folder / "tensorboard"
             )
         except MissingExtraError as error:
-            self.console.print(f"[dim]{error} Training goes on without it.[/dim]")
+            self.console.print(f"{error} Training goes on without it.", style="dim", markup=False)
             return None
 
 
@@ -107,7 +107,7 @@ class _RunningReport:
         self.log.write(json.dumps(entry) + "\n")
         self.log.flush()
         shown = " · ".join(f"{name} {value:,.4g}" for name, value in entry.items() if value is not None)
-        self.console.print(shown, highlight=False, soft_wrap=True)
+        self.console.print(shown, highlight=False, markup=False, soft_wrap=True)
         if self.writer is not None:
             for name, value in record.items():
                 self.writer.add_scalar(f"evaluation/{name}", value, int(record["step"]))

@@ -7,9 +7,11 @@ import random
 from pathlib import Path
 
 import pytest
+import typer
 
-from benchmarks.__main__ import found, main
+from benchmarks.__main__ import command, found, main
 from benchmarks.peers import FLOOR, largest_difference, smoothed, verdict
+from limelight.errors import MissingExtraError
 
 
 @pytest.fixture
@@ -93,3 +95,14 @@ def test_unknown_names_and_missing_data(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="2"):
         main(["peers", "--data", str(tmp_path)])
     assert "train.tsv" in capsys.readouterr().err
+
+
+def test_what_stands_in_brackets_in_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def run() -> None:
+        raise MissingExtraError("Training needs it: pip install 'limelight[train]'")
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(command("run", run))
+    with pytest.raises(SystemExit):
+        app([])
+    assert "limelight[train]" in capsys.readouterr().err
