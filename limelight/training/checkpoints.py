@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -81,13 +81,21 @@ def load_checkpoint(
     return progress
 
 
-def save_weights(file: Path, model: nn.Module) -> None:
-    """Every parameter of `model` in one safetensors file, written aside and renamed."""
+def save_weights(file: Path, model: nn.Module, step: int) -> None:
+    """Every parameter of `model`, and the step they are of, in one safetensors file, written aside and renamed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
-    save_file(_weights(model), partial)
+    save_file(_weights(model), partial, {"step": str(step)})
     _flush(partial)
     os.replace(partial, file)
+
+
+def holds_step(file: Path, step: int) -> bool:
+    """Whether weights of `step` are in the file; one that an older version wrote does not say and is taken for it."""
+    if not file.is_file():
+        return False
+    with safe_open(file, "pt") as weights:
+        return (weights.metadata() or {}).get("step", str(step)) == str(step)
 
 
 def load_weights(file: Path, model: nn.Module) -> None:

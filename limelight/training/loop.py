@@ -26,6 +26,7 @@ from limelight.training.batches import IGNORE, Batch, Examples, Order
 from limelight.training.checkpoints import (
     Progress,
     checkpoints,
+    holds_step,
     load_checkpoint,
     load_weights,
     save_checkpoint,
@@ -33,7 +34,7 @@ from limelight.training.checkpoints import (
 )
 from limelight.training.interrupts import interrupts_wait
 from limelight.training.reporting import Reporter
-from limelight.training.schedule import learning_rate
+from limelight.training.schedule import SCHEDULES, learning_rate
 
 BEST = "best.safetensors"
 """The averaged weights of the best evaluation so far, beside the checkpoints."""
@@ -68,8 +69,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name in ("warmup", "clip", "weight_decay", "patience", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        for name in ("smoothing", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be from 0 to 1; got {getattr(self, name)}.")
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"rate must be a number above 0; got {self.rate}.")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         if self.precision not in ("float32", "bf16"):
             raise InputError(f'precision must be "float32" or "bf16"; got {self.precision!r}.')
         if not 0 <= self.average < 1:
@@ -155,7 +166,10 @@ def train(
                 save()
             if stop:
                 raise KeyboardInterrupt
-        if progress.best_score is None:  # a run that is ended by fewer steps than it has made already
+        # A run that is ended by fewer steps than it has made already may have evaluated nothing, or have been killed
+        # after a better evaluation than its checkpoint knows of, which took the place of the weights that it does.
+        if progress.best_score is None or not holds_step(folder / BEST, progress.best_step):
+            progress.best_score = None
             report.evaluation(_judge(evaluate, average.module, progress, folder))
     load_weights(folder / BEST, average.module)
     return Outcome(average.module, progress, progress.step < settings.steps)
@@ -242,7 +256,7 @@ def _judge(
     progress.history.append(record)
     if progress.best_score is None or evaluation.score > progress.best_score:
         progress.best_score, progress.best_step = evaluation.score, progress.step
-        save_weights(folder / BEST, model)
+        save_weights(folder / BEST, model, progress.step)
     return record
 
 

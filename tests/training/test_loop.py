@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limelight.errors import InputError
 from limelight.modules.transformer import Shape
 from limelight.training.batches import IGNORE, Order
-from limelight.training.checkpoints import Progress, checkpoints
-from limelight.training.loop import Evaluation, Settings, averaged, groups, loss_of
+from limelight.training.checkpoints import Progress, checkpoints, save_weights
+from limelight.training.loop import BEST, Evaluation, Settings, averaged, groups, loss_of
 from tests.tolerance import check
 from tests.training import tiny
 
@@ -187,6 +188,31 @@ def test_a_run_cut_short_before_its_first_evaluation_is_evaluated(tmp_path: Path
     outcome = tiny.run(tmp_path, replace(SHORT, steps=2))
     assert outcome.progress.step == 4
     assert outcome.progress.best_score is not None
+
+
+def test_weights_of_an_evaluation_that_the_checkpoint_does_not_know_are_not_taken_for_the_best(
+    tmp_path: Path,
+) -> None:
+    tiny.run(
+        tmp_path, SHORT, evaluate=Scores(1.0, 0.5)
+    )  # the best is of update 3, the checkpoint of update 5
+    save_weights(
+        tmp_path / BEST, tiny.fresh_model(seed=17), 7
+    )  # killed between an evaluation and a checkpoint
+    fewer = Scores(0.25)
+    outcome = tiny.run(tmp_path, replace(SHORT, steps=4), evaluate=fewer)
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (0.25, 5)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, fewer.shown[0][name])
+
+
+def test_best_weights_that_do_not_say_their_step_are_taken(tmp_path: Path) -> None:
+    best = tiny.run(tmp_path, SHORT, evaluate=Scores(1.0, 0.5))
+    save_file(load_file(tmp_path / BEST), tmp_path / BEST)  # as an older version wrote them
+    again = tiny.run(tmp_path, SHORT, evaluate=Scores())
+    assert again.progress.best_step == 3
+    for name, weight in weights(again.model).items():
+        assert torch.equal(weight, weights(best.model)[name])
 
 
 def test_a_model_learns(tmp_path: Path) -> None:
