@@ -5,18 +5,26 @@ It is a beginning, in Markdown: `card.md` in the model's folder is meant to be e
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import cast
 
 from limelight.modules.saved import SavedModel
 from limelight.modules.transformer import Shape, Stack
+from limelight.tasks.recipe import Recipe, changes, rendered
 
 NOTICE = "NOTICE"
 """The file beside the data that says whose it is."""
 
+OPTIONS = {"steps", "rate", "seed"}
+"""The words of [training] that `limelight train` has an option for."""
 
-def trained_card(saved: SavedModel, data: Path, recipe: str) -> str:
-    """Markdown for a model that was just trained on the folder `data` by the text of a recipe."""
+
+def trained_card(saved: SavedModel, data: Path, recipe: Recipe, line: str, start: str = "") -> str:
+    """Markdown for a model that was just trained on the folder `data` by the command `line`.
+
+    `recipe` has the settings as they were, whatever its file says; `start` names the model it began from.
+    """
     training, shape = saved.training, cast(Shape, saved.model.shape)
     counters = ("step", "epoch", "tokens")
     held_out = {name: value for name, value in training["held out"].items() if name not in counters}
@@ -27,11 +35,14 @@ def trained_card(saved: SavedModel, data: Path, recipe: str) -> str:
         if isinstance(stack, Stack)
     )
     classes = f" Classes: {', '.join(saved.classes)}." if saved.classes else ""
+    begun = f"\n\nStarted from {start}, whose shape and tokenizers it keeps." if start else ""
     return f"""\
 # {saved.task}
 
 {saved.parameters:,} parameters: {stacks}, width {shape.width}, {shape.heads} heads, {shape.positions}
-positions.{classes}
+positions.{classes}{begun}
+
+Command: `{line}`{_changed(recipe)}
 
 Data: `{data}`, {training["rows"]:,} rows. Licence: {_licence(data)}
 
@@ -45,9 +56,28 @@ Limits: it was chosen by these held-out rows and measured on nothing else. What 
 language or length, was not tried.
 
 ```toml
-{recipe.strip()}
+{rendered(recipe).strip()}
 ```
 """
+
+
+def command(recipe: Recipe, data: Path, out: Path, start: str = "") -> str:
+    """The line that trains this again: by the recipe's name and options where these say it, else by the run's own
+    recipe.toml."""
+    differ = changes(recipe) if recipe.name else {}
+    options = differ.get("training", {})
+    by_name = recipe.name and differ.keys() <= {"training"} and options.keys() <= OPTIONS
+    words = ["limelight", "train", recipe.name if by_name else str(out / "recipe.toml")]
+    words += ["--data", str(data), "--out", str(out)]
+    words += ["--from", start] if start else []
+    words += [word for name, value in options.items() if by_name for word in (f"--{name}", str(value))]
+    return shlex.join(words)
+
+
+def _changed(recipe: Recipe) -> str:
+    differ = changes(recipe) if recipe.source else {}
+    listed = [f"{name} = {value}" for words in differ.values() for name, value in words.items()]
+    return f"\n\nChanged from the recipe's file: {', '.join(listed)}." if listed else ""
 
 
 def _licence(data: Path) -> str:

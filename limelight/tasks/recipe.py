@@ -10,9 +10,10 @@ task = "translate"                     pronounce, translate, language or classif
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
@@ -20,13 +21,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
-from limelight.modules.transformer import ACTIVATIONS, Shape
+from limelight.modules.transformer import Shape
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
-from limelight.training.schedule import SCHEDULES
 
-TASKS = ("pronounce", "translate", "language", "classify")
+TASK_NAMES = ("pronounce", "translate", "language", "classify")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe. `source` is the file's own text, kept with the run."""
+    """A parsed recipe. `source` is the file's own text, `name` what it was asked for by: a shipped name or a path."""
 
     task: str
     text: Text
@@ -64,29 +64,22 @@ class Recipe:
     training: Settings
     prediction: Search = field(default_factory=Search)
     source: str = ""
+    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        for table in (self.text, self.model, self.training, self.prediction):
+        for table in (self.text, self.model, self.prediction):
             _within_limits(table)
 
 
 LEAST: dict[str, float] = {
-    **dict.fromkeys(
-        ("width", "heads", "feed_forward", "encoder_layers", "decoder_layers", "longest", "beam"), 1
-    ),
-    **dict.fromkeys(("warmup", "smoothing", "weight_decay", "patience", "dropout", "attention_dropout"), 0),
-    **dict.fromkeys(("decay", "seed"), 0),
-    "key_value_heads": 1,
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "key_value_heads", "beam", "longest"), 1),
+    **dict.fromkeys(("dropout", "attention_dropout"), 0),
     "window": 2,  # START and one token
 }
-MOST: dict[str, float] = dict.fromkeys(("dropout", "attention_dropout", "smoothing", "decay"), 1)
-ABOVE_ZERO = ("rate", "clip")
-WORDS: dict[str, tuple[str, ...]] = {
-    "positions": KINDS,
-    "activation": tuple(ACTIVATIONS),
-    "schedule": tuple(SCHEDULES),
-}
-"""What the numbers and words of a recipe may be, where their type does not say it."""
+MOST: dict[str, float] = dict.fromkeys(("dropout", "attention_dropout"), 1)
+WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
+"""What the words of [text], [model] and [prediction] may be, where neither their type nor `Shape` itself says it;
+`Settings` checks all of [training]."""
 
 Table = TypeVar("Table", Text, Shape, Settings, Search)
 
@@ -96,9 +89,9 @@ def load_recipe(name: str | Path) -> Recipe:
     path = Path(name)
     shipped = files("limelight") / "recipes" / f"{name}.toml"
     if path.suffix == ".toml" and path.is_file():
-        return parse_recipe(read_text(path), str(path))
+        return replace(parse_recipe(read_text(path), str(path)), name=str(path))
     if shipped.is_file():
-        return parse_recipe(shipped.read_text(encoding="utf-8"), f"recipe {name}")
+        return replace(parse_recipe(shipped.read_text(encoding="utf-8"), f"recipe {name}"), name=str(name))
     raise RecipeError(
         f"No recipe {str(name)!r}: give a .toml file, or one of {', '.join(shipped_recipes())}."
     )
@@ -117,8 +110,8 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
     _known(data, ("task", "text", "model", "training", "prediction"), origin)
-    if data.get("task") not in TASKS:
-        raise RecipeError(f"{origin}: task must be one of {', '.join(TASKS)}; got {data.get('task')!r}.")
+    if data.get("task") not in TASK_NAMES:
+        raise RecipeError(f"{origin}: task must be one of {', '.join(TASK_NAMES)}; got {data.get('task')!r}.")
     try:
         return Recipe(
             data["task"],
@@ -138,6 +131,44 @@ def changed(recipe: Recipe, **training: Any) -> Recipe:
     """The recipe with some words of its [training] table replaced; None leaves a word as it is."""
     words = {name: value for name, value in training.items() if value is not None}
     return replace(recipe, training=replace(recipe.training, **words))
+
+
+def changes(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """What differs from the recipe's own text, by table: {"training": {"steps": 7}}; {} where the text is true."""
+    own = parse_recipe(recipe.source)
+    found = {
+        table: {word: value for word, value in words.items() if value != getattr(getattr(own, table), word)}
+        for table, words in _tables(recipe).items()
+    }
+    return {table: words for table, words in found.items() if words}
+
+
+def rendered(recipe: Recipe) -> str:
+    """The settings as they are, in TOML: the recipe's own text while that says them, else every word of every table.
+
+    >>> print(rendered(changed(parse_recipe('task = "classify"\\n[training]\\nsteps = 3'), steps=7))[:65])
+    task = "classify"
+    <BLANKLINE>
+    [text]
+    source = "bpe"
+    target = "bpe"
+    size = 6000
+    """
+    if recipe.source and not changes(recipe):
+        return recipe.source
+    parts = [f"task = {json.dumps(recipe.task)}\n"]
+    for table, words in _tables(recipe).items():
+        lines = (
+            f"{word} = {json.dumps(value, ensure_ascii=False)}\n"  # TOML writes these values as JSON does
+            for word, value in words.items()
+            if value is not None
+        )
+        parts.append(f"[{table}]\n{''.join(lines)}")
+    return "\n".join(parts)
+
+
+def _tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    return {name: asdict(getattr(recipe, name)) for name in ("text", "model", "training", "prediction")}
 
 
 def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> Table:
@@ -174,7 +205,7 @@ def _in_words(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}[hint]
 
 
-def _within_limits(table: Text | Shape | Settings | Search) -> None:
+def _within_limits(table: Text | Shape | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
             raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")
@@ -184,8 +215,6 @@ def _within_limits(table: Text | Shape | Settings | Search) -> None:
         if not least <= value <= most:
             limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
             raise InputError(f"{name} must be {limit}; got {value}.")
-        if name in ABOVE_ZERO and not 0 < value < math.inf:
-            raise InputError(f"{name} must be a number above 0; got {value}.")
 
 
 def _known(table: dict[str, Any], names: tuple[str, ...], origin: str) -> None:

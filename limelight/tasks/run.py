@@ -15,9 +15,10 @@ from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.modules.transformer import Transformer
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
-from limelight.tasks.card import trained_card
+from limelight.tasks.card import command, trained_card
 from limelight.tasks.look import word_groups
-from limelight.tasks.recipe import Recipe
+from limelight.tasks.origin import Start, check_same, effective, keep
+from limelight.tasks.recipe import Recipe, rendered
 from limelight.tasks.task import TASKS, Rows
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
@@ -27,17 +28,27 @@ PAIRS_TO_ALIGN = 300
 
 
 def train_recipe(
-    recipe: Recipe, data: Path, out: Path, start: SavedModel | None = None, reporter: Reporter | None = None
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    start: SavedModel | str | Path | None = None,
+    reporter: Reporter | None = None,
 ) -> tuple[SavedModel, Outcome]:
     """Train by a recipe on a data folder, and write the model to `out/model`.
 
     A folder `out` that holds a run already is gone on with. `start` is a trained model to begin from
-    (fine-tuning): its tokenizers and shape are kept, whatever the recipe says of them; it is itself not changed.
-    Raises RecipeError where `start`, or the run in `out`, is of another task.
+    (fine-tuning), or its name or folder: its tokenizers and shape are kept, whatever the recipe says of them; it
+    is itself not changed.
+    Raises RecipeError where `start`, or the run in `out`, is of another task, and where the run in `out` was
+    begun with other training rows, another [text] or [model], or another `start`.
     """
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
-    saved = _begin(recipe, rows, out, start)
+    begun_from = Start.of(start)
+    saved = _begin(recipe, rows, out, begun_from)
+    line = command(recipe, data, out, begun_from.name)
+    recipe = effective(recipe, saved, begun_from)
+    (out / "recipe.toml").write_text(rendered(recipe), encoding="utf-8")
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
         return task.judge(replace(saved, model=model), valid)
@@ -61,12 +72,12 @@ def train_recipe(
         heads = alignment_heads(trained, valid[:PAIRS_TO_ALIGN])
         if heads is not None:
             trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
-    trained = replace(trained, card=trained_card(trained, data, recipe.source))
+    trained = replace(trained, card=trained_card(trained, data, recipe, line, begun_from.name))
     save_model(trained, out / "model")
     return trained, outcome
 
 
-def _begin(recipe: Recipe, rows: Rows, out: Path, start: SavedModel | None) -> SavedModel:
+def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
     """The model as it was before the first update: kept with the run, so that going on needs no luck."""
     fresh = out / "start"
     if fresh.is_dir():
@@ -76,17 +87,19 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: SavedModel | None) -> S
                 f"{out} holds a run of the task {begun.task!r}, the recipe is for {recipe.task!r}. "
                 "Give another output folder."
             )
+        check_same(out, recipe, rows, start)
         return begun
-    if start is not None and start.task != recipe.task:
-        raise RecipeError(f"A model for the task {start.task!r} cannot begin a run of {recipe.task!r}.")
+    given = start.model
+    if given is not None and given.task != recipe.task:
+        raise RecipeError(f"A model for the task {given.task!r} cannot begin a run of {recipe.task!r}.")
     torch.manual_seed(recipe.training.seed)
-    if start is None:
+    if given is None:
         saved = TASKS[recipe.task](recipe).new(rows)
     else:  # what the old model said of its training and its heads is not true of the new one
-        prediction = {name: value for name, value in start.prediction.items() if name != "alignment"}
-        saved = replace(start, model=deepcopy(start.model), prediction=prediction, training={}, card="")
+        prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
+        saved = replace(given, model=deepcopy(given.model), prediction=prediction, training={}, card="")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.toml").write_text(recipe.source, encoding="utf-8")
+    keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)
     return saved
 

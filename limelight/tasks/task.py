@@ -53,8 +53,8 @@ class Task(ABC):
         """Rows as token ids."""
 
     @abstractmethod
-    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
-        """The task's own measures of a model on rows it was not trained on; greedy unless a beam is asked for."""
+    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
+        """The task's own measures of a model on rows it was not trained on; greedy search."""
 
     # ---- inherits ---------------------------------------------------------------------------------
 
@@ -137,10 +137,10 @@ class PairTask(Task):
         targets = saved.target.encode_batch([target for _, target in rows])
         return Pairs([encoded.ids for encoded in sources], [encoded.ids for encoded in targets])
 
-    def answers(self, saved: SavedModel, sources: list[str], beam: int) -> list[str]:
+    def answers(self, saved: SavedModel, sources: list[str]) -> list[str]:
         search = self.recipe.prediction
         found = Predictor(saved).predict(
-            sources, beam=beam, length_penalty=search.length_penalty, longest=search.longest
+            sources, beam=1, length_penalty=search.length_penalty, longest=search.longest
         )
         return [prediction.text for prediction in found]
 
@@ -148,9 +148,9 @@ class PairTask(Task):
 class PronounceTask(PairTask):
     """Letters → sounds, judged by word and phoneme error rate."""
 
-    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         references = references_of(rows)
-        answers = self.answers(saved, list(references), beam)
+        answers = self.answers(saved, list(references))
         wer, per = pronunciation_errors(answers, list(references.values()))
         measures = {"loss": self.loss(saved, rows), "word error rate": wer, "phoneme error rate": per}
         return Evaluation(measures, -wer)
@@ -159,8 +159,8 @@ class PronounceTask(PairTask):
 class TranslateTask(PairTask):
     """One language → another, judged by BLEU and chrF."""
 
-    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
-        answers = self.answers(saved, [source for source, _ in rows], beam)
+    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
+        answers = self.answers(saved, [source for source, _ in rows])
         references = [target for _, target in rows]
         score = bleu(answers, references)
         measures = {"loss": self.loss(saved, rows), "BLEU": score, "chrF": chrf(answers, references)}
@@ -188,7 +188,7 @@ class LanguageTask(Task):
         documents = saved.source.encode_batch([text for text, _ in rows])
         return Windows.cut([document.ids for document in documents], self.recipe.text.window)
 
-    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         loss = self.loss(saved, rows)
         return Evaluation({"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, -loss)
 
@@ -222,7 +222,7 @@ class ClassifyTask(Task):
         texts = saved.source.encode_batch([text for text, _ in rows])
         return Labelled([encoded.ids for encoded in texts], [number[label] for _, label in rows])
 
-    def judge(self, saved: SavedModel, rows: Rows, beam: int = 1) -> Evaluation:
+    def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         answers = [prediction.text for prediction in Predictor(saved).predict([text for text, _ in rows])]
         labels = [label for _, label in rows]
         share = accuracy(answers, labels)

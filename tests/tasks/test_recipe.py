@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from limelight.errors import InputError, RecipeError, TextError
-from limelight.tasks.recipe import TASKS, Search, changed, load_recipe, parse_recipe, shipped_recipes
-from limelight.tasks.task import TASKS as TASK_TABLE
+from limelight.tasks.recipe import (
+    TASK_NAMES,
+    Search,
+    changed,
+    changes,
+    load_recipe,
+    parse_recipe,
+    rendered,
+    shipped_recipes,
+)
+from limelight.tasks.task import TASKS
 from tests.tasks import small
 
 LEAST = 'task = "classify"\n[training]\nsteps = 3\n'
@@ -17,10 +26,14 @@ LEAST = 'task = "classify"\n[training]\nsteps = 3\n'
 
 
 def test_there_is_a_shipped_recipe_for_every_task() -> None:
-    assert shipped_recipes() == sorted(TASKS) == sorted(TASK_TABLE)
+    assert shipped_recipes() == sorted(TASK_NAMES)
 
 
-@pytest.mark.parametrize("name", TASKS)
+def test_every_task_name_has_its_task() -> None:
+    assert tuple(TASKS) == TASK_NAMES
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
 def test_shipped_recipes_parse_and_explain_themselves(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.task == name
@@ -55,11 +68,31 @@ def test_a_field_that_may_be_left_open_takes_a_number() -> None:
     assert parse_recipe(f"{LEAST}[model]\nkey_value_heads = 2").model.key_value_heads == 2
 
 
+def test_clip_0_leaves_the_gradient_as_it_is() -> None:
+    assert parse_recipe(f"{LEAST}clip = 0").training.clip == 0
+
+
 def test_changed_replaces_what_is_given_and_nothing_else() -> None:
     recipe = small.recipe("classify")
     other = changed(recipe, steps=7, rate=None, seed=11)
     assert (other.training.steps, other.training.rate, other.training.seed) == (7, recipe.training.rate, 11)
     assert (other.model, other.text, other.prediction) == (recipe.model, recipe.text, recipe.prediction)
+
+
+def test_an_unchanged_recipe_is_rendered_as_its_file() -> None:
+    recipe = load_recipe("pronounce")
+    assert changes(recipe) == {}
+    assert rendered(recipe) == recipe.source
+    assert recipe.name == "pronounce"
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_a_changed_recipe_is_rendered_with_what_it_says_now(name: str) -> None:
+    recipe = changed(load_recipe(name), steps=7, rate=1e-5)
+    assert changes(recipe) == {"training": {"steps": 7, "rate": 1e-5}}
+    again = parse_recipe(rendered(recipe))
+    for table in ("task", "text", "model", "training", "prediction"):
+        assert getattr(again, table) == getattr(recipe, table)
 
 
 # ── What is wrong ──
@@ -106,6 +139,9 @@ def test_unknown_words_and_wrong_types_are_named(text: str, said: str) -> None:
         ("prediction", "longest = 0", "longest must be at least 1"),
         ("training", "tokens = 0", "tokens must be at least 1"),
         ("training", "rate = -1.0", "rate must be a number above 0"),
+        ("training", "clip = -1.0", "clip must be at least 0"),
+        ("training", "clip = nan", "clip must be at least 0"),
+        ("training", "smoothing = 1.5", "smoothing must be from 0 to 1"),
         ("training", "rate = inf", "rate must be a number above 0"),
         ("training", "schedule = 'linear'", "schedule must be one of paper, trapezoid"),
         ("training", "precision = 'fp16'", "precision must be one of float32, bf16"),

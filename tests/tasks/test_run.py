@@ -15,7 +15,9 @@ from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.recipe import Recipe, parse_recipe
+from limelight.tasks.card import command
+from limelight.tasks.origin import ORIGIN
+from limelight.tasks.recipe import Recipe, changed, load_recipe, parse_recipe
 from limelight.tasks.run import alignment_heads, train_recipe
 from limelight.tasks.task import TASKS, mean_loss
 from tests.tasks import small
@@ -142,7 +144,69 @@ def test_the_run_keeps_its_recipe_and_its_log() -> None:
     assert [record["step"] for record in log] == [small.SETTINGS["classify"][1]["steps"]]
 
 
+def test_the_card_and_the_kept_recipe_say_what_was_changed(tmp_path: Path) -> None:
+    data, out = small.write_data("classify", tmp_path / "my data"), tmp_path / "out"
+    file = tmp_path / "mine.toml"
+    file.write_text(small.recipe_text("classify"), encoding="utf-8")
+    recipe = changed(load_recipe(file), steps=2, seed=11)
+    saved, _ = train_recipe(recipe, data, out, reporter=small.quiet(out))
+    kept = (out / "recipe.toml").read_text(encoding="utf-8")
+    assert parse_recipe(kept).training == recipe.training
+    assert f"```toml\n{kept.strip()}\n```" in saved.card
+    assert "Changed from the recipe's file: steps = 2, seed = 11." in saved.card
+    line = f"limelight train {file} --data '{data}' --out {out} --steps 2 --seed 11"
+    assert f"Command: `{line}`" in saved.card
+
+
+def test_a_recipe_without_a_file_is_trained_again_by_the_one_that_the_run_kept(tmp_path: Path) -> None:
+    recipe, out = parse_recipe(small.recipe_text("classify")), tmp_path / "out"
+    line = command(replace(recipe, text=replace(recipe.text, size=7)), tmp_path, out)
+    assert line == f"limelight train {out}/recipe.toml --data {tmp_path} --out {out}"
+
+
+def test_the_card_names_the_model_that_training_began_from(tmp_path: Path) -> None:
+    start, _, folder = small.trained("translate")
+    recipe = small.recipe("translate", steps=1)
+    wider = replace(recipe, model=replace(recipe.model, width=48))
+    name = folder / "out"
+    saved, _ = train_recipe(wider, folder / "data", tmp_path, name, small.quiet(tmp_path))
+    assert f"Started from {name}, whose shape and tokenizers it keeps." in saved.card
+    assert f"--from {name}`" in saved.card
+    assert f"width {start.model.shape.width}," in saved.card
+    assert parse_recipe((tmp_path / "recipe.toml").read_text(encoding="utf-8")).model == start.model.shape
+
+
 # ── Going on ──
+
+
+def test_going_on_with_other_data_is_refused(tmp_path: Path) -> None:
+    run("classify", tmp_path / "out", data=small.write_data("classify", tmp_path / "data"))
+    with (tmp_path / "data" / "train.tsv").open("a", encoding="utf-8") as rows:
+        rows.write("one more\tpraise\n")
+    with pytest.raises(RecipeError, match="begun differently: other training rows.*another output folder"):
+        run("classify", tmp_path / "out", steps=3, data=tmp_path / "data")
+
+
+def test_going_on_with_another_model_or_start_is_refused(tmp_path: Path) -> None:
+    data = small.trained("classify")[2] / "data"
+    recipe = small.recipe("classify", steps=1)
+    train_recipe(recipe, data, tmp_path, reporter=small.quiet(tmp_path))
+    other = replace(
+        recipe, model=replace(recipe.model, dropout=0.5), text=replace(recipe.text, source="characters")
+    )
+    with pytest.raises(
+        RecipeError, match=r"\[text\] source was words, is characters; \[model\] dropout was .*, is 0.5"
+    ):
+        train_recipe(other, data, tmp_path, reporter=small.quiet(tmp_path))
+    with pytest.raises(RecipeError, match="start was none, is model-[0-9a-f]{12}"):
+        train_recipe(recipe, data, tmp_path, small.trained("classify")[0], small.quiet(tmp_path))
+
+
+def test_a_run_that_did_not_keep_what_it_began_with_goes_on(tmp_path: Path) -> None:
+    run("classify", tmp_path)
+    (tmp_path / ORIGIN).unlink()
+    _, outcome = run("classify", tmp_path, steps=3)
+    assert outcome.progress.step == 3
 
 
 def test_going_on_with_a_finished_run_changes_nothing(tmp_path: Path) -> None:
