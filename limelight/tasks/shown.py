@@ -15,24 +15,29 @@ from limelight.tasks.look import Look
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST = 8
+"""Words in the list from high to low."""
+
 
 def shown(look: Look) -> RenderableType:
-    """The answer, the source words by what they receive, and each answer word's source words from high to low."""
+    """The answer, the source words by what they receive, and each answer word's source words from high to low.
+
+    What the words receive stands there twice: as the text, shaded, and as a list of the highest.
+    """
     answer = look.prediction
     parts: list[RenderableType] = [_labelled("text", answer.source), _labelled("answer", answer.text, "bold")]
     if not math.isnan(answer.log_probability):
         parts.append(_labelled("", _certainty(look), "dim"))
     words = list(look.received.labels[0])
-    parts += [Text(), Text("What each word receives, from high to low", style="bold")]
+    parts += [Text(), Text("What each word receives, in the order of the text", style="bold")]
     parts.append(word_shades(words, look.received.values.tolist(), look.received.unit))
+    parts += [Text(), Text("The same from high to low", style="bold"), ranked_list(look.received, most=MOST)]
     parts.append(Text())
     if look.alignment is not None:
         parts += [
             Text("What each word of the answer attends to", style="bold"),
             alignment_table(look.alignment),
         ]
-    else:
-        parts.append(ranked_list(look.received, most=10))
     parts += [Text(look.heads, style="dim"), Text()]
     return Group(*parts)
 
@@ -49,7 +54,8 @@ def _certainty(look: Look) -> str:
     told = f"probability {math.exp(answer.log_probability):.3g} (log {answer.log_probability:.2f} nats)"
     if answer.others:
         other, log_probability = answer.others[0]
-        told += f"; next: {other} ({log_probability:.2f})"
+        order = "next" if look.alignment is None else "next by length-adjusted score"
+        told += f"; {order}: {other} ({log_probability:.2f})"
     return told if answer.complete else f"{told}; cut at the longest length allowed"
 
 

@@ -177,6 +177,23 @@ def test_the_terminal_shows_the_very_numbers() -> None:
         assert found.alignment.sources[int(row.argmax())] in line
 
 
+def test_the_words_stand_in_the_order_of_the_text_and_from_high_to_low() -> None:
+    found = looked("classify", "red cats good run now birds sing here there sleep")
+    text = rendered(found)
+    shaded, ranked = text.split("in the order of the text")[1].split("from high to low")
+    assert [word for word in shaded.split() if word.isalpha()][:10] == found.prediction.source.split()
+    names = [line.split()[1] for line in ranked.splitlines() if line.lstrip()[:1].isdigit()]
+    assert names == [*(entry.label for entry in found.received.ranked()[:8]), "lower"]
+    assert "2 lower ones not shown" in ranked
+
+
+def test_the_order_of_further_answers_is_named() -> None:
+    # Classes are in the order of their probability, answers of a search in that of a score beside it.
+    assert "; next: " in " ".join(rendered(looked("classify", "good")).split())
+    searched = " ".join(rendered(looked("translate", "red cats", beam=2)).split())
+    assert "; next by length-adjusted score: " in searched
+
+
 def rendered(found: Look) -> str:
     console = Console(width=100)
     with console.capture() as capture:
