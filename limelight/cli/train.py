@@ -40,15 +40,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
-        from limelight.models import find_model
-        from limelight.modules.saved import load_model
         from limelight.tasks.recipe import changed, load_recipe
         from limelight.tasks.run import train_recipe
 
         if threads is not None:
             torch.set_num_threads(max(threads, 1))
         chosen = changed(load_recipe(recipe), steps=steps, rate=rate, seed=seed)
-        trained, outcome = train_recipe(chosen, data, out, load_model(find_model(start)) if start else None)
+        trained, outcome = train_recipe(chosen, data, out, start)
         progress = outcome.progress
         best = next((record for record in progress.history if record["step"] == progress.best_step), {})
         measures = ", ".join(
