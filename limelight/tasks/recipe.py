@@ -146,7 +146,7 @@ def changes(recipe: Recipe) -> dict[str, dict[str, Any]]:
 def rendered(recipe: Recipe) -> str:
     """The settings as they are, in TOML: the recipe's own text while that says them, else every word of every table.
 
-    >>> print(rendered(changed(parse_recipe('task = "classify"\\n[training]\\nsteps = 3'), steps=7))[:65])
+    >>> print(rendered(changed(parse_recipe('task = "classify"\\n[training]\\nsteps = 3'), steps=7))[:67])
     task = "classify"
     <BLANKLINE>
     [text]
