@@ -5,7 +5,8 @@ groups.py     Groups: which word (or sentence, document) every token of an axis 
 measures.py   AttentionMatrix → Reading: attention between words, what words receive
 alignment.py  cross-attention → which source words each target word attends to
 heads.py      which heads align: chosen by the words that stand on both sides
-pictures.py   Reading → PNG, SVG (matplotlib)
+pictures.py   Reading → figure (matplotlib)        stage_pictures.py  the stages of the process, the same way
+canvas.py     what all pictures stand on: sizes, fonts, `save` to PNG, SVG, PDF
 terminal.py   Reading → the terminal (rich)
 """
 
