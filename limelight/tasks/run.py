@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from limelight.errors import RecipeError
+from limelight.errors import CheckpointError, RecipeError, require
 from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.modules.transformer import Transformer
 from limelight.predicting.predictor import Prediction, Predictor
@@ -19,7 +20,7 @@ from limelight.tasks.card import command, trained_card
 from limelight.tasks.look import word_groups
 from limelight.tasks.origin import Start, check_same, effective, keep
 from limelight.tasks.recipe import Recipe, rendered
-from limelight.tasks.task import TASKS, Rows
+from limelight.tasks.task import TASKS, Rows, Task
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
 
@@ -40,11 +41,26 @@ def train_recipe(
     (fine-tuning), or its name or folder: its tokenizers and shape are kept, whatever the recipe says of them; it
     is itself not changed.
     Raises RecipeError where `start`, or the run in `out`, is of another task, and where the run in `out` was
-    begun with other training rows, another [text] or [model], or another `start`.
+    begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
+    process is training in `out`.
     """
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
     begun_from = Start.of(start)
+    with _alone(out):
+        return _train(recipe, data, task, rows, valid, out, begun_from, reporter)
+
+
+def _train(
+    recipe: Recipe,
+    data: Path,
+    task: Task,
+    rows: Rows,
+    valid: Rows,
+    out: Path,
+    begun_from: Start,
+    reporter: Reporter | None,
+) -> tuple[SavedModel, Outcome]:
     saved = _begin(recipe, rows, out, begun_from)
     line = command(recipe, data, out, begun_from.name)
     recipe = effective(recipe, saved, begun_from)
@@ -75,6 +91,20 @@ def train_recipe(
     trained = replace(trained, card=trained_card(trained, data, recipe, line, begun_from.name))
     save_model(trained, out / "model")
     return trained, outcome
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One process a run: two would write over each other's checkpoints. A killed one leaves no lock behind."""
+    filelock = require("filelock", extra="train", purpose="Training")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(out / "run.lock", timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise CheckpointError(
+            f"Another process is training in {out}. Wait for it or stop it, or give another output folder."
+        ) from error
 
 
 def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
-from limelight.errors import InputError, RecipeError, TextError
+from limelight.errors import CheckpointError, InputError, RecipeError, TextError
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.word_vectors import WordVectors
@@ -38,6 +39,14 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     settings = {"steps": 2, **training}
     where = data or small.trained(task)[2] / "data"
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "run.lock"), pytest.raises(CheckpointError, match="Another process is training"):
+        run("pronounce", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.lock"]
+    run("pronounce", tmp_path)  # free again, it is trained in
+    assert (tmp_path / "model").is_dir()
 
 
 # ── What is learned ──
