@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limelight.errors import LimelightError
-    from limelight.matrix import AttentionMatrix, Entropy, Peak, Pool, Received, RowStats, Top, masks
+    from limelight.matrix import (
+        AttentionMatrix,
+        Distance,
+        Entropy,
+        Peak,
+        Pool,
+        Received,
+        RowStats,
+        Top,
+        masks,
+    )
     from limelight.modules.attention import MultiHeadAttention, kept_attention
     from limelight.modules.saved import load_model, save_model
     from limelight.modules.transformer import SHAPES, Classifier, LanguageModel, Shape, Transformer
@@ -39,6 +49,7 @@ __version__ = "0.1.0"
 _HOME = {
     "AttentionMatrix": "matrix",
     "Classifier": "modules.transformer",
+    "Distance": "matrix",
     "Entropy": "matrix",
     "LanguageModel": "modules.transformer",
     "LimelightError": "errors",
@@ -70,6 +81,7 @@ _HOME = {
 __all__ = [
     "AttentionMatrix",
     "Classifier",
+    "Distance",
     "Entropy",
     "LanguageModel",
     "LimelightError",

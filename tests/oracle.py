@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limelight.matrix import (
     AttentionMatrix,
+    Distance,
     Entropy,
     Fold,
     Mask,
@@ -215,6 +216,17 @@ def expect_top(reading: Any, case: Case) -> None:
     assert bool((distinct.diff(dim=-1) != 0).all())
 
 
+def expect_distance(reading: Any, case: Case, offset: int | None = None) -> None:
+    weights = case.truth().weights_BHNM
+    n, m = weights.shape[2:]
+    ahead_NM = torch.arange(m) - (torch.arange(n) + (m - n if offset is None else offset))[:, None]
+    mean, signed = (weights * ahead_NM.abs()).sum(-1), (weights * ahead_NM).sum(-1)
+    check("distance", reading.mean, mean, case.logits)
+    check(
+        "distance", reading.signed, signed, case.logits, beside=mean
+    )  # a difference of what is ahead and behind
+
+
 def groups_of(size: int, span: int) -> Tensor:
     """Neighbours in groups of `span`; of every group but the first, one token belongs to none."""
     groups = torch.arange(size) // span
@@ -267,6 +279,11 @@ FOLDS: dict[str, tuple[Callable[[Case], Fold[Any]], Callable[[Any, Case], None]]
     "Top(1)": (lambda case: Top(1), expect_top),
     "Top(5)": (lambda case: Top(5), expect_top),
     "Top(more than there are)": (lambda case: Top(case.key.shape[2] + 3), expect_top),
+    "Distance": (lambda case: Distance(), expect_distance),
+    "Distance(offset)": (
+        lambda case: Distance(offset=-7),
+        lambda reading, case: expect_distance(reading, case, -7),
+    ),
     "Pool": (
         lambda case: Pool(groups_of(case.query.shape[2], 5), groups_of(case.key.shape[2], 3)),
         expect_pool,

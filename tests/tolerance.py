@@ -30,6 +30,7 @@ FLOAT32 = {
     "log sum": Bound(1e-6, 1e-6, relative=True),
     "received": Bound(1e-6, 1e-6, relative=True),
     "entropy": Bound(1e-6, 1e-6, relative=True),
+    "distance": Bound(1e-6, 1e-6, relative=True),
     "pooled": Bound(1e-6, 1e-6, relative=True),
     "output": Bound(1e-6, 2e-6, relative=True),
     "gradient": Bound(2e-6, 1e-5, relative=True),
@@ -38,11 +39,14 @@ FLOAT64 = {name: Bound(1e-13, 1e-12, bound.relative) for name, bound in FLOAT32.
 TABLE = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 
 
-def check(quantity: str, got: Tensor, truth: Tensor, logits: float = 0.0) -> None:
+def check(
+    quantity: str, got: Tensor, truth: Tensor, logits: float = 0.0, beside: Tensor | None = None
+) -> None:
     """Assert that `got` is `truth` within the table's bounds for its dtype; the message says how far it is.
 
     `logits` is the size of the largest score where it is beyond the ordinary: a float32 score of that size is
     itself known no better than its last bit, and every weight made of it inherits that relative error.
+    `beside` is the larger quantity whose size bounds the error where the truth is a difference.
     """
     assert got.shape == truth.shape, f"{quantity}: shape {tuple(got.shape)} instead of {tuple(truth.shape)}"
     if truth.numel() == 0:
@@ -53,7 +57,8 @@ def check(quantity: str, got: Tensor, truth: Tensor, logits: float = 0.0) -> Non
     assert not got.isnan().any(), f"{quantity}: NaN"
     same = got == truth  # infinities of one sign among them
     error = torch.where(same, 0.0, got - truth).abs()
-    size = truth.where(truth.isfinite(), 0.0)
+    size = truth if beside is None else beside.double()
+    size = size.where(size.isfinite(), 0.0)
     rms = error.square().mean().sqrt() / size.square().mean().sqrt().clamp(min=1e-30)
     largest = (error / size.abs().clamp(min=1.0)).max() if bound.relative else error.max()
     assert rms <= bound.rms + allowance, f"{quantity}: relative RMS error {rms:.2e} > {bound.rms:.0e}"

@@ -4,13 +4,15 @@ dense.py     the slow plain truth, one function a stage      matrix.py   Attenti
 masks.py     who may look at whom                            rules.py    the classes behind the masks
 scores.py    the logits of any block                         tile.py     what a fold sees
 folds.py     what is read: RowStats, Received, Entropy, Pool
-ranks.py     what is read: Peak, Top                         operator.py A @ v and A.T @ x
-tiles.py     the loop over tiles                             why.py      what a reading will do
+ranks.py     what is read: Peak, Top                         distances.py  what is read: Distance
+tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
+why.py       what a reading will do
 """
 
 from __future__ import annotations
 
 from limelight.matrix import masks
+from limelight.matrix.distances import Distance, DistanceReading
 from limelight.matrix.folds import Entropy, Fold, Pool, Received, ReceivedReading, RowStats
 from limelight.matrix.masks import Cover, Mask
 from limelight.matrix.matrix import AttentionMatrix
@@ -20,6 +22,8 @@ from limelight.matrix.tile import Frame, Stats, Tile
 __all__ = [
     "AttentionMatrix",
     "Cover",
+    "Distance",
+    "DistanceReading",
     "Entropy",
     "Fold",
     "Frame",
