@@ -7,7 +7,7 @@ over them takes it up: tilings, dtypes, extreme rows, laws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,15 +51,23 @@ class Case:
     softcap: float | None = None
     sink: Tensor | None = None
 
+    def inputs(self) -> dict[str, Any]:
+        """What the library is given."""
+        return {field.name: getattr(self, field.name) for field in fields(Case)}
+
+    def meaning(self) -> dict[str, Any]:
+        """What the truth is computed from: the same, unless a case knows better what its mask means."""
+        return self.inputs()
+
     def matrix(self) -> AttentionMatrix:
-        return AttentionMatrix(**vars(self))
+        return AttentionMatrix(**self.inputs())
 
     def truth(self) -> truth_of.Attention:
         return _truth(self)
 
     def read(self, *folds: Fold[Any], cut: Plan) -> list[Any]:
         """What the loop reads in one walk when the matrix is cut this way."""
-        scores = scores_of(**vars(self))
+        scores = scores_of(**self.inputs())
         states, stats = read_tiles(scores, scores.frame(scores.N, self.value), folds, None, cut)
         return [fold.finish(state, stats) for fold, state in zip(folds, states, strict=True)]
 
@@ -74,7 +82,7 @@ class Case:
 
 @lru_cache(maxsize=1)  # every fold of a case asks for it
 def _truth(case: Case) -> truth_of.Attention:
-    return truth_of.attention(**vars(case))
+    return truth_of.attention(**case.meaning())
 
 
 def random_case(

@@ -7,6 +7,9 @@ for everybody. Inputs of bf16 and fp16 are held to the float32 column: tiles are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -59,9 +62,32 @@ def check(
     error = torch.where(same, 0.0, got - truth).abs()
     size = truth if beside is None else beside.double()
     size = size.where(size.isfinite(), 0.0)
-    rms = error.square().mean().sqrt() / size.square().mean().sqrt().clamp(min=1e-30)
-    largest = (error / size.abs().clamp(min=1.0)).max() if bound.relative else error.max()
+    rms = float(error.square().mean().sqrt() / size.square().mean().sqrt().clamp(min=1e-30))
+    largest = float((error / size.abs().clamp(min=1.0)).max() if bound.relative else error.max())
+    for shares in _listening.get():
+        share = max(rms / (bound.rms + allowance), largest / (bound.largest + allowance))
+        shares[quantity] = max(share, shares.get(quantity, 0.0))
     assert rms <= bound.rms + allowance, f"{quantity}: relative RMS error {rms:.2e} > {bound.rms:.0e}"
     assert largest <= bound.largest + allowance, (
         f"{quantity}: largest error {largest:.2e} > {bound.largest:.0e}"
     )
+
+
+_listening: ContextVar[tuple[dict[str, float], ...]] = ContextVar("listening", default=())
+
+
+@contextmanager
+def shares() -> Iterator[dict[str, float]]:
+    """The largest share of its bound that each quantity takes up in the checks within; above 1 it fails.
+
+    >>> with shares() as taken:
+    ...     check("weights", torch.tensor([0.5 + 2**-23]), torch.tensor([0.5]))
+    >>> round(taken["weights"], 2)
+    0.24
+    """
+    taken: dict[str, float] = {}
+    token = _listening.set((*_listening.get(), taken))
+    try:
+        yield taken
+    finally:
+        _listening.reset(token)
