@@ -29,6 +29,12 @@ def register(app: typer.Typer) -> None:
         start: Annotated[
             str | None, typer.Option("--from", help="A trained model to begin from: fine-tuning.")
         ] = None,
+        architecture: Annotated[
+            str | None,
+            typer.Option(
+                help="Another network, as wide and deep: transformer, lstm, gru, bahdanau or luong."
+            ),
+        ] = None,
         steps: Annotated[int | None, typer.Option(help="Updates in all, instead of the recipe's.")] = None,
         rate: Annotated[
             float | None, typer.Option(help="The highest learning rate, instead of the recipe's.")
@@ -40,12 +46,14 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
-        from limelight.tasks.recipe import changed, load_recipe
+        from limelight.tasks.recipe import changed, load_recipe, with_architecture
         from limelight.tasks.run import train_recipe
 
         if threads is not None:
             torch.set_num_threads(max(threads, 1))
         chosen = changed(load_recipe(recipe), steps=steps, rate=rate, seed=seed)
+        if architecture is not None:
+            chosen = with_architecture(chosen, architecture)
         trained, outcome = train_recipe(chosen, data, out, start)
         progress = outcome.progress
         best = next((record for record in progress.history if record["step"] == progress.best_step), {})

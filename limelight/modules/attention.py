@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,17 @@ class KeyValueCache:
             layer.select(rows)
 
 
-class MultiHeadAttention(nn.Module):
+Role = Literal["pairs", "language", "classes"]
+"""What a model does: source text → target text, text → its next token, or text → one of several classes."""
+
+
+class KeepsAttention(nn.Module):
+    """A module that hands its `AttentionMatrix` to `keep`, where that is set, in every forward."""
+
+    keep: Callable[[AttentionMatrix], None] | None = None
+
+
+class MultiHeadAttention(KeepsAttention):
     """Self-attention (`forward(x)`) or cross-attention (`forward(x, memory)`).
 
     Shapes: x (B, N, E), memory (B, M, E) → (B, N, E). `key_value_heads` (G) may be fewer than `heads` (H):
@@ -126,7 +136,6 @@ class MultiHeadAttention(nn.Module):
         self.Wk = nn.Linear(width, groups * self.head_width, bias=bias)
         self.Wv = nn.Linear(width, groups * self.head_width, bias=bias)
         self.Wo = nn.Linear(width, width, bias=bias)
-        self.keep: Callable[[AttentionMatrix], None] | None = None
         for projection in (self.Wq, self.Wk, self.Wv, self.Wo):
             nn.init.xavier_uniform_(projection.weight)
             if bias:
@@ -219,9 +228,7 @@ def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     >>> seen[""][0, 3, 4, :].shape                 # of batch 0, head 3, query 4: the weights of all keys
     torch.Size([5])
     """
-    layers = {
-        name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)
-    }
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, KeepsAttention)}
     seen: dict[str, AttentionMatrix] = {}
     for name, layer in layers.items():
         layer.keep = partial(seen.__setitem__, name)

@@ -24,6 +24,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limelight.errors import CheckpointError, LimelightError
+from limelight.modules.attention import Role
+from limelight.modules.recurrent import (
+    Recurrence,
+    RecurrentClassifier,
+    RecurrentLanguageModel,
+    RecurrentTranslator,
+)
 from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
 from limelight.text.tokenizers import Tokenizer
 
@@ -53,16 +60,44 @@ class SavedModel:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def build(kind: str, shape: Shape, source: int, target: int, shared: bool, classes: int) -> nn.Module:
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "transformer": Transformer,
+    "language": LanguageModel,
+    "classifier": Classifier,
+    "recurrent": RecurrentTranslator,
+    "recurrent-language": RecurrentLanguageModel,
+    "recurrent-classifier": RecurrentClassifier,
+}
+"""Their names in model.json."""
+
+
+def architecture(role: Role, shape: Shape | Recurrence) -> str:
+    """The name of the architecture that does `role` and whose blocks look like `shape`.
+
+    >>> architecture("language", Recurrence())
+    'recurrent-language'
+    """
+    recurrent = isinstance(shape, Recurrence)
+    for name, kind in ARCHITECTURES.items():
+        if cast(Any, kind).role == role and name.startswith("recurrent") == recurrent:
+            return name
+    raise AssertionError(role)
+
+
+def build(
+    kind: str, shape: Shape | Recurrence, source: int, target: int, shared: bool, classes: int
+) -> nn.Module:
     """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens."""
-    match kind:
-        case "transformer":
-            return Transformer(shape, source, target, share=shared)
+    if kind not in ARCHITECTURES:
+        raise CheckpointError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {kind!r}.")
+    made: Any = ARCHITECTURES[kind]
+    match made.role:
+        case "pairs":
+            return made(shape, source, target, share=shared)
         case "language":
-            return LanguageModel(shape, target)
-        case "classifier":
-            return Classifier(shape, source, classes)
-    raise CheckpointError(f"architecture must be transformer, language or classifier; got {kind!r}.")
+            return made(shape, target)
+        case _:
+            return made(shape, source, classes)
 
 
 def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.float32) -> Path:
@@ -70,14 +105,12 @@ def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.f
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    architecture = {Transformer: "transformer", LanguageModel: "language", Classifier: "classifier"}[
-        type(saved.model)
-    ]
+    shape = cast(Shape | Recurrence, saved.model.shape)
     description = {
         "format": FORMAT,
         "task": saved.task,
-        "architecture": architecture,
-        "shape": asdict(cast(Shape, saved.model.shape)),
+        "architecture": architecture(cast(Role, saved.model.role), shape),
+        "shape": asdict(shape),
         "shared": saved.shared,
         "classes": list(saved.classes),
         "prediction": saved.prediction,
@@ -127,10 +160,11 @@ def load_model(folder: str | Path) -> SavedModel:
         separate = folder / "target.json"
         target = Tokenizer.load(separate) if separate.is_file() else source
         classes = tuple(described["classes"])
-        shape = Shape(**described["shape"])
-        model = build(
-            described["architecture"], shape, len(source), len(target), described["shared"], len(classes)
+        kind = described["architecture"]
+        shape: Shape | Recurrence = (Recurrence if kind.startswith("recurrent") else Shape)(
+            **described["shape"]
         )
+        model = build(kind, shape, len(source), len(target), described["shared"], len(classes))
         weights = load_file(folder / "model.safetensors")
         own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}

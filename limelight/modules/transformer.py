@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from limelight.errors import InputError
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention
+from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention, Role
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.positions import positions
 
@@ -44,6 +44,7 @@ class Shape:
     attention_dropout: float = 0.0
     attention_bias: bool = False
     longest: int = 1024
+    architecture: Literal["transformer"] = "transformer"
 
     def __post_init__(self) -> None:
         if self.norm not in ("pre", "post"):
@@ -186,6 +187,8 @@ class Transformer(nn.Module):
     predicts the token after target i. Padding stands on the right.
     """
 
+    role: ClassVar[Role] = "pairs"
+
     def __init__(
         self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False
     ) -> None:
@@ -225,6 +228,8 @@ class Transformer(nn.Module):
 class LanguageModel(nn.Module):
     """A decoder alone: ids (B, N) → scores of the next token (B, N, V)."""
 
+    role: ClassVar[Role] = "language"
+
     def __init__(self, shape: Shape, vocabulary: int) -> None:
         super().__init__()
         self.shape = shape
@@ -239,6 +244,8 @@ class LanguageModel(nn.Module):
 
 class Classifier(nn.Module):
     """An encoder, the mean of its last vectors, and one score a class: ids (B, N) → (B, classes)."""
+
+    role: ClassVar[Role] = "classes"
 
     def __init__(self, shape: Shape, vocabulary: int, classes: int) -> None:
         super().__init__()

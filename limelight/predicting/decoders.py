@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from limelight.matrix import masks
+from limelight.modules.recurrent import RecurrentLanguageModel, RecurrentState, RecurrentTranslator
 from limelight.modules.transformer import LanguageModel, Transformer
 
 
@@ -60,3 +61,55 @@ class LanguageDecoder:
 
     def select(self, rows: Tensor, same_source: bool) -> None:
         self.cache.select(rows)
+
+
+class RecurrentDecoder:
+    """A recurrent decoder over encoded sources. What it remembers does not grow with what it has written."""
+
+    def __init__(self, model: RecurrentTranslator, source_BM: Tensor, source_lengths_B: Tensor) -> None:
+        self.model = model
+        self.memory_BME, self.state = model.encode(source_BM, source_lengths_B)
+        self.lengths_B = source_lengths_B
+
+    def step(self, tokens_RN: Tensor) -> Tensor:
+        seen = masks.lengths(key=self.lengths_B)
+        return self.model.decode(tokens_RN, self.memory_BME, self.state, seen)[:, -1]
+
+    def select(self, rows: Tensor, same_source: bool) -> None:
+        self.state.select(rows)
+        if not same_source:
+            self.memory_BME = self.memory_BME.index_select(0, rows)
+            self.lengths_B = self.lengths_B.index_select(0, rows)
+
+
+class RecurrentLanguageDecoder:
+    """A recurrent language model; the first step may read a whole prompt."""
+
+    def __init__(self, model: RecurrentLanguageModel) -> None:
+        self.model = model
+        self.state: RecurrentState | None = None
+
+    def step(self, tokens_RN: Tensor) -> Tensor:
+        if self.state is None:
+            self.state = self.model.new_state(len(tokens_RN))
+        return self.model(tokens_RN, self.state)[:, -1]
+
+    def select(self, rows: Tensor, same_source: bool) -> None:
+        if self.state is not None:
+            self.state.select(rows)
+
+
+def pair_decoder(model: nn.Module, source_BM: Tensor, source_lengths_B: Tensor) -> Decoder:
+    """The decoder of a model that maps a source to a target."""
+    if isinstance(model, RecurrentTranslator):
+        return RecurrentDecoder(model, source_BM, source_lengths_B)
+    assert isinstance(model, Transformer)
+    return TransformerDecoder(model, source_BM, source_lengths_B)
+
+
+def language_decoder(model: nn.Module) -> Decoder:
+    """The decoder of a language model."""
+    if isinstance(model, RecurrentLanguageModel):
+        return RecurrentLanguageDecoder(model)
+    assert isinstance(model, LanguageModel)
+    return LanguageDecoder(model)

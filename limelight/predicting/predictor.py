@@ -15,8 +15,7 @@ from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
 from limelight.modules.attention import kept_attention
 from limelight.modules.saved import SavedModel, load_model
-from limelight.modules.transformer import Classifier, LanguageModel, Transformer
-from limelight.predicting.decoders import Decoder, LanguageDecoder, TransformerDecoder
+from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.sampling import Sampling, sample
 from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, Hypothesis, search
 from limelight.text.segments import Segments
@@ -75,7 +74,7 @@ class Trace:
     def layers(self, kind: str) -> list[AttentionMatrix]:
         """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
         ending = {"encoder": ("encoder.", "self_attention"), "decoder": ("decoder.", "self_attention")}
-        start, end = ending.get(kind, ("decoder.", "cross_attention"))
+        start, end = ending.get(kind, ("", "cross_attention"))
         return [
             matrix for name, matrix in self.matrices.items() if name.startswith(start) and name.endswith(end)
         ]
@@ -133,7 +132,7 @@ class Predictor:
         answers: list[Prediction | None] = [None] * len(texts)
         for rows in self._batches([len(each) for each in ids]):
             batch = [ids[row] for row in rows]
-            if isinstance(self.model, Classifier):
+            if self.model.role == "classes":
                 found = self._classify(batch)
             elif sampling is not None:
                 found = [[hypothesis] for hypothesis in self._draw(batch, sampling, options["longest"])]
@@ -171,14 +170,14 @@ class Predictor:
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
         target = None
-        if isinstance(self.model, LanguageModel):
+        if self.model.role == "language":
             ids = prediction.source_ids + prediction.target_ids
             inputs = {"target": self._tensor([[START, *ids]])}
             source = Segments.from_spans(*self.saved.target.decode_spans(ids))
         else:
             inputs = {"source": self._tensor([[*prediction.source_ids, END]])}
             source = self._source(prediction)
-        if isinstance(self.model, Transformer):
+        if self.model.role == "pairs":
             inputs["target"] = self._tensor([[START, *prediction.target_ids]])
             target = Segments.from_spans(*self.saved.target.decode_spans(prediction.target_ids))
         with kept_attention(self.model) as matrices:
@@ -198,11 +197,11 @@ class Predictor:
 
     def _start(self, batch: list[list[int]]) -> tuple[Tensor, Decoder]:
         """What the decoder reads first, and the decoder, for source texts as token ids."""
-        if isinstance(self.model, LanguageModel):
-            return self._tensor([[START, *ids] for ids in batch]), LanguageDecoder(self.model)
-        if not isinstance(self.model, Transformer):
+        if self.model.role == "language":
+            return self._tensor([[START, *ids] for ids in batch]), language_decoder(self.model)
+        if self.model.role != "pairs":
             raise InputError(f"A model for the task {self.saved.task!r} writes no text: use predict().")
-        return self._tensor([[START]] * len(batch)), TransformerDecoder(self.model, *self._padded(batch))
+        return self._tensor([[START]] * len(batch)), pair_decoder(self.model, *self._padded(batch))
 
     def _padded(self, batch: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Source texts with END and padding (B, M), and their lengths with END (B,)."""
@@ -212,7 +211,7 @@ class Predictor:
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
         """Texts of like length together; for a language model of equal length, so that no prompt is padded."""
-        exact = isinstance(self.model, LanguageModel)
+        exact = self.model.role == "language"
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
             longest = lengths[batch[0]] + 1 if batch else 0

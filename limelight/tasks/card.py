@@ -9,6 +9,9 @@ import shlex
 from pathlib import Path
 from typing import cast
 
+from torch import nn
+
+from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel
 from limelight.modules.transformer import Shape, Stack
 from limelight.tasks.recipe import Recipe, changes, rendered
@@ -25,22 +28,16 @@ def trained_card(saved: SavedModel, data: Path, recipe: Recipe, line: str, start
 
     `recipe` has the settings as they were, whatever its file says; `start` names the model it began from.
     """
-    training, shape = saved.training, cast(Shape, saved.model.shape)
+    training = saved.training
     counters = ("step", "epoch", "tokens")
     held_out = {name: value for name, value in training["held out"].items() if name not in counters}
     results = "\n".join(f"- {name}: {value:.4g}" for name, value in held_out.items())
-    stacks = ", ".join(
-        f"{name} with {len(stack.blocks)} layer{'s' * (len(stack.blocks) > 1)}"
-        for name, stack in saved.model.named_children()
-        if isinstance(stack, Stack)
-    )
     classes = f" Classes: {', '.join(saved.classes)}." if saved.classes else ""
     begun = f"\n\nStarted from {start}, whose shape and tokenizers it keeps." if start else ""
     return f"""\
 # {saved.task}
 
-{saved.parameters:,} parameters: {stacks}, width {shape.width}, {shape.heads} heads, {shape.positions}
-positions.{classes}{begun}
+{saved.parameters:,} parameters: {_shape(saved.model)}.{classes}{begun}
 
 Command: `{line}`{_changed(recipe)}
 
@@ -59,6 +56,21 @@ language or length, was not tried.
 {rendered(recipe).strip()}
 ```
 """
+
+
+def _shape(model: nn.Module) -> str:
+    """What the model is made of, in a line or two."""
+    shape = cast(Shape | Recurrence, model.shape)
+    if isinstance(shape, Recurrence):
+        attention = {"none": "no", "bahdanau": "Bahdanau's", "luong": "Luong's"}[shape.attention]
+        layers = f"{shape.encoder_layers} + {shape.decoder_layers} layers"
+        return f"{shape.cell.upper()}, {layers}, width {shape.width}, {attention} attention"
+    stacks = ", ".join(
+        f"{name} with {len(stack.blocks)} layer{'s' * (len(stack.blocks) > 1)}"
+        for name, stack in model.named_children()
+        if isinstance(stack, Stack)
+    )
+    return f"{stacks}, width {shape.width}, {shape.heads} heads,\n{shape.positions} positions"
 
 
 def command(recipe: Recipe, data: Path, out: Path, start: str = "") -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import InputError
-from limelight.modules.transformer import Classifier
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.groups import Groups
@@ -60,6 +59,8 @@ def look(
 
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
+    if not trace.matrices:
+        raise InputError("There is nothing to look at: this model is a recurrent network without attention.")
     if heads is not None:
         how = "Heads as asked for."
     elif chosen := predictor.saved.prediction.get("alignment"):
@@ -68,7 +69,7 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
     else:
         how = "All heads of all layers, each with equal weight."
     answer = trace.prediction
-    if isinstance(predictor.model, Classifier):
+    if predictor.model.role == "classes":
         received = received_words(trace.layers("encoder"), word_groups(trace.source, after=1), heads)
         return Look(answer, average_heads(received.per_query), None, how)
     if not words(answer.text):

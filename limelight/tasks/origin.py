@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from limelight.errors import RecipeError
 from limelight.models import find_model
+from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.recipe import Recipe, Search
@@ -44,7 +45,7 @@ class Start:
 
 def effective(recipe: Recipe, saved: SavedModel, start: Start) -> Recipe:
     """The recipe with what a run really has: its model's shape, and that of a `start`, its tokenizers and search."""
-    recipe = replace(recipe, model=cast(Shape, saved.model.shape))
+    recipe = replace(recipe, model=cast(Shape | Recurrence, saved.model.shape))
     if start.model is None:
         return recipe
     text = replace(

@@ -2,7 +2,8 @@
 
 task = "translate"                     pronounce, translate, language or classify
 [text]       how text becomes tokens
-[model]      the fields of `modules.transformer.Shape`
+[model]      the fields of `modules.transformer.Shape`; with architecture = "recurrent" those of
+             `modules.recurrent.Recurrence`
 [training]   the fields of `training.loop.Settings`
 [prediction] how answers are searched for, when the model is judged and later
 """
@@ -21,6 +22,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
+from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
@@ -60,7 +62,7 @@ class Recipe:
 
     task: str
     text: Text
-    model: Shape
+    model: Shape | Recurrence
     training: Settings
     prediction: Search = field(default_factory=Search)
     source: str = ""
@@ -81,7 +83,9 @@ WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
 """What the words of [text], [model] and [prediction] may be, where neither their type nor `Shape` itself says it;
 `Settings` checks all of [training]."""
 
-Table = TypeVar("Table", Text, Shape, Settings, Search)
+ARCHITECTURES = ("transformer", "recurrent")
+
+Table = TypeVar("Table", Text, Shape, Recurrence, Settings, Search)
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -116,7 +120,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         return Recipe(
             data["task"],
             _table(Text, data, "text", origin),
-            _table(Shape, data, "model", origin),
+            _model(data, origin),
             _table(Settings, data, "training", origin),
             _table(Search, data, "prediction", origin),
             text,
@@ -133,12 +137,37 @@ def changed(recipe: Recipe, **training: Any) -> Recipe:
     return replace(recipe, training=replace(recipe.training, **words))
 
 
+RIVALS = {
+    "lstm": ("lstm", "none"),
+    "gru": ("gru", "none"),
+    "bahdanau": ("lstm", "bahdanau"),
+    "luong": ("lstm", "luong"),
+}
+"""Recurrent networks by name: their cell and the decoder's attention."""
+
+
+def with_architecture(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with another kind of network, as wide, as deep and with as much dropout as its own.
+
+    `name` is "transformer" or one of `RIVALS`. Recurrence knows no positions, heads or feed-forward layers: what
+    the recipe says of them falls away.
+    """
+    if name != "transformer" and name not in RIVALS:
+        raise RecipeError(f"architecture must be one of transformer, {', '.join(RIVALS)}; got {name!r}.")
+    words = vars(recipe.model)
+    kept = {word: words[word] for word in ("width", "encoder_layers", "decoder_layers", "dropout")}
+    if name == "transformer":
+        return recipe if isinstance(recipe.model, Shape) else replace(recipe, model=Shape(**kept))
+    cell, attention = RIVALS[name]
+    return replace(recipe, model=Recurrence(cell=cell, attention=attention, **kept))  # type: ignore[arg-type]
+
+
 def changes(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """What differs from the recipe's own text, by table: {"training": {"steps": 7}}; {} where the text is true."""
     own = parse_recipe(recipe.source)
     found = {
-        table: {word: value for word, value in words.items() if value != getattr(getattr(own, table), word)}
-        for table, words in _tables(recipe).items()
+        table: {word: value for word, value in words.items() if value != before.get(word)}
+        for (table, words), before in zip(_tables(recipe).items(), _tables(own).values(), strict=True)
     }
     return {table: words for table, words in found.items() if words}
 
@@ -169,6 +198,18 @@ def rendered(recipe: Recipe) -> str:
 
 def _tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {name: asdict(getattr(recipe, name)) for name in ("text", "model", "training", "prediction")}
+
+
+def _model(data: dict[str, Any], origin: str) -> Shape | Recurrence:
+    table = data.get("model")
+    architecture = table.get("architecture", "transformer") if isinstance(table, dict) else "transformer"
+    if architecture not in ARCHITECTURES:
+        raise RecipeError(
+            f"{origin} [model]: architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}."
+        )
+    if architecture == "recurrent":
+        return _table(Recurrence, data, "model", origin)
+    return _table(Shape, data, "model", origin)
 
 
 def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> Table:
@@ -205,7 +246,7 @@ def _in_words(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}[hint]
 
 
-def _within_limits(table: Text | Shape | Search) -> None:
+def _within_limits(table: Text | Shape | Recurrence | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
             raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")

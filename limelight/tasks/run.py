@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from limelight.errors import CheckpointError, RecipeError, require
+from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model, save_model
-from limelight.modules.transformer import Transformer
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
@@ -84,7 +84,7 @@ def _train(
         model=outcome.model.eval(),
         training=told | {"rows": len(rows), "held out": best},
     )
-    if isinstance(trained.model, Transformer):
+    if trained.model.role == "pairs":
         heads = alignment_heads(trained, valid[:PAIRS_TO_ALIGN])
         if heads is not None:
             trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
@@ -137,9 +137,12 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
 def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads | None:
     """The cross-attention heads that find, in held-out pairs, the words that both sides share.
 
-    None where no pair has several words on both sides: there is nothing to choose by.
+    None where no pair has several words on both sides, since there is nothing to choose by, and for a model
+    without attention.
     """
     predictor = Predictor(saved)
+    if isinstance(saved.model.shape, Recurrence) and saved.model.shape.attention == "none":
+        return None
 
     def examples() -> Iterator[Example]:
         for source, target in pairs:

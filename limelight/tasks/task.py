@@ -19,7 +19,7 @@ from torch import nn
 
 from limelight.errors import InputError, RecipeError, TextError
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.saved import SavedModel, build
+from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
@@ -128,7 +128,14 @@ class PairTask(Task):
         else:
             source = Tokenizer.train(sources, text.source, text.size)
             target = Tokenizer.train(targets, text.target, text.size)
-        model = build("transformer", self.recipe.model, len(source), len(target), text.shared, 0)
+        model = build(
+            architecture("pairs", self.recipe.model),
+            self.recipe.model,
+            len(source),
+            len(target),
+            text.shared,
+            0,
+        )
         self.start_table(model, source)
         return SavedModel(self.recipe.task, model, source, target, prediction=asdict(self.recipe.prediction))
 
@@ -180,7 +187,14 @@ class LanguageTask(Task):
     def new(self, rows: Rows) -> SavedModel:
         text = self.recipe.text
         tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
-        model = build("language", self.recipe.model, len(tokenizer), len(tokenizer), True, 0)
+        model = build(
+            architecture("language", self.recipe.model),
+            self.recipe.model,
+            len(tokenizer),
+            len(tokenizer),
+            True,
+            0,
+        )
         self.start_table(model, tokenizer)
         return SavedModel("language", model, tokenizer, tokenizer, prediction=asdict(self.recipe.prediction))
 
@@ -208,7 +222,14 @@ class ClassifyTask(Task):
                 f"Classification needs at least two classes in the training data; got {list(classes)}."
             )
         tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
-        model = build("classifier", self.recipe.model, len(tokenizer), len(tokenizer), True, len(classes))
+        model = build(
+            architecture("classes", self.recipe.model),
+            self.recipe.model,
+            len(tokenizer),
+            len(tokenizer),
+            True,
+            len(classes),
+        )
         self.start_table(model, tokenizer)
         return SavedModel("classify", model, tokenizer, tokenizer, classes)
 

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limelight.errors import CheckpointError
-from limelight.modules.saved import SavedModel, build, load_model, save_model
-from limelight.modules.transformer import LanguageModel, Shape, Transformer
+from limelight.modules.recurrent import Recurrence
+from limelight.modules.saved import ARCHITECTURES, SavedModel, architecture, build, load_model, save_model
+from limelight.modules.transformer import Shape, Transformer
 from limelight.text.tokenizers import Tokenizer
 
 TEXTS = ["the lime light lights the limelight", "a light in the dark"]
@@ -176,7 +177,14 @@ def test_what_is_saved_holds_no_code(tmp_path: Path) -> None:
     assert json.loads((folder / "model.json").read_text())["shape"] == asdict(SHAPE)
 
 
-def test_build_knows_three_kinds() -> None:
-    assert isinstance(build("language", SHAPE, 5, 7, False, 0), LanguageModel)
-    with pytest.raises(CheckpointError, match="transformer, language or classifier"):
-        build("recurrent", SHAPE, 5, 7, False, 0)
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_every_architecture_is_built_by_its_name(kind: str) -> None:
+    shape = Recurrence(width=6) if kind.startswith("recurrent") else SHAPE
+    made = build(kind, shape, 5, 7, False, 3)
+    assert type(made) is ARCHITECTURES[kind]
+    assert architecture(made.role, shape) == kind
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="one of transformer, language, classifier, recurrent"):
+        build("convolution", SHAPE, 5, 7, False, 0)
