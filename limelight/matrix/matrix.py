@@ -17,6 +17,7 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, TooLargeError
 from limelight.matrix.doors import Index, Place, places, scores_of
 from limelight.matrix.folds import Fold, RowStats
+from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
 from limelight.matrix.scores import BiasFunction
@@ -44,8 +45,9 @@ class AttentionMatrix:
     softcap  cap·tanh(score/cap), before bias and mask
     sink   (H,), a score a head that enters the sum of the softmax only: rows then add up to less than 1
 
-    Entries are float32 whatever the inputs (float64 stays float64), and carry no gradient. A query that may
-    look at nothing has weights of 0. Raises ShapeError or KindError for inputs that do not fit.
+    Entries are float32 whatever the inputs (float64 stays float64). Only the products `A @ v` and `A.T @ x`
+    carry gradients; entries and readings do not. A query that may look at nothing has weights of 0. Raises
+    ShapeError or KindError for inputs that do not fit.
 
     Source: equation 1 of "Attention Is All You Need"; softcap, bias and sink are later than the paper.
 
@@ -70,6 +72,7 @@ class AttentionMatrix:
         sink: Tensor | None = None,
     ) -> None:
         self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink)
+        self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
         self._stats: Stats | None = None
 
@@ -162,13 +165,15 @@ class AttentionMatrix:
 
     def __matmul__(self, v: Tensor) -> Tensor:
         """A @ v, (B, H, N, X): v is (B or 1, H or G or 1, M, X), or for all heads alike (M, X) or (M,)."""
-        return self.read(Applied(v))
+        return multiply(Applied(v), self.read, self._scores, self._inputs)
 
     @property
     def T(self) -> Transposed:
         """The transpose, for `A.T @ x`: what the keys receive when query i sends x[i]."""
         B, H, N, M = self.shape
-        return Transposed((B, H, M, N), lambda x: self.read(TransposedApplied(x)))
+        return Transposed(
+            (B, H, M, N), lambda x: multiply(TransposedApplied(x), self.read, self._scores, self._inputs)
+        )
 
     # ---- inside -----------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The attention matrix as a linear operator: `A @ v` and `A.T @ x`, without storing A.
 
-Both are folds: what a tile adds to a product is a product of the tile.
+Both are folds: what a tile adds to a product is a product of the tile. Their gradients are in `gradients.py`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,22 @@ class Applied:
 
     v: Tensor
 
+    @property
+    def factor(self) -> Tensor:
+        return self.v
+
+    def fit(self, frame: Frame) -> Tensor:
+        """v with all four axes, (B, heads, M, X)."""
+        return _with_axes("v", self.v, frame, frame.M, heads=(1, frame.G, frame.H))
+
     def start(self, frame: Frame) -> Product:
-        v = _with_axes("v", self.v, frame, frame.M, heads=(1, frame.G, frame.H))
+        v = self.fit(frame).detach()
         return Product(v, frame.full(frame.B, frame.H, frame.N, v.shape[-1]))
 
     def absorb(self, state: Product, tile: Tile) -> None:
         B, H, R, C = tile.weights.shape
-        share = state.result.shape[1] // state.given.shape[1]  # query heads a head of v
-        first, last = tile.heads.start // share, (tile.heads.stop - 1) // share
-        v_BGCX = state.given[tile.batches.start : tile.batches.stop, first : last + 1, tile.j0 : tile.j1]
+        heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
+        v_BGCX = state.given[tile.batches.start : tile.batches.stop, heads, tile.j0 : tile.j1]
         product = tile.weights.reshape(B, v_BGCX.shape[1], -1, C) @ v_BGCX
         state.result[tile.rows] += product.reshape(B, H, R, -1)
 
@@ -63,15 +70,22 @@ class TransposedApplied:
 
     x: Tensor
 
+    @property
+    def factor(self) -> Tensor:
+        return self.x
+
+    def fit(self, frame: Frame) -> Tensor:
+        """x with all four axes, (B, heads, N, X)."""
+        return _with_axes("x", self.x, frame, frame.N, heads=(1, frame.H))
+
     def start(self, frame: Frame) -> Product:
-        x = _with_axes("x", self.x, frame, frame.N, heads=(1, frame.H))
+        x = self.fit(frame).detach()
         return Product(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide))
 
     def absorb(self, state: Product, tile: Tile) -> None:
-        x_BNX = state.given[tile.batches.start : tile.batches.stop, :, tile.i0 : tile.i1]
-        if x_BNX.shape[1] > 1:
-            x_BNX = x_BNX[:, tile.heads.start : tile.heads.stop]
-        state.result[tile.columns] += tile.weights.transpose(-1, -2) @ x_BNX
+        heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
+        x_BHRX = state.given[tile.batches.start : tile.batches.stop, heads, tile.i0 : tile.i1]
+        state.result[tile.columns] += tile.weights.transpose(-1, -2) @ x_BHRX
 
     def merge(self, state: Product, other: Product) -> Product:
         return Product(state.given, state.result + other.result)
@@ -92,6 +106,12 @@ class Transposed:
         return self.multiply(x)
 
 
+def heads_of(tile: Tile, held: int, heads: int) -> slice:
+    """Which of the `held` heads of a factor serve those of a tile, of all `heads` query heads."""
+    share = heads // held
+    return slice(tile.heads.start // share, (tile.heads.stop - 1) // share + 1)
+
+
 def _with_axes(name: str, given: Tensor, frame: Frame, size: int, heads: tuple[int, ...]) -> Tensor:
     """The factor with all four axes and the dtype of the tiles; one batch is expanded to all."""
     if not isinstance(given, Tensor) or not given.is_floating_point():
@@ -106,4 +126,4 @@ def _with_axes(name: str, given: Tensor, frame: Frame, size: int, heads: tuple[i
             f"{name} must have the shape ({size},), ({size}, X) or ({frame.B} or 1, {allowed}, {size}, X); "
             f"got {tuple(given.shape)}."
         )
-    return full.detach().to(frame.device, frame.dtype).expand(frame.B, -1, -1, -1)
+    return full.to(frame.device, frame.dtype).expand(frame.B, -1, -1, -1)

@@ -128,7 +128,7 @@ def test_readings_carry_no_gradient() -> None:
     case = random_case()
     case.query.requires_grad_()
     matrix = case.matrix()
-    for tensor in (matrix.dense(), matrix @ case.value, matrix.read(Entropy()), matrix.rows(2)):
+    for tensor in (matrix.dense(), matrix.read(Entropy()), matrix.rows(2)):  # only products carry one
         assert not tensor.requires_grad
 
 
