@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from limelight.errors import InputError, RecipeError, TextError
+from limelight.modules.recurrent import Recurrence
 from limelight.tasks.recipe import (
     TASK_NAMES,
     Search,
@@ -16,6 +17,7 @@ from limelight.tasks.recipe import (
     parse_recipe,
     rendered,
     shipped_recipes,
+    with_architecture,
 )
 from limelight.tasks.task import TASKS
 from tests.tasks import small
@@ -185,3 +187,24 @@ def test_a_recipe_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b'task = "\xff"')
     with pytest.raises(TextError, match="must be UTF-8"):
         load_recipe(file)
+
+
+def test_another_architecture_keeps_width_depth_and_dropout() -> None:
+    recipe = load_recipe("translate")
+    rival = with_architecture(recipe, "luong").model
+    assert isinstance(rival, Recurrence)
+    assert (rival.cell, rival.attention) == ("lstm", "luong")
+    kept = ("width", "encoder_layers", "decoder_layers", "dropout")
+    assert [getattr(rival, word) for word in kept] == [getattr(recipe.model, word) for word in kept]
+    assert with_architecture(recipe, "transformer") == recipe
+    with pytest.raises(RecipeError, match="transformer, lstm, gru, bahdanau, luong"):
+        with_architecture(recipe, "cnn")
+
+
+def test_a_recurrent_recipe_knows_no_heads() -> None:
+    text = 'task = "classify"\n[model]\narchitecture = "recurrent"\n[training]\nsteps = 3'
+    assert parse_recipe(text).model == Recurrence()
+    with pytest.raises(RecipeError, match="unknown entry 'heads'"):
+        parse_recipe(text.replace('"recurrent"', '"recurrent"\nheads = 4'))
+    with pytest.raises(RecipeError, match="transformer, recurrent; got 'lstm'"):
+        parse_recipe(text.replace('"recurrent"', '"lstm"'))

@@ -18,7 +18,7 @@ from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.card import command
 from limelight.tasks.origin import ORIGIN
-from limelight.tasks.recipe import Recipe, changed, load_recipe, parse_recipe
+from limelight.tasks.recipe import Recipe, changed, load_recipe, parse_recipe, with_architecture
 from limelight.tasks.run import alignment_heads, train_recipe
 from limelight.tasks.task import TASKS, mean_loss
 from tests.tasks import small
@@ -39,6 +39,25 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     settings = {"steps": 2, **training}
     where = data or small.trained(task)[2] / "data"
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "bahdanau", "luong"])
+@pytest.mark.parametrize("task", EVERY_TASK)
+def test_every_task_is_trained_by_every_rival(task: str, name: str, tmp_path: Path) -> None:
+    data = small.trained(task)[2] / "data"
+    recipe = with_architecture(small.recipe(task, steps=2), name)
+    saved, _ = train_recipe(recipe, data, tmp_path, reporter=small.quiet(tmp_path))
+    assert saved.card.split("\n")[2].startswith(
+        f"{saved.parameters:,} parameters: {recipe.model.cell.upper()}"
+    )
+    again = load_model(tmp_path / "model")
+    assert again.model.shape == recipe.model
+    assert same(weights(again), weights(saved))
+    assert parse_recipe((tmp_path / "recipe.toml").read_text()).model == recipe.model
+    train_recipe(recipe, data, tmp_path, reporter=small.quiet(tmp_path))  # it is gone on with
+    other = with_architecture(small.recipe(task, steps=2), "transformer")
+    with pytest.raises(RecipeError, match="begun differently"):
+        train_recipe(other, data, tmp_path, reporter=small.quiet(tmp_path))
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
