@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limelight.capture import watch
     from limelight.errors import LimelightError
     from limelight.matrix import (
         AttentionMatrix,
@@ -76,6 +77,7 @@ _HOME = {
     "masks": "matrix",
     "save_model": "modules.saved",
     "train_recipe": "tasks.run",
+    "watch": "capture",
 }
 
 __all__ = [
@@ -108,6 +110,7 @@ __all__ = [
     "masks",
     "save_model",
     "train_recipe",
+    "watch",
 ]
 
 

@@ -8,6 +8,7 @@
     ├── KindError (TypeError)          an argument of the wrong type or dtype
     ├── TooLargeError (MemoryError)    an answer that would not fit the stated limit
     ├── CheckpointError (RuntimeError) a folder that holds no usable model or training state
+    ├── CaptureError (RuntimeError)    attention that could not be seen, or not exactly
     └── MissingExtraError (ImportError) an optional package that is not installed
 
 A message has four parts: what must hold, what came, what to do, and, where it surprises, why.
@@ -49,6 +50,10 @@ class TooLargeError(LimelightError, MemoryError):
 
 class CheckpointError(LimelightError, RuntimeError):
     """A folder that does not hold the model or the training state it should."""
+
+
+class CaptureError(LimelightError, RuntimeError):
+    """The attention of a model could not be seen, or what was seen is not what the model computed."""
 
 
 class MissingExtraError(LimelightError, ImportError):

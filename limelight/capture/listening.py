@@ -1,0 +1,89 @@
+"""Who listens to the attention of a model, and how what is computed reaches them.
+
+A source (see `sources`) notices that attention is computed, translates what the backend was given into `Inputs`,
+and tells it. Whoever listens hears of the modules that it owns, in its own context alone: a ContextVar keeps
+other threads out, and `owns` other models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, Protocol
+
+from torch import nn
+
+from limelight.capture.inputs import Inputs
+
+
+class Listener(Protocol):
+    """Whoever wants to hear of attention that is computed."""
+
+    def owns(self, module: nn.Module) -> bool:
+        """Whether this module belongs to the model that is listened to."""
+
+    def hear(self, module: nn.Module, inputs: Inputs) -> Any:
+        """One call of attention. What is returned, unless None, stands in the place of the weights that the
+        backend does not give."""
+
+
+Source = Callable[[nn.Module, Listener], AbstractContextManager[None]]
+
+_LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("limelight_listeners", default=())
+
+
+def listeners(module: nn.Module) -> list[Listener]:
+    """Who listens to this module, in this context; the innermost last."""
+    return [listener for listener in _LISTENERS.get() if listener.owns(module)]
+
+
+def tell(module: nn.Module, inputs: Inputs) -> Any:
+    """Let everyone who listens to this module hear of a call; the innermost answer, if there is one."""
+    answer = None
+    for listener in listeners(module):
+        own = listener.hear(module, inputs)
+        answer = answer if own is None else own
+    return answer
+
+
+def anyone_listens() -> bool:
+    return bool(_LISTENERS.get())
+
+
+@contextmanager
+def listening(model: nn.Module, listener: Listener, sources: tuple[Source, ...]) -> Iterator[None]:
+    """Inside the block `listener` hears of the attention in `model`; after it everything is as before."""
+    with ExitStack() as stack:
+        token = _LISTENERS.set((*_LISTENERS.get(), listener))
+        stack.callback(_LISTENERS.reset, token)
+        for source in sources:
+            stack.enter_context(source(model, listener))
+        yield
+
+
+class Shared:
+    """A change to the process that stands while anyone needs it: the first one in makes it, the last one out
+    undoes it, in whichever order and thread they come and go."""
+
+    def __init__(self, put: Callable[[], Callable[[], None]]) -> None:
+        self._put = put
+        self._lock = Lock()
+        self._users = 0
+        self._undo: Callable[[], None] | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            if self._users == 0:
+                self._undo = self._put()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0 and self._undo is not None:
+                    self._undo()
+                    self._undo = None
