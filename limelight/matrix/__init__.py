@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from limelight.matrix import masks
 from limelight.matrix.distances import Distance, DistanceReading
-from limelight.matrix.folds import Entropy, Fold, Pool, Received, ReceivedReading, RowStats
+from limelight.matrix.folds import Entropy, Fold, Received, ReceivedReading, RowStats
 from limelight.matrix.masks import Cover, Mask
 from limelight.matrix.matrix import AttentionMatrix
+from limelight.matrix.pools import Pool
 from limelight.matrix.ranks import Peak, Ranked, Top
 from limelight.matrix.tile import Frame, Stats, Tile
 

@@ -76,9 +76,6 @@ class Distance:
 
 
 def _moments(weights: Tensor, from_first: bool) -> tuple[Tensor, Tensor]:
-    """Σ a, and Σ a·(columns from the first, or up to the last), in one product over the last axis."""
-    columns = torch.arange(weights.shape[-1], device=weights.device)
-    steps = columns if from_first else columns.flip(0)
-    factors = torch.stack([torch.ones_like(steps), steps], dim=-1).to(weights.dtype)
-    mass, reach = (weights @ factors).unbind(-1)
-    return mass, reach
+    """Σ a, and Σ a·(columns from the first, or up to the last)."""
+    steps = torch.arange(weights.shape[-1], device=weights.device, dtype=weights.dtype)
+    return weights.sum(-1), weights @ (steps if from_first else steps.flip(0))

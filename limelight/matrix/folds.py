@@ -11,20 +11,18 @@ Its law: however the matrix is cut into tiles, and in whatever order they are ab
 is the same, and merging with a neutral element changes nothing. "The same" means up to rounding for sums, and
 exactly for largest entries and the places where they stand (of equals, the lowest key).
 
-Heads are never averaged. Readings are float32 (float64 for float64 inputs), without gradient. The folds that
-rank entries, Peak and Top, are in `ranks.py`.
+Heads are never averaged. Readings are float32 (float64 for float64 inputs), without gradient. Here are the
+simplest folds; the package's docstring says where the others are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix.tile import Frame, Stats, Tile, finite
 
 Result = TypeVar("Result", covariant=True)
@@ -164,91 +162,3 @@ class Entropy:
 
     def finish(self, state: Tensor, stats: Stats) -> Tensor:
         return state.to(stats.maximum.dtype).clamp(min=0.0)
-
-
-# ---- words, sentences, documents ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """From tokens to words, sentences or documents: attention between groups, (B, H, P, Q).
-
-    Rule: SUM over the keys of a group, MEAN over the queries of a group. So a word of three tokens receives
-    what its tokens receive together, and a row still adds up to what its queries gave. Queries that see
-    nothing are left out of the mean; a group of none but those has a row of 0.
-
-    `rows` and `cols` name the group of each query and key: (N,) and (M,) for all batches, or (B, N) and
-    (B, M); whole numbers from 0; -1 is a token of no group, which is left out. The state is the result
-    itself, P × Q numbers a head: above `limit` bytes it is refused.
-
-    State: a sum a pair of groups.    Neutral: 0.    Law: sums add.
-    """
-
-    rows: Tensor | Sequence[int]
-    cols: Tensor | Sequence[int]
-    limit: int = 2**30
-
-    def start(self, frame: Frame) -> Pooled:
-        rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
-        cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)
-        needed = frame.B * frame.H * (P + 1) * (Q + 1) * torch.finfo(frame.wide).bits // 8
-        if needed > self.limit:
-            raise TooLargeError(
-                f"Pool would keep {frame.B} × {frame.H} × {P} × {Q} numbers, {needed} bytes, and may keep "
-                f"{self.limit}. Pool into fewer groups, or raise it: Pool(rows, cols, limit={needed})."
-            )
-        # One group more on either axis takes in the tokens of no group; `finish` cuts it off.
-        sums = frame.full(frame.B, frame.H, P + 1, Q + 1, dtype=frame.wide)
-        return Pooled(sums, rows_BN.where(rows_BN >= 0, P), cols_BM.where(cols_BM >= 0, Q))
-
-    def absorb(self, state: Pooled, tile: Tile) -> None:
-        for b, head_weights in zip(tile.batches, tile.weights, strict=True):
-            rows_R = state.rows_BN[b, tile.i0 : tile.i1]
-            cols_C = state.cols_BM[b, tile.j0 : tile.j1]
-            # Rows first, as a matrix product: a strip has few groups of rows and many columns.
-            present, local_R = torch.unique(rows_R, return_inverse=True)
-            member_PR = torch.zeros(len(present), len(rows_R), dtype=tile.scores.dtype, device=rows_R.device)
-            member_PR[local_R, torch.arange(len(rows_R), device=rows_R.device)] = 1
-            summed_HPC = member_PR @ head_weights
-            pooled_HPQ = torch.zeros(
-                *summed_HPC.shape[:2], state.sums.shape[-1], dtype=summed_HPC.dtype, device=rows_R.device
-            )
-            pooled_HPQ.scatter_add_(-1, cols_C.expand_as(summed_HPC), summed_HPC)
-            state.sums[b, tile.heads.start : tile.heads.stop].index_add_(
-                1, present, pooled_HPQ.to(state.sums.dtype)
-            )
-
-    def merge(self, state: Pooled, other: Pooled) -> Pooled:
-        return state._replace(sums=state.sums + other.sums)
-
-    def finish(self, state: Pooled, stats: Stats) -> Tensor:
-        looking_BHN = (~stats.empty).to(state.sums.dtype)
-        B, H, P = state.sums.shape[:3]
-        queries_BHP = torch.zeros(B, H, P, dtype=state.sums.dtype, device=state.sums.device)
-        queries_BHP.scatter_add_(-1, state.rows_BN[:, None].expand_as(looking_BHN), looking_BHN)
-        means = state.sums / queries_BHP.clamp(min=1)[..., None]
-        return means[:, :, :-1, :-1].to(stats.maximum.dtype)
-
-
-class Pooled(NamedTuple):
-    sums: Tensor
-    rows_BN: Tensor
-    cols_BM: Tensor
-
-
-def _groups(
-    name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device
-) -> tuple[Tensor, int]:
-    """The group of each token, (B, size), and how many groups there are."""
-    groups = torch.as_tensor(ids, device=device)
-    if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
-        raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")
-    if tuple(groups.shape) not in ((size,), (1, size), (B, size)):
-        raise ShapeError(
-            f"Pool({name}=…) must name one group a token, ({size},) or ({B}, {size}); "
-            f"got shape {tuple(groups.shape)}."
-        )
-    if groups.numel() and int(groups.min()) < -1:
-        raise InputError(f"Pool({name}=…) must count from 0, with -1 for no group; got {int(groups.min())}.")
-    count = int(groups.max()) + 1 if groups.numel() else 0
-    return groups.long().expand(B, size), count
