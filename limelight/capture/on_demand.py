@@ -1,0 +1,196 @@
+"""OnDemand: an attention matrix in the clothes of a tensor.
+
+Other people's code wants `outputs.attentions` to be tensors: it slices them, stacks them, turns them into NumPy
+arrays. An `OnDemand` answers all of that, and computes only what is asked for, when it is asked for.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix import AttentionMatrix
+
+Function = Callable[..., Any]
+
+
+def _told_without_computing() -> frozenset[Function]:
+    """Questions that the size, the dtype and the device answer."""
+    plain = (
+        "dim size numel nelement is_floating_point is_complex element_size stride is_contiguous get_device"
+    )
+    methods = [getattr(Tensor, name) for name in f"{plain} __len__".split()]
+    properties = "shape dtype device ndim layout requires_grad grad grad_fn is_leaf is_cuda is_cpu is_meta"
+    getters = [getattr(Tensor, name).__get__ for name in f"{properties} itemsize nbytes".split()]
+    return frozenset([*methods, *getters, torch.is_tensor, torch.is_floating_point, torch.numel])
+
+
+_TOLD = _told_without_computing()
+_CONVERSIONS = frozenset([Tensor.to, Tensor.cpu, Tensor.float, Tensor.contiguous, Tensor.type_as])
+_SAME = frozenset([Tensor.detach, torch.detach])
+
+
+def _renamed(plain: Function) -> Function:
+    """`a += b` for an `a` that cannot be written to: the name gets a new tensor."""
+    return lambda lazy, other: plain(lazy, other)
+
+
+class OnDemand(Tensor):
+    """The weights of an `AttentionMatrix` as a tensor (batch, heads, queries, keys) that holds no entries.
+
+    It is a `torch.Tensor` to `isinstance`, since code that takes tensors asks for that, and an `OnDemand` to
+    those who want to know. Shape, dtype, device and length cost nothing. Indexing computes the block that is
+    asked for. Everything else (torch functions, arithmetic, comparison, NumPy, pickling) computes the matrix
+    once, acts on that and gives ordinary tensors; above the limit of `AttentionMatrix.dense` it is refused with
+    TooLargeError. Nothing is kept: whoever needs the whole matrix twice calls `clone()` first.
+
+    `matrix` is the AttentionMatrix behind it, for readings in one pass. Entries have the dtype of the model, as
+    those of its eager attention have; those of `matrix` are float32. No gradient flows through it, and it cannot
+    be written to.
+
+    >>> lazy = OnDemand(AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4)))
+    >>> lazy, isinstance(lazy, Tensor)
+    (OnDemand(1 × 2 heads, 3 queries × 5 keys, torch.float32, cpu), True)
+    >>> lazy[0, 1, 2]
+    tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000])
+    >>> torch.stack([lazy, lazy]).shape, float(lazy.sum())
+    (torch.Size([2, 1, 2, 3, 5]), 6.0)
+    """
+
+    matrix: AttentionMatrix
+
+    @staticmethod
+    def __new__(cls, matrix: AttentionMatrix, dtype: torch.dtype | None = None) -> OnDemand:
+        lazy: OnDemand = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, matrix.shape, dtype=dtype or matrix.dtype, device=matrix.device
+        )
+        lazy.matrix = matrix
+        return lazy
+
+    def __repr__(self, **_: Any) -> str:
+        B, H, N, M = self.matrix.shape
+        return f"OnDemand({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
+
+    def __format__(self, _: str) -> str:
+        return repr(self)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[batch] for batch in range(self.matrix.shape[0]))
+
+    __iadd__ = _renamed(operator.add)
+    __isub__ = _renamed(operator.sub)
+    __imul__ = _renamed(operator.mul)
+    __itruediv__ = _renamed(operator.truediv)
+    __ipow__ = _renamed(operator.pow)
+
+    def computed(self) -> Tensor:
+        """All entries as an ordinary tensor."""
+        return self.matrix.dense().to(self.dtype)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Function, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        first = args[0] if args else None
+        if func in _TOLD:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
+        if isinstance(first, OnDemand):
+            if func in _SAME:
+                return first
+            if func is Tensor.__getitem__:
+                return _part(first, args[1])
+            if func in _CONVERSIONS and _stays(first, func, _computed(args[1:]), kwargs):
+                return first
+            if _writes(func):
+                raise InputError(
+                    "The attention is computed when it is asked for and cannot be written to. "
+                    "Write into a copy: attention = attention.clone()."
+                )
+        return func(*_computed(args), **_computed(kwargs))
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Function, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """What reaches the kernels without passing `__torch_function__`, such as calls from C++."""
+        return func(*_computed(args), **_computed(dict(kwargs or {})))
+
+
+def _writes(func: Function) -> bool:
+    """In-place methods, whose names end in one underscore."""
+    name = getattr(func, "__name__", "")
+    return func is Tensor.__setitem__ or (name.endswith("_") and not name.endswith("__"))
+
+
+def _stays(lazy: OnDemand, func: Function, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a conversion changes neither dtype nor device, so that nothing needs to be computed."""
+    if kwargs.get("copy") or "memory_format" in kwargs:
+        return False
+    tried = func(torch.empty(0, dtype=lazy.dtype, device=lazy.device), *args, **kwargs)
+    return tried.dtype == lazy.dtype and tried.device == lazy.device
+
+
+def _computed(given: Any) -> Any:
+    """The same structure with ordinary tensors in it."""
+    if isinstance(given, OnDemand):
+        return given.computed()
+    if isinstance(given, (list, tuple)) and any(isinstance(each, (OnDemand, list, tuple)) for each in given):
+        parts = [_computed(each) for each in given]
+        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+    if isinstance(given, dict):
+        return {name: _computed(each) for name, each in given.items()}
+    return given
+
+
+def _part(lazy: OnDemand, index: Any) -> Tensor:
+    """`lazy[index]` for every index that a tensor takes: a block of plain ranges, then the rest of the index."""
+    asked = list(index) if isinstance(index, tuple) else [index]
+    shape = lazy.matrix.shape
+    if any(_is_mask(each) for each in asked):
+        return lazy.computed()[index]
+    taken = sum(each is not None and each is not Ellipsis for each in asked)
+    if taken > len(shape):
+        raise IndexError(f"too many indices: an attention matrix has {len(shape)} axes, got {taken}")
+    fill = [slice(None)] * (len(shape) - taken)
+    where = next((place for place, each in enumerate(asked) if each is Ellipsis), len(asked))
+    asked[where : where + 1] = fill
+    block: list[slice] = []
+    rest: list[Any] = []
+    for each in asked:
+        if each is None:
+            rest.append(None)
+            continue
+        ranged, then = _range_of(each, len(block), shape[len(block)])
+        block.append(ranged)
+        rest.append(then)
+    entries = lazy.matrix[tuple(block)].to(lazy.dtype)
+    return entries[tuple(rest)]
+
+
+def _range_of(each: Any, axis: int, size: int) -> tuple[slice, Any]:
+    """The plain range of an axis that holds what is asked for, and what is asked for within that range."""
+    if isinstance(each, slice):
+        return (each, slice(None)) if each.step in (None, 1) else (slice(None), each)
+    try:
+        place = operator.index(each)
+    except TypeError:
+        return slice(None), each  # a list or a tensor of places
+    if not -size <= place < size:
+        raise IndexError(f"index {place} is out of bounds for dimension {axis} with size {size}")
+    return slice(place % size, place % size + 1), 0
+
+
+def _is_mask(each: Any) -> bool:
+    """A bool index may stand for any number of axes."""
+    if isinstance(each, bool):
+        return True
+    return getattr(each, "dtype", None) in (torch.bool, bool) or (
+        isinstance(each, list) and any(isinstance(one, (bool, list)) for one in each)
+    )

@@ -1,0 +1,274 @@
+"""Several documents and a question as one input of a model, with the borders marked.
+
+Any tokenizer that tells which characters each token covers will do: those of Hugging Face (byte-level, wordpiece,
+sentencepiece, in any script), those of the `tokenizers` package, and our own. The whole text is cut into tokens at
+once, as the model knows it, and each token then finds its word, sentence and document by its characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from limelight.errors import InputError, KindError
+from limelight.text.boundaries import Span
+from limelight.text.segments import BETWEEN_DOCUMENTS, NO_UNIT, Segments
+from limelight.text.tokenizers import Tokenizer
+
+QUESTION = "question"
+"""The name of the part that asks."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a model reads: its token ids, and what each of them belongs to.
+
+    ids        the tokens, special ones too
+    segments   the text, the characters of every token, and the parts: the documents in order, then the question
+    asked      whether the last part is a question
+    note       what was left out, in a sentence; empty where nothing was
+
+    >>> words = Tokenizer.train(["Cats sleep. Dogs bark. Who sleeps?"] * 2, "words", 30)
+    >>> context = Context.of(words, {"cats.txt": "Cats sleep.", "dogs.txt": "Dogs bark."}, "Who sleeps?")
+    >>> context.segments.names, context.segments.index("document").tolist()
+    (('cats.txt', 'dogs.txt', 'question'), [0, 0, 1, 1, 2, 2])
+    """
+
+    ids: tuple[int, ...]
+    segments: Segments
+    asked: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.segments):
+            raise InputError(
+                f"A context must have a span for every token; got {len(self.ids)} tokens and "
+                f"{len(self.segments)} spans."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Any,
+        documents: Mapping[str, str] | Sequence[str] | str,
+        question: str | None = None,
+        chat: bool = False,
+    ) -> Context:
+        """One text of the documents, a blank line between them, and the question at its end.
+
+        documents: name → text; texts without names are numbered.
+        chat: put all of it into the tokenizer's chat template, as what the user says.
+        """
+        parts = _named(documents)
+        asked = question is not None and bool(question.strip())
+        texts = [*parts.values(), *([question] if asked and question else [])]
+        text, places = _joined([each.strip() for each in texts] if chat else texts)
+        if chat:
+            text = text.strip()
+            rendered = _rendered(tokenizer, [{"role": "user", "content": text}], answer_next=True)
+            at = _found(rendered, text, 0)
+            text, places = rendered, [(start + at, end + at) for start, end in places]
+        ids, spans = encode(tokenizer, text, special=not chat)
+        names = [*parts, *([QUESTION] if asked else [])]
+        return cls(tuple(ids), Segments.from_spans(text, spans, places, names), asked)
+
+    @classmethod
+    def chat(
+        cls, tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool = False
+    ) -> Context:
+        """A conversation in the tokenizer's chat template: the parts are the messages, named by their roles.
+
+        A role that speaks several times is numbered: "user 1", "assistant 1", "user 2". What the template
+        writes around the messages belongs to no part. `answer_next` ends it where the assistant would begin.
+        """
+        text = _rendered(tokenizer, messages, answer_next)
+        places: list[Span] = []
+        names: list[str] = []
+        roles = [message["role"] for message in messages]
+        for number, message in enumerate(messages):
+            content = message["content"].strip()
+            start = _found(text, content, places[-1][1] if places else 0)
+            places.append((start, start + len(content)))
+            role = roles[number]
+            names.append(role if roles.count(role) == 1 else f"{role} {roles[: number + 1].count(role)}")
+        ids, spans = encode(tokenizer, text, special=False)
+        return cls(tuple(ids), Segments.from_spans(text, spans, places, names))
+
+    # ---- parts ------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts."""
+        return self.segments.names
+
+    def tokens_of(self, part: str | int) -> list[int]:
+        """The places of a part's tokens."""
+        number = self.names.index(part) if isinstance(part, str) else part % len(self.names)
+        return [
+            token for token, home in enumerate(self.segments.index("document").tolist()) if home == number
+        ]
+
+    def followed_by(self, ids: Sequence[int], text: str, spans: Sequence[Span], name: str) -> Context:
+        """The same with one part more at its end, such as the answer: its tokens, its text and their spans in it."""
+        before = self.segments
+        at = len(before.text) + len(BETWEEN_DOCUMENTS)
+        segments = Segments.from_spans(
+            before.text + BETWEEN_DOCUMENTS + text,
+            [*before.spans, *((start + at, end + at) for start, end in spans)],
+            [*before.documents, (at, at + len(text))],
+            [*before.names, name],
+        )
+        return replace(self, ids=(*self.ids, *ids), segments=segments)
+
+    # ---- texts that are longer than the model reads -------------------------------------------------
+
+    def cut(self, longest: int) -> Context:
+        """The same in at most `longest` tokens: the end of the documents is left out, and `note` says so.
+
+        What stands around the documents (start and end tokens, the question) is kept.
+        Raises InputError where that alone is too long.
+        """
+        if len(self.ids) <= longest:
+            return self
+        first, last = self._documents()
+        room = self._room(longest)
+        return self._only(range(first, first + room), self._told(range(first + room, last + 1), longest))
+
+    def windows(self, longest: int, overlap: int | None = None) -> list[Context]:
+        """The same as windows of at most `longest` tokens that go through the documents from start to end.
+
+        Each holds what stands around the documents (the question too) and a piece of them; neighbouring pieces
+        share `overlap` tokens, a quarter of a piece unless given. `note` says which piece it is.
+        """
+        if len(self.ids) <= longest:
+            return [self]
+        first, last = self._documents()
+        room = self._room(longest)
+        shared = room // 4 if overlap is None else overlap
+        if not 0 <= shared < room:
+            raise InputError(
+                f"overlap must be from 0 to {room - 1}, less than a piece has tokens; got {shared}."
+            )
+        starts = [first]
+        while starts[-1] + room <= last:
+            starts.append(starts[-1] + room - shared)
+        pieces = [range(start, min(start + room, last + 1)) for start in starts]
+        total = last + 1 - first
+        return [
+            self._only(
+                piece,
+                f"Window {number} of {len(pieces)}: tokens {piece.start - first + 1} to {piece.stop - first} of the "
+                f"documents' {total}.",
+            )
+            for number, piece in enumerate(pieces, 1)
+        ]
+
+    def _documents(self) -> tuple[int, int]:
+        """The first and the last token of the documents, both inclusive."""
+        parts = len(self.names) - self.asked
+        inside = [
+            token for token, home in enumerate(self.segments.index("document").tolist()) if 0 <= home < parts
+        ]
+        return (inside[0], inside[-1]) if inside else (0, -1)
+
+    def _room(self, longest: int) -> int:
+        first, last = self._documents()
+        around = len(self.ids) - (last + 1 - first)
+        if longest - around < 1:
+            raise InputError(
+                f"The model reads {longest} tokens at once, and the question and what stands around the documents "
+                f"take {around}. Ask a shorter question, or take a model that reads more."
+            )
+        return longest - around
+
+    def _only(self, piece: range, note: str) -> Context:
+        first, last = self._documents()
+        kept = [token for token in range(len(self.ids)) if not first <= token <= last or token in piece]
+        old = self.segments
+        segments = Segments(old.text, tuple(old.spans[token] for token in kept), old.documents, old.names)
+        return replace(self, ids=tuple(self.ids[token] for token in kept), segments=segments, note=note)
+
+    def _told(self, left_out: range, longest: int) -> str:
+        homes = self.segments.index("document").tolist()
+        before = {homes[token] for token in range(left_out.start)}
+        gone = sorted({homes[token] for token in left_out} - {NO_UNIT})
+        whole = [self.names[home] for home in gone if home not in before]
+        said = [f"all of {', '.join(whole)}"] if whole else []
+        for home in gone:
+            if home in before:
+                first = self.segments.spans[left_out.start][0] - self.segments.documents[home][0]
+                said.insert(0, f"{self.names[home]} from its character {first + 1} on")
+        return (
+            f"The text has {len(self.ids)} tokens and the model reads {longest}: the last {len(left_out)} tokens "
+            f"of the documents were left out ({'; '.join(said)})."
+        )
+
+
+# ---- tokenizers ---------------------------------------------------------------------------------------
+
+
+def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], list[Span]]:
+    """Token ids and the characters that each covers, from any tokenizer that knows them.
+
+    special: with the tokens that the tokenizer puts around a text (start, end); they cover no characters.
+    Raises InputError for a tokenizer that cannot tell which characters its tokens cover.
+    """
+    if isinstance(tokenizer, Tokenizer):
+        encoded = tokenizer.encode(text)
+        return list(encoded.ids), list(encoded.spans)
+    if hasattr(tokenizer, "encode_batch") and not callable(tokenizer):  # of the package `tokenizers`
+        found = tokenizer.encode(text, add_special_tokens=special)
+        return list(found.ids), [(int(start), int(end)) for start, end in found.offsets]
+    if not callable(tokenizer):
+        raise KindError(
+            f"A tokenizer must be one of Hugging Face or Limelight; got {type(tokenizer).__name__}."
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"The tokenizer must tell which characters each token covers; {type(tokenizer).__name__} cannot. "
+            "Load its fast version: AutoTokenizer.from_pretrained(path, use_fast=True)."
+        )
+    found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+    return list(found["input_ids"]), [(int(start), int(end)) for start, end in found["offset_mapping"]]
+
+
+def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool) -> str:
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError(
+            f"{type(tokenizer).__name__} has no chat template: the model was not made for conversations, or its "
+            "tokenizer was saved without. Give the documents as plain text."
+        )
+    return str(
+        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
+    )
+
+
+def _found(text: str, content: str, start: int) -> int:
+    place = text.find(content, start)
+    if place < 0:
+        raise InputError(
+            f"The chat template changes what is said: {content[:40]!r} is not in what it writes. "
+            "Render it yourself and use Segments.from_spans."
+        )
+    return place
+
+
+def _named(documents: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:
+    if isinstance(documents, str):
+        documents = [documents]
+    if not isinstance(documents, Mapping):
+        documents = {f"document {number}": text for number, text in enumerate(documents, 1)}
+    for name, text in documents.items():
+        if not isinstance(text, str):
+            raise KindError(f"A document must be a text; {name} is {type(text).__name__}.")
+    return dict(documents)
+
+
+def _joined(texts: Sequence[str]) -> tuple[str, list[Span]]:
+    places: list[Span] = []
+    at = 0
+    for text in texts:
+        places.append((at, at + len(text)))
+        at += len(text) + len(BETWEEN_DOCUMENTS)
+    return BETWEEN_DOCUMENTS.join(texts), places
