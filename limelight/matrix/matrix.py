@@ -18,11 +18,12 @@ from limelight.errors import InputError, KindError, TooLargeError
 from limelight.matrix.doors import Index, Place, places, scores_of
 from limelight.matrix.folds import Fold, RowStats
 from limelight.matrix.gradients import Inputs, multiply
+from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
 from limelight.matrix.scores import BiasFunction
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import Plan, as_slice, exactly, plan, read_tiles, weigh_block
+from limelight.matrix.tiles import as_slice, exactly, plan_for, weigh_block
 from limelight.matrix.why import Why, look_into
 
 DENSE_LIMIT = 2**30
@@ -108,9 +109,9 @@ class AttentionMatrix:
         B, H, N, M = self.shape
         return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
-    def why(self) -> Why:
-        """Which loop runs, how it cuts, what it skips, what memory it needs; print it to read it."""
-        return look_into(self._scores, self._plan(), known=self._stats is not None)
+    def why(self, *folds: Fold[Any]) -> Why:
+        """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
+        return look_into(self._scores, choose(self._scores, folds), known=self._stats is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 
@@ -135,16 +136,21 @@ class AttentionMatrix:
     # ---- readings ---------------------------------------------------------------------------------
 
     @overload
-    def read(self, fold: Fold[R1], /) -> R1: ...
+    def read(self, fold: Fold[R1], /, *, loop: str | None = None) -> R1: ...
     @overload
-    def read(self, fold: Fold[R1], fold2: Fold[R2], /) -> tuple[R1, R2]: ...
+    def read(self, fold: Fold[R1], fold2: Fold[R2], /, *, loop: str | None = None) -> tuple[R1, R2]: ...
     @overload
-    def read(self, fold: Fold[R1], fold2: Fold[R2], fold3: Fold[R3], /) -> tuple[R1, R2, R3]: ...
+    def read(
+        self, fold: Fold[R1], fold2: Fold[R2], fold3: Fold[R3], /, *, loop: str | None = None
+    ) -> tuple[R1, R2, R3]: ...
     @overload
-    def read(self, /, *folds: Fold[Any]) -> Any: ...
+    def read(self, /, *folds: Fold[Any], loop: str | None = None) -> Any: ...
 
-    def read(self, /, *folds: Fold[Any]) -> Any:
-        """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more."""
+    def read(self, /, *folds: Fold[Any], loop: str | None = None) -> Any:
+        """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more.
+
+        `loop` names the loop that shall read ("plain" serves always); the quickest that can, unless given.
+        """
         if not folds:
             raise InputError(
                 "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
@@ -153,7 +159,7 @@ class AttentionMatrix:
             if isinstance(fold, type) or not hasattr(fold, "absorb"):
                 raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states = iter(self._walk(others))
+        states = iter(self._walk(others, loop))
         stats = self._stats
         assert stats is not None
         readings = tuple(
@@ -177,16 +183,13 @@ class AttentionMatrix:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _plan(self) -> Plan:
-        B, H, N, M = self.shape
-        return plan(B, H, self._scores.k_BGMD.shape[1], N, M)
-
-    def _walk(self, folds: Sequence[Fold[Any]]) -> list[Any]:
+    def _walk(self, folds: Sequence[Fold[Any]], loop: str | None) -> list[Any]:
+        chosen = choose(self._scores, folds, only=loop)
         if not folds and self._stats is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
         with exactly(self.device):
-            states, self._stats = read_tiles(self._scores, frame, folds, self._stats, self._plan())
+            states, self._stats = chosen.loop.read(self._scores, frame, folds, self._stats, chosen.cut)
         return states
 
     def _block(self, ranges: Place, limit: int) -> Tensor:
@@ -199,7 +202,7 @@ class AttentionMatrix:
                 f"{limit}. Ask for a smaller block, read folds instead, or raise it: dense(limit={needed})."
             )
         block = torch.zeros(counts, dtype=self.dtype, device=self.device)
-        cut = self._plan()
+        cut = plan_for(self._scores)
         # A panel may not begin or end within the query heads that share a key head.
         group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
         step = 1 if heads.start % group or heads.stop % group else cut.panel_heads

@@ -66,6 +66,11 @@ def plan(B: int, H: int, G: int, N: int, M: int) -> Plan:
     return Plan(rows, None, 1, heads // group * group if heads >= group else 1)
 
 
+def plan_for(scores: Scores) -> Plan:
+    """The cut of these logits."""
+    return plan(len(scores.batches), len(scores.heads), scores.k_BGMD.shape[1], scores.N, scores.M)
+
+
 def read_tiles(
     scores: Scores, frame: Frame, folds: Sequence[Fold[Any]], known: Stats | None, cut: Plan
 ) -> tuple[list[Any], Stats]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from limelight.matrix.loops import Choice
 from limelight.matrix.scores import Scores
 from limelight.matrix.tiles import TENSORS_A_TILE, Plan, panels_of
 
@@ -17,6 +18,13 @@ class Why:
     """Print it to read it; every figure is a field."""
 
     loop: str
+    """The name of the loop that reads."""
+    runs: str
+    """What that loop is."""
+    shape: str
+    """Whether it walks in strips (all keys at once) or squares."""
+    passed_over: tuple[tuple[str, str], ...]
+    """The quicker loops that cannot read this, each with its reason."""
     device: str
     dtype: str
     rows: int
@@ -39,9 +47,10 @@ class Why:
         walks = "one walk finds the row stats and feeds every fold"
         if self.walks == 2:
             walks = "a first walk finds the row stats, a second feeds every fold"
+        passed_over = "".join(f"not       {name}: {reason}\n" for name, reason in self.passed_over)
         return (
-            f"loop      {self.loop} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
-            f"plain PyTorch on {self.device}, {self.dtype}\n"
+            f"loop      {self.shape} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
+            f"{self.runs} on {self.device}, {self.dtype}\n{passed_over}"
             f"walks     {walks}\n"
             f"computed  {self.computed:.1%} of the entries; the mask lets the rest be skipped\n"
             f"memory    {_readable(self.bytes)} (tiles {_readable(self.tile_bytes)}, row stats "
@@ -50,8 +59,9 @@ class Why:
         )
 
 
-def look_into(scores: Scores, cut: Plan, known: bool) -> Why:
-    """Foresee a reading of `scores` cut by `cut`; `known` says whether the row stats are there already."""
+def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
+    """Foresee a reading of `scores`; `known` says whether the row stats are there already."""
+    cut = choice.cut
     B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
     number = torch.finfo(scores.dtype).bits // 8
     heads = cut.panel_batches * cut.panel_heads
@@ -61,7 +71,10 @@ def look_into(scores: Scores, cut: Plan, known: bool) -> Why:
     if k.dtype != scores.dtype or not k.is_contiguous():
         keys = number * k[: cut.panel_batches, : max(1, cut.panel_heads * k.shape[1] // max(H, 1))].numel()
     return Why(
-        loop=cut.loop,
+        loop=choice.loop.name,
+        runs=choice.loop.runs,
+        shape=cut.loop,
+        passed_over=choice.passed_over,
         device=str(scores.device),
         dtype=str(scores.dtype).removeprefix("torch."),
         rows=cut.rows,

@@ -1,0 +1,78 @@
+"""Which loop reads a matrix: a pure function of its sizes, its device and what is read, that says why.
+
+Every loop gives the same readings within the table of tolerances. The quickest that serves is taken; those
+that do not serve say so in a sentence, which `AttentionMatrix.why()` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limelight.errors import InputError
+from limelight.matrix import tiles
+from limelight.matrix.folds import Fold
+from limelight.matrix.scores import Scores
+from limelight.matrix.tile import Frame, Stats
+from limelight.matrix.tiles import Plan
+
+Folds = Sequence[Fold[Any]]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A way of walking over the matrix.
+
+    name     what `read(…, loop=name)` asks for
+    runs     what it is, for `why()`: "plain PyTorch"
+    refuses  (scores, folds) → why it cannot read this, a sentence without a full stop; None where it can
+    plan     (scores, folds, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
+    read     (scores, frame, folds, known stats or None, plan) → every fold's state, and the row stats
+    """
+
+    name: str
+    runs: str
+    refuses: Callable[[Scores, Folds], str | None]
+    plan: Callable[[Scores, Folds, int | None], Plan]
+    read: Callable[[Scores, Frame, Folds, Stats | None, Plan], tuple[list[Any], Stats]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The loop that reads, how it cuts, and why the quicker ones do not."""
+
+    loop: Loop
+    cut: Plan
+    passed_over: tuple[tuple[str, str], ...]
+    """The name of each quicker loop, and its reason."""
+
+
+PLAIN = Loop(
+    name="plain",
+    runs="plain PyTorch",
+    refuses=lambda scores, folds: None,
+    plan=lambda scores, folds, limit: tiles.plan_for(scores),
+    read=tiles.read_tiles,
+)
+
+LOOPS = (PLAIN,)
+"""From the quickest to the one that serves always."""
+
+
+def choose(scores: Scores, folds: Folds, limit: int | None = None, only: str | None = None) -> Choice:
+    """The first loop that can read these folds; with `only`, that one or an InputError with its reason."""
+    passed_over = []
+    for loop in LOOPS:
+        if only not in (None, loop.name):
+            continue
+        reason = loop.refuses(scores, folds)
+        if reason is None:
+            return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+        passed_over.append((loop.name, reason))
+    names = ", ".join(loop.name for loop in LOOPS)
+    if not passed_over:
+        raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
+    raise InputError(
+        f"The loop {only!r} cannot read this: {passed_over[0][1]}. Leave loop= out, or see why()."
+    )
