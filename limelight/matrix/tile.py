@@ -140,8 +140,9 @@ class Tile:
         assert self.stats is not None, "weights need the row stats, which the loop finds first"
         if "raised" not in self.__dict__:
             return self.stats.subtract_from(self.scores, self.arena.take(*self.scores.shape)).exp_()
-        # The exponentials are there already: turn them into weights in place.
-        share = torch.exp(finite(self.maximum) - finite(self.stats.maximum) - self.stats.log_sum)
+        # The exponentials are there already: turn them into weights in place. (A row that sees nothing in this
+        # tile has the share 0, however low the scores are that it sees elsewhere.)
+        share = torch.exp(self.maximum - finite(self.stats.maximum) - self.stats.log_sum)
         raised: Tensor = self.__dict__.pop("raised")
         return raised.mul_(share[..., None])
 

@@ -9,6 +9,7 @@ import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, Top, masks
+from limelight.matrix.tiles import Plan
 from tests.oracle import CUTS, MASKS, Case, H, M, N, dressed_case, expect_all, random_case
 from tests.tolerance import check
 
@@ -103,6 +104,16 @@ def test_a_row_of_finfo_min_is_uniform_and_a_row_of_minus_infinity_is_nothing() 
     stats = nothing.read(RowStats())
     assert stats.empty.sum(-1).unique().tolist() == [7]
     assert bool((stats.maximum[stats.empty] == -torch.inf).all())
+
+
+def test_a_row_of_low_scores_that_sees_nothing_in_one_of_its_tiles() -> None:
+    """Two runs of keys in a strip, a row blind in one of them: its weights there are 0, not 0 · exp(1000)."""
+    query = torch.arange(150) // 70
+    key = torch.cat([torch.zeros(130), torch.full((300,), 9), torch.ones(130)]).long()
+    case = random_case(masks.documents(query, key), shape=(1, 1, 1, 150, 560, 3, 2))
+    case = replace(case, bias=torch.full((1, 1, 1, 1), -1000.0))
+    for cut in (Plan(rows=150, columns=None, panel_batches=1, panel_heads=1), CUTS["squares"]):
+        expect_all(case, cut)
 
 
 # ---- what single folds promise ------------------------------------------------------------------------
