@@ -3,38 +3,61 @@
 dense.py     the slow plain truth, one function a stage      matrix.py   AttentionMatrix, the noun
 masks.py     who may look at whom                            rules.py    the classes behind the masks
 scores.py    the logits of any block                         tile.py     what a fold sees
-folds.py     what is read: RowStats, Received, Entropy, Pool
-ranks.py     what is read: Peak, Top                         distances.py  what is read: Distance
 tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
 why.py       what a reading will do
+
+What is read:
+folds.py     RowStats, Received, Entropy                     ranks.py    Peak, Top, Bottom
+pools.py     Pool                                            rasters.py  Picture
+distances.py Distance                                        sinks.py    SinkMass
+norms.py     Output, Norms                                   histograms.py  Histogram
+quantiles.py Quantiles
 """
 
 from __future__ import annotations
 
 from limelight.matrix import masks
 from limelight.matrix.distances import Distance, DistanceReading
-from limelight.matrix.folds import Entropy, Fold, Received, ReceivedReading, RowStats
+from limelight.matrix.folds import Again, Entropy, Fold, Received, ReceivedReading, RowStats
+from limelight.matrix.histograms import Histogram, HistogramReading
 from limelight.matrix.masks import Cover, Mask
 from limelight.matrix.matrix import AttentionMatrix
+from limelight.matrix.norms import Norms, NormsReading, Output
 from limelight.matrix.pools import Pool
-from limelight.matrix.ranks import Peak, Ranked, Top
+from limelight.matrix.quantiles import QuantileReading, Quantiles
+from limelight.matrix.ranks import Bottom, Peak, Ranked, Top
+from limelight.matrix.rasters import Picture, PictureReading
+from limelight.matrix.sinks import SinkMass, SinkReading
 from limelight.matrix.tile import Frame, Stats, Tile
 
 __all__ = [
+    "Again",
     "AttentionMatrix",
+    "Bottom",
     "Cover",
     "Distance",
     "DistanceReading",
     "Entropy",
     "Fold",
     "Frame",
+    "Histogram",
+    "HistogramReading",
     "Mask",
+    "Norms",
+    "NormsReading",
+    "Output",
     "Peak",
+    "Picture",
+    "PictureReading",
     "Pool",
+    "QuantileReading",
+    "Quantiles",
     "Ranked",
     "Received",
     "ReceivedReading",
     "RowStats",
+    "SinkMass",
+    "SinkReading",
     "Stats",
     "Tile",
     "Top",

@@ -17,8 +17,9 @@ simplest folds; the package's docstring says where the others are.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,8 +41,35 @@ class Fold(Protocol[Result]):
     def merge(self, state: Any, other: Any) -> Any:
         """One state in place of two that took in different tiles."""
 
-    def finish(self, state: Any, stats: Stats) -> Result:
-        """The reading, once all tiles are in."""
+    def finish(self, state: Any, stats: Stats) -> Result | Again[Result]:
+        """The reading, once all tiles are in; or the fold to go on with, where one walk is not enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Again(Generic[Result]):
+    """What `finish` gives in place of a reading when the matrix must be walked over once more."""
+
+    fold: Fold[Result]
+
+
+def finish(
+    folds: Sequence[Fold[Any]],
+    states: Sequence[Any],
+    stats: Stats,
+    walk: Callable[[list[Fold[Any]]], list[Any]],
+) -> list[Any]:
+    """The readings of all folds; `walk` gives the states of those that ask for another walk."""
+    readings = [fold.finish(state, stats) for fold, state in zip(folds, states, strict=True)]
+    while unfinished := {place: each.fold for place, each in enumerate(readings) if isinstance(each, Again)}:
+        further = walk(list(unfinished.values()))
+        for (place, fold), state in zip(unfinished.items(), further, strict=True):
+            readings[place] = fold.finish(state, stats)
+    return readings
+
+
+def maybe_hidden(tile: Tile) -> tuple[tuple[int, int], ...]:
+    """The runs of columns in which a tile's queries may not all look; everywhere else they do."""
+    return ((tile.j0, tile.j1),) if tile.all_seen_but is None else tile.all_seen_but
 
 
 # ---- row statistics -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, TooLargeError
 from limelight.matrix.doors import Index, Place, places, scores_of
-from limelight.matrix.folds import Fold, RowStats
+from limelight.matrix.folds import Fold, RowStats, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
@@ -105,6 +105,11 @@ class AttentionMatrix:
         """Who may look at whom."""
         return self._scores.mask
 
+    @property
+    def sink(self) -> Tensor | None:
+        """The scores, (H,), that take their share of every row and give it to no key."""
+        return self._scores.sink_H
+
     def __repr__(self) -> str:
         B, H, N, M = self.shape
         return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
@@ -149,6 +154,7 @@ class AttentionMatrix:
     def read(self, /, *folds: Fold[Any], loop: str | None = None) -> Any:
         """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more.
 
+        A fold that one walk cannot finish, such as `Quantiles`, is read on in further walks of its own.
         `loop` names the loop that shall read ("plain" serves always); the quickest that can, unless given.
         """
         if not folds:
@@ -159,12 +165,10 @@ class AttentionMatrix:
             if isinstance(fold, type) or not hasattr(fold, "absorb"):
                 raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states = iter(self._walk(others, loop))
-        stats = self._stats
+        states, stats = self._walk(others, loop), self._stats
         assert stats is not None
-        readings = tuple(
-            stats if isinstance(fold, RowStats) else fold.finish(next(states), stats) for fold in folds
-        )
+        found = iter(finish(others, states, stats, lambda further: self._walk(further, loop)))
+        readings = tuple(stats if isinstance(fold, RowStats) else next(found) for fold in folds)
         return readings[0] if len(readings) == 1 else readings
 
     # ---- the linear operator ----------------------------------------------------------------------

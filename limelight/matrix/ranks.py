@@ -1,4 +1,4 @@
-"""Folds that rank the entries of a row: Peak and Top.
+"""Folds that rank the entries of a row: Peak, Top and Bottom.
 
 They rank by score, which within a row is the order of the weights, and keep apart weights that have both
 underflowed to 0. Of equal scores the lowest key wins, so that no reading depends on how the matrix was cut.
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError
+from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
 CHUNK = 32
 
 
 class Ranked(NamedTuple):
-    """The largest entries: for Peak (B, H, N) each, for Top (B, H, N, k), the largest first."""
+    """The entries that won: for Peak (B, H, N) each, for Top and Bottom (B, H, N, k), the winner first."""
 
     weights: Tensor
     """The weights; 0 where the query sees no (more) keys."""
@@ -47,17 +48,8 @@ class Peak:
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 
     def absorb(self, state: Best, tile: Tile) -> None:
-        scores = tile.scores
-        if scores.shape[-1] > 2 * CHUNK:
-            winner = _chunk_maxima(scores).argmax(-1, keepdim=True)  # argmax gives the first of equals
-            last = scores.shape[-1] - 1
-            inside = scores.gather(-1, _chunk_columns(winner).clamp(max=last))
-            best = inside.max(-1)
-            keys = winner[..., 0] * CHUNK + best.indices
-        else:
-            best = scores.max(-1)
-            keys = best.indices
-        found = Best(best.values, (keys + tile.j0).masked_fill(best.values == -torch.inf, -1))
+        scores, columns = largest(tile.scores)
+        found = Best(scores, (columns + tile.j0).masked_fill(scores == -torch.inf, -1))
         here = Best(state.scores[tile.rows], state.keys[tile.rows])
         state.scores[tile.rows], state.keys[tile.rows] = self.merge(here, found)
 
@@ -88,26 +80,77 @@ class Top:
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 
     def absorb(self, state: Best, tile: Tile) -> None:
-        scores, size = tile.scores, tile.scores.shape[-1]
-        if size > 2 * CHUNK * self.k:
-            # A chunk that is not among the first k is beaten by k entries, the largest of each of those.
-            maxima = _chunk_maxima(scores)
-            chunks = _first(Best(maxima, _positions(maxima)), self.k).keys
-            columns = _chunk_columns(chunks.clamp(min=0))
-            candidates = scores.gather(-1, columns.clamp(max=size - 1))
-            candidates = candidates.masked_fill_(columns >= size, -torch.inf)
-        else:
-            columns, candidates = _positions(scores), scores
-        here = Best(state.scores[tile.rows], state.keys[tile.rows])
-        found = self.merge(here, _first(Best(candidates, columns + tile.j0), self.k))
-        state.scores[tile.rows], state.keys[tile.rows] = found
+        _keep_first(state, tile, tile.scores, self.k)
 
     def merge(self, state: Best, other: Best) -> Best:
-        scores = torch.cat([state.scores, other.scores], -1)
-        return _first(Best(scores, torch.cat([state.keys, other.keys], -1)), self.k)
+        return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: Stats) -> Ranked:
         return Ranked(stats.weigh(state.scores), state.keys)
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """The `k` smallest weights of each query among the keys that it sees, (B, H, N, k) each, the smallest first.
+
+    State: k (-score, key) a query.    Neutral: k times (-∞, -1).
+    Law: of both lists the k smallest scores, of equals the lower key first.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"Bottom(k) must keep at least one entry a query; got k = {self.k}.")
+
+    def start(self, frame: Frame) -> Best:
+        return Top(self.k).start(frame)
+
+    def absorb(self, state: Best, tile: Tile) -> None:
+        turned = torch.neg(tile.scores, out=tile.scratch)
+        for start, stop in maybe_hidden(tile):
+            here = turned[..., start - tile.j0 : stop - tile.j0]
+            here.masked_fill_(here == torch.inf, -torch.inf)  # what is hidden wins nothing
+        _keep_first(state, tile, turned, self.k)
+
+    def merge(self, state: Best, other: Best) -> Best:
+        return _merged(state, other, self.k)
+
+    def finish(self, state: Best, stats: Stats) -> Ranked:
+        return Ranked(stats.weigh(-state.scores).masked_fill(state.keys < 0, 0.0), state.keys)
+
+
+def _keep_first(state: Best, tile: Tile, scores: Tensor, k: int) -> None:
+    """Take into the state the first k entries of a tile's rows, ranked by `scores`."""
+    size = scores.shape[-1]
+    if size > 2 * CHUNK * k:
+        # A chunk that is not among the first k is beaten by k entries, the largest of each of those.
+        maxima = _chunk_maxima(scores)
+        chunks = _first(Best(maxima, _positions(maxima)), k).keys
+        columns = _chunk_columns(chunks.clamp(min=0))
+        candidates = scores.gather(-1, columns.clamp(max=size - 1))
+        candidates = candidates.masked_fill_(columns >= size, -torch.inf)
+    else:
+        columns, candidates = _positions(scores), scores
+    here = Best(state.scores[tile.rows], state.keys[tile.rows])
+    found = _merged(here, _first(Best(candidates, columns + tile.j0), k), k)
+    state.scores[tile.rows], state.keys[tile.rows] = found
+
+
+def _merged(state: Best, other: Best, k: int) -> Best:
+    scores = torch.cat([state.scores, other.scores], -1)
+    return _first(Best(scores, torch.cat([state.keys, other.keys], -1)), k)
+
+
+def largest(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest entry of each row, and its column, of equals the lowest."""
+    if x.shape[-1] <= 2 * CHUNK:
+        values, columns = x.max(-1)
+        return values, columns
+    winner = _chunk_maxima(x).argmax(-1, keepdim=True)  # argmax gives the first of equals
+    inside = x.gather(-1, _chunk_columns(winner).clamp(max=x.shape[-1] - 1))
+    values, columns = inside.max(-1)
+    return values, winner[..., 0] * CHUNK + columns
 
 
 def _chunk_maxima(x: Tensor) -> Tensor:

@@ -1,0 +1,69 @@
+"""How the sizes of the weights are distributed, a head at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix.folds import maybe_hidden
+from limelight.matrix.tile import Frame, Stats, Tile
+
+
+class HistogramReading(NamedTuple):
+    """How many weights fall into each bin."""
+
+    counts: Tensor
+    """Whole numbers, (B, H, bins); together as many as there are places where a query sees a key."""
+    edges: Tensor
+    """Where the bins begin and end, natural logs of weights, (bins + 1,)."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many of a head's weights are of which size: `HistogramReading`, in bins of equal width of ln a.
+
+    The bins divide `low` to `high`, natural logs of weights (for powers of ten, n · ln 10). Whatever is
+    smaller counts in the first bin, a weight too small for its float among it, and whatever is larger in the
+    last. Keys that a query may not see are not counted.
+
+    State: a count a bin.    Neutral: 0.    Law: counts add.
+    """
+
+    bins: int = 64
+    low: float = -24.0
+    high: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.bins < 1:
+            raise InputError(f"Histogram(bins) must have at least one bin; got {self.bins}.")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise InputError(
+                f"Histogram(low, high) must be a range of natural logs of weights; got {self.low} to {self.high}."
+            )
+
+    def start(self, frame: Frame) -> Tensor:
+        return frame.full(frame.B, frame.H, self.bins, dtype=torch.int64)
+
+    def absorb(self, state: Tensor, tile: Tile) -> None:
+        assert tile.stats is not None, "weights need the row stats, which the loop finds first"
+        logs = tile.stats.subtract_from(tile.scores, tile.scratch)
+        logs.sub_(self.low).mul_(self.bins / (self.high - self.low)).clamp_(0, self.bins - 1)
+        B, H = logs.shape[:2]
+        bins = logs.to(torch.int32).view(B * H, -1)  # rounds down, as none is below 0
+        bins += torch.arange(B * H, device=bins.device, dtype=torch.int32)[:, None] * self.bins
+        counts = torch.bincount(bins.flatten(), minlength=B * H * self.bins).view(B, H, self.bins)
+        for start, stop in maybe_hidden(tile):  # hidden keys have fallen into the first bin
+            counts[..., 0] -= (tile.scores[..., start - tile.j0 : stop - tile.j0] == -torch.inf).sum((-2, -1))
+        state[tile.batches.start : tile.batches.stop, tile.heads.start : tile.heads.stop] += counts
+
+    def merge(self, state: Tensor, other: Tensor) -> Tensor:
+        return state + other
+
+    def finish(self, state: Tensor, stats: Stats) -> HistogramReading:
+        edges = torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64, device=state.device)
+        return HistogramReading(state, edges.to(stats.maximum.dtype))
