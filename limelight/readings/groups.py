@@ -45,14 +45,18 @@ class Groups:
     def of(cls, segments: Segments, level: Level = "word", before: int = 0, after: int = 0) -> Groups:
         """The units of a text; `before` and `after` count the special tokens around it, which get no group.
 
-        A unit that no token begins in (the full stop in a token `).`) is named together with the unit whose
-        token covers it, so that a name shows all the characters that its weight stands for.
+        A document is called by its name, every other unit by its text. A unit that no token begins in (the full
+        stop in a token `).`) is named together with the unit whose token covers it, so that a name shows all the
+        characters that its weight stands for.
         """
         units = segments.units(level)
         held = [number for number, unit in enumerate(units) if unit.first_token >= 0]
         renumbered = {number: place for place, number in enumerate(held)} | {NO_UNIT: NO_UNIT}
         names = []
         for number, following in pairwise([*held, len(units)]):
+            if level == "document":
+                names.append(segments.names[number])
+                continue
             end = max(segments.spans[token][1] for token in units[number].tokens)
             names.append(_name(segments, units[number], units[number + 1 : following], end))
         index = [renumbered[number] for number in segments.index(level).tolist()]

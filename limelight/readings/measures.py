@@ -7,9 +7,9 @@ reading's `how` over which heads it took the mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,19 @@ from limelight.matrix import AttentionMatrix, Pool, Received
 from limelight.readings.groups import Groups
 from limelight.readings.reading import Head, Reading, name_heads
 
-Matrices = AttentionMatrix | Sequence[AttentionMatrix] | Mapping[int, AttentionMatrix]
-"""One matrix (layer 0), the matrices of layers 0, 1, 2 …, or those of the layers that are named."""
+
+class Call(Protocol):
+    """One call of a captured model, as `limelight.watch` gives it."""
+
+    @property
+    def layer(self) -> int: ...
+
+    @property
+    def matrix(self) -> AttentionMatrix: ...
+
+
+Matrices = AttentionMatrix | Sequence[AttentionMatrix] | Mapping[int, AttentionMatrix] | Iterable[Call]
+"""One matrix (layer 0), the matrices of layers 0, 1, 2 …, those of the layers that are named, or what a watch saw."""
 
 
 # ---- between words ------------------------------------------------------------------------------------
@@ -104,7 +115,7 @@ def received_words(
     Under a causal mask early words are seen by more queries; `per_query` takes that out.
     """
     sums: list[Tensor] = []
-    layers, chosen = _choose(matrices, heads)
+    layers, chosen = chosen_layers(matrices, heads)
     by_layer: dict[int, tuple[Tensor, Tensor]] = {}
     for layer, matrix in layers.items():
         keys.fit(matrix.shape[3], "keys")
@@ -139,7 +150,7 @@ def pooled(
     matrices: Matrices, queries: Groups, keys: Groups, heads: Sequence[Head] | None, batch: int
 ) -> tuple[Tensor, tuple[Head, ...]]:
     """(heads, query groups, key groups + 1) and the heads; the last column is what tokens of no group got."""
-    layers, chosen = _choose(matrices, heads)
+    layers, chosen = chosen_layers(matrices, heads)
     tables: dict[int, Tensor] = {}
     for layer, matrix in layers.items():
         queries.fit(matrix.shape[2], "queries")
@@ -158,6 +169,25 @@ def pooled(
     return torch.stack([tables[layer][head] for layer, head in chosen]), chosen
 
 
+def by_layer(matrices: Matrices) -> dict[int, AttentionMatrix]:
+    """The matrices under the numbers of their layers. Raises InputError where one number has two matrices."""
+    if isinstance(matrices, AttentionMatrix):
+        return {0: matrices}
+    if isinstance(matrices, Mapping):
+        return dict(matrices)
+    found: dict[int, AttentionMatrix] = {}
+    calls: Iterable[AttentionMatrix | Call] = matrices
+    for number, each in enumerate(calls):
+        layer, matrix = (number, each) if isinstance(each, AttentionMatrix) else (each.layer, each.matrix)
+        if layer in found:
+            raise InputError(
+                f"Every layer must have one matrix; layer {layer} has several. Choose those of one kind first, "
+                "such as the self-attention of the decoder: [call for call in seen if call.kind == 'self']."
+            )
+        found[layer] = matrix
+    return found
+
+
 def pooling_rule(queries: Groups, keys: Groups) -> str:
     """The rule of `Pool` in a sentence."""
     return (
@@ -171,13 +201,11 @@ def head_labels(heads: Sequence[Head]) -> tuple[str, ...]:
     return tuple(name_heads([head]) for head in heads)
 
 
-def _choose(
+def chosen_layers(
     matrices: Matrices, heads: Sequence[Head] | None
 ) -> tuple[dict[int, AttentionMatrix], tuple[Head, ...]]:
     """The layers that are needed, and the heads, checked."""
-    if isinstance(matrices, AttentionMatrix):
-        matrices = [matrices]
-    layers = dict(matrices if isinstance(matrices, Mapping) else enumerate(matrices))
+    layers = by_layer(matrices)
     there = [(layer, head) for layer, matrix in layers.items() for head in range(matrix.shape[1])]
     chosen = tuple(there if heads is None else ((int(layer), int(head)) for layer, head in heads))
     strangers = [head for head in chosen if head not in set(there)]

@@ -1,0 +1,75 @@
+"""Run somebody else's model with some of its tokens closed to everybody.
+
+The tokens stay where they are, and so do the positions of all others; only no query may look at them. That is what
+the model's own padding mask does, so it works for every model that takes one, on any backend.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limelight.errors import InputError
+
+
+def without(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    rows: slice | list[int] | None = None,
+    read: Callable[[Any], Tensor] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """A function from the tokens that are kept, bool (J, M), to the model's output with only those, (J, rows, …).
+
+    inputs  those of one text, batch 1, as the model takes them: `input_ids` (1, M) and what else it needs. In an
+            encoder-decoder the tokens of the encoder are taken away, and `decoder_input_ids` stay.
+    rows    which positions of the output are given; all unless given
+    read    takes the output out of what the model returns: its logits, else its last hidden state
+
+    Raises InputError for a model that takes no `attention_mask`.
+
+    >>> kept = torch.ones(2, 11, dtype=torch.bool)                           # doctest: +SKIP
+    >>> without(model, tokenizer("…", return_tensors="pt"), rows=[-1])(kept)  # doctest: +SKIP
+    """
+    takes = inspect.signature(model.forward).parameters
+    if "attention_mask" not in takes:
+        raise InputError(
+            f"{type(model).__name__} takes no attention_mask, so no token can be closed to it. "
+            "Take away the token itself and run the shorter text, if that is what you want to know."
+        )
+    ids = inputs["input_ids"]
+    if ids.shape[0] != 1:
+        raise InputError(f"The removal check reads one text at a time; got a batch of {ids.shape[0]}.")
+    own: dict[str, Any] = dict(inputs) | ({"use_cache": False} if "use_cache" in takes else {})
+    if "position_ids" in takes and "position_ids" not in own:
+        # Some models count positions along the mask: the tokens after a gap would move up.
+        own["position_ids"] = torch.arange(ids.shape[1], device=ids.device)[None]
+    mask = torch.as_tensor(own.pop("attention_mask", torch.ones_like(ids))).bool()
+
+    def output(kept_JM: Tensor) -> Tensor:
+        J = len(kept_JM)
+        batch = {
+            name: value.expand(J, *value.shape[1:]) if isinstance(value, Tensor) else value
+            for name, value in own.items()
+        }
+        seen_JM = (mask & kept_JM.to(mask.device)).to(ids.dtype)
+        with torch.no_grad():
+            found = model(**batch, attention_mask=seen_JM)
+        tensor = read(found) if read is not None else _main(found)
+        return tensor if rows is None else tensor[:, rows]
+
+    return output
+
+
+def _main(found: Any) -> Tensor:
+    for name in ("logits", "last_hidden_state"):
+        tensor = getattr(found, name, None)
+        if isinstance(tensor, Tensor):
+            return tensor
+    raise InputError(
+        f"The model returns {type(found).__name__}, with neither logits nor last_hidden_state; "
+        "say what to read: without(model, inputs, read=lambda output: …)."
+    )

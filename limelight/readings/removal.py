@@ -1,0 +1,138 @@
+"""The removal check: close a part of the text to everybody, and see how far the output moves.
+
+A large weight says where a model looks, not what its answer needs. Each part in turn (a word, a sentence, a document)
+is taken out of the keys of every layer and head, and the output is compared with what it was:
+
+    KL(p ‖ p')  in nats             where the model gives a distribution, such as that of the next token
+    ‖x - x'‖ / ‖x‖                   where it gives vectors, such as an encoder's
+
+Beside it stands what the parts received, with Spearman's rank correlation of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limelight.errors import InputError, ShapeError
+from limelight.readings.groups import Groups
+from limelight.readings.reading import Reading
+
+Output = Callable[[Tensor], Tensor]
+"""Which tokens are kept, bool (J, M) → the output that they give, (J, …): one row a removal."""
+Kind = Literal["distribution", "vector"]
+
+_UNITS = {"distribution": "nats", "vector": "relative distance"}
+_HOW = {
+    "distribution": "KL(p ‖ p′) of the output's distribution, p with all tokens and p′ without those of the {level}, "
+    "summed over the rows that are read.",
+    "vector": "‖x − x′‖ / ‖x‖ of the output, x with all tokens and x′ without those of the {level}.",
+}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How far the output moves without each part, and what the part received.
+
+    moved       one axis, that of the parts; unit nats or relative distance
+    attended    the same axis: what each part received, if it was given
+    correlation Spearman's ρ of the two: 1 same order, 0 no order in common, -1 opposite; NaN without `attended`
+                or where all values of one are equal
+    """
+
+    moved: Reading
+    attended: Reading | None
+    correlation: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {
+            "moved": self.moved.to_json(),
+            "attended": self.attended.to_json() if self.attended else None,
+            "correlation": None if np.isnan(self.correlation) else self.correlation,
+        }
+
+
+def removal_check(
+    output: Output,
+    groups: Groups,
+    attended: Reading | None = None,
+    kind: Kind = "distribution",
+    at_once: int = 8,
+    among: Sequence[int] | None = None,
+) -> Removal:
+    """Take each group of tokens away in turn and measure how far the output moves.
+
+    output    runs the model with some tokens closed to everybody; see `limelight.capture.without`. For
+              "distribution" it gives scores whose last axis is the vocabulary (logits or log-probabilities).
+    groups    which tokens belong together; tokens of no group always stay
+    attended  what each group received, to set beside it: one axis, as long as the groups taken away
+    among     the numbers of the groups to take away, all unless given
+    at_once   removals in one forward
+    """
+    numbers = list(range(len(groups)) if among is None else among)
+    index_M = torch.tensor(groups.index)
+    if attended is not None and attended.values.shape != (len(numbers),):
+        raise ShapeError(
+            f"attended must hold one number for each of the {len(numbers)} {groups.level}s taken away; "
+            f"got shape {attended.values.shape}."
+        )
+    with torch.inference_mode():
+        full = _output(output, torch.ones(1, len(index_M), dtype=torch.bool), kind)
+        moved: list[Tensor] = []
+        for start in range(0, len(numbers), at_once):
+            some = torch.tensor(numbers[start : start + at_once])
+            kept_JM = index_M[None] != some[:, None]
+            moved.append(_movement(full, _output(output, kept_JM, kind), kind))
+    values = torch.cat(moved).double().cpu().numpy() if moved else np.zeros(0)
+    names = tuple(groups.names[number] for number in numbers)
+    reading = Reading(values, (groups.level,), (names,), _UNITS[kind], _HOW[kind].format(level=groups.level))
+    rho = float("nan") if attended is None else spearman(attended.values, values)
+    return Removal(reading, attended, rho)
+
+
+def spearman(x: NDArray[Any] | Sequence[float], y: NDArray[Any] | Sequence[float]) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing the mean of their ranks.
+
+    NaN for fewer than two values, or where all values of one side are equal.
+
+    >>> spearman([1, 2, 3, 4], [10, 20, 40, 30])
+    0.8
+    """
+    if len(x) != len(y):
+        raise InputError(
+            f"A rank correlation needs as many values on either side; got {len(x)} and {len(y)}."
+        )
+    ranks = [_ranks(np.asarray(each, dtype=np.float64)) for each in (x, y)]
+    centred = [each - each.mean() if len(each) else each for each in ranks]
+    spread = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum()) / spread if spread else float("nan")
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[Any]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: NDArray[Any] = ((last - counts + 1 + last) / 2)[inverse]
+    return ranks
+
+
+def _output(output: Output, kept_JM: Tensor, kind: Kind) -> Tensor:
+    found = output(kept_JM).double()
+    if found.shape[0] != len(kept_JM):
+        raise ShapeError(f"output must give a row for each of the {len(kept_JM)} removals; got {len(found)}.")
+    return found.log_softmax(-1) if kind == "distribution" else found
+
+
+def _movement(full: Tensor, without: Tensor, kind: Kind) -> Tensor:
+    """One number a removal."""
+    if kind == "vector":
+        moved: Tensor = (without - full).flatten(1).norm(dim=-1) / full.norm()
+        return moved
+    kl: Tensor = (full.exp() * (full - without)).sum(-1)
+    return (kl.flatten(1).sum(-1) if kl.dim() > 1 else kl).clamp(min=0.0)
