@@ -1,0 +1,93 @@
+"""Model families that compute attention in plain operations, outside transformers' attention interface.
+
+A family is a row of `rows.py`: which module computes the attention, and how it is followed there. Most are followed
+by the tape (`tape.py`), which notes what happens between Q·Kᵀ and softmax; those whose scores are no plain product
+have a small file of their own. Nothing of the model is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+from torch import nn
+
+from limelight.capture.inputs import Inputs
+from limelight.capture.listening import Listener, listeners
+
+Record = Callable[[nn.Module, Inputs], None]
+"""Called once a call of attention, in order of execution."""
+
+Missed = Callable[[nn.Module, str], None]
+"""Called when a watched module has run and its attention could not be followed: the module, and why."""
+
+Watch = Callable[[nn.Module, Record, Missed], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the attention of one class of modules is captured, or why it is not.
+
+    how     one line for people: what is captured and what it holds in memory, or the reason of the refusal
+    watch   hooks one module and calls `record` or `missed`; None where the family is refused
+    """
+
+    how: str
+    watch: Watch | None
+
+
+def family_of(module: nn.Module) -> Family | None:
+    """The family that this module's class, or one that it derives from, belongs to."""
+    from limelight.capture.families.rows import FAMILIES
+
+    for each in type(module).__mro__:
+        folder = each.__module__.rpartition(".")[0].rpartition(".")[2]
+        found = FAMILIES.get(f"{folder}.{each.__name__}")
+        if found is not None:
+            return found
+    return None
+
+
+def families_in(model: nn.Module) -> dict[str, Family]:
+    """The names of all modules of a known family, and their families."""
+    found = ((name, family_of(module)) for name, module in model.named_modules())
+    return {name: family for name, family in found if family is not None}
+
+
+@contextmanager
+def families(model: nn.Module, listener: Listener) -> Iterator[None]:
+    """The source: hears every module of a known family.
+
+    Of a module that ran without its attention being followed, or whose family is refused, the listener is told by
+    `listener.missed(module, why)`, where it has such a method.
+    """
+
+    def record(module: nn.Module, inputs: Inputs) -> None:
+        if listener in listeners(module):
+            listener.hear(module, inputs)
+
+    def missed(module: nn.Module, why: str) -> None:
+        told = getattr(listener, "missed", None)
+        if told is not None and listener in listeners(module):
+            told(module, why)
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            family = family_of(module)
+            if family is not None:
+                watch = family.watch or _refusing(family.how)
+                stack.enter_context(watch(module, record, missed))
+        yield
+
+
+def _refusing(why: str) -> Watch:
+    @contextmanager
+    def watch(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
+        hook = module.register_forward_hook(lambda *_: missed(module, why))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    return watch

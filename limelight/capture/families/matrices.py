@@ -1,0 +1,192 @@
+"""From the scores of a tape to the words of AttentionMatrix: heads apart from batches, a mask, a bias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from limelight.capture.families.scores import Scores
+from limelight.capture.inputs import Inputs, Kind
+from limelight.matrix import masks
+from limelight.matrix.masks import Mask
+
+FAR = -1e4
+"""A score that was lowered to this or below is hidden: the smallest step that models use."""
+
+HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "num_attn_heads")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Scores of four axes (B, H, N, M), with V (B, H or 1, M, D) and the output (B, H, N, D) likewise."""
+
+    scores: Scores
+    value: Tensor
+    output: Tensor
+
+
+def split_heads(scores: Scores, value: Tensor, output: Tensor, module: nn.Module) -> Whole:
+    """Leading axes as batch and heads: a single one is batch · heads, of more than two the last is heads."""
+    lead = scores.shape[:-2]
+    heads = _heads(module)
+    if len(lead) == 2:
+        B, H = lead
+    elif len(lead) == 1:
+        H = heads if heads and lead[0] % heads == 0 else 1
+        B = lead[0] // H
+    else:
+        B, H = torch.Size(lead[:-1]).numel(), lead[-1]
+    N, M = scores.shape[-2:]
+
+    def apart(tensor: Tensor, rows: int, width: int) -> Tensor:
+        if len(lead) == 2:
+            return tensor[(None,) * (4 - tensor.dim())]
+        return tensor.expand(*lead, rows, width).reshape(B, H, rows, width)
+
+    if len(lead) != 2:
+        scores = replace(
+            scores,
+            shape=(B, H, N, M),
+            q=apart(scores.q, N, scores.q.shape[-1]),
+            k=apart(scores.k, M, scores.k.shape[-1]),
+            terms=tuple((apart(tensor, N, M), factor) for tensor, factor in scores.terms),
+            hidden=tuple((apart(places, N, M), fill) for places, fill in scores.hidden),
+        )
+    return Whole(scores, apart(value, M, value.shape[-1]), apart(output, N, output.shape[-1]))
+
+
+def _heads(module: nn.Module) -> int | None:
+    for holder in (module, getattr(module, "config", None)):
+        for name in HEADS:
+            number = getattr(holder, name, None)
+            if isinstance(number, int):
+                return number
+    return None
+
+
+class Memo:
+    """Rules that were found for mask tensors, so that layers which share a tensor share its rule."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Tensor, tuple[Tensor, Tensor | None] | None]] = []
+        self._rules: list[tuple[list[Tensor], Mask | None]] = []
+
+    def parts(self, tensor: Tensor, factor: float) -> tuple[Tensor, Tensor | None] | None:
+        """A term as (hidden places, what is left of it or None); None where it hides nothing."""
+        for known, parts in self._found:
+            if known is tensor:
+                return parts
+        hidden = tensor * factor <= FAR
+        parts = None
+        if bool(hidden.any()):
+            rest = tensor.masked_fill(hidden, 0)
+            parts = hidden, rest if bool(rest.any()) else None
+        self._found = [*self._found[-3:], (tensor, parts)]
+        return parts
+
+    def rule(self, hidden: Sequence[Tensor], shape: tuple[int, ...]) -> Mask | None:
+        """The mask that hides all these places; None where that would leave a query nothing to look at."""
+        for known, rule in self._rules:
+            if len(known) == len(hidden) and all(a is b for a, b in zip(known, hidden, strict=True)):
+                return rule
+        seen = ~hidden[0]
+        for places in hidden[1:]:
+            seen = seen & ~places
+        rule = _rule(seen[(None,) * (4 - seen.dim())], *shape[-2:])
+        self._rules = [*self._rules[-3:], (list(hidden), rule)]
+        return rule
+
+
+def _rule(seen: Tensor, N: int, M: int) -> Mask | None:
+    """The shortest rule that says the same as a bool tensor (B or 1, H or 1, N or 1, M or 1)."""
+    if not bool(seen.any(-1).all()):
+        return None
+    columns = seen.any(-2, keepdim=True)
+    padding = masks.everything() if bool(columns.all()) else masks.dense(columns)
+    if torch.equal(seen, columns.expand_as(seen)):
+        return padding
+    if seen.shape[-2:] == (N, M):
+        causal = masks.causal().block(0, N, 0, M, N, M, seen.device)
+        if torch.equal(seen, columns & causal):
+            return masks.causal() & padding
+    return masks.dense(seen)
+
+
+def inputs_of(
+    scores: Scores, value: Tensor, output: Tensor, module: nn.Module, kind: Kind, memo: Memo
+) -> Inputs | None:
+    """These scores in the words of `AttentionMatrix`: what is far below every other score is masked, the rest is
+    added. None where a place was filled with a number that hides nothing."""
+    whole = split_heads(scores, value, output, module)
+    scores = whole.scores
+    split = _mask_and_terms(scores, memo)
+    if split is None:
+        return None
+    mask, terms = split
+    key, value = _shared(scores.k, whole.value, scores.shape)
+    return Inputs(
+        query=scores.q.expand(*scores.shape[:-1], scores.q.shape[-1]),
+        key=key,
+        value=value,
+        mask=mask,
+        bias=_sum(terms),
+        scale=scores.scale,
+        softcap=scores.cap,
+        output=whole.output,
+        backend="eager",
+        kind=kind,
+    )
+
+
+def _mask_and_terms(scores: Scores, memo: Memo) -> tuple[Mask | None, list[tuple[Tensor, float]]] | None:
+    hidden = [places for places, fill in scores.hidden if fill <= FAR]
+    softly = [places for places, fill in scores.hidden if fill > FAR]
+    rest = []
+    for tensor, factor in scores.terms:
+        parts = memo.parts(tensor, factor)
+        if parts is None:
+            rest.append((tensor, factor))
+        else:
+            hidden.append(parts[0])
+            if parts[1] is not None:
+                rest.append((parts[1], factor))
+    if softly and not _covered(softly, hidden):
+        return None
+    if not hidden:
+        return None, rest
+    rule = memo.rule(hidden, scores.shape)
+    if rule is not None:
+        return rule, rest
+    # Some query may look at nothing, and then the model's own softmax spreads it by these very numbers.
+    smallest = torch.finfo(scores.q.dtype).min
+    nothing = torch.zeros((), dtype=scores.q.dtype, device=scores.q.device)
+    fills = [nothing.where(~places, smallest) for places, fill in scores.hidden if fill <= FAR]
+    return None, [*scores.terms, *((each, 1.0) for each in fills)]
+
+
+def _covered(softly: list[Tensor], hidden: list[Tensor]) -> bool:
+    """Whether every place that was filled with a small number is hidden by what was added later."""
+    for places in softly:
+        for other in hidden:
+            places = places & ~other
+        if bool(places.any()):
+            return False
+    return True
+
+
+def _shared(k: Tensor, value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Keys and values for the whole batch, with as many heads as the one that has more."""
+    B, _, _, M = shape
+    G = max(k.shape[1], value.shape[1])
+    return k.expand(B, G, M, k.shape[-1]), value.expand(B, G, M, value.shape[-1])
+
+
+def _sum(terms: list[tuple[Tensor, float]]) -> Tensor | None:
+    total: Tensor | None = None
+    for tensor, factor in terms:
+        term = tensor if factor == 1 else tensor * factor
+        total = term if total is None else total + term
+    return total

@@ -1,0 +1,140 @@
+"""The tape: what happens between Q·Kᵀ and softmax, noted while a module computes its attention by hand.
+
+Inside one module's forward every torch function passes by. A product of two batches of matrices is taken for Q·Kᵀ
+until shown otherwise, and what is then done to it is noted beside it (`scores.py`): numbers that scale it, tensors
+that are added, places that are filled. When softmax comes and its result multiplies another matrix, that one was V,
+and the AttentionMatrix is complete. It holds Q, K, V and what was added as references; the scores themselves are
+never kept. Scores that go through anything else are lost, and `missed` is told by which operation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from limelight.capture.families import Missed, Record
+from limelight.capture.families.matrices import Memo, inputs_of
+from limelight.capture.families.products import PRODUCTS, WEIGHINGS
+from limelight.capture.families.scores import AFTER_SOFTMAX, STEPS, Scores
+from limelight.capture.inputs import Kind
+
+OTHER_INPUTS = ("encoder_hidden_states", "key_value_states", "encoder_outputs", "memory")
+"""What the keys are made of, in a call of cross-attention."""
+
+
+@contextmanager
+def follow(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
+    """Watch one module by tape, in whatever thread it runs."""
+    running = threading.local()
+    memo = Memo()
+
+    def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+        tape = Tape(module, record, _kind(module, args, kwargs), memo)
+        running.tapes = [*getattr(running, "tapes", []), tape]
+        tape.__enter__()
+
+    def after(_: nn.Module, args: Any, output: Any) -> None:
+        tape = running.tapes.pop()
+        tape.__exit__(None, None, None)
+        if not tape.seen and output is not None:
+            missed(module, tape.reason())
+
+    hooks = [
+        module.register_forward_pre_hook(before, with_kwargs=True),
+        module.register_forward_hook(after, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Tape(TorchFunctionMode):
+    """Notes the scores of one call of `module`, and records the matrix when the values are weighed."""
+
+    def __init__(self, module: nn.Module, record: Record, kind: Kind, memo: Memo) -> None:
+        super().__init__()
+        self.module, self.record, self.kind, self.memo = module, record, kind, memo
+        self.scores: Any = WeakIdKeyDictionary()
+        self.seen = 0
+        self.lost: str | None = None
+
+    def reason(self) -> str:
+        """Why no attention was recorded."""
+        if self.lost is None:
+            return "no softmax of a product of queries and keys was computed in it"
+        return f"its scores go through {self.lost!r}, which is no change of attention scores that can be followed"
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+        before = self._known((*args, *kwargs.values()))
+        result = func(*args, **kwargs)
+        if name == "scaled_dot_product_attention":  # recorded where that function is watched
+            self.seen += 1
+        elif isinstance(result, Tensor) and result.is_floating_point():
+            try:
+                self._follow(name, before, result, args, kwargs)
+            except (TypeError, ValueError, IndexError) as error:  # a call in a form that is not known here
+                self._note(result, None)
+                self.lost = f"{name} ({error})"
+        return result
+
+    def _follow(self, name: str, before: Scores | None, result: Tensor, args: Any, kwargs: Any) -> None:
+        if before is None:
+            if name in PRODUCTS:
+                self._note(result, PRODUCTS[name](result, *args, **kwargs))
+        elif not before.weights:
+            step = STEPS.get(name)
+            after = None if step is None else step(before, result, self.scores, *args, **kwargs)
+            self._note(result, after)
+            if after is None:
+                self.lost = name
+        elif name in WEIGHINGS:
+            weighed = WEIGHINGS[name](before, self.scores, *args, **kwargs)
+            if weighed is not None:
+                self._complete(before, *weighed(result))
+        elif name in AFTER_SOFTMAX:
+            self._note(result, AFTER_SOFTMAX[name](before, result, self.scores, *args, **kwargs))
+        else:
+            self.lost = f"{name} after softmax"
+
+    def _known(self, args: Any) -> Scores | None:
+        """The scores among the operands; of two, the first."""
+        for each in args:
+            for one in each if isinstance(each, (tuple, list)) else (each,):
+                if isinstance(one, Tensor) and one in self.scores:
+                    return self.scores[one]
+        return None
+
+    def _note(self, tensor: Tensor, scores: Scores | None) -> None:
+        if scores is None:
+            self.scores.pop(tensor, None)
+        else:
+            self.scores[tensor] = scores
+
+    def _complete(self, scores: Scores, value: Tensor, output: Tensor) -> None:
+        inputs = inputs_of(scores, value, output, self.module, self.kind, self.memo)
+        if inputs is None:
+            self.lost = "a fill that hides nothing"
+            return
+        self.seen += 1
+        self.record(self.module, inputs)
+
+
+def _kind(module: nn.Module, args: Any, kwargs: Any) -> Kind:
+    """ "cross" where the call was given something else to make the keys of."""
+    try:
+        given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        return "self"
+    given = {**given, **given.get("kwargs", {})}
+    return "cross" if any(given.get(name) is not None for name in OTHER_INPUTS) else "self"
