@@ -19,26 +19,28 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Bound:
     rms: float
-    """Root mean square of the error, over that of the truth."""
+    """Root mean square of the error, over that of the truth …"""
     largest: float
     """The largest error of one element …"""
     relative: bool = False
     """… absolute, or over max(1, |truth|)."""
+    unit: float = 0.0
+    """… or over this where the truth is smaller: logs and places are known to a part of one, however near 0."""
 
 
 FLOAT32 = {
     "scores": Bound(5e-7, 2e-6, relative=True),
     "weights": Bound(1e-6, 1e-6),
-    "maximum": Bound(1e-6, 1e-6, relative=True),
-    "log sum": Bound(1e-6, 1e-6, relative=True),
+    "maximum": Bound(1e-6, 1e-6, relative=True, unit=1.0),
+    "log sum": Bound(1e-6, 1e-6, relative=True, unit=1.0),
     "received": Bound(1e-6, 1e-6, relative=True),
-    "entropy": Bound(1e-6, 1e-6, relative=True),
-    "distance": Bound(1e-6, 1e-6, relative=True),
+    "entropy": Bound(1e-6, 1e-6, relative=True, unit=1.0),
+    "distance": Bound(1e-6, 1e-6, relative=True, unit=1.0),
     "pooled": Bound(1e-6, 1e-6, relative=True),
     "output": Bound(1e-6, 2e-6, relative=True),
     "gradient": Bound(2e-6, 1e-5, relative=True),
 }
-FLOAT64 = {name: Bound(1e-13, 1e-12, bound.relative) for name, bound in FLOAT32.items()}
+FLOAT64 = {name: Bound(1e-13, 1e-12, bound.relative, bound.unit) for name, bound in FLOAT32.items()}
 TABLE = {torch.float32: FLOAT32, torch.float64: FLOAT64}
 
 
@@ -62,7 +64,8 @@ def check(
     error = torch.where(same, 0.0, got - truth).abs()
     size = truth if beside is None else beside.double()
     size = size.where(size.isfinite(), 0.0)
-    rms = float(error.square().mean().sqrt() / size.square().mean().sqrt().clamp(min=1e-30))
+    typical = size.square().mean().sqrt().clamp(min=max(bound.unit, 1e-30))
+    rms = float(error.square().mean().sqrt() / typical)
     largest = float((error / size.abs().clamp(min=1.0)).max() if bound.relative else error.max())
     for shares in _listening.get():
         share = max(rms / (bound.rms + allowance), largest / (bound.largest + allowance))

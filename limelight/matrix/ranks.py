@@ -127,9 +127,9 @@ def _keep_first(state: Best, tile: Tile, scores: Tensor, k: int) -> None:
         # A chunk that is not among the first k is beaten by k entries, the largest of each of those.
         maxima = _chunk_maxima(scores)
         chunks = _first(Best(maxima, _positions(maxima)), k).keys
-        columns = _chunk_columns(chunks.clamp(min=0))
-        candidates = scores.gather(-1, columns.clamp(max=size - 1))
-        candidates = candidates.masked_fill_(columns >= size, -torch.inf)
+        columns = _chunk_columns(chunks)  # a row that sees less than k chunks has -1 for the others
+        candidates = scores.gather(-1, columns.clamp(min=0, max=size - 1))
+        candidates = candidates.masked_fill_((columns < 0) | (columns >= size), -torch.inf)
     else:
         columns, candidates = _positions(scores), scores
     here = Best(state.scores[tile.rows], state.keys[tile.rows])
