@@ -97,9 +97,9 @@ class TransposedApplied:
 
 @dataclass(frozen=True)
 class Transposed:
-    """The transpose of an attention matrix: it has a shape, and it multiplies."""
+    """The transpose of a matrix that nobody stores: it has a shape, and it multiplies."""
 
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     multiply: Callable[[Tensor], Tensor]
 
     def __matmul__(self, x: Tensor) -> Tensor:
