@@ -27,7 +27,7 @@ ENTRIES = 2**16  # of a tile, looked at together
 
 
 class QuantileReading(NamedTuple):
-    """(B, H, N, shares) each; 0 for a query that sees nothing."""
+    """(B, H, N, shares) each; 0 for a query that sees nothing, or whose sink leaves less than a grain."""
 
     keys: Tensor
     """The least number of keys that together hold the share."""
@@ -157,9 +157,9 @@ def _finish(
     missing = (target - reached.gather(-1, digit + 2)).clamp_(min=0)
     of_this = -(-missing // unit.gather(-1, digit))
     keys = state.larger + keys_above.sum(-1) + of_this[..., 0]
-    empty = stats.empty[..., None]
+    nothing = target[..., 0] == 0
     weights = _as_float(prefix[..., 0], dtype)
-    return QuantileReading(keys.masked_fill(empty, 0), weights.masked_fill(empty, 0.0))
+    return QuantileReading(keys.masked_fill(nothing, 0), weights.masked_fill(nothing, 0.0))
 
 
 def _row_blocks(tile: Tile) -> Iterator[slice]:

@@ -10,6 +10,7 @@ import torch
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, Top, masks
 from limelight.matrix.tiles import Plan
+from tests import expected
 from tests.oracle import CUTS, MASKS, Case, H, M, N, dressed_case, expect_all, random_case
 from tests.tolerance import check
 
@@ -146,6 +147,15 @@ def test_long_rows_are_ranked_through_their_chunks(dtype: torch.dtype) -> None:
     assert torch.equal(top.keys[0, 0], order[:, :5])
     assert torch.equal(peak.keys[0, 0], order[:, 0])
     assert torch.equal(peak.weights, top.weights[..., 0])
+
+
+def test_rows_that_see_few_chunks_name_no_key_twice() -> None:
+    """The first rows of a causal matrix see one key, two keys, … of the first chunk only."""
+    keys = 1_009
+    case = random_case(masks.causal(offset=0), shape=(1, 1, 1, 11, keys, 3, 1))
+    top = case.matrix().read(Top(5))
+    assert (top.keys >= 0).sum(-1).flatten().tolist() == [1, 2, 3, 4, *[5] * 7]
+    expected.top(top, case)
 
 
 def test_pool_of_single_tokens_is_the_matrix_and_of_everything_is_one() -> None:
