@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -25,3 +26,8 @@ def tell_unknown(predictor: Predictor, sources: Iterable[Sequence[int]]) -> None
         unit = "character" if predictor.saved.source.kind == "characters" else "word"
         said = f"note: {count} {unit}{'s' if count > 1 else ''} in the input that this model does not know."
         Console(stderr=True, soft_wrap=True).print(said, style="dim", highlight=False)
+
+
+def tell_picture(path: Path) -> None:
+    """One line on stderr: where a picture went."""
+    Console(stderr=True, soft_wrap=True).print(f"picture: {path}", style="dim", highlight=False)

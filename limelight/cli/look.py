@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import lines_of, tell_unknown
+from limelight.cli.lines import lines_of, tell_picture, tell_unknown
 from limelight.errors import InputError, require
 
 SEPARATORS = {"/", os.sep}
@@ -21,12 +21,19 @@ SAMPLE = "To save the document under a new name, choose File - Save As."
 
 HELP = """Let a model answer, and show what it attends to.
 
-For each word of the answer the source words from high to low, what each source word receives, and which heads
-were read.
+With one of Limelight's own models: for each word of the answer the source words from high to low, what each source
+word receives, and which heads were read. Each TEXT, and each line of each FILE, is looked at by itself.
 
 Example: `limelight look "Click the button to open the file." --png look.png`
 
-TEXT may also be the path of a text file: each of its lines is looked at. Without any text, a sample is."""
+With --question, or with any Hugging Face model (a folder, or a name of the hub), the files become one text with
+marked borders, and the documents, sentences and words that the answer looked at are ranked from high to low.
+
+Example: `limelight look docs/*.md --model path/to/model --question "How are answers searched for?"`
+
+Without any text, a sample is looked at."""
+
+DOCUMENTS = "Documents and a question"
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +43,10 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Argument(metavar="[TEXT|FILE]...", help="What to look at.")
         ] = None,
         model: Annotated[
-            str, typer.Option(help="A model's folder or a shipped model's name.")
+            str,
+            typer.Option(
+                help="A model's folder, a shipped model's name, or a Hugging Face model by its folder or hub name."
+            ),
         ] = DEFAULT_MODEL,
         head: Annotated[
             list[str] | None,
@@ -44,36 +54,116 @@ def register(app: typer.Typer) -> None:
                 help="LAYER.HEAD to read, counted from 0, such as 2.1; may be repeated. Default: the model's."
             ),
         ] = None,
+        layer: Annotated[
+            list[int] | None, typer.Option(help="Read all heads of a layer, counted from 0; may be repeated.")
+        ] = None,
         beam: Annotated[int | None, typer.Option(help="Beam width of the search; 1 is greedy.")] = None,
         png: Annotated[Path | None, typer.Option(help="Also draw a picture.")] = None,
         svg: Annotated[Path | None, typer.Option(help="Also draw a picture that scales.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
+        question: Annotated[
+            str | None,
+            typer.Option(help="What to ask about the documents.", rich_help_panel=DOCUMENTS),
+        ] = None,
+        answer_tokens: Annotated[
+            int,
+            typer.Option(min=0, help="Longest answer; 0 lets the question look.", rich_help_panel=DOCUMENTS),
+        ] = 32,
+        chat: Annotated[
+            bool, typer.Option("--chat", help="Use the model's chat template.", rich_help_panel=DOCUMENTS)
+        ] = False,
+        windows: Annotated[
+            bool,
+            typer.Option(
+                "--windows",
+                help="Read a text that is too long in pieces that overlap; else its end is left out.",
+                rich_help_panel=DOCUMENTS,
+            ),
+        ] = False,
+        remove: Annotated[
+            str | None,
+            typer.Option(
+                metavar="LEVEL",
+                help="Also take each document, sentence or word away and measure how far the output moves.",
+                rich_help_panel=DOCUMENTS,
+            ),
+        ] = None,
+        trust_remote_code: Annotated[
+            bool,
+            typer.Option(
+                "--trust-remote-code",
+                help="Run code that comes with a Hugging Face model.",
+                rich_help_panel=DOCUMENTS,
+            ),
+        ] = False,
     ) -> None:
-        from limelight.predicting.predictor import Predictor
-        from limelight.readings.canvas import save
-        from limelight.tasks.look import look as look_at
-        from limelight.tasks.shown import picture, shown
+        from limelight.tasks.foreign import is_foreign
 
-        lines, heads = _lines(texts or [SAMPLE]), _heads(head)
+        heads = _heads(head)
         _check_picture(png, ".png")
         _check_picture(svg, ".svg")
-        predictor = Predictor.load(model)
-        looks = look_at(predictor, lines, heads, beam)
-        tell_unknown(predictor, (each.prediction.source_ids for each in looks))
-        if as_json:
-            print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
-        else:
-            console = Console()
-            for each in looks:
-                console.print(shown(each))
-        for path in (png, svg):
-            for number, each in enumerate(looks, 1):
-                if path is not None:
-                    target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
-                    save(picture(each), target)
-                    Console(stderr=True, soft_wrap=True).print(
-                        f"picture: {target}", style="dim", highlight=False
-                    )
+        asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
+        if question is not None or is_foreign(model):
+            from limelight.cli.documents import look_at_documents
+
+            if beam is not None:
+                raise InputError(
+                    "--beam is for Limelight's own models without a question; answers here are greedy."
+                )
+            look_at_documents(
+                model,
+                texts or [],
+                question,
+                heads=heads,
+                layers=layer,
+                answer_tokens=answer_tokens,
+                chat=chat,
+                windows=windows,
+                remove=remove,
+                trust_remote_code=trust_remote_code,
+                png=png,
+                svg=svg,
+                as_json=as_json,
+            )
+            return
+        if given := [name for name, value in asked.items() if value]:
+            raise InputError(
+                f"{given[0]} is for documents: give a --question, or a Hugging Face model as --model."
+            )
+        _look_at_lines(model, texts, heads, beam, png, svg, as_json)
+
+
+def _look_at_lines(
+    model: str,
+    texts: list[str] | None,
+    heads: list[tuple[int, int]] | None,
+    beam: int | None,
+    png: Path | None,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Each text, and each line of each file, by itself."""
+    from limelight.predicting.predictor import Predictor
+    from limelight.readings.canvas import save
+    from limelight.tasks.look import look as look_at
+    from limelight.tasks.shown import picture, shown
+
+    lines = _lines(texts or [SAMPLE])
+    predictor = Predictor.load(model)
+    looks = look_at(predictor, lines, heads, beam)
+    tell_unknown(predictor, (each.prediction.source_ids for each in looks))
+    if as_json:
+        print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
+    else:
+        console = Console()
+        for each in looks:
+            console.print(shown(each))
+    for path in (png, svg):
+        for number, each in enumerate(looks, 1):
+            if path is not None:
+                target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
+                save(picture(each), target)
+                tell_picture(target)
 
 
 def _lines(texts: list[str]) -> list[str]:
@@ -82,7 +172,7 @@ def _lines(texts: list[str]) -> list[str]:
 
     found: list[str] = []
     for text in texts:
-        found.extend(lines_of(read_text(text)) if _is_file(text) else [text])
+        found.extend(lines_of(read_text(text)) if is_file(text) else [text])
     if not any(text.strip() for text in found):
         raise InputError(
             'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
@@ -90,7 +180,7 @@ def _lines(texts: list[str]) -> list[str]:
     return [text for text in found if text.strip()]
 
 
-def _is_file(text: str) -> bool:
+def is_file(text: str) -> bool:
     """Whether this text is the path of a file. What looks like one (or is a folder's) is refused if it is none.
 
     A bare word is a text even where a folder has that name.

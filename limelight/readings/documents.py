@@ -52,6 +52,8 @@ class LookedAt:
     elsewhere: Reading
     sink_free: bool
     weigh: Weigh
+    how: str
+    """What all of them have in common."""
 
     @property
     def documents(self) -> Reading:
@@ -114,7 +116,7 @@ def looked_at(
         raise InputError(
             f"There is no document {sorted(strangers)[0]!r}; there are {', '.join(segments.names)}."
         )
-    wanted = [number for number, name in enumerate(segments.names) if among is None or name in among]
+    wanted = {number for number, name in enumerate(segments.names) if among is None or name in among}
     places = _places(segments, homes, wanted, sink_free)
     if sink_free:
         left = torch.tensor([place not in (SPECIAL, FIRST) for place in places])
@@ -125,8 +127,10 @@ def looked_at(
     named: dict[str, tuple[str, ...]] = {}
     counts: dict[str, tuple[int, ...]] = {}
     for level in LEVELS:
-        readings[level], named[level], counts[level] = _level(segments, level, shares_M, places, how, picked)
-    return LookedAt(readings, named, counts, _elsewhere(places, shares_M, how, picked), sink_free, weigh)
+        readings[level], named[level], counts[level] = _level(
+            segments, level, shares_M, places, wanted, how, picked
+        )
+    return LookedAt(readings, named, counts, _elsewhere(places, shares_M, how, picked), sink_free, weigh, how)
 
 
 def between(
@@ -173,7 +177,7 @@ def _received(
     return weighed_HM / weighed_HM.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def _places(segments: Segments, homes: list[int], wanted: Sequence[int], sink_free: bool) -> list[str]:
+def _places(segments: Segments, homes: list[int], wanted: set[int], sink_free: bool) -> list[str]:
     """For each token "" if its document is ranked, else the name of where it counts."""
     found = []
     for token, ((start, end), home) in enumerate(zip(segments.spans, homes, strict=True)):
@@ -184,30 +188,30 @@ def _places(segments: Segments, homes: list[int], wanted: Sequence[int], sink_fr
         elif home == NO_UNIT:
             found.append(BETWEEN)
         else:
-            found.append("" if home in set(wanted) else segments.names[home])
+            found.append("" if home in wanted else segments.names[home])
     return found
 
 
 def _level(
-    segments: Segments, level: Level, shares_M: Tensor, places: list[str], how: str, heads: tuple[Head, ...]
+    segments: Segments,
+    level: Level,
+    shares_M: Tensor,
+    places: list[str],
+    wanted: set[int],
+    how: str,
+    heads: tuple[Head, ...],
 ) -> tuple[Reading, tuple[str, ...], tuple[int, ...]]:
     groups = Groups.of(segments, level)
     homes = segments.index("document").tolist()
     sums, counts = np.zeros(len(groups)), np.zeros(len(groups), dtype=int)
     home_of: dict[int, int] = {}
     for token, (number, place) in enumerate(zip(groups.index, places, strict=True)):
-        if number == NO_UNIT:
-            continue
-        if place == "":
+        if number != NO_UNIT and homes[token] in wanted:
             home_of[number] = homes[token]
-            sums[number] += float(shares_M[token])
             counts[number] += 1
-        elif place == FIRST and homes[token] != NO_UNIT:
-            home_of.setdefault(number, homes[token])
-    kept = [number for number in sorted(home_of) if counts[number]]
+            sums[number] += float(shares_M[token]) if place == "" else 0.0
+    kept = sorted(home_of)
     names = tuple(groups.names[number] for number in kept)
-    if level == "document":
-        names = tuple(segments.names[home_of[number]] for number in kept)
     rule = f"{how} Summed over the tokens of a {level}."
     reading = Reading(sums[kept], (level,), (names,), "probability", rule, heads)
     return reading, tuple(segments.names[home_of[number]] for number in kept), tuple(counts[kept].tolist())

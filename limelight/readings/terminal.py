@@ -46,7 +46,7 @@ class WordShades:
     unit: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen = _Pen(options)
+        pen = Pen(options)
         levels = levels_of(self.weights)
         cells = list(zip(self.words, levels, ranks_of(self.weights), strict=True))
         for line in self._lines(cells, pen, options.max_width):
@@ -64,7 +64,7 @@ class WordShades:
 
     @staticmethod
     def _lines(
-        cells: Iterable[tuple[str, int, int]], pen: _Pen, width: int
+        cells: Iterable[tuple[str, int, int]], pen: Pen, width: int
     ) -> Iterator[list[tuple[str, int, str]]]:
         """Words with their marks, as many a line as fit."""
         line: list[tuple[str, int, str]] = []
@@ -81,7 +81,7 @@ class WordShades:
         if line:
             yield line
 
-    def _legend(self, pen: _Pen) -> Text:
+    def _legend(self, pen: Pen) -> Text:
         legend = Text("low ", style="dim")
         for level in range(1, LEVELS + 1):
             legend.append(pen.block(level), style=_shade(level))
@@ -132,7 +132,7 @@ class AlignmentTable:
     sink_free: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen, width = _Pen(options), options.max_width
+        pen, width = Pen(options), options.max_width
         bar = BAR if width >= NARROW else 0
         # A third of the line for the two words; what is left of it shows the words that follow.
         most = max(6, min(LONGEST_NAME, (width - bar) // 3))
@@ -165,7 +165,7 @@ class AlignmentTable:
         yield Text(pen.text(_footer(self.alignment.reading(self.sink_free))), style="dim")
 
     @staticmethod
-    def _following(ranked: Sequence[Entry], pen: _Pen, room: int) -> Text:
+    def _following(ranked: Sequence[Entry], pen: Pen, room: int) -> Text:
         """The next source words, as many as there is room for, while their weight does not round to 0.00."""
         following = Text()
         for entry in ranked:
@@ -196,7 +196,7 @@ class RankedList:
     low_first: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen = _Pen(options)
+        pen = Pen(options)
         entries = self.reading.ranked()
         shown = entries[: self.most]
         highest = max((entry.value for entry in entries if entry.value > 0), default=1.0)
@@ -237,7 +237,7 @@ def _line(parts: Sequence[Text], style: str = "") -> Text:
 # ---- signs and colours --------------------------------------------------------------------------------
 
 
-class _Pen:
+class Pen:
     """What can be written on this stream."""
 
     def __init__(self, options: ConsoleOptions) -> None:

@@ -109,6 +109,12 @@ class Context:
             token for token, home in enumerate(self.segments.index("document").tolist()) if home == number
         ]
 
+    def head(self, tokens: int) -> Context:
+        """The first tokens alone."""
+        old = self.segments
+        segments = Segments(old.text, old.spans[:tokens], old.documents, old.names)
+        return replace(self, ids=self.ids[:tokens], segments=segments)
+
     def followed_by(self, ids: Sequence[int], text: str, spans: Sequence[Span], name: str) -> Context:
         """The same with one part more at its end, such as the answer: its tokens, its text and their spans in it."""
         before = self.segments

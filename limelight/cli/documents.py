@@ -1,0 +1,92 @@
+"""`limelight look` at several files as one text: reads them, asks the model, prints what it looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+
+from limelight.cli.lines import tell_picture
+from limelight.errors import InputError
+from limelight.text.segments import Level
+
+LEVELS = ("document", "sentence", "word")
+
+
+def look_at_documents(
+    model: str,
+    texts: Sequence[str],
+    question: str | None,
+    *,
+    remove: str | None,
+    trust_remote_code: bool,
+    png: Path | None,
+    svg: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Every file a document of its own; a text that is no file, too."""
+    from limelight.tasks.documents import look_documents
+    from limelight.tasks.documents_shown import picture, shown
+
+    if remove is not None and remove not in LEVELS:
+        raise InputError(f"--remove takes {', '.join(LEVELS)}; got {remove!r}.")
+    documents = named_documents(texts)
+    reader = load_reader(model, trust_remote_code)
+    found = look_documents(reader, documents, question, remove=cast("Level | None", remove), **options)
+    if as_json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        Console().print(shown(found))
+    for path in (png, svg):
+        if path is not None:
+            from limelight.readings.canvas import save
+
+            save(picture(found), path)
+            tell_picture(path)
+
+
+def load_reader(model: str, trust_remote_code: bool) -> Any:
+    """A Hugging Face model, or one of ours."""
+    from limelight.tasks.foreign import Foreign, is_foreign
+
+    if is_foreign(model):
+        return Foreign.load(model, trust_remote_code)
+    from limelight.predicting.predictor import Predictor
+    from limelight.tasks.own import Own
+
+    return Own(Predictor.load(model), model)
+
+
+def named_documents(texts: Sequence[str]) -> dict[str, str]:
+    """Files by the shortest end of their path that tells them apart; texts by number."""
+    from limelight.cli.look import is_file
+    from limelight.text.readers import read_text
+
+    if not texts:
+        raise InputError("Give the files to look at: limelight look a.md b.md --model PATH --question TEXT.")
+    files = [text for text in texts if is_file(text)]
+    names = _short(list(dict.fromkeys(files)))
+    found: dict[str, str] = {}
+    for number, text in enumerate(texts, 1):
+        name = names.get(text, f"text {number}")
+        if name in found:
+            raise InputError(f"The file {text} is given twice; once is enough.")
+        found[name] = read_text(text) if text in names else text
+    return found
+
+
+def _short(files: Sequence[str]) -> dict[str, str]:
+    parts = {file: Path(file).parts for file in files}
+    names: dict[str, str] = {}
+    for file, own in parts.items():
+        count = 1
+        while count < len(own) and any(
+            each[-count:] == own[-count:] for other, each in parts.items() if other != file
+        ):
+            count += 1
+        names[file] = "/".join(own[-count:])
+    return names

@@ -1,0 +1,260 @@
+"""`limelight look` at documents: for a question and its answer, which document, sentence and word was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from limelight.errors import InputError
+from limelight.readings.documents import LookedAt, Weigh, between, looked_at
+from limelight.readings.groups import Groups
+from limelight.readings.measures import Matrices
+from limelight.readings.reading import Head, Reading
+from limelight.readings.removal import Removal, removal_check
+from limelight.tasks.readers import ANSWER, Reader, Run
+from limelight.text.boundaries import words
+from limelight.text.contexts import QUESTION, Context
+from limelight.text.segments import Level
+
+ANSWER_TOKENS = 32
+VIEWS: tuple[tuple[str, Weigh, bool], ...] = (
+    ("α", "alpha", False),
+    ("α free", "alpha", True),
+    ("α·v", "value", False),
+    ("α·v free", "value", True),
+)
+"""How the same attention is told: by weight or by what is carried on, with the sinks or without."""
+
+
+@dataclass(frozen=True)
+class DocumentsLook:
+    """What a model looked at in several documents.
+
+    who       who looks: "answer", "question", or "text" (all tokens of the documents)
+    views     one `LookedAt` for each of `VIEWS`
+    table     documents × documents: what each looks at, in self-attention
+    removal   how far the output moves without a document (or sentence, word), if it was asked for
+    notes     what was cut, and what else a reader should know
+    """
+
+    name: str
+    documents: tuple[str, ...]
+    question: str | None
+    answer: str | None
+    who: str
+    views: dict[str, LookedAt]
+    table: Reading
+    removal: Removal | None = None
+    notes: tuple[str, ...] = ()
+    windows: tuple[DocumentsLook, ...] = field(default=(), repr=False)
+    """Where the text was read in windows: each by itself, and the views above are their means."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {
+            "model": self.name,
+            "documents": list(self.documents),
+            "question": self.question,
+            "answer": self.answer,
+            "who": self.who,
+            "views": {name: view.to_json() for name, view in self.views.items()},
+            "table": self.table.to_json(),
+            "removal": self.removal.to_json() if self.removal else None,
+            "notes": list(self.notes),
+            "windows": [window.to_json() for window in self.windows],
+        }
+
+
+def look_documents(
+    reader: Reader,
+    documents: Mapping[str, str] | Sequence[str],
+    question: str | None = None,
+    *,
+    heads: Sequence[Head] | None = None,
+    layers: Sequence[int] | None = None,
+    chat: bool = False,
+    windows: bool = False,
+    overlap: int | None = None,
+    remove: Level | None = None,
+    answer_tokens: int = ANSWER_TOKENS,
+) -> DocumentsLook:
+    """Let a model read documents (and answer a question), and read what it looked at.
+
+    Who looks: a decoder's or encoder-decoder's answer, row by row as it is predicted; where nothing is written,
+    the question; without a question, all of the text.
+
+    heads, layers  (layer, head) pairs, or all heads of some layers, counted from 0; all of all layers if neither
+    chat           put the text into the tokenizer's chat template
+    windows        read a text that is too long in pieces that overlap; otherwise its end is left out, and `notes`
+                   says so
+    remove         also take each document, sentence or word away, and measure how far the output moves
+    """
+    texts = (
+        documents
+        if isinstance(documents, Mapping)
+        else {f"document {n}": t for n, t in enumerate(documents, 1)}
+    )
+    if not any(words(text) for text in texts.values()):
+        raise InputError("There is nothing to look at: no document holds a word.")
+    if question is not None and not words(question):
+        raise InputError(f"A question must hold a word; got {question!r}.")
+    for reserved in (QUESTION, ANSWER):
+        if reserved in texts:
+            raise InputError(f"A document cannot be called {reserved!r}: that is a part of its own.")
+    context = reader.context(texts, question, chat)
+    room = None if reader.longest is None else _room(reader, context, answer_tokens)
+    if room is None or len(context.ids) <= room:
+        return _looked(reader, context, heads, layers, remove, answer_tokens, question)
+    if not windows:
+        return _looked(reader, context.cut(room), heads, layers, remove, answer_tokens, question)
+    pieces = context.windows(room, overlap)
+    found = [_looked(reader, piece, heads, layers, remove, answer_tokens, question) for piece in pieces]
+    return _joined(found, len(context.ids), room)
+
+
+# ---- inside -------------------------------------------------------------------------------------------
+
+
+def _room(reader: Reader, context: Context, answer_tokens: int) -> int:
+    """How many tokens the text may have, so that the answer still fits behind it."""
+    assert reader.longest is not None
+    behind = answer_tokens if reader.architecture == "decoder" and context.asked else 0
+    if reader.longest - behind < 1:
+        raise InputError(
+            f"The model reads {reader.longest} tokens, and {behind} are kept for the answer: ask for a shorter one."
+        )
+    return reader.longest - behind
+
+
+def _looked(
+    reader: Reader,
+    context: Context,
+    heads: Sequence[Head] | None,
+    layers: Sequence[int] | None,
+    remove: Level | None,
+    answer_tokens: int,
+    question: str | None,
+) -> DocumentsLook:
+    run = reader.run(context, answer_tokens)
+    names = tuple(name for name in context.names if name != QUESTION or not context.asked)
+    chosen = _chosen(run.looking, heads, layers)
+    views = {
+        name: looked_at(
+            run.looking,
+            run.context.segments,
+            run.rows,
+            among=names,
+            heads=chosen,
+            weigh=weigh,
+            sink_free=free,
+        )
+        for name, weigh, free in VIEWS
+    }
+    # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
+    same = run.looking is run.layers
+    table = between(run.layers, run.context.segments, heads=chosen if same else None)
+    removal = _removal(run, views["α"], remove) if remove else None
+    notes = tuple(note for note in (context.note, run.note) if note)
+    kept = set(views["α"].documents.labels[0])
+    return DocumentsLook(
+        reader.name,
+        tuple(name for name in names if name in kept),
+        question,
+        run.answer,
+        run.who,
+        views,
+        table,
+        removal,
+        notes,
+    )
+
+
+def _chosen(
+    matrices: Matrices, heads: Sequence[Head] | None, layers: Sequence[int] | None
+) -> list[Head] | None:
+    if heads is None and layers is None:
+        return None
+    assert isinstance(matrices, Mapping)
+    strangers = [layer for layer in layers or () if layer not in matrices]
+    if strangers:
+        there = ", ".join(map(str, sorted(matrices)))
+        raise InputError(f"There is no layer {strangers[0]}, counted from 0; there are {there}.")
+    whole = [(layer, head) for layer in layers or () for head in range(matrices[layer].shape[1])]
+    return [*whole, *(head for head in heads or () if head not in whole)]
+
+
+def _removal(run: Run, seen: LookedAt, level: Level) -> Removal:
+    if run.output is None:
+        raise InputError("The removal check is not there for this model.")
+    if level not in seen.readings:
+        raise InputError(f"What is taken away is one of {', '.join(seen.readings)}; got {level!r}.")
+    segments = run.context.segments
+    groups = Groups.of(segments, level)
+    homes = segments.index("document").tolist()
+    ranked = set(seen.documents.labels[0])
+    home_of = {number: homes[token] for token, number in enumerate(groups.index) if number >= 0}
+    among = [
+        number
+        for number in sorted(home_of)
+        if home_of[number] >= 0 and segments.names[home_of[number]] in ranked
+    ]
+    return removal_check(run.output, groups, seen.readings[level], run.gives, among=among)
+
+
+def _joined(found: Sequence[DocumentsLook], tokens: int, room: int) -> DocumentsLook:
+    """Windows joined: a word's share is its mean over the windows, 0 in those that do not hold it."""
+    said = (
+        f"The text has {tokens} tokens and the model reads {room}: it was read in {len(found)} windows that overlap, "
+        "each by itself. A share is the mean over the windows, 0 where a window does not hold the word, so that all "
+        "shares add up to 1 as in one reading; words in two windows count twice in the mean."
+    )
+    documents = tuple(dict.fromkeys(name for each in found for name in each.documents))
+    views = {name: _mean_view([each.views[name] for each in found]) for name, _, _ in VIEWS}
+    answers = [each.answer for each in found if each.answer is not None]
+    first = found[0]
+    notes = (said, *(note for each in found for note in each.notes[1:]))
+    return replace(
+        first,
+        documents=documents,
+        answer=" | ".join(answers) if answers else None,
+        views=views,
+        removal=None,
+        notes=notes,
+        windows=tuple(found),
+    )
+
+
+def _mean_view(views: Sequence[LookedAt]) -> LookedAt:
+    """Documents by name; sentences and words stay with their own window."""
+    names = tuple(dict.fromkeys(name for view in views for name in view.documents.labels[0]))
+    readings, homes, tokens = {}, {}, {}
+    values, counts = np.zeros(len(names)), [0] * len(names)
+    for view in views:
+        for place, name in enumerate(view.documents.labels[0]):
+            values[names.index(name)] += view.documents.values[place] / len(views)
+            counts[names.index(name)] += view.tokens["document"][place]
+    how = f"{views[0].how} Mean over {len(views)} windows."
+    unit, heads = views[0].documents.unit, views[0].documents.heads
+    readings["document"] = Reading(
+        values, ("document",), (names,), unit, f"{how} Summed over the tokens of a document.", heads
+    )
+    homes["document"], tokens["document"] = names, tuple(counts)
+    for level in ("sentence", "word"):
+        parts = [view.readings[level] for view in views]
+        labels = tuple(label for part in parts for label in part.labels[0])
+        joined = np.concatenate([part.values for part in parts]) / len(views)
+        readings[level] = Reading(
+            joined, (level,), (labels,), unit, f"{parts[0].how} One of {len(views)} windows.", heads
+        )
+        homes[level] = tuple(home for view in views for home in view.homes[level])
+        tokens[level] = tuple(count for view in views for count in view.tokens[level])
+    outside = tuple(dict.fromkeys(name for view in views for name in view.elsewhere.labels[0]))
+    rest = np.zeros(len(outside))
+    for view in views:
+        for place, name in enumerate(view.elsewhere.labels[0]):
+            rest[outside.index(name)] += view.elsewhere.values[place] / len(views)
+    elsewhere = Reading(rest, ("elsewhere",), (outside,), unit, how, heads)
+    return LookedAt(readings, homes, tokens, elsewhere, views[0].sink_free, views[0].weigh, how)

@@ -1,0 +1,150 @@
+"""A `DocumentsLook` in the terminal and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from limelight.readings.reading import digits_after_point, visible
+from limelight.readings.terminal import NARROW, Pen
+from limelight.tasks.documents import VIEWS, DocumentsLook
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = {"document": 20, "sentence": 6, "word": 12}
+"""Entries shown of each level; JSON has all."""
+BAR, HOME = 8, 14
+"""Columns of a bar, and of the name of a document beside its sentences and words."""
+MOST_COLUMNS = 8
+"""Documents up to which the table of documents by documents is shown."""
+
+
+def shown(look: DocumentsLook) -> RenderableType:
+    """Who looked, the ranks of documents, sentences and words, where the rest went, and what each document sees."""
+    parts: list[RenderableType] = []
+    if look.question is not None:
+        parts.append(_labelled("question", look.question))
+    if look.answer is not None:
+        parts.append(_labelled("answer", look.answer or "(nothing)", "bold"))
+    parts += [_labelled("note", note, "yellow") for note in look.notes]
+    for level in ("document", "sentence", "word"):
+        parts += [Text(), Text(f"Which {level}s the {look.who} looks at", style="bold"), _Ranks(look, level)]
+    parts += [Text(), _elsewhere(look)]
+    if 1 < len(look.table.labels[1]) <= MOST_COLUMNS:
+        parts += [Text(), Text("What each part looks at, on average", style="bold"), _Square(look)]
+    parts += [Text(), *(Text(line, style="dim") for line in _how(look))]
+    return Group(*parts)
+
+
+def picture(look: DocumentsLook) -> Figure:
+    """The ranks of documents, sentences and words as bars; without a question the map of documents by documents."""
+    from limelight.readings.document_pictures import looked_picture
+    from limelight.readings.pictures import map_picture
+
+    if look.who == "text" and len(look.table.labels[0]) > 1:
+        return map_picture(look.table, "What each document looks at")
+    return looked_picture(look.views["α free"], f"What the {look.who} looks at")
+
+
+class _Ranks:
+    """The entries of a level from high to low, with all four ways to count."""
+
+    def __init__(self, look: DocumentsLook, level: str) -> None:
+        self.look, self.level = look, level
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        pen, look, level = Pen(options), self.look, self.level
+        wide = options.max_width >= NARROW
+        names = [name for name, _, _ in VIEWS] if wide else ["α"]
+        columns = {name: look.views[name].readings[level].values.tolist() for name in names}
+        if look.removal is not None and look.removal.moved.axes == (level,):
+            columns["moves"] = look.removal.moved.values.tolist()
+        first = look.views["α"]
+        homes = level != "document" and wide
+        order = [entry.place for entry in first.ranked(level)]
+        # What is left of the line beside the numbers, a bar and the name of the document is the label's.
+        taken = 6 + (BAR + 1 if wide else 0) + 9 * len(columns) + 7 + (HOME + 1 if homes else 0)
+        room = max(8, options.max_width - taken)
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("rank", justify="right", no_wrap=True)
+        table.add_column(level, no_wrap=True, max_width=room)
+        if wide:
+            table.add_column("", no_wrap=True)
+        for name in columns:
+            table.add_column(name, justify="right", no_wrap=True, min_width=5)
+        table.add_column("tokens", justify="right", no_wrap=True)
+        if homes:
+            table.add_column("in", no_wrap=True)
+        most = MOST[level]
+        highest = max(columns["α"], default=0.0) or 1.0
+        for rank, place in enumerate(order[:most], 1):
+            row = [Text(str(rank)), Text(pen.text(first.readings[level].labels[0][place], room))]
+            if wide:
+                row.append(Text(pen.bar(columns["α"][place] / highest, BAR), style="cyan"))
+            row += [Text(_number(values[place], max(values))) for values in columns.values()]
+            row.append(Text(str(first.tokens[level][place]), style="dim"))
+            if homes:
+                row.append(Text(pen.text(first.homes[level][place], HOME), style="dim"))
+            table.add_row(*row)
+        yield table
+        if len(order) > most:
+            yield Text(f"{len(order) - most} lower ones not shown.", style="dim")
+
+
+class _Square:
+    """Documents by documents, each cell with its number."""
+
+    def __init__(self, look: DocumentsLook) -> None:
+        self.look = look
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        pen, reading = Pen(options), self.look.table
+        rows, columns = reading.labels
+        room = max(5, (options.max_width - 24) // max(len(columns), 1) - 2)
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+        table.add_column("looks at →", style="bold")
+        for name in columns:
+            table.add_column(pen.text(name, room), justify="right")
+        for name, values in zip(rows, reading.values, strict=True):
+            peak = int(values.argmax()) if values.max() > 0 else -1
+            cells = [
+                Text(f"{value:.2f}", style="bold" if place == peak else "")
+                for place, value in enumerate(values)
+            ]
+            table.add_row(Text(pen.text(name, 22)), *cells)
+        yield table
+
+
+def _elsewhere(look: DocumentsLook) -> Text:
+    rest = look.views["α"].elsewhere
+    said = ", ".join(f"{entry.label} {entry.value:.2f}" for entry in rest.ranked())
+    return Text(f"elsewhere: {said or 'nothing'} (of α; all shares and these add up to 1)", style="dim")
+
+
+def _how(look: DocumentsLook) -> Sequence[str]:
+    lines = [f"{look.views['α'].documents.how} Unit: share of the attention."]
+    lines.append(
+        "free: sink-free, without special tokens and the first token, divided by what is left. "
+        "α·v: weighed by the length of the value that is carried on, ‖α·v‖."
+    )
+    if look.removal is not None:
+        removal = look.removal
+        rho = removal.correlation
+        told = "cannot be told" if rho != rho else f"ρ = {rho:.2f}"
+        lines.append(
+            f"moves: {removal.moved.how} Unit: {removal.moved.unit}. Spearman's rank correlation with α: {told}."
+        )
+    return lines
+
+
+def _number(value: float, highest: float) -> str:
+    return f"{value:.{digits_after_point(highest)}f}" if highest < 1000 else f"{value:.3g}"
+
+
+def _labelled(label: str, text: str, style: str = "") -> Text:
+    return Text.assemble((f"{label:<9} ", "dim"), (visible(text), style))

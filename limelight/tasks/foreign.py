@@ -1,0 +1,225 @@
+"""Other people's models: Hugging Face encoders, decoders and encoder-decoders, to read documents with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.capture import watch
+from limelight.capture.without import without
+from limelight.errors import CheckpointError, InputError, require
+from limelight.matrix import AttentionMatrix
+from limelight.models import find_model
+from limelight.readings.measures import by_layer
+from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
+from limelight.text.boundaries import Span
+from limelight.text.contexts import QUESTION, Context
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+WINDOW = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""What configurations call the number of positions they have."""
+NO_LIMIT = 10**9
+"""Above this a tokenizer's `model_max_length` means that nobody knows."""
+
+
+def is_foreign(name: str) -> bool:
+    """Whether this names a Hugging Face model: a folder with a config.json, or a name of the hub.
+
+    A path that does not exist is none: `find_model` says so.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return (path / "config.json").is_file() and not any(
+            (each / "model.json").is_file() for each in (path, path / "model")
+        )
+    return not path.exists() and HUB_NAME.fullmatch(name) is not None and not name.startswith(".")
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """A Hugging Face model with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    name: str = ""
+
+    @classmethod
+    def load(cls, name: str, trust_remote_code: bool = False) -> Foreign:
+        """From a folder, or by its name on the hub. Code that comes with a model runs only if it is trusted.
+
+        Raises CheckpointError with the reason in one line.
+        """
+        if not is_foreign(name):
+            find_model(name)  # says what is wrong, or that it is one of ours
+            raise CheckpointError(f"{name} is a model of Limelight's own; use Predictor.load.")
+        transformers = require("transformers", extra="hf", purpose="A Hugging Face model")
+        trust = {"trust_remote_code": trust_remote_code}
+        logs = transformers.utils.logging
+        bars = logs.is_progress_bar_enabled()
+        logs.disable_progress_bar()
+        try:
+            config = transformers.AutoConfig.from_pretrained(name, **trust)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
+            model = getattr(transformers, _class_for(transformers, config)).from_pretrained(name, **trust)
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise CheckpointError(_why_not(name, error, trust_remote_code)) from error
+        finally:
+            if bars:
+                logs.enable_progress_bar()
+        return cls(model.eval(), tokenizer, name)
+
+    @property
+    def architecture(self) -> Architecture:
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            return "encoder-decoder"
+        return "decoder" if _writes(self.model) else "encoder"
+
+    @property
+    def longest(self) -> int | None:
+        config = self.model.config.get_text_config()
+        places = [getattr(config, name, None) for name in WINDOW]
+        known = [place for place in places if isinstance(place, int) and place > 0]
+        told = getattr(self.tokenizer, "model_max_length", None)
+        if isinstance(told, int) and told < NO_LIMIT:
+            known.append(told)
+        return min(known, default=None)
+
+    def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
+        context = Context.of(self.tokenizer, documents, question, chat)
+        ends = {self.tokenizer.eos_token_id, self.tokenizer.sep_token_id} - {None}
+        if self.architecture == "decoder" and context.ids and context.ids[-1] in ends and not chat:
+            return context.head(len(context.ids) - 1)  # a text that has ended is not gone on with
+        return context
+
+    def run(self, context: Context, answer_tokens: int) -> Run:
+        ids = torch.tensor([context.ids], device=self.model.device)
+        with torch.no_grad():
+            if self.architecture == "encoder-decoder":
+                return self._translated(context, ids, answer_tokens)
+            if self.architecture == "decoder" and context.asked and answer_tokens:
+                return self._continued(context, ids, answer_tokens)
+            layers = self._watched(ids)
+        rows = context.tokens_of(QUESTION) if context.asked else text_rows(context)
+        who = QUESTION if context.asked else "text"
+        if self.architecture == "decoder":
+            output = without(self.model, {"input_ids": ids}, rows=[-1])
+            return Run(context, layers, layers, tuple(rows), who, output=output)
+        output = without(self.model, {"input_ids": ids}, rows=list(rows))
+        return Run(context, layers, layers, tuple(rows), who, output=output, gives="vector")
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _watched(self, ids: Tensor) -> dict[int, AttentionMatrix]:
+        with watch(self.model) as seen:
+            self.model(input_ids=ids, **_uncached(self.model))
+        return _layers(seen, "self")
+
+    def _continued(self, context: Context, ids: Tensor, most: int) -> Run:
+        """A decoder: the answer stands behind the text, and row i predicts token i + 1."""
+        written = self._generated({"input_ids": ids}, most)[0, ids.shape[1] :].tolist()
+        text, spans = _spelled(self.tokenizer, written)
+        note = "" if written else "The model ended at once: the row that says so is read."
+        whole = context.followed_by(written, text, spans, ANSWER) if written else context
+        all_ids = torch.tensor([whole.ids], device=ids.device)
+        layers = self._watched(all_ids)
+        first = ids.shape[1] - 1
+        rows = tuple(range(first, first + max(len(written), 1)))
+        output = without(self.model, {"input_ids": all_ids}, rows=list(rows))
+        return Run(whole, layers, layers, rows, ANSWER, text, note, output)
+
+    def _translated(self, context: Context, ids: Tensor, most: int) -> Run:
+        """An encoder-decoder: cross-attention, row i predicts token i of the answer."""
+        encoder = self.model.get_encoder()
+        with watch(encoder) as seen:
+            encoder(input_ids=ids)
+        layers = _layers(seen, "self")
+        written = self._generated({"input_ids": ids}, max(most, 1))[0].tolist()
+        answer = written[1:]
+        read = torch.tensor(
+            [written[: max(len(answer), 1)]], device=ids.device
+        )  # row i predicts answer token i
+        with watch(self.model) as seen:
+            self.model(input_ids=ids, decoder_input_ids=read, **_uncached(self.model))
+        rows = range(read.shape[1])
+        output = without(self.model, {"input_ids": ids, "decoder_input_ids": read}, rows=list(rows))
+        text = self.tokenizer.decode(answer, skip_special_tokens=True)
+        return Run(context, layers, _layers(seen, "cross"), tuple(rows), ANSWER, text, output=output)
+
+    def _generated(self, inputs: dict[str, Tensor], most: int) -> Tensor:
+        """Greedily, so that the same text has the same answer."""
+        mask = torch.ones_like(inputs["input_ids"])
+        pad = self.tokenizer.pad_token_id
+        if pad is None:
+            pad = getattr(self.model.generation_config, "eos_token_id", None)
+        pad = pad[0] if isinstance(pad, Sequence) else pad
+        found: Tensor = self.model.generate(
+            **inputs, attention_mask=mask, max_new_tokens=most, do_sample=False, num_beams=1, pad_token_id=pad
+        )
+        return found
+
+
+def _class_for(transformers: Any, config: Any) -> str:
+    if getattr(config, "is_encoder_decoder", False):
+        return "AutoModelForSeq2SeqLM"
+    names = config.architectures or []
+    if names:
+        writes = any(name.endswith(("CausalLM", "LMHeadModel")) for name in names)
+    else:
+        of_type = [
+            config.model_type
+            in getattr(transformers.models.auto.modeling_auto, f"MODEL_FOR_{kind}_LM_MAPPING_NAMES")
+            for kind in ("CAUSAL", "MASKED")
+        ]
+        writes = of_type == [True, False]
+    return "AutoModelForCausalLM" if writes else "AutoModel"
+
+
+def _why_not(name: str, error: Exception, trusted: bool) -> str:
+    said = " ".join(str(error).split())
+    if "trust_remote_code" in said and not trusted:
+        return f"{name} brings code of its own, which Limelight does not run unless told: add --trust-remote-code."
+    if not Path(name).exists() and isinstance(error, OSError):
+        return (
+            f"{name} is neither a folder here nor in the local cache, and the hub could not give it "
+            "(no network, no such model, or one that needs a login). Give the path of a folder with a config.json."
+        )
+    first = said.split(". ")[0].rstrip(".")
+    return f"{name} cannot be loaded: {first[:300]}."
+
+
+def _writes(model: Any) -> bool:
+    """Whether a model without an encoder goes on with a text, rather than turns it into vectors."""
+    return bool(getattr(model, "can_generate", lambda: False)()) and not model.config.is_encoder_decoder
+
+
+def _layers(seen: Any, kind: str) -> dict[int, AttentionMatrix]:
+    found = by_layer([call for call in seen if call.kind == kind])
+    if not found:
+        raise InputError(f"The model has no {kind}-attention to read.")
+    return found
+
+
+def _uncached(model: Any) -> dict[str, bool]:
+    return {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+
+
+def _spelled(tokenizer: Any, ids: list[int]) -> tuple[str, list[Span]]:
+    """The text of some ids, and the characters that each of them adds to it.
+
+    A token that ends in the middle of a character adds none; the one that completes it has them all.
+    """
+    spans: list[Span] = []
+    text = ""
+    for count in range(1, len(ids) + 1):
+        now = tokenizer.decode(ids[:count], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        whole = now.rstrip("\ufffd") if count < len(ids) else now
+        longer = len(whole) if len(whole) > len(text) else len(text)
+        spans.append((len(text), longer))
+        text = whole if len(whole) > len(text) else text
+    return text, spans

@@ -1,0 +1,110 @@
+"""Limelight's own models, read as `foreign.py` reads other people's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix import masks
+from limelight.modules.transformer import Classifier, LanguageModel, Transformer
+from limelight.predicting.predictor import Prediction, Predictor, Trace
+from limelight.readings.measures import by_layer
+from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
+from limelight.text.contexts import QUESTION, Context
+from limelight.text.segments import Segments
+from limelight.text.tokenizers import END, START
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """A model that Limelight has trained."""
+
+    predictor: Predictor
+    name: str = ""
+
+    @property
+    def architecture(self) -> Architecture:
+        if isinstance(self.predictor.model, LanguageModel):
+            return "decoder"
+        return "encoder" if isinstance(self.predictor.model, Classifier) else "encoder-decoder"
+
+    @property
+    def longest(self) -> int | None:
+        """Their positions are computed, so any length can be read."""
+        return None
+
+    def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
+        if chat:
+            raise InputError(
+                "A chat template belongs to a Hugging Face tokenizer; this model of ours has none."
+            )
+        context = Context.of(self.predictor.saved.source, documents, question)
+        if self.architecture == "decoder":
+            return _with_special(context, (START,), ())
+        return _with_special(context, (), (END,))
+
+    def run(self, context: Context, answer_tokens: int) -> Run:
+        decoder, encoder = (self.architecture == each for each in ("decoder", "encoder"))
+        own = list(context.ids[1:] if decoder else context.ids[:-1])
+        text = context.segments.text
+        if encoder or not answer_tokens or (decoder and not context.asked):
+            prediction = Prediction(text, "", math.nan, own, [])
+        else:
+            [prediction] = self.predictor.predict([text], beam=1, longest=answer_tokens)
+        trace = self.predictor.trace(prediction)
+        asking = context.tokens_of(QUESTION) if context.asked else text_rows(context)
+        who = QUESTION if context.asked else "text"
+        if encoder:
+            layers = by_layer(trace.layers("encoder"))
+            return Run(
+                context, layers, layers, tuple(asking), who, output=self._output(context, trace, slice(None))
+            )
+        written = prediction.target_ids
+        if not decoder:
+            rows = tuple(range(max(len(written), 1)))
+            looking, layers = (by_layer(trace.layers(kind)) for kind in ("cross", "encoder"))
+            output = self._output(context, trace, list(rows))
+            return Run(context, layers, looking, rows, ANSWER, prediction.text, output=output)
+        layers = by_layer(trace.layers("decoder"))
+        if not written:
+            return Run(context, layers, layers, tuple(asking), who, output=self._output(context, trace, [-1]))
+        spelled, spans = self.predictor.saved.target.decode_spans(written)
+        whole = context.followed_by(written, spelled, spans, ANSWER)
+        first = len(context.ids) - 1
+        rows = tuple(range(first, first + len(written)))
+        output = self._output(whole, trace, list(rows))
+        return Run(whole, layers, layers, rows, ANSWER, prediction.text, output=output)
+
+    def _output(self, context: Context, trace: Trace, rows: slice | list[int]) -> Callable[[Tensor], Tensor]:
+        """The scores of the next tokens, or of the classes, with some tokens closed to everybody."""
+        model = self.predictor.model
+        device = next(model.parameters()).device
+        ids_1M = torch.tensor([context.ids], device=device)
+        target_1N = torch.tensor([[START, *trace.prediction.target_ids]], device=device)
+
+        def output(kept_JM: Tensor) -> Tensor:
+            J, kept_JM = len(kept_JM), kept_JM.to(device)
+            mask = masks.dense(kept_JM[:, None, None, :])
+            if isinstance(model, LanguageModel):
+                last_JNE = model.decoder(ids_1M.expand(J, -1), mask=masks.causal() & mask)
+                return model.decoder.embedding.scores(last_JNE)[:, rows]
+            assert isinstance(model, (Transformer, Classifier))
+            last_JME = model.encoder(ids_1M.expand(J, -1), mask=mask)
+            if isinstance(model, Transformer):
+                return model.decode(target_1N.expand(J, -1), last_JME, mask)[:, rows]
+            return model.output((last_JME * kept_JM[..., None]).sum(1) / kept_JM.sum(1, keepdim=True))
+
+        return output
+
+
+def _with_special(context: Context, before: tuple[int, ...], after: tuple[int, ...]) -> Context:
+    """With start or end tokens around it, which cover no characters."""
+    old = context.segments
+    spans = (*[(0, 0)] * len(before), *old.spans, *[(0, 0)] * len(after))
+    segments = Segments(old.text, spans, old.documents, old.names)
+    return replace(context, ids=(*before, *context.ids, *after), segments=segments)
