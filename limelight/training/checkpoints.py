@@ -23,13 +23,17 @@ from limelight.errors import CheckpointError
 
 @dataclass
 class Progress:
-    """Where a run stands. `score` is the task's own measure, higher is better."""
+    """Where a run stands. `score` is the task's own measure, higher is better.
+
+    cpu_seconds is the processor's time for all of the run, judging_seconds what of it the evaluations took.
+    """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     tokens: int = 0
     cpu_seconds: float = 0.0
+    judging_seconds: float = 0.0
     best_score: float | None = None
     best_step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)

@@ -143,6 +143,15 @@ def train(
     spent_before = progress.cpu_seconds - time.process_time()
     model.train()
 
+    def judge() -> dict[str, float]:
+        start = time.process_time()
+        record = _judge(evaluate, average.module, progress, folder)
+        progress.judging_seconds += time.process_time() - start
+        training_seconds = spent_before + time.process_time() - progress.judging_seconds
+        return record | {
+            "CPU seconds": training_seconds
+        }  # told, not kept: the history is the same for all machines
+
     def save() -> None:
         progress.cpu_seconds = spent_before + time.process_time()
         if accelerator.is_main_process:
@@ -161,7 +170,7 @@ def train(
             report.step(progress.step, epoch, tokens, {"loss": loss, "rate": rate, "gradient norm": norm})
             last, stop = progress.step == settings.steps, interrupted()
             if progress.step % settings.evaluate_every == 0 or last:
-                report.evaluation(_judge(evaluate, average.module, progress, folder))
+                report.evaluation(judge())
             if progress.step % settings.checkpoint_every == 0 or last or stop:
                 save()
             if stop:
@@ -170,7 +179,7 @@ def train(
         # after a better evaluation than its checkpoint knows of, which took the place of the weights that it does.
         if progress.best_score is None or not holds_step(folder / BEST, progress.best_step):
             progress.best_score = None
-            report.evaluation(_judge(evaluate, average.module, progress, folder))
+            report.evaluation(judge())
     load_weights(folder / BEST, average.module)
     return Outcome(average.module, progress, progress.step < settings.steps)
 

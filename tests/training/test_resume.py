@@ -52,7 +52,7 @@ def state(folder: Path) -> dict[str, Any]:
         f"{file.name}/{name}": tensor for file in files for name, tensor in load_file(file).items()
     }
     progress = json.loads((last / "progress.json").read_text())
-    del progress["cpu_seconds"]
+    del progress["cpu_seconds"], progress["judging_seconds"]  # clocks differ
     return found | {"progress": progress}
 
 
