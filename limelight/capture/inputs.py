@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from limelight.matrix import AttentionMatrix, Mask
@@ -15,9 +16,10 @@ Kind = Literal["self", "cross"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
-    """References to what one call of attention was computed from; nothing is copied.
+    """References to what one call of attention was computed from; nothing is copied, and no graph kept alive.
 
-    query (B, H, N, D), key (B, G, M, D), value (B, G, M, X), and the rest as `AttentionMatrix` takes it.
+    query (B, H, N, D), key (B, G, M, D), value (B, G, M, X), and the rest as `AttentionMatrix` takes it. A batch
+    of one beside a larger one stands for all, as the backends have it.
     """
 
     query: Tensor
@@ -31,13 +33,24 @@ class Inputs:
     output: Tensor | None = None
     """What the backend made of it, (B, H, N, X), to be verified against."""
     dropout: float = 0.0
-    """The share of weights that the backend dropped; those kept here are the weights before."""
+    """The share of weights that the backend dropped; the matrix holds the weights before."""
     backend: str = ""
     """Who computed it: "sdpa", "eager", "flash_attention_2", …"""
     kind: Kind = "self"
     """Whether the keys come from the queries' own sequence or from another."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the weights should know of this call."""
+    sure: bool = True
+    """False where the backend's conventions are not known: then its output must be verified."""
+
+    def __post_init__(self) -> None:
+        for name in ("query", "key", "value", "bias", "sink", "output"):
+            given = getattr(self, name)
+            if isinstance(given, Tensor) and given.requires_grad:
+                object.__setattr__(self, name, given.detach())
+        B = max(self.query.shape[0], self.key.shape[0])
+        for name in ("query", "key", "value"):
+            given = getattr(self, name)
+            if given is not None and given.shape[0] == 1 < B:
+                object.__setattr__(self, name, given.expand(B, -1, -1, -1))
 
     def matrix(self) -> AttentionMatrix:
         """The attention matrix of this call. Raises ShapeError or KindError where the inputs do not fit."""
@@ -51,3 +64,16 @@ class Inputs:
             softcap=self.softcap,
             sink=self.sink,
         )
+
+    def cast(self) -> Inputs:
+        """Under autocast, with queries, keys and values rounded as the backend rounds them."""
+        device = self.query.device.type
+        if not torch.is_autocast_enabled(device):
+            return self
+        low = torch.get_autocast_dtype(device)
+
+        def rounded(tensor: Tensor) -> Tensor:
+            return tensor.to(low) if tensor.dtype == torch.float32 else tensor
+
+        value = None if self.value is None else rounded(self.value)
+        return replace(self, query=rounded(self.query), key=rounded(self.key), value=value)

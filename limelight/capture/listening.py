@@ -7,7 +7,7 @@ other threads out, and `owns` other models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -28,15 +28,40 @@ class Listener(Protocol):
         """One call of attention. What is returned, unless None, stands in the place of the weights that the
         backend does not give."""
 
+    # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed.
+
 
 Source = Callable[[nn.Module, Listener], AbstractContextManager[None]]
 
 _LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("limelight_listeners", default=())
+_QUIET: ContextVar[bool] = ContextVar("limelight_quiet", default=False)
+
+
+@contextmanager
+def listening(model: nn.Module, listener: Listener, sources: Sequence[Source]) -> Iterator[None]:
+    """Inside the block `listener` hears of the attention in `model`; after it everything is as before."""
+    with ExitStack() as stack:
+        _LISTENERS.set((*_LISTENERS.get(), listener))
+        stack.callback(_dismiss, listener)
+        for source in sources:
+            stack.enter_context(source(model, listener))
+        yield
+
+
+def _dismiss(listener: Listener) -> None:
+    _LISTENERS.set(tuple(other for other in _LISTENERS.get() if other is not listener))
 
 
 def listeners(module: nn.Module) -> list[Listener]:
     """Who listens to this module, in this context; the innermost last."""
+    if _QUIET.get():
+        return []
     return [listener for listener in _LISTENERS.get() if listener.owns(module)]
+
+
+def anyone_listens() -> bool:
+    """Whether anyone listens to anything, in this context."""
+    return bool(_LISTENERS.get()) and not _QUIET.get()
 
 
 def tell(module: nn.Module, inputs: Inputs) -> Any:
@@ -48,19 +73,13 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
     return answer
 
 
-def anyone_listens() -> bool:
-    return bool(_LISTENERS.get())
-
-
-@contextmanager
-def listening(model: nn.Module, listener: Listener, sources: tuple[Source, ...]) -> Iterator[None]:
-    """Inside the block `listener` hears of the attention in `model`; after it everything is as before."""
-    with ExitStack() as stack:
-        token = _LISTENERS.set((*_LISTENERS.get(), listener))
-        stack.callback(_LISTENERS.reset, token)
-        for source in sources:
-            stack.enter_context(source(model, listener))
-        yield
+def unheard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function within which nobody listens: what it computes is told by who calls it."""
+    token = _QUIET.set(True)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _QUIET.reset(token)
 
 
 class Shared:
@@ -71,7 +90,7 @@ class Shared:
         self._put = put
         self._lock = Lock()
         self._users = 0
-        self._undo: Callable[[], None] | None = None
+        self._undo: Callable[[], None] = _nothing
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -84,6 +103,10 @@ class Shared:
         finally:
             with self._lock:
                 self._users -= 1
-                if self._users == 0 and self._undo is not None:
+                if self._users == 0:
                     self._undo()
-                    self._undo = None
+                    self._undo = _nothing
+
+
+def _nothing() -> None:
+    """What there is to undo before anything was done."""

@@ -2,51 +2,163 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, overload
 
 from limelight.capture.inputs import Kind
+from limelight.capture.steps import Strand
+from limelight.capture.telling import Notes, Summary, bytes_held, row_of
+from limelight.capture.verifying import Verified
 from limelight.errors import CaptureError, KindError
 from limelight.matrix import AttentionMatrix
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One attention computation: its matrix, and where in the model it stands."""
+    """One attention of the model: its matrix, and where it stands.
+
+    The steps of a decoder that writes token by token are one call, and one matrix.
+    """
 
     name: str
     """That of the module, as in `model.named_modules()`; its second call in one forward has `#2` after it."""
     kind: Kind
     """ "self", or "cross" where the keys come from another sequence."""
     layer: int
-    matrix: AttentionMatrix
+    """Which of its kind it is in its part of the model, counted from 0."""
     backend: str
+    """Who computed it in the model: "sdpa", "eager", …"""
+    kept: Any
+    """The AttentionMatrix; with `watch(model, read=…)` its reading, or a tuple of readings."""
+
+    @property
+    def matrix(self) -> AttentionMatrix:
+        """The attention matrix. Raises CaptureError where only readings were kept."""
+        if isinstance(self.kept, AttentionMatrix):
+            return self.kept
+        raise CaptureError(
+            f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `kept`, or "
+            "watch without read=."
+        )
+
+
+@dataclass
+class Entry:
+    """A call in the making: further steps may come."""
+
+    name: str
+    kind: Kind
+    layer: int
+    backend: str
+    strand: Strand | None
+    reading: Any = None
+    call: Call | None = field(default=None)
+
+    def finished(self) -> Call:
+        """The call as it is now. Raises CaptureError if what it refers to was written to since."""
+        if self.strand is None:
+            self.call = self.call or self._call(self.reading)
+        elif self.call is None or self.strand.grew:
+            self.call = self._call(self.strand.inputs().matrix())
+        if self.strand is not None and self.strand.overwritten():
+            raise CaptureError(
+                f"What {self.name!r} was computed from must stay as it was; the model has written to it since. "
+                "Read it inside the forward, watch(model, read=[…]), or inside the block before the next forward."
+            )
+        return self.call
+
+    def _call(self, kept: Any) -> Call:
+        return Call(self.name, self.kind, self.layer, self.backend, kept)
 
 
 class Seen:
-    """The attention matrices of a model, by number or by the name of the module."""
+    """The attention of a model, as it was computed: by number in the order of execution, or by name.
+
+    seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls the latest
+    for call in seen: call.name, call.kind, call.layer, call.matrix
+    for name, matrix in seen.items(): …
+    seen.summary(), seen.why(), seen.memory(tokens=32_000)
+    """
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.entries: list[Entry] = []
+        self.notes: dict[str, None] = {}
+        self.missed: dict[str, str] = {}
+        """Attention that was computed and could not be followed: the name of the module, and why."""
+        self.verified: dict[str, Verified | str] = {}
+        """With verify=True, a name: how far W @ V is from the backend's output, or why that cannot be told."""
 
     def __len__(self) -> int:
-        return len(self.calls)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[Call]:
-        return iter(self.calls)
+        return (entry.finished() for entry in self.entries)
 
-    def items(self) -> Iterator[tuple[str, AttentionMatrix]]:
-        return ((call.name, call.matrix) for call in self.calls)
+    def __contains__(self, name: object) -> bool:
+        return any(entry.name == name for entry in self.entries)
 
-    def __getitem__(self, which: int | str) -> Any:
+    def __repr__(self) -> str:
+        return f"Seen({len(self)} attention matrices)"
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Any]: ...
+    @overload
+    def __getitem__(self, which: int | str) -> Any: ...
+
+    def __getitem__(self, which: int | slice | str) -> Any:
+        if isinstance(which, slice):
+            return [entry.finished().kept for entry in self.entries[which]]
         if isinstance(which, int):
-            return self.calls[which].matrix
+            if not -len(self) <= which < len(self):
+                raise IndexError(f"There are {len(self)} attention matrices; got number {which}.")
+            return self.entries[which].finished().kept
         if not isinstance(which, str):
-            raise KindError(f"seen[…] takes a number or the name of a module; got {which!r}.")
-        for call in reversed(self.calls):
-            if call.name == which:
-                return call.matrix
-        raise CaptureError(
-            f"No attention of {which!r} was seen; there are: {', '.join(c.name for c in self)}."
+            raise KindError(f"seen[…] takes a number, a slice or the name of a module; got {which!r}.")
+        for entry in reversed(self.entries):
+            if entry.name == which:
+                return entry.finished().kept
+        raise CaptureError(self._unknown(which))
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """(name, matrix), in the order of execution."""
+        return ((call.name, call.kept) for call in self)
+
+    def names(self) -> list[str]:
+        """The names of all calls, in the order of execution."""
+        return [entry.name for entry in self.entries]
+
+    def memory(self, tokens: int | None = None) -> int:
+        """The bytes that are held; or, from what was seen of a short text, what this many tokens will hold.
+
+        What is held a token grows with the tokens, tables (masks, biases) with their square.
+        """
+        return bytes_held([entry.finished() for entry in self.entries], tokens)
+
+    def summary(self) -> Summary:
+        """A table of all calls; print it."""
+        return Summary(tuple(row_of(call) for call in self), self.memory())
+
+    def why(self) -> Notes:
+        """What a reader of these weights should know: what ran otherwise, what was left out, what was verified."""
+        lines = list(self.notes)
+        lines += [f"{name} was not captured: {reason}." for name, reason in self.missed.items()]
+        found = {name: one for name, one in self.verified.items() if isinstance(one, Verified)}
+        if found:
+            worst = max(found, key=lambda name: found[name].error)
+            lines.append(
+                f"Verified: of {len(found)} attentions W @ V is the backend's own output; the largest relative "
+                f"difference is {found[worst].error:.1e}, in {worst}."
+            )
+        reasons = dict.fromkeys(one for one in self.verified.values() if isinstance(one, str))
+        lines += [f"Not verified: {reason}." for reason in reasons]
+        return Notes(tuple(lines))
+
+    def _unknown(self, name: str) -> str:
+        if name in self.missed:
+            return f"The attention of {name!r} was computed and not captured: {self.missed[name]}."
+        near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.3) or self.names()[:3]
+        return (
+            f"No attention of {name!r} was seen. There are {len(self)}, such as {', '.join(map(repr, near))}."
         )

@@ -2,54 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from limelight.capture.hugging_face import hugging_face
+from limelight.capture.compiled import is_compiled
+from limelight.capture.empty import why_nothing
 from limelight.capture.inputs import Inputs
-from limelight.capture.listening import listening
-from limelight.capture.seen import Call, Seen
-from limelight.errors import CaptureError
+from limelight.capture.listening import listeners, listening
+from limelight.capture.naming import Names
+from limelight.capture.offload import Mover
+from limelight.capture.seen import Entry, Seen
+from limelight.capture.sources import SOURCES
+from limelight.capture.steps import Strand
+from limelight.capture.verifying import demand, verify
+from limelight.errors import CaptureError, InputError, KindError, LimelightError
+from limelight.matrix import Fold
 
-SOURCES = (hugging_face,)
+__all__ = ["SOURCES", "Watcher", "watch"]
 
 
 class Watcher:
-    """The listener of one `watch`."""
+    """The listener of one `watch`: names what it hears, joins steps, verifies, reads."""
 
-    def __init__(self, model: nn.Module, seen: Seen) -> None:
-        self._names = {id(module): name for name, module in model.named_modules()}
+    def __init__(
+        self,
+        model: nn.Module,
+        seen: Seen,
+        read: Sequence[Fold[Any]],
+        verified: bool,
+        offload: str | None,
+        values: bool,
+    ) -> None:
+        self._names = Names(model)
         self._seen = seen
+        self._read, self._verify, self._values = tuple(read), verified, values
+        self._move = None if offload is None else Mover(torch.device(offload))
+        self._latest: dict[str, Entry] = {}
+        self.forwards = 0
+        self.elsewhere = 0
 
     def owns(self, module: nn.Module) -> bool:
-        return id(module) in self._names
+        return module in self._names
+
+    def begin(self, model: nn.Module, _: Any) -> None:
+        """A forward of the whole model begins."""
+        self._names.forward_begins()
+        self.forwards += 1
+        self.elsewhere += self not in listeners(model)
 
     def hear(self, module: nn.Module, inputs: Inputs) -> None:
-        name = self._names[id(module)]
-        layer = getattr(module, "layer_idx", None)
-        self._seen.calls.append(
-            Call(
-                name,
-                inputs.kind,
-                len(self._seen) if layer is None else layer,
-                inputs.matrix(),
-                inputs.backend,
+        if torch._C._current_graph_task_id() != -1:
+            self.note(
+                "Gradient checkpointing computed attention again in the backward pass; it is kept once."
             )
-        )
+            return
+        name, layer = self._names.call(module, inputs.kind)
+        try:
+            self._keep(name, layer, inputs)
+        except LimelightError as error:
+            error.add_note(f"This was in {name!r}, a {type(module).__name__}.")
+            raise
+
+    def missed(self, module: nn.Module, why: str) -> None:
+        self._seen.missed[self._names.of(module)] = why
+
+    def note(self, line: str) -> None:
+        self._seen.notes[line] = None
+
+    def _keep(self, name: str, layer: int, inputs: Inputs) -> None:
+        if inputs.dropout:
+            self.note(f"Dropout of {inputs.dropout:g} was active: the weights are those before it.")
+        if self._verify or not inputs.sure:
+            found = verify(inputs, inputs.matrix())
+            before = self._seen.verified.get(name)
+            if not (
+                isinstance(before, type(found)) and getattr(before, "error", 0) > getattr(found, "error", 0)
+            ):
+                self._seen.verified[name] = found
+            demand(name, found)
+            if not inputs.sure and isinstance(found, str):
+                raise CaptureError(
+                    f"The attention backend {inputs.backend!r} is none that Limelight knows, so its output must be "
+                    f"verified, and cannot be: {found}."
+                )
+        entry = Entry(name, inputs.kind, layer, inputs.backend, None)
+        if self._read:
+            entry.reading = inputs.matrix().read(*self._read)
+        else:
+            inputs = replace(inputs, output=None, value=inputs.value if self._values else None)
+            if self._move is not None:
+                inputs = self._move(inputs)
+            latest = self._latest.get(name)
+            if latest is not None and latest.strand is not None and latest.strand.takes(inputs):
+                return
+            entry.strand = Strand(inputs)
+        self._latest[name] = entry
+        self._seen.entries.append(entry)
 
 
 @contextmanager
-def watch(model: nn.Module) -> Iterator[Seen]:
+def watch(
+    model: nn.Module,
+    *,
+    read: Sequence[Fold[Any]] = (),
+    verify: bool = False,
+    offload: Literal["cpu"] | None = None,
+    values: bool = True,
+) -> Iterator[Seen]:
     """Inside the block, every attention that `model` computes is kept as an `AttentionMatrix`.
 
-    >>> import torch, transformers                                           # doctest: +SKIP
-    >>> with watch(model) as seen:                                           # doctest: +SKIP
-    ...     model(**inputs)
+    `model` is any torch.nn.Module: of Hugging Face transformers, on whichever backend; of plain PyTorch, where
+    attention is nn.MultiheadAttention or scaled_dot_product_attention; of Limelight. It runs as it is, its weights,
+    masks and outputs untouched. Kept are references to queries, keys and values: memory grows with the length of
+    the text, not with its square. The steps of `model.generate()` are joined to one matrix a layer.
+
+    read     folds, such as [Received(), Entropy()]: each attention is read inside the forward, and only the readings
+             are kept; steps are then not joined, and every call has readings of its own
+    verify   compare W @ V with what the backend gave, and raise CaptureError beyond the tolerance of its dtype
+    offload  "cpu" moves what is kept out of the accelerator's memory
+    values   False keeps no values: less memory, and no readings that weigh them
+
+    Another thread, another model and calls after the block are not seen. Watches may be nested. Raises CaptureError
+    at the end of a block in which nothing was seen, and says why; `seen.why()` tells what else to know.
+
+    >>> import torch
+    >>> model = torch.nn.TransformerEncoderLayer(16, nhead=4, batch_first=True).eval()
+    >>> with watch(model) as seen, torch.no_grad():
+    ...     _ = model(torch.ones(1, 5, 16))
+    >>> seen["self_attn"], seen[0].rows(2).shape
+    (AttentionMatrix(1 × 4 heads, 5 queries × 5 keys, torch.float32, cpu), torch.Size([1, 4, 5]))
     """
+    if not isinstance(model, nn.Module):
+        raise KindError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
+    if offload not in (None, "cpu"):
+        raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
+    for fold in read:
+        if isinstance(fold, type) or not hasattr(fold, "absorb"):
+            raise KindError(f"read= takes folds, such as [Received(), Top(8)]; got {fold!r}.")
     seen = Seen()
-    with listening(model, Watcher(model, seen), SOURCES):
-        yield seen
-    if not seen.calls:
-        raise CaptureError("No attention was seen.")
+    watcher = Watcher(model, seen, read, verify, offload, values)
+    root = getattr(model, "_orig_mod", model)
+    with listening(model, watcher, SOURCES):
+        hook = root.register_forward_pre_hook(watcher.begin)
+        try:
+            yield seen
+        finally:
+            hook.remove()
+    if not seen.entries:
+        raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))
+    _add_notes(model, seen)
+
+
+def _add_notes(model: nn.Module, seen: Seen) -> None:
+    if is_compiled(model):
+        seen.notes["The model is compiled; inside the watch it ran as it is written."] = None
+    if any(isinstance(module, nn.MultiheadAttention) and not module.training for module in model.modules()):
+        seen.notes[
+            "PyTorch's fused inference path was switched off inside the watch: the same numbers but for rounding."
+        ] = None

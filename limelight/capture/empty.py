@@ -1,0 +1,50 @@
+"""Why nothing was seen: an empty result is an error that names its cause and the way out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limelight.capture.compiled import is_compiled, uses_flex
+from limelight.capture.seen import Seen
+
+
+def why_nothing(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
+    """The message of the error; `forwards` of the model began inside the block, `elsewhere` of them unheard."""
+    cause = _cause(model, seen, forwards, elsewhere)
+    return f"No attention of {type(model).__name__} was seen inside the block: {cause}"
+
+
+def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
+    if seen.missed:
+        name, reason = next(iter(seen.missed.items()))
+        more = f" (and {len(seen.missed) - 1} more)" if len(seen.missed) > 1 else ""
+        return f"{name!r}{more} computes it in a way that cannot be captured: {reason}. {EAGER}"
+    if isinstance(model, torch.jit.ScriptModule):
+        return "a TorchScript model runs outside of Python. Watch the model that it was made from."
+    if is_compiled(model) and uses_flex(model):
+        return "it was compiled before, and runs on flex attention. Watch it before torch.compile()."
+    if seen.notes:
+        return "it was only computed again, in a backward pass. Put the forward inside the block."
+    if elsewhere:
+        return "the model ran in another thread. Open the watch in the thread that runs it."
+    if not forwards:
+        return "the model did not run. Call it inside the block; of a part that runs alone, watch that part."
+    alike = attention_like(model)
+    if alike:
+        return (
+            f"it has modules that look like attention ({', '.join(alike)}), and they compute it in plain operations "
+            f"that Limelight does not know. {EAGER}"
+        )
+    return "the model has no module that looks like attention, and called no attention function of PyTorch."
+
+
+EAGER = (
+    "Load the model with attn_implementation='eager' and ask it for output_attentions=True, if it has that, and "
+    "please report its name."
+)
+
+
+def attention_like(model: nn.Module) -> list[str]:
+    """The classes in the model whose names speak of attention."""
+    return sorted({type(m).__name__ for m in model.modules() if "attention" in type(m).__name__.lower()})

@@ -1,0 +1,51 @@
+"""Moving what is kept to another device, such as out of an accelerator's memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from limelight.capture.inputs import Inputs
+from limelight.matrix import Mask, masks
+from limelight.matrix.rules import And, Dense, Function
+
+
+class Mover:
+    """Moves inputs to a device. Layers share their mask: the latest is remembered, and moved once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._latest: tuple[Mask, Mask] | None = None
+
+    def __call__(self, inputs: Inputs) -> Inputs:
+        if inputs.query.device == self._device:
+            return inputs
+        return replace(
+            inputs,
+            query=self._tensor(inputs.query),
+            key=self._tensor(inputs.key),
+            value=None if inputs.value is None else self._tensor(inputs.value),
+            mask=None if inputs.mask is None else self._mask(inputs.mask, inputs),
+            bias=self._tensor(inputs.bias) if isinstance(inputs.bias, Tensor) else inputs.bias,
+            sink=None if inputs.sink is None else self._tensor(inputs.sink),
+        )
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device)
+
+    def _mask(self, mask: Mask, inputs: Inputs) -> Mask:
+        if self._latest is None or self._latest[0] is not mask:
+            self._latest = (mask, self._moved(mask, inputs))
+        return self._latest[1]
+
+    def _moved(self, mask: Mask, inputs: Inputs) -> Mask:
+        if isinstance(mask, Dense):
+            return masks.dense(self._tensor(mask.seen_BHNM))
+        if isinstance(mask, And):
+            return self._moved(mask.left, inputs) & self._moved(mask.right, inputs)
+        if isinstance(mask, Function):  # it may look into tensors of the device: laid out there, then moved
+            B, H, N, M = *inputs.query.shape[:3], inputs.key.shape[2]
+            return masks.dense(self._tensor(mask.fit(B, H, N, M).dense(N, M, inputs.query.device)))
+        return mask

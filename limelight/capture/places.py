@@ -1,0 +1,46 @@
+"""Where in a model attention is computed: found in the frames of the running call, so that nothing is hooked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+
+from limelight.capture.inputs import Kind
+from limelight.capture.listening import listeners
+
+# What a forward calls the states that the keys are made of, where they are not the queries' own.
+_OTHER_STATES = (
+    "key_value_states",
+    "encoder_hidden_states",
+    "cross_attention_states",
+    "cross_states",
+    "vision_hidden_states",
+    "context",
+    "memory",
+)
+
+
+def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | None:
+    """The innermost module that someone listens to and whose method is running, and the variables there."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self":
+            variables = frame.f_locals
+            module = variables.get("self")
+            if isinstance(module, nn.Module) and listeners(module):
+                return module, variables
+        frame = frame.f_back
+    return None
+
+
+def kind_of(module: nn.Module, variables: Mapping[str, Any]) -> Kind:
+    """ "cross" where a forward was given other states to make its keys of, or says so itself."""
+    told = variables.get("is_cross_attention", getattr(module, "is_cross_attention", None))
+    if isinstance(told, bool):
+        return "cross" if told else "self"
+    if "Cross" in type(module).__name__:
+        return "cross"
+    return "cross" if any(isinstance(variables.get(name), Tensor) for name in _OTHER_STATES) else "self"

@@ -1,0 +1,97 @@
+"""Mask tensors read as rules: what a model lays out as a table is most often a sentence.
+
+Models share one mask among their layers, so each tensor is read once, and forgotten when the model forgets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from limelight.errors import KindError
+from limelight.matrix import Mask, masks
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a mask tensor says: who may look at whom (None: everyone at everything), and what is added."""
+
+    mask: Mask | None
+    bias: Tensor | None
+    version: int | None
+    hides_rows: bool = False
+    """Whether there are queries that may look at nothing."""
+
+
+_READ: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+def read(tensor: Tensor) -> Reading:
+    """A mask tensor that broadcasts to (B, H, N, M): a bool one, True = may attend, or a float one that is added.
+
+    Adding the least number of a dtype is the same as hiding, exactly, in every row that sees something else: the
+    weight underflows to 0. Such a mask becomes a rule, whose hidden keys are known to be hidden. A row in which
+    nothing but the least number stands sees everything alike, so there the mask stays what it is, a bias.
+    """
+    known = _READ.get(tensor)
+    if known is None or known.version != version(tensor):
+        _READ[tensor] = known = _read(tensor)
+    return known
+
+
+def with_position_bias(tensor: Tensor | None, position_bias: Tensor) -> tuple[Mask | None, Tensor]:
+    """A mask and a bias together as models join them, copying neither unless a whole row is hidden.
+
+    There, models put the least number in the place of the bias, and the row sees everything alike.
+    """
+    if tensor is None:
+        return None, position_bias
+    told = read(tensor)
+    if told.hides_rows and tensor.dtype == torch.bool:
+        return None, torch.where(tensor, position_bias, torch.finfo(position_bias.dtype).min)
+    return told.mask, position_bias if told.bias is None else position_bias + told.bias
+
+
+def version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to; None for those of inference mode, which do not count."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def _read(tensor: Tensor) -> Reading:
+    now = version(tensor)
+    wide = tensor.detach()[(None,) * (4 - tensor.dim())]
+    if wide.dtype == torch.bool:
+        return Reading(shortest(wide), None, now, _hides_rows(wide))
+    if not wide.is_floating_point():
+        raise KindError(f"A mask tensor must be bool or float; got {tensor.dtype}.")
+    hidden = wide <= torch.finfo(wide.dtype).min / 2
+    if not bool((hidden | (wide == 0)).all()):
+        return Reading(None, wide, now)
+    seen = ~hidden
+    if _hides_rows(seen) and not bool((seen.any(-1) | (wide == -torch.inf).all(-1)).all()):
+        return Reading(None, wide, now)
+    return Reading(shortest(seen), None, now, _hides_rows(seen))
+
+
+def _hides_rows(seen_BHNM: Tensor) -> bool:
+    return not bool(seen_BHNM.any(-1).all())
+
+
+def shortest(seen_BHNM: Tensor) -> Mask | None:
+    """The shortest rule that says the same as a table: padding, causal, a window, or the table itself."""
+    if seen_BHNM.stride(-2) == 0:  # an expanded row
+        seen_BHNM = seen_BHNM[:, :, :1]
+    if bool(seen_BHNM.all()):
+        return None
+    N, M = seen_BHNM.shape[-2:]
+    columns = seen_BHNM.any(-2, keepdim=True)
+    padding = masks.everything() if bool(columns.all()) else masks.dense(columns)
+    reach = int(seen_BHNM[:, :, -1:].sum(-1).max())  # how many keys the last query sees: the width of a window
+    for rule in (masks.everything(), masks.causal(), masks.causal() & masks.window(max(reach, 1))):
+        if 1 < N <= M or rule == masks.everything():
+            if torch.equal(seen_BHNM, columns & rule.dense(N, M, seen_BHNM.device)):
+                return rule if padding == masks.everything() else rule & padding
+    return masks.dense(seen_BHNM)
