@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limelight.matrix.biases import Bias, combined
+from limelight.matrix.places import Place, PlaceFunction, ScoreFunction
 from limelight.matrix.rules import Mask
 
 
@@ -180,21 +182,27 @@ def attention(
     value: Tensor | None = None,
     mask: Mask | Tensor | None = None,
     scale: float | None = None,
-    bias: Tensor | None = None,
+    bias: Tensor | Bias | PlaceFunction | None = None,
     softcap: float | None = None,
     sink: Tensor | None = None,
+    score_mod: ScoreFunction | None = None,
 ) -> Attention:
-    """Equation 1 for all heads: scale → softcap → bias → mask → sink, every stage kept.
+    """Equation 1 for all heads: scale → softcap → bias → score_mod → mask → sink, every stage kept.
 
     Shapes: query (B, H, N, D), key (B, G, M, D), value (B, G, M, any), bias broadcasts to (B, H, N, M),
-    sink (H,). `mask` is a Mask, or a bool tensor that broadcasts. Without `scale` it is 1/√D.
+    sink (H,). `bias` and `score_mod` may be functions, as in AttentionMatrix. `mask` is a Mask, or a bool
+    tensor that broadcasts. Without `scale` it is 1/√D.
     """
     B, H, N, D = query.shape
     M = key.shape[2]
     scores = matrix_multiply(query, key)
     scaled = _scale(scores, 1 / math.sqrt(max(D, 1)) if scale is None else scale)
     capped = scaled if softcap is None else _softcap(scaled, softcap)
-    biased = capped if bias is None else add_bias(capped, bias)
+    change = combined(bias, score_mod)
+    if isinstance(change, Bias):
+        biased = change.apply(capped.clone(), Place(range(B), range(H), range(N), range(M), N, M))
+    else:
+        biased = capped if change is None else add_bias(capped, change)
     seen = mask.fit(B, H, N, M).dense(N, M, query.device) if isinstance(mask, Mask) else mask
     masked = biased if seen is None else _mask(biased, seen)
     weights = softmax(masked, sink)

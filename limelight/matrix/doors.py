@@ -12,8 +12,10 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import masks
+from limelight.matrix.biases import Bias, combined
 from limelight.matrix.masks import Mask
-from limelight.matrix.scores import BiasFunction, Scores
+from limelight.matrix.places import PlaceFunction, ScoreFunction
+from limelight.matrix.scores import Scores
 from limelight.shapes import sizes
 
 Index = SupportsIndex | slice | EllipsisType
@@ -26,9 +28,10 @@ def scores_of(
     value: Tensor | None,
     mask: Mask | Tensor | None,
     scale: float | None,
-    bias: Tensor | BiasFunction | None,
+    bias: Tensor | Bias | PlaceFunction | None,
     softcap: float | None,
     sink: Tensor | None,
+    score_mod: ScoreFunction | None = None,
 ) -> Scores:
     """The logits that these inputs make, or an error that says which of them does not fit."""
     size = sizes(query_BHND=query, key_BGMD=key)
@@ -60,7 +63,7 @@ def scores_of(
         k_BGMD=key.detach(),
         mask=_as_mask(mask).fit(B, H, N, M),
         scale=1 / math.sqrt(max(size.D, 1)) if scale is None else float(scale),
-        bias=_as_bias(bias, shape),
+        bias=_as_bias(bias, score_mod, shape),
         softcap=softcap,
         sink_H=None if sink is None else sink.detach().to(query.device),
         dtype=torch.float64 if wide else torch.float32,
@@ -83,14 +86,27 @@ def _as_mask(mask: Mask | Tensor | None) -> Mask:
 
 
 def _as_bias(
-    bias: Tensor | BiasFunction | None, shape: tuple[int, int, int, int]
-) -> Tensor | BiasFunction | None:
-    if bias is None or (callable(bias) and not isinstance(bias, Tensor)):
-        return bias
+    bias: Tensor | Bias | PlaceFunction | None,
+    score_mod: ScoreFunction | None,
+    shape: tuple[int, int, int, int],
+) -> Tensor | Bias | None:
+    if score_mod is not None and not callable(score_mod):
+        raise KindError(
+            "score_mod must be a function (score, b, h, q_idx, kv_idx) -> score; "
+            f"got {type(score_mod).__name__}."
+        )
+    if not (bias is None or isinstance(bias, Bias) or (callable(bias) and not isinstance(bias, Tensor))):
+        bias = _as_table(bias, shape)
+    whole = combined(bias, score_mod)
+    return whole.fit(*shape) if isinstance(whole, Bias) else whole
+
+
+def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
     if not isinstance(bias, Tensor) or not bias.is_floating_point():
         came = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
         raise KindError(
-            f"bias must be a float tensor or a function (b, h, q_idx, kv_idx) -> float; got {came}. "
+            "bias must be a float tensor, a bias of limelight.biases or a function "
+            f"(b, h, q_idx, kv_idx) -> float; got {came}. "
             "Pass a bool tensor, True = may attend, as mask=."
         )
     wide = bias.detach()[(None,) * max(0, 4 - bias.dim())]

@@ -32,6 +32,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from limelight.errors import InputError
+from limelight.matrix.biases import Bias
 from limelight.matrix.operator import Applied, TransposedApplied, heads_of
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Frame, Stats, Tile, finite
@@ -55,6 +57,11 @@ def multiply(product: Applied | TransposedApplied, read: Read, scores: Scores, i
     if not wanted or not torch.is_grad_enabled():
         result: Tensor = read(product)
         return result
+    if isinstance(scores.bias, Bias) and not scores.bias.adds:
+        raise InputError(
+            "A product has no gradient through a score_mod, which may do anything to a score. "
+            "Write it as bias= where it only adds, or compute without gradient: with torch.no_grad()."
+        )
     full = product.fit(scores.frame(scores.N))  # torch takes care of what happens to the factor here
     multiplied: Tensor = _Product.apply(type(product), read, scores, full, *inputs)  # type: ignore[no-untyped-call]
     return multiplied[..., 0] if factor.dim() == 1 else multiplied

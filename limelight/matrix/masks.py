@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.places import PlaceFunction
 from limelight.matrix.rules import (
     Causal,
     Cover,
@@ -38,7 +39,6 @@ from limelight.matrix.rules import (
     Function,
     Lengths,
     Mask,
-    PlaceFunction,
     Window,
 )
 

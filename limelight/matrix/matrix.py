@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, TooLargeError
+from limelight.matrix.biases import Bias
 from limelight.matrix.doors import Index, Place, places, scores_of
 from limelight.matrix.folds import Fold, RowStats, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
-from limelight.matrix.scores import BiasFunction
+from limelight.matrix.places import PlaceFunction, ScoreFunction
 from limelight.matrix.tile import Stats
 from limelight.matrix.tiles import as_slice, exactly, plan_for, weigh_block
 from limelight.matrix.why import Why, look_into
@@ -41,10 +42,11 @@ class AttentionMatrix:
     value  (B, G, M, any) only for readings that weigh values
     mask   a mask of `limelight.masks`, or a bool tensor; True = may attend; None = everything
     scale  1/√D unless given
-    bias   a float tensor that broadcasts to (B, H, N, M), or a function (b, h, q_idx, kv_idx) -> float,
-           which is computed a tile at a time
+    bias   a float tensor that broadcasts to (B, H, N, M), one of `limelight.biases`, or a function
+           (b, h, q_idx, kv_idx) -> float; the latter two are computed a tile at a time
     softcap  cap·tanh(score/cap), before bias and mask
     sink   (H,), a score a head that enters the sum of the softmax only: rows then add up to less than 1
+    score_mod  a function (score, b, h, q_idx, kv_idx) -> score, after the bias and before the mask
 
     Entries are float32 whatever the inputs (float64 stays float64). Only the products `A @ v` and `A.T @ x`
     carry gradients; entries and readings do not. A query that may look at nothing has weights of 0. Raises
@@ -68,11 +70,12 @@ class AttentionMatrix:
         value: Tensor | None = None,
         mask: Mask | Tensor | None = None,
         scale: float | None = None,
-        bias: Tensor | BiasFunction | None = None,
+        bias: Tensor | Bias | PlaceFunction | None = None,
         softcap: float | None = None,
         sink: Tensor | None = None,
+        score_mod: ScoreFunction | None = None,
     ) -> None:
-        self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink)
+        self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink, score_mod)
         self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
         self._stats: Stats | None = None

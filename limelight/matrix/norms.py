@@ -132,9 +132,12 @@ def _values(fold: str, frame: Frame) -> Tensor:
 def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: Frame) -> Tensor:
     """‖v‖ or ‖v·Wo‖ for every query head and key, (B, H, M)."""
     share = frame.H // max(frame.G, 1)  # query heads a key head
+    lengths = frame.full(frame.B, frame.H, frame.M)
     if output_HDE is None:
-        norms_BGM = torch.linalg.vector_norm(v_BGMD.to(frame.device, frame.dtype), dim=-1)
-        return norms_BGM.repeat_interleave(share, dim=1)
+        for h in range(frame.H):
+            values = v_BGMD[:, h // share].to(frame.device, frame.dtype)
+            lengths[:, h] = torch.linalg.vector_norm(values, dim=-1)
+        return lengths
     if not isinstance(output_HDE, Tensor) or not output_HDE.is_floating_point():
         came = output_HDE.dtype if isinstance(output_HDE, Tensor) else type(output_HDE).__name__
         raise KindError(f"Norms(output=…) must be a float tensor; got {came}.")
@@ -145,7 +148,6 @@ def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: Frame) -> Tensor:
             f"got shape {tuple(output_HDE.shape)}. Of a weight (model width, H·Dv), as nn.Linear has it, "
             f"that is weight.T.view({frame.H}, {D}, -1)."
         )
-    lengths = frame.full(frame.B, frame.H, frame.M)
     for h, output_DE in enumerate(output_HDE.detach().to(frame.device, frame.dtype)):
         for j0 in range(0, frame.M, KEYS_AT_ONCE):
             here = slice(j0, j0 + KEYS_AT_ONCE)

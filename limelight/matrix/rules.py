@@ -8,7 +8,6 @@ must hold in every batch and head. Build masks through the functions of `limelig
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
@@ -17,9 +16,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
-
-PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-Device = torch.device | str | None
+from limelight.matrix.places import Device, PlaceFunction, over_places, part
 
 
 class Cover(IntEnum):
@@ -359,22 +356,3 @@ def _ahead_range(offset: int | None, i0: int, i1: int, j0: int, j1: int, N: int,
     """The smallest and largest entry of `_ahead`."""
     shift = M - N if offset is None else offset
     return j0 - (i1 - 1 + shift), (j1 - 1) - (i0 + shift)
-
-
-def part(x: Tensor, start: int, stop: int, axis: int = 0) -> Tensor:
-    """Some batches (or heads, axis 1) of a tensor; all of it where it has one for all."""
-    return x if x.shape[axis] == 1 else x.narrow(axis, start, stop - start)
-
-
-def over_places(
-    function: PlaceFunction, batches: range, heads: range, rows: range, columns: range, device: Device = None
-) -> Tensor:
-    """What a function (b, h, q_idx, kv_idx), written for single numbers, says of each place of a tile."""
-    places = (batches, heads, rows, columns)
-    if not all(places):
-        return torch.zeros([len(place) for place in places], device=device)
-    over_keys = torch.vmap(function, in_dims=(None, None, None, 0))
-    over_queries = torch.vmap(over_keys, in_dims=(None, None, 0, None))
-    over_heads = torch.vmap(over_queries, in_dims=(None, 0, None, None))
-    over_batches = torch.vmap(over_heads, in_dims=(0, None, None, None))
-    return over_batches(*(torch.arange(place.start, place.stop, device=device) for place in places))

@@ -1,22 +1,22 @@
 """The logits of any block, from references to Q and K: scale·QKᵀ, capped, biased, masked.
 
-    S = cap(scale · QKᵀ) + bias, and -∞ where the mask says so
+    S = score_mod(cap(scale · QKᵀ) + bias), and -∞ where the mask says so
 
 This is all that is stored of an attention matrix; a block of it is computed when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from limelight.matrix.rules import Cover, Mask, over_places, part
+from limelight.matrix.biases import Bias
+from limelight.matrix.places import Place, part
+from limelight.matrix.rules import Cover, Mask
 from limelight.matrix.tile import Arena, Frame
-
-BiasFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,16 @@ class Span:
 class Scores:
     """Q (B, H, N, D), K (B, G, M, D) and what happens to their product, for all heads or a panel of them.
 
-    `batches` and `heads` say where in the whole matrix this panel stands. `dtype` is that of every tile:
-    float64 where an input is float64, float32 otherwise.
+    `batches` and `heads` say where in the whole matrix this panel stands. `bias` is all that happens to a
+    score between softcap and mask, a score function too. `dtype` is that of every tile: float64 where an
+    input is float64, float32 otherwise.
     """
 
     q_BHND: Tensor
     k_BGMD: Tensor
     mask: Mask
     scale: float
-    bias: Tensor | BiasFunction | None
+    bias: Tensor | Bias | None
     softcap: float | None
     sink_H: Tensor | None
     dtype: torch.dtype
@@ -88,7 +89,7 @@ class Scores:
         if self.softcap is not None:
             s_BHRC.div_(self.softcap).tanh_().mul_(self.softcap)
         if self.bias is not None:
-            s_BHRC += self._bias(self.bias, i0, i1, j0, j1)
+            s_BHRC = self._biased(s_BHRC, self.bias, i0, i1, j0, j1)
         for start, stop in span.partial:
             seen = self.mask.block(i0, i1, start, stop, self.N, self.M, self.device)
             s_BHRC[..., start - j0 : stop - j0].masked_fill_(~seen, -torch.inf)
@@ -131,9 +132,9 @@ class Scores:
         torch.matmul(q_BGRD, k_BGCD.transpose(-1, -2), out=s_BHRC.view(B, G, H // G * R, C))
         return s_BHRC
 
-    def _bias(self, bias: Tensor | BiasFunction, i0: int, i1: int, j0: int, j1: int) -> Tensor:
-        if isinstance(bias, Tensor):
-            rows = bias if bias.shape[2] == 1 else bias[:, :, i0:i1]
-            return (rows if bias.shape[3] == 1 else rows[..., j0:j1]).to(self.device, self.dtype)
-        columns = range(j0, j1)
-        return over_places(bias, self.batches, self.heads, range(i0, i1), columns, self.device).to(self.dtype)
+    def _biased(self, s_BHRC: Tensor, bias: Tensor | Bias, i0: int, i1: int, j0: int, j1: int) -> Tensor:
+        if isinstance(bias, Tensor):  # cut to this panel's batches and heads already
+            tile = part(part(bias, i0, i1, axis=2), j0, j1, axis=3)
+            return s_BHRC.add_(tile.to(self.device, self.dtype))
+        place = Place(self.batches, self.heads, range(i0, i1), range(j0, j1), self.N, self.M)
+        return bias.apply(s_BHRC, place)

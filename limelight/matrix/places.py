@@ -1,0 +1,52 @@
+"""Functions of a place: (b, h, q_idx, kv_idx), written for single numbers, asked for a whole tile at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(b, h, q_idx, kv_idx) → what stands there: FlexAttention's mask_mod, or a bias."""
+ScoreFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(score, b, h, q_idx, kv_idx) → the score in its place: FlexAttention's score_mod."""
+Device = torch.device | str | None
+
+
+class Place(NamedTuple):
+    """A tile of the whole matrix of N queries by M keys."""
+
+    batches: range
+    heads: range
+    rows: range
+    columns: range
+    N: int
+    M: int
+
+
+def over_places(
+    function: Callable[..., Tensor],
+    batches: range,
+    heads: range,
+    rows: range,
+    columns: range,
+    device: Device = None,
+    scores: Tensor | None = None,
+) -> Tensor:
+    """What a function says of each place of a tile, (B, H, R, C); with `scores`, they are its first argument."""
+    places = (batches, heads, rows, columns)
+    given = () if scores is None else (scores,)
+    if not all(places):
+        return torch.zeros([len(place) for place in places], device=device)
+    # From the inside out: over keys, queries, heads, batches. Scores lose their first axis at each.
+    for axis in (3, 2, 1, 0):
+        over = tuple(0 if place == axis else None for place in range(4))
+        function = torch.vmap(function, in_dims=(*(0 for _ in given), *over))
+    return function(*given, *(torch.arange(place.start, place.stop, device=device) for place in places))
+
+
+def part(x: Tensor, start: int, stop: int, axis: int = 0) -> Tensor:
+    """Some batches (or heads, axis 1) of a tensor; all of it where it has one for all."""
+    return x if x.shape[axis] == 1 else x.narrow(axis, start, stop - start)
