@@ -13,6 +13,7 @@ from typing import Any
 from limelight.errors import InputError
 from limelight.matrix import tiles
 from limelight.matrix.folds import Fold
+from limelight.matrix.native import loop as native
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Frame, Stats
 from limelight.matrix.tiles import Plan
@@ -56,13 +57,21 @@ PLAIN = Loop(
     read=tiles.read_tiles,
 )
 
-LOOPS = (PLAIN,)
+NATIVE = Loop(
+    name="native",
+    runs="C++",
+    refuses=native.refuses,
+    plan=lambda scores, folds, limit: native.plan(scores),
+    read=native.read,
+)
+
+LOOPS = (NATIVE, PLAIN)
 """From the quickest to the one that serves always."""
 
 
 def choose(scores: Scores, folds: Folds, limit: int | None = None, only: str | None = None) -> Choice:
     """The first loop that can read these folds; with `only`, that one or an InputError with its reason."""
-    passed_over = []
+    passed_over: list[tuple[str, str]] = []
     for loop in LOOPS:
         if only not in (None, loop.name):
             continue

@@ -117,9 +117,9 @@ class AttentionMatrix:
         B, H, N, M = self.shape
         return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
-    def why(self, *folds: Fold[Any]) -> Why:
+    def why(self, *folds: Fold[Any], loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        return look_into(self._scores, choose(self._scores, folds), known=self._stats is not None)
+        return look_into(self._scores, choose(self._scores, folds, only=loop), known=self._stats is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 

@@ -29,13 +29,15 @@ TENSORS_A_TILE = 4  # its scores, their weights, the logs of those, and scratch
 
 @dataclass(frozen=True)
 class Plan:
-    """How the loop cuts a matrix. `columns` is None for strips, which hold all keys."""
+    """How a loop cuts a matrix. `columns` is None for strips, which hold all keys."""
 
     rows: int
     columns: int | None
     panel_batches: int
     panel_heads: int
     grain: int = GRAIN
+    held: int | None = None
+    """How many rows of a block are held, and skipped, at a time; all of them where it is None."""
 
     @property
     def loop(self) -> str:
@@ -54,7 +56,7 @@ def plan(B: int, H: int, G: int, N: int, M: int) -> Plan:
     """Choose the cut: a pure function of the sizes.
 
     >>> plan(B=1, H=8, G=8, N=4_000, M=4_000)
-    Plan(rows=64, columns=None, panel_batches=1, panel_heads=4, grain=128)
+    Plan(rows=64, columns=None, panel_batches=1, panel_heads=4, grain=128, held=None)
     """
     rows = max(1, min(STRIP_ROWS, N))
     if rows * M > STRIP_ENTRIES:

@@ -93,14 +93,14 @@ def _computed(scores: Scores, cut: Plan) -> float:
     blocks = [
         (batches, heads, i0)
         for batches, heads in panels_of(scores, cut)
-        for i0 in range(0, scores.N, cut.rows)
+        for i0 in range(0, scores.N, cut.held or cut.rows)
     ]
     looked_at = blocks[:: -(-len(blocks) // LOOKED_AT) or 1]
     done = total = 0
     for batches, heads, i0 in looked_at:
         mask = scores.mask.at(batches.start, batches.stop, heads.start, heads.stop)
         part = replace(scores, mask=mask)
-        i1 = min(i0 + cut.rows, scores.N)
+        i1 = min(i0 + (cut.held or cut.rows), scores.N)
         weight = (i1 - i0) * len(batches) * len(heads)
         done += weight * sum(span.j1 - span.j0 for span in part.spans(i0, i1, 0, scores.M, cut.grain))
         total += weight * scores.M
