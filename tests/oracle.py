@@ -57,9 +57,10 @@ class Case:
     value: Tensor
     mask: Mask | None = None
     scale: float | None = None
-    bias: Tensor | None = None
+    bias: Any = None
     softcap: float | None = None
     sink: Tensor | None = None
+    score_mod: Callable[..., Tensor] | None = None
 
     def inputs(self) -> dict[str, Any]:
         """What the library is given."""

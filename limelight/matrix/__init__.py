@@ -2,6 +2,7 @@
 
 dense.py     the slow plain truth, one function a stage      matrix.py   AttentionMatrix, the noun
 masks.py     who may look at whom                            rules.py    the classes behind the masks
+biases.py    what is added by place: ALiBi, T5, functions    places.py   functions of a place
 scores.py    the logits of any block                         tile.py     what a fold sees
 tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
 why.py       what a reading will do
@@ -16,7 +17,8 @@ quantiles.py Quantiles
 
 from __future__ import annotations
 
-from limelight.matrix import masks
+from limelight.matrix import biases, masks
+from limelight.matrix.biases import Bias
 from limelight.matrix.distances import Distance, DistanceReading
 from limelight.matrix.folds import Again, Entropy, Fold, Received, ReceivedReading, RowStats
 from limelight.matrix.histograms import Histogram, HistogramReading
@@ -33,6 +35,7 @@ from limelight.matrix.tile import Frame, Stats, Tile
 __all__ = [
     "Again",
     "AttentionMatrix",
+    "Bias",
     "Bottom",
     "Cover",
     "Distance",
@@ -61,5 +64,6 @@ __all__ = [
     "Stats",
     "Tile",
     "Top",
+    "biases",
     "masks",
 ]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import InputError, ShapeError
+from limelight.matrix.biases import alibi_slopes
 
 
 class Positions(nn.Module):
@@ -122,17 +123,6 @@ class Rotary(Positions):
         cos_NK, sin_NK = table_2NK[:, start:end]
         left, right = q_BHND.chunk(2, dim=-1)
         return torch.cat((left * cos_NK - right * sin_NK, right * cos_NK + left * sin_NK), dim=-1)
-
-
-def alibi_slopes(heads: int) -> Tensor:
-    """One slope a head: the geometric row 2^(-8/H), 2^(-16/H), …; (H,). For H that is no power of two, the
-    row of the next smaller power is filled up with every second slope of the doubled row, as the authors do."""
-
-    def row(count: int) -> list[float]:
-        return [2.0 ** (-8.0 * (head + 1) / count) for head in range(count)]
-
-    power = 2 ** int(math.log2(heads))
-    return torch.tensor(row(power) + row(2 * power)[0::2][: heads - power])
 
 
 class ALiBi(Positions):
