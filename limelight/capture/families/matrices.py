@@ -136,6 +136,7 @@ def inputs_of(
         scale=scores.scale,
         softcap=scores.cap,
         output=whole.output,
+        dropout=scores.dropout,
         backend="eager",
         kind=kind,
     )

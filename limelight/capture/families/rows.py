@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from limelight.capture.families import Family
-from limelight.capture.families.tape import follow
+from limelight.capture.families import Family, longformer, tape
 
-BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", follow)
+BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", tape.follow)
+WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)
 
 TAPED = """
 bark.BarkSelfAttention big_bird.BigBirdSelfAttention bigbird_pegasus.BigBirdPegasusSelfAttention
@@ -36,4 +36,8 @@ xlm.MultiHeadAttention xlnet.XLNetRelativeAttention zoedepth.ZoeDepthMultiheadAt
 """
 """One softmax(QKᵀ + …)·V a call, in plain operations."""
 
-FAMILIES: dict[str, Family] = dict.fromkeys(TAPED.split(), BY_TAPE)
+FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(TAPED.split(), BY_TAPE),
+    "longformer.LongformerSelfAttention": WINDOWED,
+    "led.LEDEncoderSelfAttention": WINDOWED,
+}

@@ -33,6 +33,7 @@ class Scores:
     terms: tuple[tuple[Tensor, float], ...] = ()
     hidden: tuple[tuple[Tensor, float], ...] = ()
     weights: bool = False
+    dropout: float = 0.0
 
 
 Step = Callable[..., Scores | None]
@@ -205,6 +206,18 @@ def _softmax(
     return replace(scores, weights=True) if dim in (-1, result.dim() - 1) else None
 
 
+def _dropped(
+    scores: Scores,
+    result: Tensor,
+    known: Mapping[Tensor, Scores],
+    _: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+) -> Scores | None:
+    return replace(scores, dropout=p if training else 0.0)
+
+
 def _number(value: Any) -> float | None:
     """A plain number, also as a tensor of one entry or of one entry many times."""
     if isinstance(value, (int, float)):
@@ -239,5 +252,5 @@ STEPS: dict[str, Step] = {
 }
 """What may happen before softmax, by the name of the torch function without underscores."""
 
-AFTER_SOFTMAX: dict[str, Step] = {**_MOVES, "dropout": _same, "feature_dropout": _same, "nan_to_num": _same}
+AFTER_SOFTMAX: dict[str, Step] = {**_MOVES, "dropout": _dropped, "nan_to_num": _same}
 """What may happen to the weights before they meet the values."""
