@@ -7,15 +7,20 @@ empty tuple. Inside this block it gives an `OnDemand` a layer instead.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
+from limelight.capture.compiled import compiled
+from limelight.capture.empty import why_nothing
+from limelight.capture.hugging_face import hugging_face
 from limelight.capture.inputs import Inputs
-from limelight.capture.listening import listening
+from limelight.capture.listening import listeners, listening
 from limelight.capture.on_demand import OnDemand
-from limelight.capture.watching import SOURCES
+from limelight.capture.seen import Seen
+from limelight.capture.verifying import demand, verify
 from limelight.errors import CaptureError, KindError
 
 
@@ -23,15 +28,37 @@ class Lender:
     """Listens, and lends the model an `OnDemand` for the weights that its backend does not give."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = {id(module) for module in model.modules()}
-        self.lent = 0
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._told = Seen()  # what the message of an error is made of
+        self.forwards = self.elsewhere = 0
 
     def owns(self, module: nn.Module) -> bool:
-        return id(module) in self._modules
+        return id(module) in self._names
 
     def hear(self, module: nn.Module, inputs: Inputs) -> OnDemand:
-        self.lent += 1
-        return OnDemand(inputs.matrix(), inputs.query.dtype)
+        matrix = inputs.matrix()
+        if not inputs.sure:
+            demand(self._names[id(module)], verify(inputs, matrix))
+        return OnDemand(matrix, inputs.query.dtype, referred=(inputs.query, inputs.key))
+
+    def missed(self, module: nn.Module, why: str) -> None:
+        self._told.missed[self._names[id(module)]] = why
+
+    def begin(self, model: nn.Module, _: Any) -> None:
+        """A forward of the whole model begins."""
+        self.forwards += 1
+        self.elsewhere += self not in listeners(model)
+
+    def end(self, model: nn.Module, _: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        """Refuse the empty answer to a forward that was asked for its attention."""
+        asked = kwargs.get("output_attentions", getattr(model.config, "output_attentions", False))
+        if not asked or not isinstance(output, Mapping):
+            return
+        if not any(weights for name, weights in output.items() if name.endswith("attentions")):
+            raise CaptureError(self.why(model))
+
+    def why(self, model: nn.Module) -> str:
+        return why_nothing(model, self._told, self.forwards, self.elsewhere)
 
 
 @contextmanager
@@ -42,26 +69,35 @@ def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
     `cross_attentions` hold one `OnDemand` a layer: a tensor (batch, heads, queries, keys) that can be sliced,
     stacked, compared, turned into NumPy and handed to code that expects the weights of an eager model. They live
     on after the block and hold references to Q and K, memory linear in the length. A model that runs eagerly
-    gives its own weights, as ever.
+    gives its own weights, as ever. A query that may look at nothing has weights of 0, where eager models have what
+    their softmax makes of equal scores.
 
-    Gives the model. Raises CaptureError at the end of a block in which the model ran no attention that could be
-    heard, and KindError for what is no model.
+    Gives the model. Raises CaptureError where a forward that was asked for its attention would give an empty
+    answer, or where the model did not run in the block; KindError for what is no Hugging Face model.
 
     >>> with lazy_attentions(model):                                        # doctest: +SKIP
     ...     outputs = model(**inputs, output_attentions=True)
     >>> outputs.attentions[3][0, 2].argmax(-1)                              # doctest: +SKIP
     """
-    if not isinstance(model, nn.Module):
-        raise KindError(f"lazy_attentions() takes a model, a torch.nn.Module; got {type(model).__name__}.")
-    lender = Lender(model)
-    with listening(model, lender, SOURCES), _no_word_of_eager():
-        yield model
-    if not lender.lent:
-        raise CaptureError(
-            f"No attention of {type(model).__name__} could be heard in this block. Run the model inside of it; if it "
-            "did run, it computes attention in a way that cannot be lent out: use limelight.watch(model), which says "
-            "why, or load it with attn_implementation='eager'."
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise KindError(
+            f"lazy_attentions() takes a Hugging Face model, which has output_attentions; got {type(model).__name__}. "
+            "For any other model: limelight.watch(model)."
         )
+    lender = Lender(model)
+    root = getattr(model, "_orig_mod", model)
+    with listening(model, lender, (compiled, hugging_face)), _no_word_of_eager():
+        hooks = [
+            root.register_forward_pre_hook(lender.begin),
+            root.register_forward_hook(lender.end, with_kwargs=True),
+        ]
+        try:
+            yield model
+        finally:
+            for hook in hooks:
+                hook.remove()
+    if not lender.forwards:
+        raise CaptureError(lender.why(model))
 
 
 @contextmanager

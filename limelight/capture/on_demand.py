@@ -7,13 +7,14 @@ arrays. An `OnDemand` answers all of that, and computes only what is asked for, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.capture.rules import version
+from limelight.errors import CaptureError, InputError
 from limelight.matrix import AttentionMatrix
 
 Function = Callable[..., Any]
@@ -51,28 +52,33 @@ class OnDemand(Tensor):
 
     `matrix` is the AttentionMatrix behind it, for readings in one pass. Entries have the dtype of the model, as
     those of its eager attention have; those of `matrix` are float32. No gradient flows through it, and it cannot
-    be written to.
+    be written to. `referred` are tensors that it is computed from and that others might write to: once they did,
+    it refuses.
 
     >>> lazy = OnDemand(AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4)))
     >>> lazy, isinstance(lazy, Tensor)
     (OnDemand(1 × 2 heads, 3 queries × 5 keys, torch.float32, cpu), True)
     >>> lazy[0, 1, 2]
     tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000])
-    >>> torch.stack([lazy, lazy]).shape, float(lazy.sum())
-    (torch.Size([2, 1, 2, 3, 5]), 6.0)
+    >>> torch.stack([lazy, lazy]).shape, round(float(lazy.sum()))
+    (torch.Size([2, 1, 2, 3, 5]), 6)
     """
 
     matrix: AttentionMatrix
+    _referred: tuple[tuple[Tensor, int | None], ...]
 
     @staticmethod
-    def __new__(cls, matrix: AttentionMatrix, dtype: torch.dtype | None = None) -> OnDemand:
-        lazy: OnDemand = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(
+        cls, matrix: AttentionMatrix, dtype: torch.dtype | None = None, referred: Sequence[Tensor] = ()
+    ) -> OnDemand:
+        lazy: OnDemand = Tensor._make_wrapper_subclass(
             cls, matrix.shape, dtype=dtype or matrix.dtype, device=matrix.device
         )
         lazy.matrix = matrix
+        lazy._referred = tuple((tensor, version(tensor)) for tensor in referred)
         return lazy
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         B, H, N, M = self.matrix.shape
         return f"OnDemand({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
@@ -90,7 +96,17 @@ class OnDemand(Tensor):
 
     def computed(self) -> Tensor:
         """All entries as an ordinary tensor."""
+        self.demand_unwritten()
         return self.matrix.dense().to(self.dtype)
+
+    def demand_unwritten(self) -> None:
+        """Raise CaptureError if the model has written to what the weights are computed from."""
+        if any(version(tensor) != before for tensor, before in self._referred):
+            raise CaptureError(
+                "The queries and keys of this attention must stay as they were; the model has written to them since, "
+                "as static caches do. Look at it before the next forward, or use limelight.watch(model), which "
+                "copies what is new at every step."
+            )
 
     @classmethod
     def __torch_function__(
@@ -116,7 +132,7 @@ class OnDemand(Tensor):
         return func(*_computed(args), **_computed(kwargs))
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Function, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """What reaches the kernels without passing `__torch_function__`, such as calls from C++."""
@@ -170,6 +186,7 @@ def _part(lazy: OnDemand, index: Any) -> Tensor:
         ranged, then = _range_of(each, len(block), shape[len(block)])
         block.append(ranged)
         rest.append(then)
+    lazy.demand_unwritten()
     entries = lazy.matrix[tuple(block)].to(lazy.dtype)
     return entries[tuple(rest)]
 

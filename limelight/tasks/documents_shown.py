@@ -68,7 +68,9 @@ class _Ranks:
         homes = level != "document" and wide
         order = [entry.place for entry in first.ranked(level)]
         # What is left of the line beside the numbers, a bar and the name of the document is the label's.
-        taken = 6 + (BAR + 1 if wide else 0) + 9 * len(columns) + 7 + (HOME + 1 if homes else 0)
+        home = min(HOME, max(map(len, first.homes[level]), default=0))
+        taken = len("rank  tokens ") + sum(max(5, len(name)) + 1 for name in columns)
+        taken += (BAR + 1 if wide else 0) + (home + 1 if homes else 0)
         room = max(8, options.max_width - taken)
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
