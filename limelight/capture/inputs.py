@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import AttentionMatrix, Mask
+from limelight.matrix.biases import Bias
 from limelight.matrix.places import PlaceFunction
 
 Kind = Literal["self", "cross"]
-BiasFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +27,7 @@ class Inputs:
     key: Tensor
     value: Tensor | None = None
     mask: Mask | None = None
-    bias: Tensor | PlaceFunction | None = None
+    bias: Tensor | Bias | PlaceFunction | None = None
     scale: float | None = None
     softcap: float | None = None
     sink: Tensor | None = None

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Cover, Mask, masks
-from limelight.matrix.rules import And, Causal, Dense, Device
+from limelight.matrix.places import Device
+from limelight.matrix.rules import And, Causal, Dense
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,14 +24,17 @@ _OTHER_STATES = (
 
 
 def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | None:
-    """The innermost module that someone listens to and whose method is running, and the variables there."""
+    """The innermost module that runs, and the variables there; None if nobody listens to it.
+
+    Those further out do not count: a model may run another one inside of its own `generate()`.
+    """
     while frame is not None:
         code = frame.f_code
         if code.co_argcount and code.co_varnames[0] == "self":
             variables = frame.f_locals
             module = variables.get("self")
-            if isinstance(module, nn.Module) and listeners(module):
-                return module, variables
+            if isinstance(module, nn.Module):
+                return (module, variables) if listeners(module) else None
         frame = frame.f_back
     return None
 

@@ -22,7 +22,6 @@ from limelight.capture import rules
 from limelight.capture.inputs import Inputs
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import CaptureError
-from limelight.matrix import Mask
 from limelight.matrix.rules import Dense
 
 
@@ -180,7 +179,7 @@ def without_room(inputs: Inputs) -> Inputs:
     N, M = inputs.query.shape[2], inputs.key.shape[2]
     if inputs.kind == "cross":
         return inputs
-    end = _end(inputs.mask, N, M) if M > N else M
+    end = _end(inputs, M) if M > N else M
     if end == M and not _lies_in_a_larger_one(inputs.key):
         return inputs
     value = None if inputs.value is None else inputs.value[:, :, :end].clone()
@@ -193,12 +192,16 @@ def without_room(inputs: Inputs) -> Inputs:
     return replace(inputs, key=inputs.key[:, :, :end].clone(), value=value, mask=mask, bias=bias)
 
 
-def _end(mask: Mask | None, N: int, M: int) -> int:
-    """Where the text ends: the newest query sees its own column, and none behind it can be seen."""
-    if not isinstance(mask, Dense):
+def _end(inputs: Inputs, M: int) -> int:
+    """Where the text ends: the newest query sees its own column, and no query sees one behind it."""
+    if isinstance(inputs.mask, Dense):
+        seen_BHNM = inputs.mask.seen_BHNM
+    elif isinstance(inputs.bias, Tensor) and inputs.bias.shape[-1] == M:
+        seen_BHNM = inputs.bias > torch.finfo(inputs.bias.dtype).min / 2
+    else:
         return M
-    seen = mask.seen_BHNM.expand(-1, -1, -1, M).flatten(0, 2).any(0)
-    return int(seen.nonzero().max()) + 1 if bool(seen.any()) else M
+    seen_M = seen_BHNM.expand(-1, -1, -1, M).flatten(0, 2).any(0)
+    return int(seen_M.nonzero().max()) + 1 if bool(seen_M.any()) else M
 
 
 def _lies_in_a_larger_one(key_BGMD: Tensor) -> bool:

@@ -47,7 +47,7 @@ def demand(name: str, found: Verified | str) -> None:
     if isinstance(found, Verified) and not found.error <= found.tolerance:
         raise CaptureError(
             f"The weights of {name!r} must give the backend's own output; the largest difference is "
-            f"{found.error:.1e} of the largest entry, and {found.tolerance:.0e} is allowed. "
-            "This attention is not captured exactly: load the model with attn_implementation='eager' and output_attentions=True for its own weights, and "
-            "please report the model."
+            f"{found.error:.1e} of the largest entry, and {found.tolerance:.0e} is allowed. This attention is not "
+            "captured exactly: load the model with attn_implementation='eager' and output_attentions=True for its "
+            "own weights, and please report the model."
         )
