@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limelight.capture import watch
+    from limelight.capture.lazy import lazy_attentions
     from limelight.errors import LimelightError
     from limelight.matrix import (
         AttentionMatrix,
@@ -46,10 +47,15 @@ if TYPE_CHECKING:
     from limelight.modules.word_vectors import WordVectors
     from limelight.predicting.predictor import Predictor
     from limelight.predicting.sampling import Sampling
+    from limelight.readings.atlas import atlas
+    from limelight.readings.documents import between, looked_at
     from limelight.readings.reading import Reading
+    from limelight.readings.removal import removal_check
+    from limelight.tasks.documents import look_documents
     from limelight.tasks.look import look
     from limelight.tasks.recipe import load_recipe
     from limelight.tasks.run import train_recipe
+    from limelight.text.contexts import Context
     from limelight.text.segments import Segments
     from limelight.text.tokenizers import Tokenizer
 
@@ -59,6 +65,7 @@ _HOME = {
     "AttentionMatrix": "matrix",
     "Bottom": "matrix",
     "Classifier": "modules.transformer",
+    "Context": "text.contexts",
     "Distance": "matrix",
     "Entropy": "matrix",
     "Histogram": "matrix",
@@ -85,12 +92,18 @@ _HOME = {
     "Transformer": "modules.transformer",
     "Word2vec": "modules.word2vec",
     "WordVectors": "modules.word_vectors",
+    "atlas": "readings.atlas",
+    "between": "readings.documents",
     "biases": "matrix",
     "kept_attention": "modules.attention",
+    "lazy_attentions": "capture.lazy",
     "load_model": "modules.saved",
     "load_recipe": "tasks.recipe",
     "look": "tasks.look",
+    "look_documents": "tasks.documents",
+    "looked_at": "readings.documents",
     "masks": "matrix",
+    "removal_check": "readings.removal",
     "save_model": "modules.saved",
     "train_recipe": "tasks.run",
     "watch": "capture",
@@ -100,6 +113,7 @@ __all__ = [
     "AttentionMatrix",
     "Bottom",
     "Classifier",
+    "Context",
     "Distance",
     "Entropy",
     "Histogram",
@@ -126,12 +140,18 @@ __all__ = [
     "Transformer",
     "Word2vec",
     "WordVectors",
+    "atlas",
+    "between",
     "biases",
     "kept_attention",
+    "lazy_attentions",
     "load_model",
     "load_recipe",
     "look",
+    "look_documents",
+    "looked_at",
     "masks",
+    "removal_check",
     "save_model",
     "train_recipe",
     "watch",
