@@ -17,6 +17,10 @@ import hypothesis
 import pytest
 import torch
 
+# Without a GPU, Triton's kernels run in its interpreter. It must be told before it is imported, by whomever.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Wall time says little on a shared machine, so no deadline. On CI every run draws the same examples.
 hypothesis.settings.register_profile(
     "limelight", deadline=None, max_examples=50, derandomize="CI" in os.environ

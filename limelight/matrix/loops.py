@@ -17,6 +17,8 @@ from limelight.matrix.native import loop as native
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Frame, Stats
 from limelight.matrix.tiles import Plan
+from limelight.matrix.triton import serves
+from limelight.matrix.triton.loop import read_triton
 
 Folds = Sequence[Fold[Any]]
 
@@ -65,7 +67,15 @@ NATIVE = Loop(
     read=native.read,
 )
 
-LOOPS = (NATIVE, PLAIN)
+TRITON = Loop(
+    name="triton",
+    runs="Triton",
+    refuses=serves.refuses,
+    plan=serves.plan,
+    read=read_triton,
+)
+
+LOOPS = (NATIVE, TRITON, PLAIN)
 """From the quickest to the one that serves always."""
 
 

@@ -1,0 +1,10 @@
+"""The loops on an NVIDIA GPU, in Triton, imported only when chosen.
+
+serves.py    can Triton read this matrix, and if not, why     sight.py     a mask in numbers that kernels take
+loop.py      which kernel for which fold                      launch.py    sizes, grids and arguments
+tile.py      one tile of scores                               rows.py      row statistics and row sums
+columns.py   column sums                                      areas.py     sums and maxima of areas
+
+`tile`, `rows`, `columns` and `areas` are written in Triton's language, a part of Python's, and import it;
+nothing else here does. On tensors of the CPU they run in Triton's interpreter, where TRITON_INTERPRET is 1.
+"""

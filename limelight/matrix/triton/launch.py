@@ -1,0 +1,103 @@
+"""The kernels as plain calls: what is asked for goes in, tensors come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.matrix.scores import Scores
+from limelight.matrix.tile import Stats
+from limelight.matrix.tiles import Plan
+from limelight.matrix.triton.operands import (
+    ColumnsFound,
+    RowsFound,
+    factor_of,
+    logits_of,
+    operand,
+    padded,
+)
+from limelight.matrix.triton.sight import Sight, sight_of
+
+
+class Kernels:
+    """The kernels over one matrix, cut into tiles by one plan."""
+
+    def __init__(self, scores: Scores, cut: Plan) -> None:
+        assert cut.columns is not None, "a kernel takes so many columns at a time"
+        sight = sight_of(scores.mask, scores.N, scores.M)
+        assert isinstance(sight, Sight), sight
+        self._sight, self._logits = sight, logits_of(scores, sight)
+        self._rows, self._columns = cut.rows, cut.columns
+        self._device = scores.device
+        self._heads = (len(scores.batches), len(scores.heads))
+
+    def rows(
+        self,
+        entropy: bool = False,
+        key: bool = False,
+        offset: int | None = None,
+        values: Tensor | None = None,
+    ) -> RowsFound:
+        """The row sums m and t, and what is asked for; an `offset` asks for distances from it."""
+        from limelight.matrix.triton.rows import rows_kernel
+
+        N = self._logits.N
+        found = RowsFound(
+            m=self._empty(N),
+            t=self._empty(N, dtype=torch.float64),
+            u=self._empty(N, dtype=torch.float64) if entropy else None,
+            key=self._empty(N, dtype=torch.int32) if key else None,
+            behind=None if offset is None else self._empty(N, dtype=torch.float64),
+            ahead=None if offset is None else self._empty(N, dtype=torch.float64),
+            offset=offset or 0,
+            mix=None if values is None else self._empty(N, values.shape[3]),
+        )
+        runs = self._sight.runs(self._rows, self._columns, self._device)
+        factor = factor_of(values, self._heads[1])
+        rows_kernel[self._grid(runs)](
+            self._logits, factor, self._each_batch(runs), found, **self._sizes(factor.X)
+        )
+        return found
+
+    def columns(self, stats: Stats, raw: bool = False, factors: Tensor | None = None) -> ColumnsFound:
+        """The column sums that are asked for."""
+        from limelight.matrix.triton.columns import columns_kernel
+
+        M = self._logits.M
+        found = ColumnsFound(
+            raw=self._empty(M, dtype=torch.float64) if raw else None,
+            queries=self._empty(M, dtype=torch.int64) if raw else None,
+            mix=None if factors is None else self._empty(M, factors.shape[3]),
+        )
+        runs = self._sight.turned().runs(self._columns, self._rows, self._device)
+        if self._logits.bias is not None:
+            # A bias may hide keys of its own: count place by place.
+            runs[..., 1] = runs[..., 2] = runs[..., 0]
+        factor = factor_of(factors, self._heads[1])
+        stats = Stats(stats.maximum.contiguous(), stats.log_sum.contiguous())
+        columns_kernel[self._grid(runs)](
+            self._logits, stats, factor, self._each_batch(runs), found, **self._sizes(factor.X)
+        )
+        return found
+
+    def _empty(self, *sizes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(*self._heads, *sizes, dtype=dtype, device=self._device)
+
+    def _grid(self, runs: Tensor) -> tuple[int, int]:
+        return runs.shape[1], self._heads[0] * self._heads[1]
+
+    def _each_batch(self, runs: Tensor) -> Any:
+        return operand(runs.expand(self._heads[0], -1, -1))
+
+    def _sizes(self, factor_width: int) -> dict[str, Any]:
+        return {
+            "ROWS": self._rows,
+            "COLUMNS": self._columns,
+            "WIDTH": padded(self._logits.D),
+            "FACTOR_WIDTH": padded(factor_width),
+            "num_warps": 8 if self._rows * self._columns > 2**12 else 4,
+            # A fused s - m would round at one end only: the largest score would not weigh exp(0).
+            "enable_fp_fusion": False,
+        }

@@ -1,0 +1,71 @@
+"""Whether Triton can read a matrix, and how it would cut it: pure functions that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.matrix.distances import Distance
+from limelight.matrix.folds import Entropy, Fold, Received
+from limelight.matrix.norms import Output
+from limelight.matrix.operator import Applied, Product, TransposedApplied
+from limelight.matrix.ranks import Peak
+from limelight.matrix.scores import Scores
+from limelight.matrix.sinks import SinkMass
+from limelight.matrix.tiles import Plan
+from limelight.matrix.triton.operands import padded
+from limelight.matrix.triton.sight import sight_of
+
+WIDEST = 256  # a head; beyond, a tile of keys leaves no room beside it in a multiprocessor
+MOST_HEADS = 2**16 - 1  # of all batches: the second axis of a grid
+
+ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
+COLUMN_FOLDS = (Received, TransposedApplied)
+
+
+def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+    """Why Triton cannot read this, a sentence without a full stop; None where it can."""
+    if scores.device.type != "cuda":
+        return f"Triton runs on CUDA, and this matrix is on {scores.device.type}"
+    if find_spec("triton") is None:
+        return "Triton is not installed (pip install 'limelight[gpu]')"
+    return lacks(scores, folds)
+
+
+def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+    """What no kernel covers here, whatever the device; None where all is covered, or can be read beside it."""
+    q_BHND, k_BGMD = scores.q_BHND, scores.k_BGMD
+    if scores.dtype != torch.float32 or q_BHND.dtype != k_BGMD.dtype:
+        return f"the kernels take queries and keys of one dtype up to float32, not {q_BHND.dtype} and {k_BGMD.dtype}"
+    if not 0 < q_BHND.shape[3] <= WIDEST:
+        return f"the kernels take heads of 1 to {WIDEST} numbers, not {q_BHND.shape[3]}"
+    if len(scores.batches) * len(scores.heads) > MOST_HEADS:
+        return f"the kernels take up to {MOST_HEADS} heads of all batches together"
+    if scores.bias is not None and not isinstance(scores.bias, Tensor):
+        return "the kernels cannot call a bias function"
+    sight = sight_of(scores.mask, scores.N, scores.M)
+    if isinstance(sight, str):
+        return f"the kernels do not know {sight}"
+    if folds and not any(isinstance(fold, (*ROW_FOLDS, *COLUMN_FOLDS)) for fold in folds):
+        return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
+    return None
+
+
+def has_kernel(fold: Fold[Any], state: Any) -> bool:
+    """Whether a kernel fills this state; the others are left to the plain loop, which is given the row stats."""
+    if isinstance(state, Product):
+        return 0 < state.given.shape[-1] <= WIDEST
+    return isinstance(fold, (*ROW_FOLDS, *COLUMN_FOLDS))
+
+
+def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
+    """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling."""
+    row = padded(scores.q_BHND.shape[3]) * scores.q_BHND.element_size()
+    wide = any(isinstance(fold, Output | Applied | TransposedApplied) for fold in folds)
+    rows = 128 if row <= 256 and not wide else 64
+    columns = 64 if row <= 256 else 32
+    return Plan(rows, columns, max(1, len(scores.batches)), max(1, len(scores.heads)))

@@ -1,0 +1,297 @@
+"""The Triton loop against the float64 truth: on the GPU where there is one, else in Triton's interpreter.
+
+The interpreter takes about 40 ms a tile, so cases are small and the sweep over every mask is slow; see conftest
+for how it is turned on. It sees wrong sums and bounds, not races or a lack of shared memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map_only
+
+from limelight.matrix import Distance, Entropy, Fold, Output, Peak, Received, RowStats, Top, masks
+from limelight.matrix.doors import scores_of
+from limelight.matrix.folds import finish
+from limelight.matrix.operator import Applied, TransposedApplied
+from limelight.matrix.tiles import Plan
+from limelight.matrix.triton import serves, sight
+from tests import expected
+from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
+
+pytest.importorskip("triton", reason="Triton has no wheel for this system")
+# Imported where it is chosen: here, by the tests of its kernels.
+from limelight.matrix.triton import columns, rows, tile
+from limelight.matrix.triton.loop import read_triton
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CUT = Plan(rows=16, columns=32, panel_batches=1, panel_heads=1)
+ONE = Plan(rows=32, columns=32, panel_batches=1, panel_heads=1)
+SMALL = (2, 1, 1, N, M, 7, 5)
+"""Two sequences of one head, two tiles by two."""
+READ = ("RowStats", "Received", "Entropy", "Peak", "Distance", "SinkMass", "Output", "A.T @ x", "Top(5)")
+"""Every kernel once, and a fold that is left to the plain loop."""
+
+
+def read(case: Case, *folds: Fold[Any], cut: Plan = CUT, known: Any = None) -> list[Any]:
+    """What the Triton loop reads, back on the CPU."""
+    inputs = tree_map_only(torch.Tensor, lambda x: x.to(DEVICE), case.inputs())
+    scores = scores_of(**inputs)
+    others = [fold for fold in folds if not isinstance(fold, RowStats)]  # as AttentionMatrix.read does
+    assert serves.lacks(scores, others) is None
+    frame = scores.frame(scores.N, inputs["value"])
+    states, stats = read_triton(scores, frame, others, known, cut)
+    found = iter(finish(others, states, stats, lambda more: read_triton(scores, frame, more, stats, cut)[0]))
+    readings = [stats if isinstance(fold, RowStats) else next(found) for fold in folds]
+    return [tree_map_only(torch.Tensor, lambda x: x.cpu(), reading) for reading in readings]
+
+
+def expect(case: Case, *names: str, cut: Plan = CUT) -> None:
+    folds = {name: FOLDS[name][0](case) for name in names}
+    for name, reading in zip(folds, read(case, *folds.values(), cut=cut), strict=True):
+        try:
+            FOLDS[name][1](reading, case)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def dressed(case: Case) -> Case:
+    """With everything at once: own scale, bias with -inf in it, softcap, sink."""
+    H, N, M = case.query.shape[1], case.query.shape[2], case.key.shape[2]
+    bias = torch.randn(1, H, N, M)
+    bias[:, -1, 3] = -torch.inf
+    bias[:, :, :, 11] = -torch.inf
+    return replace(case, scale=0.3, bias=bias.to(case.query.dtype), softcap=2.5, sink=torch.randn(H))
+
+
+# ---- masks, dtypes, sizes -----------------------------------------------------------------------------
+
+EVERY_MASK = [
+    name for name, (mask, _) in MASKS.items() if isinstance(sight.sight_of(mask, N, M), sight.Sight)
+]
+QUICK = ["causal window", "documents and earlier ones"]
+
+
+@pytest.mark.parametrize("mask", QUICK)
+def test_readings_are_the_truth(mask: str) -> None:
+    expect(random_case(MASKS[mask][0], shape=SMALL), *READ)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", [name for name in EVERY_MASK if name not in QUICK])
+def test_readings_are_the_truth_under_every_mask(mask: str) -> None:
+    expect(random_case(MASKS[mask][0], shape=SMALL), *READ)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", EVERY_MASK)
+def test_every_fold_of_a_dressed_case_under_every_mask(mask: str) -> None:
+    expect(dressed(random_case(MASKS[mask][0], shape=SMALL)), *FOLDS)
+
+
+def test_all_at_once_dressed() -> None:
+    """Rows of nothing, a table, padding, a bias that hides keys, softcap and sink; keys that serve as one."""
+    mask = MASKS["causal, rows of nothing"][0] & MASKS["lengths, left"][0] & MASKS["dense"][0]
+    expect(dressed(random_case(mask, shape=SMALL)), *READ, "SinkMass(keys)")
+
+
+def test_each_query_head_has_its_own_key_head() -> None:
+    shape = (1, 4, 2, 17, 33, 5, 3)
+    expect(random_case(masks.causal(), shape=shape), "Received", "Output", "A.T @ x", cut=Plan(32, 64, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_inputs_give_float32_readings(dtype: torch.dtype) -> None:
+    case = random_case(masks.causal(), dtype, shape=(1, 2, 1, 17, 19, 20, 17))
+    expect(case, "Received", "Entropy", "Output", cut=ONE)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 37), (5, 1)])
+def test_one_query_or_key(n: int, m: int) -> None:
+    expect(random_case(masks.causal(), shape=(1, 1, 1, n, m, 3, 2)), *READ)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 0, 3, 4, 2), (1, 2, 1, 3, 0, 4, 2), (0, 2, 1, 3, 3, 4, 2)])
+def test_nothing_to_read(shape: tuple[int, ...]) -> None:
+    expect(random_case(masks.causal(), shape=shape), *READ)
+
+
+def test_heads_that_are_strided_views() -> None:
+    whole = torch.randn(1, 33, 2, 3, 8)  # tokens first, then Q, K and V side by side, as models lay them
+    q, k, v = (x.transpose(1, 2) for x in whole.unbind(-2))
+    expect(Case(q, k, v, masks.causal()), "Received", "Output", cut=ONE)
+
+
+# ---- extreme rows -------------------------------------------------------------------------------------
+
+
+def test_logits_of_ten_thousand() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, N, M, 7, 5))
+    expect(replace(case, scale=3e3), *READ)
+
+
+def test_rows_at_the_smallest_float() -> None:
+    bias = torch.zeros(1, 1, N, M)
+    bias[:, :, 3] = torch.finfo(torch.float32).min  # uniform, not empty
+    bias[:, :, 7, 5:] = torch.finfo(torch.float32).min
+    bias[:, :, 11] = -torch.inf
+    expect(replace(random_case(shape=(1, 1, 1, N, M, 7, 5)), bias=bias), *READ)
+
+
+def test_scores_around_a_softcap_of_fifty() -> None:
+    expect(
+        replace(random_case(shape=(1, 1, 1, 17, 31, 7, 5)), scale=8.0, softcap=50.0), "RowStats", "Entropy"
+    )
+
+
+def test_of_equal_scores_the_lowest_key_wins() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 33, 65, 3, 2))
+    case = replace(case, query=torch.zeros_like(case.query))
+    (peak,) = read(case, Peak(), cut=Plan(16, 16, 1, 1))
+    assert bool((peak.keys == 0).all())
+
+
+# ---- the loop -----------------------------------------------------------------------------------------
+
+
+def test_known_stats_are_used_and_given_back() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
+    (stats,) = read(case, RowStats())
+    shifted = stats._replace(log_sum=stats.log_sum + 1)  # as if the sum were e times as large
+    known = tree_map_only(torch.Tensor, lambda x: x.to(DEVICE), shifted)
+    (received,) = read(case, Received(), known=known)
+    truth = case.truth().weights_BHNM.sum(2) / torch.e
+    torch.testing.assert_close(received.raw.double(), truth, atol=1e-6, rtol=1e-6)
+
+
+def test_two_products_and_two_distances_in_one_read() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
+    once = torch.linspace(-1, 1, 17)
+    folds = (Output(), Applied(torch.linspace(0, 1, 19)), Distance(), Distance(offset=-7))
+    output, line, plain, offset, turned, received = read(
+        case, *folds, TransposedApplied(expected.transposed_factor(17)), TransposedApplied(once), cut=ONE
+    )
+    expected.applied(output, case)
+    weights = case.truth().weights_BHNM
+    torch.testing.assert_close(
+        line.double(), weights @ torch.linspace(0, 1, 19).double(), atol=1e-6, rtol=1e-6
+    )
+    expected.distance(plain, case)
+    expected.distance(offset, case, offset=-7)
+    expected.transposed(turned, case)
+    torch.testing.assert_close(received.double(), weights.mT @ once.double(), atol=1e-6, rtol=1e-6)
+
+
+def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2))
+    v = torch.randn(7, serves.WIDEST + 1)
+    entropy, product = read(case, Entropy(), Applied(v))
+    expected.entropy(entropy, case)
+    torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
+
+
+def test_twice_the_same_to_the_bit() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 19, 35, 5, 3))
+    one, other = (read(case, Received(), Entropy()) for _ in range(2))
+    assert torch.equal(one[0].raw, other[0].raw)
+    assert torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "folds", "says"),
+    [
+        ({}, [Entropy()], None),
+        ({}, [Entropy(), Top(3)], None),
+        ({}, [], None),
+        ({}, [Top(3)], "no kernel reads Top"),
+        ({"mask": ~masks.causal()}, [], "do not know a mask joined by"),
+        ({"bias": lambda b, h, i, j: 1.0 * i}, [], "bias function"),
+        ({"query": torch.zeros(2, 4, N, 7, dtype=torch.float64)}, [], "float64"),
+        ({"query": torch.zeros(2, 4, N, 257), "key": torch.zeros(2, 2, M, 257)}, [], "not 257"),
+        (
+            {"query": torch.zeros(9, 9999, 1, 7), "key": torch.zeros(9, 9999, M, 7), "value": None},
+            [],
+            "65535",
+        ),
+    ],
+)
+def test_what_no_kernel_covers_is_said(
+    change: dict[str, Any], folds: list[Fold[Any]], says: str | None
+) -> None:
+    case = replace(random_case(shape=(2, 4, 2, N, M, 7, 5)), **change)
+    found = serves.lacks(scores_of(**case.inputs()), folds)
+    assert found is None if says is None else says in (found or "")
+
+
+def test_a_matrix_on_the_cpu_is_refused() -> None:
+    assert "on cpu" in (serves.refuses(scores_of(**random_case().inputs()), []) or "")
+
+
+# ---- mutants ------------------------------------------------------------------------------------------
+
+MUTANTS = {
+    "sums are not brought down": (rows, "t_R = t_R * wide_R +", "t_R = t_R +", "RowStats"),
+    "u forgets that the maximum moved": (rows, "(u_R + t_R * moved_R)", "u_R", "Entropy"),
+    "distances are not brought down": (
+        rows,
+        "behind_R = behind_R * wide_R",
+        "behind_R = behind_R",
+        "Distance",
+    ),
+    "products are not brought down": (rows, "mix_RX * down_R[:, None]", "mix_RX", "Output"),
+    "any key of the last tile": (rows, "(here_R > m_R) |", "(here_R == here_R) |", "Peak"),
+    "only the last tile counts": (columns, "raw_C += tl.sum", "raw_C = tl.sum", "Received"),
+    "hidden queries are counted": (columns, '(s_RC != float("-inf"))', "(s_RC == s_RC)", "Received"),
+    "one key too few": (tile, "ahead_RC <= sight.high", "ahead_RC < sight.high", "RowStats"),
+    "full tiles come twice": (tile, "start + behind_full - full", "start", "Received"),
+    "full tiles reach too far": (sight, "start + self.high + 1", "start + self.high + 32", "Received"),
+    "tiles end too early": (sight, "else stop + self.high", "else start + self.high", "RowStats"),
+}
+
+
+@pytest.fixture
+def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleType, str, str], None]:
+    """Put a module with one change in its text in the place of the module, and load anew what stands on it."""
+
+    def load(module: ModuleType, path: Path) -> None:
+        spec = importlib.util.spec_from_file_location(module.__name__, path)
+        assert spec is not None and spec.loader is not None
+        fresh = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, module.__name__, fresh)
+        spec.loader.exec_module(fresh)
+        if module is sight:
+            monkeypatch.setattr(sight.Sight, "_band", fresh.Sight._band)
+
+    def change(module: ModuleType, old: str, new: str) -> None:
+        source = inspect.getsource(module)
+        assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
+        path = tmp_path / f"{module.__name__.rpartition('.')[2]}.py"
+        path.write_text(source.replace(old, new), encoding="utf-8")
+        load(module, path)
+        for above in (rows, columns) if module is tile else ():
+            load(above, Path(inspect.getfile(above)))
+
+    return change
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_noticed(mutant: str, mutate: Any) -> None:
+    module, old, new, fold = MUTANTS[mutant]
+    case = random_case(masks.causal(), shape=(1, 1, 1, 35, 35, 5, 3))
+    mutate(module, old, new)
+    with pytest.raises(AssertionError, match=f"^{fold}: "):
+        expect(case, fold, cut=Plan(16, 16, 1, 1))
+
+
+def test_the_case_of_the_mutants_is_right_without_them() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 35, 35, 5, 3))
+    expect(case, *dict.fromkeys(fold for *_, fold in MUTANTS.values()), cut=Plan(16, 16, 1, 1))
