@@ -1,0 +1,233 @@
+"""Documents and a question: the tables are right where the attention is known, and where it is random."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from limelight.capture import watch
+from limelight.errors import InputError
+from limelight.predicting.predictor import Predictor
+from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
+from limelight.tasks.foreign import Foreign
+from limelight.tasks.own import Own
+from tests.capture import foreign
+from tests.tasks import constructed, small
+
+HEAD = [(0, 0)]
+KNOWN = 2e-6
+
+
+def reader(kind: str) -> Foreign:
+    model = constructed.encoder() if kind == "encoder" else constructed.decoder()
+    return Foreign(model, constructed.tokenizer(special=kind == "encoder"), kind)
+
+
+def values(look: DocumentsLook, view: str = "α", level: str = "document") -> dict[str, float]:
+    reading = look.views[view].readings[level]
+    return dict(zip(reading.labels[0], reading.values.tolist(), strict=True))
+
+
+# ── Attention that is known ──
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+@pytest.mark.parametrize("topic", range(constructed.TOPICS))
+def test_the_document_that_must_be_looked_at_is(kind: str, topic: int) -> None:
+    asked = constructed.question(topic)
+    found = look_documents(reader(kind), constructed.DOCUMENTS, asked, heads=HEAD, answer_tokens=1)
+    assert found.who == ("question" if kind == "encoder" else "answer")
+    for view in ("α", "α free"):
+        assert values(found, view) == pytest.approx(constructed.expected(topic), abs=KNOWN)
+    home = list(constructed.DOCUMENTS)[topic]
+    assert found.views["α"].ranked()[0].label == home
+    # Words of the topic share it evenly, whichever sentence they stand in.
+    text = constructed.DOCUMENTS[home].split()
+    asked_for = [word for word in text if word.endswith(str(topic))]
+    words = found.views["α"].words
+    for word, value, place in zip(words.labels[0], words.values, found.views["α"].homes["word"], strict=True):
+        share = 1 / len(asked_for) if place == home and word in asked_for else 0.0
+        assert value == pytest.approx(share, abs=KNOWN)
+    sentences = [part.split() for part in constructed.DOCUMENTS[home].split(".") if part.strip()]
+    expected = [sum(word in asked_for for word in part) / len(asked_for) for part in sentences]
+    mine = [
+        value
+        for value, place in zip(
+            found.views["α"].sentences.values, found.views["α"].homes["sentence"], strict=True
+        )
+        if place == home
+    ]
+    assert len(sentences) > 1 or topic == 2
+    assert sum(mine) == pytest.approx(1, abs=KNOWN)
+    if len(mine) == len(expected):
+        assert mine == pytest.approx(expected, abs=KNOWN)
+
+
+def test_a_head_that_looks_at_everything_alike_gives_by_length() -> None:
+    read = reader("encoder")
+    found = look_documents(read, constructed.DOCUMENTS, constructed.question(1), heads=[(0, 1)])
+    view = found.views["α"]
+    tokens = dict(zip(view.documents.labels[0], view.tokens["document"], strict=True))
+    assert tokens == {name: len(text.split()) for name, text in constructed.DOCUMENTS.items()}
+    every = sum(tokens.values()) + 3  # the question's one word, and the tokens around the text
+    assert values(found) == pytest.approx({name: count / every for name, count in tokens.items()}, abs=KNOWN)
+    rest = dict(zip(view.elsewhere.labels[0], view.elsewhere.values.tolist(), strict=True))
+    assert rest == pytest.approx({"special tokens": 2 / every, "question": 1 / every}, abs=KNOWN)
+
+
+def test_without_the_document_that_was_looked_at_the_output_moves_farthest() -> None:
+    found = look_documents(
+        reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=HEAD, remove="document"
+    )
+    assert found.removal is not None
+    assert found.removal.moved.ranked()[0].label == "b.txt"
+    assert found.removal.moved.unit == "relative distance"
+
+
+# ── Attention that is random, by hand ──
+
+
+@pytest.mark.parametrize("sink_free", [False, True])
+@pytest.mark.parametrize("weigh", ["alpha", "value"])
+def test_every_view_is_what_the_dense_weights_give(weigh: str, sink_free: bool) -> None:
+    """A decoder that writes: the rows that predict the answer, sums over tokens, means over rows and heads."""
+    words = tuple(f"w{i}" for i in range(90))
+    read = Foreign(foreign.gpt2(eos_token_id=None), foreign.word_tokenizer(words, special=True), "tiny")
+    documents = {"one": "w3 w4 . w5", "two": "w6 w7 w8 . w9 w1"}
+    found = look_documents(read, documents, "w2 w3 ?", answer_tokens=3)
+    context = read.context(documents, "w2 w3 ?", False)
+    assert context.names == ("one", "two", "question")
+    assert len(context.ids) == 1 + 4 + 6 + 3  # the end token is taken away, so that the model goes on
+    with torch.no_grad():
+        ids = read.model.generate(
+            torch.tensor([context.ids]), max_new_tokens=3, do_sample=False, pad_token_id=0
+        )
+        with watch(read.model) as seen:
+            read.model(ids)
+    rows = range(len(context.ids) - 1, len(context.ids) + 2)
+    shares = []
+    for call in seen:
+        weights_HNM = call.matrix.dense()[0].double()
+        lengths_HM = call.matrix.value[0].double().norm(dim=-1)
+        for weights_NM, lengths_M in zip(weights_HNM, lengths_HM, strict=True):
+            share_M = weights_NM[list(rows)].mean(0)
+            if weigh == "value":
+                share_M = share_M * lengths_M
+                share_M = share_M / share_M.sum()
+            shares.append(share_M)
+    share_M = torch.stack(shares).mean(0)
+    if sink_free:
+        share_M[0] = 0
+        share_M = share_M / share_M.sum()
+    [name] = [name for name, *how in VIEWS if how == [weigh, sink_free]]
+    expected = {"one": float(share_M[1:5].sum()), "two": float(share_M[5:11].sum())}
+    assert values(found, name) == pytest.approx(expected, abs=KNOWN)
+    assert found.views[name].words.values.tolist() == pytest.approx(share_M[1:11].tolist(), abs=KNOWN)
+    rest = found.views[name].elsewhere
+    assert sum(expected.values()) + float(rest.values.sum()) == pytest.approx(1, abs=KNOWN)
+    assert set(rest.labels[0]) == ({"first token"} if sink_free else {"special tokens"}) | {
+        "question",
+        "answer",
+    }
+
+
+def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
+    words = tuple(f"w{i}" for i in range(90))
+    read = Foreign(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
+    found = look_documents(read, {"one": "w3 w4", "two": "w5 w6 w7"}, "w8", answer_tokens=4, remove="word")
+    assert found.who == "answer"
+    assert found.table.labels == (("one", "two", "question"),) * 2
+    view = found.views["α"]
+    assert view.words.labels[0] == ("w3", "w4", "w5", "w6", "w7")
+    assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
+    assert found.removal is not None
+    assert found.removal.moved.unit == "nats"
+    assert (found.removal.moved.values > 0).all()
+
+
+# ── Long texts ──
+
+
+def long_reader() -> tuple[Foreign, dict[str, str]]:
+    words = tuple(f"w{i}" for i in range(90))
+    read = Foreign(foreign.bert(max_position_embeddings=23), foreign.word_tokenizer(words), "tiny")
+    return read, {"one": "w1 " * 13, "two": "w2 " * 17}
+
+
+def test_what_is_cut_is_told() -> None:
+    read, documents = long_reader()
+    found = look_documents(read, documents, "w3")
+    assert found.notes == (
+        "The text has 33 tokens and the model reads 23: the last 10 tokens of the documents were left out "
+        "(two from its character 22 on).",
+    )
+    assert found.views["α"].tokens["document"] == (13, 7)
+
+
+def test_windows_read_everything_and_say_so() -> None:
+    read, documents = long_reader()
+    found = look_documents(read, documents, "w3", windows=True, overlap=5)
+    assert len(found.windows) == 2
+    assert "2 windows that overlap" in found.notes[0]
+    assert [window.views["α"].tokens["document"] for window in found.windows] == [(13, 7), (15,)]
+    view = found.views["α"]
+    assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
+    mean = [sum(values(window).get(name, 0.0) for window in found.windows) / 2 for name in ("one", "two")]
+    assert view.documents.values.tolist() == pytest.approx(mean, abs=KNOWN)
+
+
+# ── Our own models ──
+
+
+@pytest.mark.parametrize("task", ["translate", "language", "classify"])
+def test_our_own_models_read_documents_too(task: str) -> None:
+    read = Own(Predictor(small.trained(task)[0]), task)
+    documents = {"one": "green cats run", "two": "red birds sing now"}
+    found = look_documents(read, documents, "blue dogs", answer_tokens=5, remove="document")
+    view = found.views["α"]
+    assert view.documents.labels[0] == ("one", "two")
+    assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
+    assert found.removal is not None
+    assert (found.removal.moved.values >= 0).all() and found.removal.moved.values.max() > 0
+    json.dumps(found.to_json())
+
+
+def test_closing_nothing_to_our_own_models_changes_nothing() -> None:
+    predictor = Predictor(small.trained("translate")[0])
+    read = Own(predictor, "translate")
+    run = read.run(read.context({"one": "green cats run"}, None, False), 7)
+    assert run.output is not None and run.answer == "green cats run"
+    scores = run.output(torch.ones(1, len(run.context.ids), dtype=torch.bool))[0]
+    assert predictor.saved.target.decode(scores.argmax(-1).tolist()) == "green cats run"
+
+
+# ── As JSON; what is refused ──
+
+
+def test_json_holds_every_number() -> None:
+    found = look_documents(reader("encoder"), constructed.DOCUMENTS, "ask1", remove="word")
+    data = json.loads(json.dumps(found.to_json()), parse_constant=pytest.fail)
+    assert data["views"]["α"]["word"]["values"] == pytest.approx(found.views["α"].words.values.tolist())
+    assert data["removal"]["correlation"] == pytest.approx(found.removal.correlation)  # type: ignore[union-attr]
+    assert np.array(data["table"]["values"]).shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"documents": {"a": " \n"}}, "no document holds a word"),
+        ({"question": "  "}, "must hold a word"),
+        ({"documents": {"question": "w"}}, "a part of its own"),
+        ({"layers": [5]}, "There is no layer 5, counted from 0; there are 0"),
+        ({"heads": [(0, 7)]}, "there is no layer 0 head 7"),
+        ({"chat": True}, "no chat template"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"documents": constructed.DOCUMENTS, "question": "ask1"} | options
+    with pytest.raises(InputError, match=said):
+        look_documents(reader("encoder"), **given)
