@@ -2,7 +2,8 @@
 
 dense.py     the slow plain truth, one function a stage      matrix.py   AttentionMatrix, the noun
 masks.py     who may look at whom                            rules.py    the classes behind the masks
-biases.py    what is added by place: ALiBi, T5, functions    places.py   functions of a place
+biases.py    what is added by place: ALiBi, T5, functions    given.py    masks of lengths, documents, tables
+places.py    functions of a place                            drawing.py  a mask as text
 scores.py    the logits of any block                         tile.py     what a fold sees
 tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
 why.py       what a reading will do

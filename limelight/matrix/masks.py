@@ -14,7 +14,8 @@ For any tile, rows i0:i1 and columns j0:j1 of an N × M matrix, it gives
     block(i0, i1, j0, j1, N, M, device)   the bool tile, (B or 1, H or 1, i1-i0, j1-j0)
     cover(i0, i1, j0, j1, N, M)           NONE, SOME or ALL of the tile may be seen
 
-so that tiles of NONE cost nothing. The rules themselves are in `rules.py`.
+so that tiles of NONE cost nothing, and `print(mask.draw(N, M))` shows it. The rules themselves are in
+`rules.py` and `given.py`.
 
 A mask does not know how long the sequences are. Where N ≠ M, the last query stands beside the last key
 (bottom-right, as in decoding with a cache): query i stands at key position i + offset, offset = M - N.
@@ -29,18 +30,9 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.given import Dense, Documents, Function, Lengths
 from limelight.matrix.places import PlaceFunction
-from limelight.matrix.rules import (
-    Causal,
-    Cover,
-    Dense,
-    Documents,
-    Everything,
-    Function,
-    Lengths,
-    Mask,
-    Window,
-)
+from limelight.matrix.rules import Causal, Cover, Everything, Mask, Window
 
 __all__ = [
     "Cover",

@@ -66,6 +66,32 @@ def test_a_causal_window_counts_oneself() -> None:
     assert (masks.causal() & masks.window(2)).draw(3, 4) == "██··\n·██·\n··██"
 
 
+def test_a_mask_made_for_several_texts_draws_any_of_them() -> None:
+    mask = masks.lengths(key=[1, 3]) & masks.function(lambda b, h, i, j: j >= h)
+    assert mask.draw(1, 4) == "█···"
+    assert mask.draw(1, 4, batch=1, head=1) == "·██·"
+    assert masks.dense(torch.ones(1, 3, 1, 2, dtype=torch.bool)).draw(2, 2, head=2) == "██\n██"
+    assert (~masks.documents([[0, 0], [0, 1]])).draw(2, 2, batch=1) == "·█\n█·"
+
+
+@pytest.mark.parametrize("mask", [masks.causal(), masks.function(lambda b, h, i, j: j <= i)])
+def test_a_large_mask_is_drawn_in_cells(mask: Mask) -> None:
+    """Ten thousand places a row, but no table of them: what may be seen of each cell."""
+    drawn = mask.draw(10_007, 10_007, widest=5).splitlines()
+    assert drawn == ["▒····", "█▒···", "██▒··", "███▒·", "████▒"]
+    assert mask.draw(3, 0) == "\n\n"
+    assert mask.draw(0, 3) == ""
+
+
+def test_the_cover_of_documents_is_found_whatever_their_order() -> None:
+    ids = torch.tensor([[0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1]])
+    mask = masks.documents(ids).fit(2, 1, 6, 6)
+    assert mask.cover(0, 2, 2, 6, 6, 6) is Cover.NONE
+    assert mask.cover(2, 4, 2, 4, 6, 6) is Cover.ALL
+    assert mask.cover(1, 3, 2, 4, 6, 6) is Cover.SOME
+    assert mask.at(0, 1, 0, 1).cover(0, 2, 2, 4, 6, 6) is Cover.NONE
+
+
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 5), (5, 0), (1, 1)])
 @pytest.mark.parametrize(
     "mask", [masks.everything(), masks.causal(), masks.window(2), MASKS["function"][0], masks.lengths(0, 0)]
