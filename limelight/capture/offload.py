@@ -9,7 +9,8 @@ from torch import Tensor
 
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Mask, masks
-from limelight.matrix.rules import And, Dense, Function
+from limelight.matrix.given import Dense, Function
+from limelight.matrix.rules import And
 
 
 class Mover:

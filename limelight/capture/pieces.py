@@ -11,8 +11,9 @@ from torch import Tensor
 
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Cover, Mask, masks
+from limelight.matrix.given import Dense
 from limelight.matrix.places import Device
-from limelight.matrix.rules import And, Causal, Dense
+from limelight.matrix.rules import And, Causal
 
 
 @dataclass(frozen=True, eq=False)

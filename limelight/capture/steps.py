@@ -22,7 +22,7 @@ from limelight.capture import rules
 from limelight.capture.inputs import Inputs
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import CaptureError
-from limelight.matrix.rules import Dense
+from limelight.matrix.given import Dense
 
 
 class Strand:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from limelight.capture.pieces import Pieces
 from limelight.matrix import AttentionMatrix, Mask
-from limelight.matrix.rules import And, Causal, Dense, Everything, Function, Lengths, Window
+from limelight.matrix.given import Dense, Function, Lengths
+from limelight.matrix.rules import And, Causal, Everything, Window
 
 if TYPE_CHECKING:
     from limelight.capture.seen import Call
