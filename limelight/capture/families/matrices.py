@@ -54,6 +54,7 @@ def split_heads(scores: Scores, value: Tensor, output: Tensor, module: nn.Module
             k=apart(scores.k, M, scores.k.shape[-1]),
             terms=tuple((apart(tensor, N, M), factor) for tensor, factor in scores.terms),
             hidden=tuple((apart(places, N, M), fill) for places, fill in scores.hidden),
+            zeroed=tuple(apart(places, N, M) for places in scores.zeroed),
         )
     return Whole(scores, apart(value, M, value.shape[-1]), apart(output, N, output.shape[-1]))
 
@@ -87,23 +88,24 @@ class Memo:
         self._found = [*self._found[-3:], (tensor, parts)]
         return parts
 
-    def rule(self, hidden: Sequence[Tensor], shape: tuple[int, ...]) -> Mask | None:
-        """The mask that hides all these places; None where that would leave a query nothing to look at."""
+    def rule(self, hidden: Sequence[Tensor], shape: tuple[int, ...], blind: bool) -> Mask | None:
+        """The mask that hides all these places; None where that would leave a query nothing to look at, unless
+        the model itself takes such queries to be `blind`."""
         for known, rule in self._rules:
             if len(known) == len(hidden) and all(a is b for a, b in zip(known, hidden, strict=True)):
                 return rule
         seen = ~hidden[0]
         for places in hidden[1:]:
             seen = seen & ~places
-        rule = _rule(seen[(None,) * (4 - seen.dim())], *shape[-2:])
+        rule = _rule(seen[(None,) * (4 - seen.dim())], shape[-2], shape[-1], blind)
         self._rules = [*self._rules[-3:], (list(hidden), rule)]
         return rule
 
 
-def _rule(seen: Tensor, N: int, M: int) -> Mask | None:
+def _rule(seen: Tensor, N: int, M: int, blind: bool) -> Mask | None:
     """The shortest rule that says the same as a bool tensor (B or 1, H or 1, N or 1, M or 1)."""
     if not bool(seen.any(-1).all()):
-        return None
+        return masks.dense(seen) if blind else None
     columns = seen.any(-2, keepdim=True)
     padding = masks.everything() if bool(columns.all()) else masks.dense(columns)
     if torch.equal(seen, columns.expand_as(seen)):
@@ -154,11 +156,11 @@ def _mask_and_terms(scores: Scores, memo: Memo) -> tuple[Mask | None, list[tuple
             hidden.append(parts[0])
             if parts[1] is not None:
                 rest.append((parts[1], factor))
-    if softly and not _covered(softly, hidden):
+    if not _covered([*softly, *scores.zeroed], hidden):
         return None
     if not hidden:
         return None, rest
-    rule = memo.rule(hidden, scores.shape)
+    rule = memo.rule(hidden, scores.shape, blind=bool(scores.zeroed))
     if rule is not None:
         return rule, rest
     # Some query may look at nothing, and then the model's own softmax spreads it by these very numbers.
@@ -169,7 +171,7 @@ def _mask_and_terms(scores: Scores, memo: Memo) -> tuple[Mask | None, list[tuple
 
 
 def _covered(softly: list[Tensor], hidden: list[Tensor]) -> bool:
-    """Whether every place that was filled with a small number is hidden by what was added later."""
+    """Whether every one of these places, which were filled with no large number, is hidden all the same."""
     for places in softly:
         for other in hidden:
             places = places & ~other

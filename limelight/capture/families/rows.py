@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from limelight.capture.families import Family, longformer, tape
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from limelight.capture.families import Family, Missed, Record, longformer, tape
 
 BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", tape.follow)
 WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)
 
+SPARSE = (
+    "block-sparse attention attends to random blocks, and in evaluation to the first block several times over, "
+    "which is no softmax over the keys; switch it off with model.set_attention_type('original_full')"
+)
+
+
+@contextmanager
+def _unless_sparse(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
+    def sparse(module: nn.Module) -> str | None:
+        return SPARSE if getattr(module, "attention_type", "") == "block_sparse" else None
+
+    with tape.follow(module, record, missed, unless=sparse):
+        yield
+
+
+BIRD = Family(f"followed by tape where attention is full; else refused: {SPARSE}", _unless_sparse)
+
+
+def refused(why: str) -> Family:
+    return Family(why, None)
+
+
 TAPED = """
-bark.BarkSelfAttention big_bird.BigBirdSelfAttention bigbird_pegasus.BigBirdPegasusSelfAttention
-blip.BlipAttention blip.BlipTextSelfAttention bloom.BloomAttention bros.BrosSelfAttention
+bark.BarkSelfAttention blip.BlipAttention blip.BlipTextSelfAttention bloom.BloomAttention bros.BrosSelfAttention
 canine.CanineSelfAttention clap.ClapAudioSelfAttention clvp.ClvpSelfAttention codegen.CodeGenAttention
-cpmant.CpmAntAttention cvt.CvtSelfAttention dab_detr.DetrAttention dab_detr.DabDetrAttention
-data2vec.Data2VecVisionSelfAttention deberta.DisentangledSelfAttention deberta_v2.DisentangledSelfAttention
-donut.DonutSwinSelfAttention falcon.FalconAttention
+convbert.ConvBertSelfAttention cpmant.CpmAntAttention cvt.CvtSelfAttention dab_detr.DabDetrAttention
+dab_detr.DetrAttention data2vec.Data2VecVisionSelfAttention deberta.DisentangledSelfAttention
+deberta_v2.DisentangledSelfAttention donut.DonutSwinSelfAttention falcon.FalconAttention
 fastspeech2_conformer.FastSpeech2ConformerAttention flaubert.MultiHeadAttention flava.FlavaSelfAttention
 fsmt.Attention funnel.FunnelRelMultiheadAttention git.GitSelfAttention glpn.GLPNEfficientSelfAttention
 got_ocr2.GotOcr2VisionAttention gpt_neo.GPTNeoSelfAttention gpt_neox_japanese.GPTNeoXJapaneseAttention
@@ -22,9 +48,9 @@ hiera.HieraMaskUnitAttention ibert.IBertSelfAttention imagegpt.ImageGPTAttention
 layoutlmv2.LayoutLMv2SelfAttention layoutlmv3.LayoutLMv3SelfAttention led.LEDDecoderAttention
 levit.LevitAttention levit.LevitAttentionSubsample lilt.LiltSelfAttention luke.LukeSelfAttention
 lxmert.LxmertAttention megatron_bert.MegatronBertSelfAttention mgp_str.MgpstrAttention
-mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention
-mpnet.MPNetSelfAttention mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention
-openai.Attention perceiver.PerceiverSelfAttention pp_doclayout_v2.PPDocLayoutV2ReadingOrderSelfAttention
+mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention mpnet.MPNetSelfAttention
+mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention openai.Attention
+perceiver.PerceiverSelfAttention pp_doclayout_v2.PPDocLayoutV2ReadingOrderSelfAttention
 prophetnet.ProphetNetAttention pvt.PvtEfficientSelfAttention pvt_v2.PvtV2SelfAttention
 rembert.RemBertSelfAttention roformer.RoFormerSelfAttention sam.SamVisionAttention sam_hq.SamHQVisionAttention
 seggpt.SegGptAttention slanext.SLANeXtVisionAttention speecht5.SpeechT5Attention
@@ -36,8 +62,35 @@ xlm.MultiHeadAttention xlnet.XLNetRelativeAttention zoedepth.ZoeDepthMultiheadAt
 """
 """One softmax(QKᵀ + …)·V a call, in plain operations."""
 
+WAY_OUT = "use attn_implementation='eager' with output_attentions=True, which gives the model's own maps"
+
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(TAPED.split(), BY_TAPE),
+    "big_bird.BigBirdAttention": BIRD,
+    "bigbird_pegasus.BigBirdPegasusEncoderAttention": BIRD,
     "longformer.LongformerSelfAttention": WINDOWED,
     "led.LEDEncoderSelfAttention": WINDOWED,
+    "longt5.LongT5LocalAttention": refused(f"attention in blocks of three is not captured; {WAY_OUT}"),
+    "longt5.LongT5TransientGlobalAttention": refused(
+        f"attention to summaries of blocks is not captured; {WAY_OUT}"
+    ),
+    "pegasus_x.PegasusXGlobalLocalAttention": refused(
+        f"attention to a block and to global tokens of no text is not captured; {WAY_OUT}"
+    ),
+    "prophetnet.ProphetNetNgramSelfAttention": refused(
+        f"attention of several streams that predict different words is not captured; {WAY_OUT}"
+    ),
+    "informer.InformerProbSparseAttention": refused(
+        "only sampled queries attend, the others take a mean of the values, which is no softmax over the keys"
+    ),
+    "mra.MraSelfAttention": refused("its weights are an approximation of softmax that has no exact entries"),
+    "nystromformer.NystromformerSelfAttention": refused(
+        "its weights are a product of three matrices that approximates softmax"
+    ),
+    "yoso.YosoSelfAttention": refused("its weights are estimated by hashing, no softmax is computed"),
+    "reformer.LSHSelfAttention": refused("keys are sought by hashing, and which are found is random"),
+    "reformer.LocalSelfAttention": refused(f"attention in overlapping chunks is not captured; {WAY_OUT}"),
+    "mobilevitv2.MobileViTV2LinearSelfAttention": refused("linear attention has no weight from query to key"),
+    "rwkv.RwkvSelfAttention": refused("a recurrent layer has no weight from query to key"),
+    "sew_d.DisentangledSelfAttention": refused(f"its softmax is a function of its own; {WAY_OUT}"),
 }

@@ -32,6 +32,8 @@ class Scores:
     cap: float | None = None
     terms: tuple[tuple[Tensor, float], ...] = ()
     hidden: tuple[tuple[Tensor, float], ...] = ()
+    zeroed: tuple[Tensor, ...] = ()
+    """Places where the weights, after softmax, were set to 0 (True = set)."""
     weights: bool = False
     dropout: float = 0.0
 
@@ -184,6 +186,7 @@ def _moved(
         shape=shape,
         terms=tuple((moved(tensor), factor) for tensor, factor in scores.terms),
         hidden=tuple((moved(places), fill) for places, fill in scores.hidden),
+        zeroed=tuple(moved(places) for places in scores.zeroed),
     )
 
 
@@ -204,6 +207,12 @@ def _softmax(
     **___: Any,
 ) -> Scores | None:
     return replace(scores, weights=True) if dim in (-1, result.dim() - 1) else None
+
+
+def _zeroed(
+    scores: Scores, result: Tensor, known: Mapping[Tensor, Scores], _: Tensor, mask: Tensor, value: Any
+) -> Scores | None:
+    return replace(scores, zeroed=(*scores.zeroed, mask.bool())) if _number(value) == 0 else None
 
 
 def _dropped(
@@ -252,5 +261,5 @@ STEPS: dict[str, Step] = {
 }
 """What may happen before softmax, by the name of the torch function without underscores."""
 
-AFTER_SOFTMAX: dict[str, Step] = {**_MOVES, "dropout": _dropped, "nan_to_num": _same}
+AFTER_SOFTMAX: dict[str, Step] = {**_MOVES, "masked_fill": _zeroed, "dropout": _dropped, "nan_to_num": _same}
 """What may happen to the weights before they meet the values."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,13 +30,19 @@ OTHER_INPUTS = ("encoder_hidden_states", "key_value_states", "encoder_outputs", 
 
 
 @contextmanager
-def follow(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
-    """Watch one module by tape, in whatever thread it runs."""
+def follow(
+    module: nn.Module,
+    record: Record,
+    missed: Missed,
+    unless: Callable[[nn.Module], str | None] = lambda _: None,
+) -> Iterator[None]:
+    """Watch one module by tape, in whatever thread it runs; not in calls where `unless` names a reason."""
     running = threading.local()
     memo = Memo()
 
     def before(_: nn.Module, args: Any, kwargs: Any) -> None:
         tape = Tape(module, record, _kind(module, args, kwargs), memo)
+        tape.refused = unless(module)
         running.tapes = [*getattr(running, "tapes", []), tape]
         tape.__enter__()
 
@@ -66,16 +72,23 @@ class Tape(TorchFunctionMode):
         self.scores: Any = WeakIdKeyDictionary()
         self.seen = 0
         self.lost: str | None = None
+        self.refused: str | None = None
 
     def reason(self) -> str:
         """Why no attention was recorded."""
+        if self.refused is not None:
+            return self.refused
         if self.lost is None:
             return "no softmax of a product of queries and keys was computed in it"
-        return f"its scores go through {self.lost!r}, which is no change of attention scores that can be followed"
+        return (
+            f"its scores go through {self.lost}, which is no change of attention scores that can be followed"
+        )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
+        if self.refused is not None:
+            return func(*args, **kwargs)
         before = self._known((*args, *kwargs.values()))
         result = func(*args, **kwargs)
         if name == "scaled_dot_product_attention":  # recorded where that function is watched
@@ -124,7 +137,7 @@ class Tape(TorchFunctionMode):
     def _complete(self, scores: Scores, value: Tensor, output: Tensor) -> None:
         inputs = inputs_of(scores, value, output, self.module, self.kind, self.memo)
         if inputs is None:
-            self.lost = "a fill that hides nothing"
+            self.lost = "filling places with numbers that hide nothing"
             return
         self.seen += 1
         self.record(self.module, inputs)
