@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from limelight.matrix.triton.tile import load, minus_product, scores, skip
+from limelight.matrix.triton.tile import load, minus_product, scores, skip, weights
 
 
 @triton.jit
@@ -107,14 +107,3 @@ def _absorb(
         x_RX = load(factors.x, b, h // factors.heads_a_head, i0, logits.N, factors.X, ROWS, FACTOR_WIDTH)
         mix_CX = mix_CX - minus_product(tl.trans(a_RC), x_RX, logits)
     return raw_C, queries_C, mix_CX
-
-
-@triton.jit
-def weights(logits, stats, s_RC, b, h, i0, ROWS: tl.constexpr):
-    """exp((s - m) - l), 0 in rows that see nothing."""
-    i_R = i0 + tl.arange(0, ROWS)
-    at_R = tl.cast(b * logits.heads + h, tl.int64) * logits.N + i_R
-    m_R = tl.load(stats.maximum + at_R, mask=i_R < logits.N, other=0.0)
-    l_R = tl.load(stats.log_sum + at_R, mask=i_R < logits.N, other=0.0)
-    base_R = tl.where(m_R == float("-inf"), 0.0, m_R)
-    return tl.exp(s_RC - base_R[:, None] - l_R[:, None])

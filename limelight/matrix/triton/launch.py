@@ -10,7 +10,9 @@ from torch import Tensor
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Stats
 from limelight.matrix.tiles import Plan
+from limelight.matrix.triton.cells import Runs
 from limelight.matrix.triton.operands import (
+    AreasFound,
     ColumnsFound,
     RowsFound,
     factor_of,
@@ -57,7 +59,7 @@ class Kernels:
         runs = self._sight.runs(self._rows, self._columns, self._device)
         factor = factor_of(values, self._heads[1])
         rows_kernel[self._grid(runs)](
-            self._logits, factor, self._each_batch(runs), found, **self._sizes(factor.X)
+            self._logits, factor, self._each_batch(runs), found, FACTOR_WIDTH=padded(factor.X), **self._tile()
         )
         return found
 
@@ -76,9 +78,34 @@ class Kernels:
             # A bias may hide keys of its own: count place by place.
             runs[..., 1] = runs[..., 2] = runs[..., 0]
         factor = factor_of(factors, self._heads[1])
-        stats = Stats(stats.maximum.contiguous(), stats.log_sum.contiguous())
         columns_kernel[self._grid(runs)](
-            self._logits, stats, factor, self._each_batch(runs), found, **self._sizes(factor.X)
+            self._logits,
+            _side_by_side(stats),
+            factor,
+            self._each_batch(runs),
+            found,
+            FACTOR_WIDTH=padded(factor.X),
+            **self._tile(),
+        )
+        return found
+
+    def areas(self, stats: Stats, rows: Runs, columns: Runs) -> AreasFound:
+        """The weights where each run of queries meets each run of keys."""
+        from limelight.matrix.triton.areas import areas_kernel
+
+        shape = (rows.count, columns.count)
+        found = AreasFound(
+            total=self._empty(*shape, dtype=torch.float64),
+            maximum=self._empty(*shape),
+            seen=self._empty(*shape, dtype=torch.int64),
+            across=columns.count,
+        )
+        areas_kernel[rows.count * columns.count, self._heads[0] * self._heads[1]](
+            self._logits,
+            _side_by_side(stats),
+            *(operand(runs.edges_BP2.to(self._device).contiguous()) for runs in (rows, columns)),
+            found,
+            **self._tile(rows.longest, columns.longest),
         )
         return found
 
@@ -91,13 +118,19 @@ class Kernels:
     def _each_batch(self, runs: Tensor) -> Any:
         return operand(runs.expand(self._heads[0], -1, -1))
 
-    def _sizes(self, factor_width: int) -> dict[str, Any]:
+    def _tile(self, most_rows: int | None = None, most_columns: int | None = None) -> dict[str, Any]:
+        """The sizes of a tile, no more than so many rows and columns are asked for."""
+        rows = self._rows if most_rows is None else min(self._rows, padded(most_rows))
+        columns = self._columns if most_columns is None else min(self._columns, padded(most_columns))
         return {
-            "ROWS": self._rows,
-            "COLUMNS": self._columns,
+            "ROWS": rows,
+            "COLUMNS": columns,
             "WIDTH": padded(self._logits.D),
-            "FACTOR_WIDTH": padded(factor_width),
-            "num_warps": 8 if self._rows * self._columns > 2**12 else 4,
+            "num_warps": 8 if rows * columns > 2**12 else 4,
             # A fused s - m would round at one end only: the largest score would not weigh exp(0).
             "enable_fp_fusion": False,
         }
+
+
+def _side_by_side(stats: Stats) -> Stats:
+    return Stats(stats.maximum.contiguous(), stats.log_sum.contiguous())

@@ -1,7 +1,8 @@
 """The loop in Triton: which kernel reads which fold, and what is made of what it finds.
 
-`rows.py` finds the row statistics and the sums of each query in one walk; `columns.py` then sums for each key.
-Folds without a kernel go to the plain loop, which is given the statistics. States are those of the folds.
+`rows.py` finds the row statistics and the sums of each query in one walk; with them `columns.py` sums for each
+key, and `areas.py` for each group or cell. What has no kernel goes to the plain loop, which is given the
+statistics. States are those of the folds.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from torch import Tensor
 from limelight.matrix.distances import Distance
 from limelight.matrix.folds import Entropy, Fold, Received, RowStats, RowSums
 from limelight.matrix.norms import Output
-from limelight.matrix.operator import Applied, TransposedApplied
+from limelight.matrix.operator import Applied, Product, TransposedApplied
+from limelight.matrix.pools import Pooled
 from limelight.matrix.ranks import Peak
+from limelight.matrix.rasters import Raster
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
 from limelight.matrix.tile import Frame, Stats
 from limelight.matrix.tiles import Plan, plan_for, read_tiles
+from limelight.matrix.triton.cells import Runs, areas_of, gather_maxima, gather_sums
 from limelight.matrix.triton.launch import Kernels
-from limelight.matrix.triton.serves import COLUMN_FOLDS, ROW_FOLDS, has_kernel
+from limelight.matrix.triton.serves import COLUMN_FOLDS, ROW_FOLDS, WIDEST
 
 Taken = tuple[Fold[Any], Any]
 """A fold and its state."""
@@ -36,17 +40,25 @@ def read_triton(
     if 0 in (frame.B, frame.H, frame.N, frame.M):
         return states, known or RowStats().finish(RowStats().start(frame))
     kernels = Kernels(scores, cut)
-    taken, rest = [], []
+    rows: list[Taken] = []
+    columns: list[Taken] = []
+    areas: list[tuple[Any, Runs, Runs]] = []
+    rest: list[int] = []
     for place, (fold, state) in enumerate(zip(folds, states, strict=True)):
-        if has_kernel(fold, state):
-            taken.append((fold, state))
+        too_wide = isinstance(state, Product) and not 0 < state.given.shape[-1] <= WIDEST
+        if cut_into := areas_of(fold, state, frame.B):
+            areas.append((state, *cut_into))
+        elif isinstance(fold, ROW_FOLDS) and not too_wide:
+            rows.append((fold, state))
+        elif isinstance(fold, COLUMN_FOLDS) and not too_wide:
+            columns.append((fold, state))
         else:
             rest.append(place)
-    rows = [pair for pair in taken if isinstance(pair[0], ROW_FOLDS)]
-    found = _read_rows(kernels, frame, rows) if rows or known is None else None
-    stats = known or found
-    assert stats is not None
-    _read_columns(kernels, stats, [pair for pair in taken if isinstance(pair[0], COLUMN_FOLDS)])
+    stats = _read_rows(kernels, frame, rows) if rows or known is None else known
+    stats = known or stats
+    _read_columns(kernels, stats, columns)
+    for state, row_runs, column_runs in areas:
+        _read_areas(kernels, stats, state, row_runs, column_runs)
     if rest:
         plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, plan_for(scores))
         for place, state in zip(rest, plain, strict=True):
@@ -120,3 +132,12 @@ def _read_columns(kernels: Kernels, stats: Stats, taken: Sequence[Taken]) -> Non
     for state, sums in zip(products, (found, *others), strict=False):
         assert sums.mix is not None
         state.result.copy_(sums.mix)
+
+
+def _read_areas(kernels: Kernels, stats: Stats, state: Pooled | Raster, rows: Runs, columns: Runs) -> None:
+    """Fill the state of a fold that sums over areas."""
+    found = kernels.areas(stats, rows, columns)
+    state.sums.copy_(gather_sums(found.total, rows, columns))
+    if isinstance(state, Raster):
+        state.maximum.copy_(gather_maxima(found.maximum, rows, columns))
+        state.seen.copy_(gather_sums(found.seen.to(state.seen.dtype), rows, columns))

@@ -79,6 +79,16 @@ class ColumnsFound(NamedTuple):
     mix: Tensor | None
 
 
+class AreasFound(NamedTuple):
+    """The sum, the maximum and how much may be seen of each area, (B, H, row runs, column runs)."""
+
+    total: Tensor
+    maximum: Tensor
+    seen: Tensor
+    across: int
+    """How many column runs there are."""
+
+
 def logits_of(scores: Scores, sight: Sight) -> Logits:
     """The argument that every kernel over these scores shares."""
     B, (H, N), (G, M) = len(scores.batches), scores.q_BHND.shape[1:3], scores.k_BGMD.shape[1:3]

@@ -12,19 +12,23 @@ from torch import Tensor
 from limelight.matrix.distances import Distance
 from limelight.matrix.folds import Entropy, Fold, Received
 from limelight.matrix.norms import Output
-from limelight.matrix.operator import Applied, Product, TransposedApplied
+from limelight.matrix.operator import Applied, TransposedApplied
+from limelight.matrix.pools import Pool
 from limelight.matrix.ranks import Peak
+from limelight.matrix.rasters import Picture
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
 from limelight.matrix.tiles import Plan
 from limelight.matrix.triton.operands import padded
 from limelight.matrix.triton.sight import sight_of
 
-WIDEST = 256  # a head; beyond, a tile of keys leaves no room beside it in a multiprocessor
+WIDEST = 256  # a head, or a row of a factor; a wider tile leaves no room beside it in a multiprocessor
 MOST_HEADS = 2**16 - 1  # of all batches: the second axis of a grid
 
 ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
+AREA_FOLDS = (Pool, Picture)
+KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
 
 
 def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
@@ -50,16 +54,9 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     sight = sight_of(scores.mask, scores.N, scores.M)
     if isinstance(sight, str):
         return f"the kernels do not know {sight}"
-    if folds and not any(isinstance(fold, (*ROW_FOLDS, *COLUMN_FOLDS)) for fold in folds):
+    if folds and not any(isinstance(fold, KERNELS) for fold in folds):
         return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
     return None
-
-
-def has_kernel(fold: Fold[Any], state: Any) -> bool:
-    """Whether a kernel fills this state; the others are left to the plain loop, which is given the row stats."""
-    if isinstance(state, Product):
-        return 0 < state.given.shape[-1] <= WIDEST
-    return isinstance(fold, (*ROW_FOLDS, *COLUMN_FOLDS))
 
 
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:

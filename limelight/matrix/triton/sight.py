@@ -14,7 +14,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from limelight.matrix.rules import And, Causal, Dense, Documents, Everything, Lengths, Mask, Window
+from limelight.matrix.given import Dense, Documents, Lengths
+from limelight.matrix.rules import And, Causal, Everything, Mask, Window
 
 AT_ONCE = 2**24  # pairs of blocks whose documents are compared at a time
 

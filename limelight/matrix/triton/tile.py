@@ -37,6 +37,17 @@ def scores(
 
 
 @triton.jit
+def weights(logits, stats, s_RC, b, h, i0, ROWS: tl.constexpr):
+    """exp((s - m) - l), 0 in rows that see nothing."""
+    i_R = i0 + tl.arange(0, ROWS)
+    at_R = tl.cast(b * logits.heads + h, tl.int64) * logits.N + i_R
+    m_R = tl.load(stats.maximum + at_R, mask=i_R < logits.N, other=0.0)
+    l_R = tl.load(stats.log_sum + at_R, mask=i_R < logits.N, other=0.0)
+    base_R = tl.where(m_R == float("-inf"), 0.0, m_R)
+    return tl.exp(s_RC - base_R[:, None] - l_R[:, None])
+
+
+@triton.jit
 def seen(logits, b, h, i_R, j_C):
     """Which places of a tile lie within the matrix and may be seen: all of `Sight` at once, bool (R, C)."""
     row_R, key_C = i_R < logits.N, j_C < logits.M
