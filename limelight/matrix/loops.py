@@ -55,7 +55,7 @@ PLAIN = Loop(
     name="plain",
     runs="plain PyTorch",
     refuses=lambda scores, folds: None,
-    plan=lambda scores, folds, limit: tiles.plan_for(scores),
+    plan=lambda scores, folds, limit: tiles.plan_for(scores, limit),
     read=tiles.read_tiles,
 )
 
@@ -63,7 +63,7 @@ NATIVE = Loop(
     name="native",
     runs="C++",
     refuses=native.refuses,
-    plan=lambda scores, folds, limit: native.plan(scores),
+    plan=native.plan,
     read=native.read,
 )
 

@@ -24,8 +24,9 @@ from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
 from limelight.matrix.places import PlaceFunction, ScoreFunction
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import as_slice, exactly, plan_for, weigh_block
+from limelight.matrix.tiles import as_slice, plan_for, weigh_block
 from limelight.matrix.why import Why, look_into
+from limelight.matrix.workers import exactly
 
 DENSE_LIMIT = 2**30
 
@@ -117,9 +118,10 @@ class AttentionMatrix:
         B, H, N, M = self.shape
         return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
-    def why(self, *folds: Fold[Any], loop: str | None = None) -> Why:
+    def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        return look_into(self._scores, choose(self._scores, folds, only=loop), known=self._stats is not None)
+        chosen = choose(self._scores, folds, limit, loop)
+        return look_into(self._scores, chosen, known=self._stats is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 
@@ -144,21 +146,25 @@ class AttentionMatrix:
     # ---- readings ---------------------------------------------------------------------------------
 
     @overload
-    def read(self, fold: Fold[R1], /, *, loop: str | None = None) -> R1: ...
-    @overload
-    def read(self, fold: Fold[R1], fold2: Fold[R2], /, *, loop: str | None = None) -> tuple[R1, R2]: ...
+    def read(self, f: Fold[R1], /, *, limit: int | None = None, loop: str | None = None) -> R1: ...
     @overload
     def read(
-        self, fold: Fold[R1], fold2: Fold[R2], fold3: Fold[R3], /, *, loop: str | None = None
+        self, f: Fold[R1], g: Fold[R2], /, *, limit: int | None = None, loop: str | None = None
+    ) -> tuple[R1, R2]: ...
+    @overload
+    def read(
+        self, f: Fold[R1], g: Fold[R2], h: Fold[R3], /, *, limit: int | None = None, loop: str | None = None
     ) -> tuple[R1, R2, R3]: ...
     @overload
-    def read(self, /, *folds: Fold[Any], loop: str | None = None) -> Any: ...
+    def read(self, /, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Any: ...
 
-    def read(self, /, *folds: Fold[Any], loop: str | None = None) -> Any:
+    def read(self, /, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Any:
         """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more.
 
         A fold that one walk cannot finish, such as `Quantiles`, is read on in further walks of its own.
-        `loop` names the loop that shall read ("plain" serves always); the quickest that can, unless given.
+        `limit` bounds the bytes that are held at once, beside what the folds keep: tiles and threads shrink to
+        fit, or TooLargeError says what it takes. `loop` names the loop that shall read ("plain" serves
+        always); the quickest that can, unless given. `why` says of both what they come to.
         """
         if not folds:
             raise InputError(
@@ -168,9 +174,10 @@ class AttentionMatrix:
             if isinstance(fold, type) or not hasattr(fold, "absorb"):
                 raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states, stats = self._walk(others, loop), self._stats
+        states, stats = self._walk(others, limit, loop), self._stats
         assert stats is not None
-        found = iter(finish(others, states, stats, lambda further: self._walk(further, loop)))
+        # Further walks read what only some loops know, so `loop` does not bind them.
+        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None)))
         readings = tuple(stats if isinstance(fold, RowStats) else next(found) for fold in folds)
         return readings[0] if len(readings) == 1 else readings
 
@@ -190,8 +197,8 @@ class AttentionMatrix:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _walk(self, folds: Sequence[Fold[Any]], loop: str | None) -> list[Any]:
-        chosen = choose(self._scores, folds, only=loop)
+    def _walk(self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None) -> list[Any]:
+        chosen = choose(self._scores, folds, limit, loop)
         if not folds and self._stats is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)

@@ -9,20 +9,23 @@ the folds ("squares").
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from limelight.errors import TooLargeError
 from limelight.matrix.folds import Fold, RowStats
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Arena, Frame, Stats, Tile
+from limelight.matrix.workers import how_many, read_all
 
 STRIP_ROWS = 64
+FEWEST_ROWS = 16  # of a strip; below, multiplying them costs twice as much an entry
 STRIP_ENTRIES = 2**20  # beyond, a strip of scores leaves the cache of a core, and squares are faster
 SQUARE = 512
+FEWEST_COLUMNS = 32
 GRAIN = 128  # columns; the mask is not asked about less
 TENSORS_A_TILE = 4  # its scores, their weights, the logs of those, and scratch
 
@@ -38,6 +41,10 @@ class Plan:
     grain: int = GRAIN
     held: int | None = None
     """How many rows of a block are held, and skipped, at a time; all of them where it is None."""
+    worker_bytes: int = field(default=0, repr=False)
+    """What each worker holds at once: its tiles, and the keys of its panel where they are copied."""
+    most_workers: int | None = field(default=None, repr=False)
+    """So many fit the limit that was set; None where none was."""
 
     @property
     def loop(self) -> str:
@@ -51,26 +58,68 @@ class Plan:
         """Memory for all that the tiles of a row block, or one square, hold at a time."""
         return Arena(TENSORS_A_TILE * self.entries(scores.N, scores.M), scores.dtype, scores.device)
 
+    def workers(self, scores: Scores) -> int:
+        """How many read at once: the threads there are, as far as memory and work go round."""
+        entries = len(scores.batches) * len(scores.heads) * scores.N * scores.M
+        return min(how_many(entries, scores.device), self.most_workers or entries + 1)
 
-def plan(B: int, H: int, G: int, N: int, M: int) -> Plan:
-    """Choose the cut: a pure function of the sizes.
+
+def plan(B: int, H: int, G: int, N: int, M: int, entries: int = STRIP_ENTRIES) -> Plan:
+    """Choose the cut, with so many entries in a tile: a pure function of the sizes.
 
     >>> plan(B=1, H=8, G=8, N=4_000, M=4_000)
     Plan(rows=64, columns=None, panel_batches=1, panel_heads=4, grain=128, held=None)
     """
-    rows = max(1, min(STRIP_ROWS, N))
-    if rows * M > STRIP_ENTRIES:
-        return Plan(min(SQUARE, max(1, N)), SQUARE, 1, 1)
-    heads = STRIP_ENTRIES // max(1, rows * M)
+    rows = max(1, min(STRIP_ROWS, N, max(FEWEST_ROWS, entries // max(1, M))))
+    if rows * M > entries:
+        side = max(FEWEST_COLUMNS, min(SQUARE, int(entries**0.5) // FEWEST_COLUMNS * FEWEST_COLUMNS))
+        return Plan(min(side, max(1, N)), side, 1, 1, grain=min(GRAIN, side))
+    heads = entries // max(1, rows * M)
     if heads >= H:
         return Plan(rows, None, max(1, min(B, heads // max(1, H))), max(1, H))
     group = H // G
     return Plan(rows, None, 1, heads // group * group if heads >= group else 1)
 
 
-def plan_for(scores: Scores) -> Plan:
-    """The cut of these logits."""
-    return plan(len(scores.batches), len(scores.heads), scores.k_BGMD.shape[1], scores.N, scores.M)
+def plan_for(scores: Scores, limit: int | None = None) -> Plan:
+    """The cut of these logits, within so many bytes. Raises TooLargeError where even the smallest is larger."""
+    sizes = len(scores.batches), len(scores.heads), scores.k_BGMD.shape[1], scores.N, scores.M
+    entries = STRIP_ENTRIES
+    cut = _weighed(scores, plan(*sizes))
+    while limit is not None and (spare := limit - stats_bytes(scores)) < cut.worker_bytes:
+        entries //= 2
+        smaller = _weighed(scores, plan(*sizes, entries))
+        if entries < FEWEST_COLUMNS**2:
+            raise too_large(scores, cut, limit)
+        cut = smaller
+    return cut if limit is None else replace(cut, most_workers=max(1, spare // max(1, cut.worker_bytes)))
+
+
+def _weighed(scores: Scores, cut: Plan) -> Plan:
+    number = torch.finfo(scores.dtype).bits // 8
+    k, H = scores.k_BGMD, len(scores.heads)
+    keys = 0
+    if k.dtype != scores.dtype or not k.is_contiguous():
+        keys = k[: cut.panel_batches, : max(1, cut.panel_heads * k.shape[1] // max(H, 1))].numel()
+    tiles = TENSORS_A_TILE * cut.entries(scores.N, scores.M)
+    return replace(cut, worker_bytes=number * (tiles + keys))
+
+
+def stats_bytes(scores: Scores) -> int:
+    """Two numbers a query."""
+    return 2 * torch.finfo(scores.dtype).bits // 8 * len(scores.batches) * len(scores.heads) * scores.N
+
+
+def too_large(scores: Scores, cut: Plan, limit: int) -> TooLargeError:
+    """What to say when the smallest cut does not fit."""
+    needed = stats_bytes(scores) + cut.worker_bytes
+    return TooLargeError(
+        f"Reading this matrix takes {needed} bytes at least, {stats_bytes(scores)} for its row stats and "
+        f"{cut.worker_bytes} for a tile; the limit is {limit}. Raise it: limit={needed}, or leave it out."
+    )
+
+
+# ---- the walk -----------------------------------------------------------------------------------------
 
 
 def read_tiles(
@@ -79,25 +128,58 @@ def read_tiles(
     """Walk over the matrix; give every fold's state, and the row stats, found on the way if not `known`."""
     states = [fold.start(frame) for fold in folds]
     stats = RowStats().finish(RowStats().start(frame)) if known is None else known
-    arena = cut.arena(scores)
-    for panel in panels(scores, cut):
-        for i0, i1 in row_blocks(scores.N, cut):
-            place = (as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1))
-            walk: Iterable[Tile] = tiles(panel, i0, i1, 0, scores.M, cut, arena)
-            if known is not None:
-                here = known.part(place)
-            else:
-                if cut.columns is None:
-                    walk = list(walk)
-                here = find_stats(panel, i1 - i0, walk)
-                if cut.columns is not None:
-                    walk = tiles(panel, i0, i1, 0, scores.M, cut, arena) if folds else ()
-                stats.maximum[place], stats.log_sum[place] = here
-            for tile in walk:
-                tile.stats = here
-                for fold, state in zip(folds, states, strict=True):
-                    fold.absorb(state, tile)
+    read_all(
+        panels=list(panels_of(scores, cut)),
+        blocks=list(row_blocks(scores.N, cut)),
+        open_panel=lambda panel: _Reader(scores.panel(*panel), cut, folds, states, stats, known),
+        make_room=lambda: cut.arena(scores),
+        workers=cut.workers(scores),
+        device=scores.device,
+    )
     return states, stats
+
+
+class _Block(NamedTuple):
+    place: tuple[slice, slice, slice]
+    stats: Stats
+    tiles: Iterable[Tile]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one panel: finds a row block's stats beside other workers, then feeds the folds in turn."""
+
+    panel: Scores
+    cut: Plan
+    folds: Sequence[Fold[Any]]
+    states: Sequence[Any]
+    stats: Stats
+    known: Stats | None
+
+    def read(self, i0: int, i1: int, room: Arena) -> _Block:
+        panel, cut = self.panel, self.cut
+        place = (as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1))
+        walk: Iterable[Tile] = tiles(panel, i0, i1, 0, panel.M, cut, room)
+        if cut.columns is None:
+            walk = list(walk)
+        if self.known is not None:
+            here = self.known.part(place)
+        else:
+            here = find_stats(panel, i1 - i0, walk)
+            if cut.columns is not None:
+                walk = tiles(panel, i0, i1, 0, panel.M, cut, room)
+            for tile in walk if isinstance(walk, list) and self.folds else ():
+                tile.stats = here
+                tile.weights  # noqa: B018 - kept for `take`, and computed here, beside other workers
+        return _Block(place, here, walk)
+
+    def take(self, found: _Block) -> None:
+        if self.known is None:
+            self.stats.maximum[found.place], self.stats.log_sum[found.place] = found.stats
+        for tile in found.tiles if self.folds else ():
+            tile.stats = found.stats
+            for fold, state in zip(self.folds, self.states, strict=True):
+                fold.absorb(state, tile)
 
 
 def weigh_block(panel: Scores, known: Stats | None, rows: range, columns: range, cut: Plan) -> Tensor:
@@ -160,13 +242,6 @@ def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: A
             logits = panel.block(i0, i1, span, arena)
             hidden = span.partial if panel.bias is None else None  # a bias may hide keys of its own
             yield Tile(panel.batches, panel.heads, i0, i1, span.j0, span.j1, logits, hidden, arena)
-
-
-@contextmanager
-def exactly(device: torch.device) -> Iterator[None]:
-    """No gradient, and no autocast: inside a model's forward it would round the tiles to low precision."""
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        yield
 
 
 def as_slice(of: range) -> slice:

@@ -8,7 +8,7 @@ import torch
 
 from limelight.matrix.loops import Choice
 from limelight.matrix.scores import Scores
-from limelight.matrix.tiles import TENSORS_A_TILE, Plan, panels_of
+from limelight.matrix.tiles import Plan, panels_of, stats_bytes
 
 LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
 
@@ -33,15 +33,17 @@ class Why:
     walks: int
     computed: float
     """The share of the N × M entries that is computed; the mask lets the rest be skipped."""
+    workers: int
+    """How many threads read at once."""
     stats_bytes: int
-    tile_bytes: int
-    keys_bytes: int
+    worker_bytes: int
+    """What each of them holds: tiles, and keys that are copied."""
     dense_bytes: int
 
     @property
     def bytes(self) -> int:
         """What a reading holds at once, beside what its folds keep (a few numbers a query or key)."""
-        return self.stats_bytes + self.tile_bytes + self.keys_bytes
+        return self.stats_bytes + self.workers * self.worker_bytes
 
     def __str__(self) -> str:
         walks = "one walk finds the row stats and feeds every fold"
@@ -53,9 +55,9 @@ class Why:
             f"{self.runs} on {self.device}, {self.dtype}\n{passed_over}"
             f"walks     {walks}\n"
             f"computed  {self.computed:.1%} of the entries; the mask lets the rest be skipped\n"
-            f"memory    {_readable(self.bytes)} (tiles {_readable(self.tile_bytes)}, row stats "
-            f"{_readable(self.stats_bytes)}, keys {_readable(self.keys_bytes)}) and what the folds keep; "
-            f"stored, the matrix would take {_readable(self.dense_bytes)}"
+            f"memory    {_readable(self.bytes)} (row stats {_readable(self.stats_bytes)}, {self.workers} "
+            f"{'thread' if self.workers == 1 else 'threads'} of {_readable(self.worker_bytes)}) and what the "
+            f"folds keep; stored, the matrix would take {_readable(self.dense_bytes)}"
         )
 
 
@@ -66,10 +68,6 @@ def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
     number = torch.finfo(scores.dtype).bits // 8
     heads = cut.panel_batches * cut.panel_heads
     columns = min(cut.columns or M, M)
-    k = scores.k_BGMD
-    keys = 0
-    if k.dtype != scores.dtype or not k.is_contiguous():
-        keys = number * k[: cut.panel_batches, : max(1, cut.panel_heads * k.shape[1] // max(H, 1))].numel()
     return Why(
         loop=choice.loop.name,
         runs=choice.loop.runs,
@@ -82,9 +80,9 @@ def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
         heads_at_once=heads,
         walks=1 if known or cut.columns is None else 2,
         computed=_computed(scores, cut),
-        stats_bytes=2 * number * B * H * N,
-        tile_bytes=TENSORS_A_TILE * number * cut.entries(N, M),
-        keys_bytes=keys,
+        workers=cut.workers(scores),
+        stats_bytes=stats_bytes(scores),
+        worker_bytes=cut.worker_bytes,
         dense_bytes=number * B * H * N * M,
     )
 

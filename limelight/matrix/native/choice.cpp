@@ -1,5 +1,7 @@
 // Which variant of `strip.cpp` this processor runs, and what needs no variants.
 
+#include <cstring>
+
 #include "job.hpp"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -11,12 +13,27 @@ EXPORT int64_t limelight_size_of_job() { return sizeof(Job); }
 // The quickest variant that this processor runs.
 EXPORT const char* limelight_variant() {
 #if HAS_AVX512
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return "avx512";
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return "avx512";
 #endif
 #if HAS_AVX2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
 #endif
     return "plain";
+}
+
+extern "C" void limelight_read_avx512(const Job*);
+extern "C" void limelight_read_avx2(const Job*);
+extern "C" void limelight_read_plain(const Job*);
+
+EXPORT void limelight_read(const Job* job) {
+#if HAS_AVX512
+    if (!strcmp(limelight_variant(), "avx512")) return limelight_read_avx512(job);
+#endif
+#if HAS_AVX2
+    if (!strcmp(limelight_variant(), "avx2")) return limelight_read_avx2(job);
+#endif
+    limelight_read_plain(job);
 }
 
 // How many numbers a room must hold for so many rows and (padded) columns in so many spans.

@@ -59,12 +59,19 @@ def library(path: Path = LIBRARY) -> ctypes.CDLL | str:
     if not path.exists():
         return "its C++ part is not built (python -m limelight.matrix.native builds it)"
     try:
-        loaded = ctypes.CDLL(str(path))
-        loaded.limelight_variant.restype = ctypes.c_char_p
-        loaded.limelight_source.restype = ctypes.c_char_p
-        loaded.limelight_room.restype = loaded.limelight_size_of_job.restype = _number
-        same = loaded.limelight_source().decode() == source()
-        same &= loaded.limelight_size_of_job() == ctypes.sizeof(Job)
+        found = ctypes.CDLL(str(path))
+        found.limelight_variant.restype = found.limelight_source.restype = ctypes.c_char_p
+        found.limelight_room.restype = found.limelight_size_of_job.restype = _number
+        found.limelight_room.argtypes = [_number] * 3
+        same = found.limelight_source().decode() == source()
+        same &= found.limelight_size_of_job() == ctypes.sizeof(Job)
     except (OSError, AttributeError) as error:
         return f"its C++ part cannot be loaded ({error})"
-    return loaded if same else "its C++ part was built from other sources; build it again"
+    return found if same else "its C++ part was built from other sources; build it again"
+
+
+def loaded() -> ctypes.CDLL:
+    """The compiled part, where this loop has not refused."""
+    found = library()
+    assert not isinstance(found, str), found
+    return found
