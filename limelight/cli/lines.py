@@ -28,6 +28,6 @@ def tell_unknown(predictor: Predictor, sources: Iterable[Sequence[int]]) -> None
         Console(stderr=True, soft_wrap=True).print(said, style="dim", highlight=False)
 
 
-def tell_picture(path: Path) -> None:
-    """One line on stderr: where a picture went."""
-    Console(stderr=True, soft_wrap=True).print(f"picture: {path}", style="dim", highlight=False)
+def tell_picture(path: Path, what: str = "picture") -> None:
+    """One line on stderr: where a picture, or something else, went."""
+    Console(stderr=True, soft_wrap=True).print(f"{what}: {path}", style="dim", highlight=False)

@@ -100,8 +100,8 @@ def register(app: typer.Typer) -> None:
         from limelight.tasks.foreign import is_foreign
 
         heads = _heads(head)
-        _check_picture(png, ".png")
-        _check_picture(svg, ".svg")
+        check_picture(png, ".png")
+        check_picture(svg, ".svg")
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         if question is not None or is_foreign(model):
             from limelight.cli.documents import look_at_documents
@@ -200,7 +200,7 @@ def is_file(text: str) -> bool:
     return False
 
 
-def _check_picture(path: Path | None, ending: str) -> None:
+def check_picture(path: Path | None, ending: str) -> None:
     """Refuse, before anything is computed, a picture that could not be drawn or written."""
     if path is None:
         return

@@ -6,7 +6,7 @@ Six numbers a head, each a mean over queries:
     distance         tokens               Σ a·|j - i|: how far away it looks
     sink             share of attention   on the first token, or on the tokens that are named as sinks
     previous token   share of attention   on the token right before
-    duplicate token  share of attention   on earlier occurrences of the same token, over queries that have one
+    duplicate token  share of attention   on earlier occurrences of the same token, over queries that can see one
     induction        share of attention   on what followed earlier occurrences of the same token, over the same
 
 Sources: previous-token, duplicate-token and induction heads as in Wang et al. 2022, "Interpretability in the Wild"
@@ -120,7 +120,7 @@ def atlas(
     readings = {}
     for number, name in enumerate(MEASURES):
         unit, rule = _RULES[name]
-        over = " that have one" if name in ("duplicate token", "induction") else ""
+        over = " that can see one" if name in ("duplicate token", "induction") else ""
         how = f"{rule}{f' ({named})' if name == 'sink' else ''}; mean over the queries{over}."
         readings[name] = Reading(table[number].numpy(), ("layer", "head"), labels, unit, how, heads)
     return Atlas(readings)

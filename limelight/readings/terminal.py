@@ -53,7 +53,7 @@ class WordShades:
             above, below = Text(no_wrap=True), Text(no_wrap=True)
             for word, level, mark in line:
                 width = max(cell_len(word), cell_len(mark))
-                above.append(word, style=_shade(level)).append(" " * (width - cell_len(word) + 1))
+                above.append(word, style=shade(level)).append(" " * (width - cell_len(word) + 1))
                 below.append(set_cell_size(mark, width) + " ", style="bold" if level == LEVELS else "dim")
             above.rstrip()
             below.rstrip()
@@ -84,7 +84,7 @@ class WordShades:
     def _legend(self, pen: Pen) -> Text:
         legend = Text("low ", style="dim")
         for level in range(1, LEVELS + 1):
-            legend.append(pen.block(level), style=_shade(level))
+            legend.append(pen.block(level), style=shade(level))
         legend.append(f" high, rank 1 = highest: {max(self.weights):.3g} {self.unit}".rstrip(), style="dim")
         return legend
 
@@ -265,7 +265,7 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
-def _shade(level: int) -> Style:
+def shade(level: int) -> Style:
     """Brighter is more, as on a stage; text stays readable on every step. Level 0 is left as it is."""
     if level == 0:
         return Style.null()

@@ -90,6 +90,12 @@ class Foreign:
             known.append(told)
         return min(known, default=None)
 
+    @property
+    def ordinary(self) -> Sequence[int]:
+        special = set(self.tokenizer.all_special_ids)
+        known = min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)
+        return [id for id in range(known) if id not in special]
+
     def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
         context = Context.of(self.tokenizer, documents, question, chat)
         ends = {self.tokenizer.eos_token_id, self.tokenizer.sep_token_id} - {None}

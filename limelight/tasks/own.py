@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from limelight.readings.measures import by_layer
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
-from limelight.text.tokenizers import END, START
+from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,10 @@ class Own:
     def longest(self) -> int | None:
         """Their positions are computed, so any length can be read."""
         return None
+
+    @property
+    def ordinary(self) -> Sequence[int]:
+        return range(1 + max(PAD, UNKNOWN, START, END), len(self.predictor.saved.source))
 
     def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
         if chat:

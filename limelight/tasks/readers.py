@@ -5,7 +5,7 @@ A `Reader` is a model with its tokenizer, whoever made it: `foreign.py` reads Hu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -57,6 +57,10 @@ class Reader(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def ordinary(self) -> Sequence[int]:
+        """The ids of the tokens that stand for text."""
 
     def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
         """The documents and the question as it reads them."""
