@@ -1,7 +1,7 @@
 """`python -m benchmarks NAME [OPTIONS] [--json FILE]`: every module here with a function `run` is a NAME.
 
 A function may also bear its module's name. Its parameters are the options; nothing is imported but the one asked
-for.
+for. Where its numbers say that something "failed", the exit code is 1.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def command(name: str, run: Callable[..., Any]) -> Callable[..., None]:
             raise typer.Exit(2) from error
         if file is not None:
             write_json(file, name, result)
+        if isinstance(result, dict) and result.get("failed"):
+            raise typer.Exit(1)
 
     json = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints["json"])
     with_json.__signature__ = inspect.Signature([*parameters, json])  # type: ignore[attr-defined]
