@@ -1,0 +1,207 @@
+"""`limelight look` at documents with other people's models, and `limelight atlas`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+
+from limelight.cli.documents import named_documents
+from limelight.errors import InputError
+from limelight.readings.atlas import MEASURES
+from tests.tasks import constructed
+
+pytest.importorskip("transformers")
+Call = Callable[..., Any]
+
+
+@cache
+def saved(kind: str) -> str:
+    """The folder of a model whose attention is known, as `save_pretrained` writes it."""
+    folder = mkdtemp(prefix=f"limelight-{kind}-")
+    made = constructed.encoder() if kind == "encoder" else constructed.decoder()
+    made.save_pretrained(folder)
+    constructed.tokenizer(special=kind == "encoder").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    for name, text in constructed.DOCUMENTS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return [tmp_path / name for name in constructed.DOCUMENTS]
+
+
+# ── look ──
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_the_document_that_must_be_looked_at_stands_first(
+    kind: str, limelight: Call, files: list[Path]
+) -> None:
+    asked = ("--question", "ask2", "--head", "0.0", "--answer-tokens", "1")
+    result = limelight("look", *files, "--model", saved(kind), *asked)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    start = lines.index(f"Which documents the {'question' if kind == 'encoder' else 'answer'} looks at")
+    rank, name, _, share, free, *_ = lines[start + 2].split()
+    assert (rank, name, share, free) == ("1", "c.txt", "1.00", "1.00")
+    assert "c.txt" not in lines[start + 3]
+    assert "of layer 0 head 0" in " ".join(result.stdout.split())
+    assert "\x1b" not in result.stdout
+
+
+def test_json_has_every_view_and_the_removal(limelight: Call, files: list[Path]) -> None:
+    result = limelight(
+        *("look", *files, "--model", saved("encoder"), "--question", "ask1", "--json"),
+        *("--remove", "document", "--layer", "0"),
+    )
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert data["documents"] == list(constructed.DOCUMENTS)
+    assert set(data["views"]) == {"α", "α free", "α·v", "α·v free"}
+    assert data["removal"]["moved"]["labels"] == [list(constructed.DOCUMENTS)]
+    assert len(data["views"]["α"]["document"]["heads"]) == 2
+
+
+def test_without_a_question_documents_look_at_each_other(
+    limelight: Call, files: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "look.svg"
+    result = limelight("look", *files, "--model", saved("encoder"), "--svg", picture)
+    assert result.exit_code == 0
+    assert "Which documents the text looks at" in result.stdout
+    assert all(name in picture.read_text(encoding="utf-8") for name in constructed.DOCUMENTS)
+
+
+def test_a_picture_of_what_was_looked_at(limelight: Call, files: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    png, svg = tmp_path / "look.png", tmp_path / "look.svg"
+    asked = ("--question", "ask1", "--model", saved("encoder"))
+    assert limelight("look", *files, *asked, "--png", png, "--svg", svg).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "moon1" in svg.read_text(encoding="utf-8")
+
+
+def test_a_long_text_is_cut_aloud_or_read_in_windows(limelight: Call, tmp_path: Path) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("the sun0 . " * 40, encoding="utf-8")
+    asked = ("look", long, "--model", saved("encoder"), "--question", "ask0")
+    said = " ".join(limelight(*asked).stdout.split())
+    assert (
+        "The text has 123 tokens and the model reads 61: the last 62 tokens of the documents were left out"
+        in said
+    )
+    said = " ".join(limelight(*asked, "--windows").stdout.split())
+    assert "it was read in 3 windows that overlap" in said
+
+
+def test_our_own_models_take_a_question_too(
+    limelight: Call, model: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("green cats run", encoding="utf-8")
+    result = limelight("look", tmp_path / "one.txt", "--model", model("translate"), "--question", "red birds")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "one.txt" in result.stdout
+
+
+# ── Names ──
+
+
+def test_files_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    paths = []
+    for name in ("a/notes.md", "b/notes.md", "b/other.md"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"in {name}", encoding="utf-8")
+        paths.append(str(path))
+    found = named_documents([*paths, "a plain text"])
+    assert list(found) == ["a/notes.md", "b/notes.md", "other.md", "text 4"]
+    assert found["b/notes.md"] == "in b/notes.md"
+    with pytest.raises(InputError, match="given twice"):
+        named_documents([paths[0], paths[0]])
+
+
+# ── Refusals, each one line ──
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "nowhere/at-all"), "neither a folder here nor in the local cache"),
+        (("--model", "./nowhere", "--question", "a"), "No model './nowhere'"),
+        (
+            ("--question", "ask1", "--remove", "letter"),
+            "--remove takes document, sentence, word; got 'letter'",
+        ),
+        (("--question", "ask1", "--beam", "3"), "--beam is for Limelight's own models"),
+        (("--question", "ask1", "--head", "7.0"), "there is no layer 7 head 0"),
+        (("--question", "ask1", "--layer", "3"), "There is no layer 3"),
+        (("--question", "ask1", "--chat"), "has no chat template"),
+        (("--question", " "), "A question must hold a word"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    words: tuple[str, ...], said: str, refused: Callable[..., str], files: list[Path]
+) -> None:
+    if "--model" not in words:
+        words = ("--model", saved("encoder"), *words)
+    assert said in refused("look", *files, *words)
+
+
+def test_documents_options_are_refused_for_lines(
+    refused: Callable[..., str], model: Callable[[str], str]
+) -> None:
+    assert "--windows is for documents" in refused(
+        "look", "green", "--model", model("translate"), "--windows"
+    )
+
+
+def test_a_folder_that_is_no_model_says_what_is_wrong(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert "cannot be loaded" in refused("look", "the sun0", "--model", tmp_path)
+
+
+def test_code_of_others_runs_only_when_it_is_trusted(refused: Callable[..., str], tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "code.py").write_text(f"open({str(ran)!r}, 'w')\nclass Config: pass\n", encoding="utf-8")
+    config = {"model_type": "unheard-of", "auto_map": {"AutoConfig": "code.Config"}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    line = refused("look", "the sun0", "--model", tmp_path)
+    assert "brings code of its own" in line and "--trust-remote-code" in line
+    assert not ran.exists()
+
+
+# ── atlas ──
+
+
+def test_the_atlas_of_a_model(limelight: Call, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    table, picture = tmp_path / "heads.csv", tmp_path / "heads.svg"
+    result = limelight(
+        "atlas", "the sun0 . the sun0 .", "--model", saved("decoder"), "--csv", table, "--svg", picture
+    )
+    assert result.exit_code == 0
+    assert "text 1: 6 tokens" in result.stdout
+    assert result.stderr == f"table: {table}\npicture: {picture}\n"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["layer"], row["head"]) for row in rows] == [("0", "0"), ("0", "1")]
+    assert set(rows[0]) == {"layer", "head", *MEASURES}
+    # Head 1 looks at all alike: of six tokens the first gives ln 1, the second ln 2, and so on.
+    assert float(rows[1]["entropy"]) == pytest.approx(6.579251 / 6, abs=1e-5)
+    assert float(rows[1]["duplicate token"]) == pytest.approx((1 / 4 + 1 / 5 + 1 / 6) / 3, abs=1e-5)
+    assert "induction" in picture.read_text(encoding="utf-8")
+
+
+def test_without_a_text_the_model_reads_random_tokens(limelight: Call, model: Callable[[str], str]) -> None:
+    result = limelight("atlas", "--model", model("translate"), "--json")
+    assert (
+        result.exit_code == 2 and "different tokens are needed" in result.stderr
+    )  # a vocabulary of 12 words
