@@ -1,10 +1,17 @@
-"""Capture: the same AttentionMatrix out of other people's models."""
+"""Capture: the same AttentionMatrix out of other people's models.
+
+watching.py  watch(model)                          seen.py      what it has kept; telling.py: the table, the memory
+sources.py   where attention is computed:
+             hugging_face.py, backends.py          pytorch.py   own.py   families/   (compiled.py, places.py)
+listening.py who hears of it                       inputs.py    what a backend was given; rules.py: its mask
+steps.py     steps of a decoder as one matrix, pieces.py       naming.py, verifying.py, offload.py, empty.py
+lazy.py      output_attentions=True on demand, on_demand.py    without.py
+"""
 
 from __future__ import annotations
 
 from limelight.capture.inputs import Inputs
-from limelight.capture.listening import Listener, listening, tell
 from limelight.capture.seen import Call, Seen
 from limelight.capture.watching import watch
 
-__all__ = ["Call", "Inputs", "Listener", "Seen", "listening", "tell", "watch"]
+__all__ = ["Call", "Inputs", "Seen", "watch"]

@@ -1,22 +1,23 @@
 """Attention that tells of itself: modules with an attribute `keep`, Limelight's own among them.
 
-The protocol: a module that sets `self.keep = None` promises to call `self.keep(matrix)` with the `AttentionMatrix` of
-each forward, once it is a function. That way rules stay rules: a causal mask does not become a table first.
+The protocol: a module whose attribute `keep` is None promises to call `self.keep(matrix)` with the `AttentionMatrix`
+of each forward, once it is a function. That way rules stay rules: a causal mask does not become a table first.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
 
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, Shared, tell
-from limelight.capture.places import kind_of, running
+from limelight.capture.listening import Listener, Shared, listeners, tell
 from limelight.matrix import AttentionMatrix
 
 Keep = Callable[[AttentionMatrix], None]
@@ -36,23 +37,38 @@ def own(model: nn.Module, listener: Listener) -> Iterator[None]:
 
 
 def tells_of_itself(module: nn.Module) -> bool:
-    """Whether it has the attribute of the protocol; a number of that name is another matter."""
-    keep = module.__dict__.get("keep", 0)
-    return keep is None or callable(keep)
+    """Whether it has the attribute of the protocol; a number or a method of that name is another matter."""
+    return getattr(module, "keep", 0) is None or callable(module.__dict__.get("keep"))
 
 
 def _put_keeper(module: nn.Module) -> Callable[[], None]:
-    before: Keep | None = module.__dict__["keep"]
+    before: Any = module.keep
 
     def keep(matrix: AttentionMatrix) -> None:
         if before is not None:
             before(matrix)
-        place = running(sys._getframe(1))
-        if place is not None:
-            tell(module, inputs_of(matrix, kind_of(*place)))
+        if listeners(module):
+            tell(module, inputs_of(matrix, _kind(sys._getframe(1).f_locals)))
 
-    object.__setattr__(module, "keep", keep)
-    return partial(object.__setattr__, module, "keep", before)
+    had = "keep" in module.__dict__
+    module.__dict__["keep"] = keep
+
+    def undo() -> None:
+        if module.__dict__.get("keep") is keep:
+            module.__dict__.pop("keep")
+        if had:
+            module.__dict__["keep"] = before
+
+    return undo
+
+
+def _kind(variables: Mapping[str, Any]) -> Kind:
+    """ "cross" where whoever hands over the matrix holds a memory that it looks into."""
+    holder = variables.get("self")
+    held = {} if isinstance(holder, nn.Module) or not hasattr(holder, "__dict__") else vars(holder)
+    given = ChainMap(dict(variables), held)
+    other = any(name.startswith("memory") and isinstance(one, Tensor) for name, one in given.items())
+    return "cross" if other else "self"
 
 
 def inputs_of(matrix: AttentionMatrix, kind: Kind) -> Inputs:

@@ -144,6 +144,11 @@ class Pieces(Mask):
             )
         )
 
+    @property
+    def own(self) -> tuple[int, int]:
+        sizes = [piece.rule().own for piece in self.pieces]
+        return max(B for B, _ in sizes), max(H for _, H in sizes)
+
     def _cut(
         self, i0: int, i1: int, j0: int, j1: int
     ) -> Iterator[tuple[tuple[int, int, int, int], Mask, tuple[int, int, int, int], tuple[int, int]]]:

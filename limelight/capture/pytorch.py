@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from limelight.capture import rules
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, tell
+from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.matrix import Mask, masks
 
@@ -93,7 +94,7 @@ def _fused(
     if place is None:  # of a model that nobody listens to
         return output
     module, variables = place
-    if hasattr(module, "keep"):  # it tells of itself: see `own`
+    if tells_of_itself(module):
         return output
     q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, output)
     rule, bias = _mask(attn_mask, is_causal, query.dim())

@@ -91,7 +91,7 @@ def shortest(seen_BHNM: Tensor) -> Mask | None:
     if torch.equal(seen_BHNM, columns.expand_as(seen_BHNM)):
         return masks.dense(columns)
     padding = None if bool(columns.all()) else masks.dense(columns)
-    reach = int(seen_BHNM[:, :, -1:].sum(-1).max())  # how many keys the last query sees: the width of a window
+    reach = int(seen_BHNM[:, :, -1:].sum(-1).max())  # what the last query sees: the width of a window
     for rule in (masks.causal(), masks.causal() & masks.window(max(reach, 1))):
         if N <= M and torch.equal(seen_BHNM, columns & rule.dense(N, M, seen_BHNM.device)):
             return rule if padding is None else rule & padding

@@ -230,10 +230,22 @@ def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, KeepsAttention)}
     seen: dict[str, AttentionMatrix] = {}
+    before = {name: layer.keep for name, layer in layers.items()}  # a watch around this block
     for name, layer in layers.items():
-        layer.keep = partial(seen.__setitem__, name)
+        layer.keep = partial(_keep, seen, name, before[name])
     try:
         yield seen
     finally:
-        for layer in layers.values():
-            layer.keep = None
+        for name, layer in layers.items():
+            layer.keep = before[name]
+
+
+def _keep(
+    seen: dict[str, AttentionMatrix],
+    name: str,
+    before: Callable[[AttentionMatrix], None] | None,
+    matrix: AttentionMatrix,
+) -> None:
+    seen[name] = matrix
+    if before is not None:
+        before(matrix)
