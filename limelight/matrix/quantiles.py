@@ -3,8 +3,9 @@
 A weight is a float between 0 and 1, and such floats are in the order of their bits read as whole numbers. So
 the weight at which the largest ones together reach a share of the row can be spelled digit by digit, one a
 walk over the matrix: of the weights that begin with the digits found so far, add up the mass by the next
-digit, and see at which digit the share is reached. Masses are whole numbers of grains, so their sums do not
-depend on their order.
+digit, and see at which digit the share is reached. Only the first walk looks at all weights; to the others
+those matter that begin right, which are few. Masses are whole numbers of grains, so their sums do not depend
+on their order.
 """
 
 from __future__ import annotations
@@ -35,13 +36,23 @@ class QuantileReading(NamedTuple):
     """The smallest weight among them."""
 
 
+class Spelled(NamedTuple):
+    """What is known of the weight at which each share is reached, (B, H, N, P) each."""
+
+    digits: Tensor
+    """Its first digits, as one whole number."""
+    above: Tensor
+    """The mass of all weights that are larger by these digits alone, in grains."""
+    target: Tensor
+    """The share, in grains."""
+
+
 class Masses(NamedTuple):
     grains: Tensor
-    """(B, H, N, P, DIGITS + 2): by next digit, and before and after these what is smaller and larger."""
+    """The mass of the weights that begin right, by their next digit, (B, H, N, P, DIGITS)."""
     larger: Tensor
-    """How many weights are larger than all that is spelled, (B, H, N, P); counted in the last walk."""
-    prefix: Tensor
-    """The digits found so far, as one whole number, (B, H, N, P)."""
+    """How many weights are larger by the digits known, (B, H, N, P); counted in the last walk."""
+    known: Spelled | None
     left: int
     """How many digits are to be found after the one of this walk."""
 
@@ -81,7 +92,7 @@ class Quantiles:
                 f"raise it: Quantiles(…, limit={needed})."
             )
         bits = 62 if frame.dtype == torch.float64 else 30  # of a weight of 1; those above are never set
-        return _start(frame.full(frame.B, frame.H, frame.N, 1, dtype=torch.int64), -(-bits // BITS) - 1)
+        return _start(frame.full(frame.B, frame.H, frame.N, 1, dtype=torch.int64), None, -(-bits // BITS) - 1)
 
     def absorb(self, state: Masses, tile: Tile) -> None:
         _absorb(state, tile)
@@ -94,15 +105,15 @@ class Quantiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Spelled:
-    """The further walks of `Quantiles`: one more digit of weights that begin with `prefix`, (B, H, N, P)."""
+class NextDigit:
+    """The further walks of `Quantiles`."""
 
     shares: tuple[float, ...]
-    prefix: Tensor
+    known: Spelled
     left: int
 
     def start(self, frame: Frame) -> Masses:
-        return _start(self.prefix, self.left)
+        return _start(self.known.digits, self.known, self.left)
 
     def absorb(self, state: Masses, tile: Tile) -> None:
         _absorb(state, tile)
@@ -114,23 +125,33 @@ class Spelled:
         return _finish(state, stats, self.shares)
 
 
-def _start(prefix: Tensor, left: int) -> Masses:
-    grains = prefix.new_zeros(*prefix.shape, DIGITS + 2)
-    return Masses(grains, torch.zeros_like(prefix), prefix, left)
+def _start(like: Tensor, known: Spelled | None, left: int) -> Masses:
+    return Masses(like.new_zeros(*like.shape, DIGITS), torch.zeros_like(like), known, left)
 
 
 def _absorb(state: Masses, tile: Tile) -> None:
-    grains, larger, prefix = (each[tile.rows] for each in (state.grains, state.larger, state.prefix))
-    for rows in _row_blocks(tile):
-        weights = tile.weights[:, :, rows]
-        mass = (weights * GRAINS).long()
-        digits = weights.view(_whole(weights.dtype)) >> (BITS * state.left)
-        for p in range(prefix.shape[-1]):
-            digit = digits - (prefix[:, :, rows, p, None] << BITS)
-            slot = digit.clamp_(-1, DIGITS) + 1
-            grains[:, :, rows, p].scatter_add_(-1, slot, mass)
-            if state.left == 0:
-                larger[:, :, rows, p] += (slot == DIGITS + 1).sum(-1)
+    assert tile.stats is not None, "weights need the row stats, which the loop finds first"
+    # Not tile.weights, which in a first walk may differ in the last bit from those of the next.
+    weights = tile.stats.subtract_from(tile.scores, tile.scratch).exp_()
+    for rows in _row_blocks(weights):
+        _absorb_rows(state, tile, weights[:, :, rows], rows)
+
+
+def _absorb_rows(state: Masses, tile: Tile, weights: Tensor, rows: slice) -> None:
+    grains = state.grains[tile.rows][:, :, rows]
+    codes = weights.view(_whole(weights.dtype)) >> (BITS * state.left)
+    if state.known is None:
+        grains[..., 0, :].scatter_add_(-1, codes.long(), (weights * GRAINS).long())
+        return
+    begins = codes >> BITS
+    digits = state.known.digits[tile.rows][:, :, rows].to(codes.dtype)
+    for p in range(digits.shape[-1]):
+        b, h, r, c = (begins == digits[..., p, None]).nonzero(as_tuple=True)
+        digit = codes[b, h, r, c].long() & (DIGITS - 1)
+        mass = (weights[b, h, r, c] * GRAINS).long()
+        grains[..., p, :].index_put_((b, h, r, digit), mass, accumulate=True)
+        if state.left == 0:
+            state.larger[tile.rows][:, :, rows, p] += (begins > digits[..., p, None]).sum(-1)
 
 
 def _merge(state: Masses, other: Masses) -> Masses:
@@ -140,30 +161,35 @@ def _merge(state: Masses, other: Masses) -> Masses:
 def _finish(
     state: Masses, stats: Stats, shares: tuple[float, ...]
 ) -> Again[QuantileReading] | QuantileReading:
-    wanted = torch.tensor(shares, dtype=torch.float64, device=state.grains.device)
-    target = (wanted * state.grains.sum(-1)).ceil().long()[..., None]  # (B, H, N, P, 1)
-    reached = state.grains.flip(-1).cumsum(-1).flip(-1)  # by this digit and all larger ones
-    # Weights may differ in their last bit from walk to walk. A share that is reached above or below what is
-    # spelled is therefore taken at the nearest end.
-    digit = ((reached[..., 1:-1] >= target).sum(-1, keepdim=True) - 1).clamp_(min=0)
-    prefix = (state.prefix[..., None] << BITS) + digit
+    known = state.known
+    if known is None:
+        wanted = torch.tensor(shares, dtype=torch.float64, device=state.grains.device)
+        target = (wanted * state.grains.sum(-1)).ceil().long()
+        known = Spelled(torch.zeros_like(target), torch.zeros_like(target), target)
+    reached = state.grains.flip(-1).cumsum(-1).flip(-1)  # by a digit and all larger ones
+    missing = (known.target - known.above)[..., None]
+    # The largest digit that reaches what is missing. Should none do, since two loops differ in the last bit of
+    # a score, the lowest is as near as it gets.
+    digit = ((reached >= missing).sum(-1, keepdim=True) - 1).clamp_(min=0)
+    beyond = torch.nn.functional.pad(reached, (0, 1))[..., 1:].expand(*digit.shape[:-1], -1).gather(-1, digit)
+    digits = (known.digits << BITS) + digit[..., 0]
     if state.left:
-        return Again(Spelled(shares, prefix[..., 0], state.left - 1))
+        return Again(
+            NextDigit(shares, Spelled(digits, known.above + beyond[..., 0], known.target), state.left - 1)
+        )
     # The last digit makes a weight whole, so mass over weight is the number of keys.
     dtype = stats.maximum.dtype
-    every = (state.prefix[..., None] << BITS) + torch.arange(DIGITS, device=digit.device)
-    unit = (_as_float(every, dtype) * GRAINS).long().clamp_(min=1)
-    keys_above = (state.grains[..., 1:-1] // unit) * (torch.arange(DIGITS, device=digit.device) > digit)
-    missing = (target - reached.gather(-1, digit + 2)).clamp_(min=0)
-    of_this = -(-missing // unit.gather(-1, digit))
-    keys = state.larger + keys_above.sum(-1) + of_this[..., 0]
-    nothing = target[..., 0] == 0
-    weights = _as_float(prefix[..., 0], dtype)
-    return QuantileReading(keys.masked_fill(nothing, 0), weights.masked_fill(nothing, 0.0))
+    next_digits = torch.arange(DIGITS, device=digit.device)
+    unit = (_as_float((known.digits[..., None] << BITS) + next_digits, dtype) * GRAINS).long().clamp_(min=1)
+    above = ((state.grains // unit) * (next_digits > digit)).sum(-1)
+    of_this = -(-(missing - beyond).clamp_(min=0) // unit.gather(-1, digit))[..., 0]
+    nothing = known.target == 0
+    weights = _as_float(digits, dtype).masked_fill(nothing, 0.0)
+    return QuantileReading((state.larger + above + of_this).masked_fill(nothing, 0), weights)
 
 
-def _row_blocks(tile: Tile) -> Iterator[slice]:
-    B, H, R, C = tile.weights.shape
+def _row_blocks(weights: Tensor) -> Iterator[slice]:
+    B, H, R, C = weights.shape
     step = max(1, ENTRIES // max(1, B * H * C))
     return (slice(start, min(start + step, R)) for start in range(0, R, step))
 

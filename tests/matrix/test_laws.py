@@ -115,5 +115,5 @@ def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Fold[Any], cut
 
 def tensors(reading: Any) -> tuple[torch.Tensor, ...]:
     if isinstance(reading, Again):
-        return (reading.fold.prefix,)
+        return tuple(reading.fold.known)
     return (reading,) if isinstance(reading, torch.Tensor) else tuple(reading)
