@@ -1,156 +1,234 @@
 """One layer of a rollout: the heads mixed, the identity added, the rows divided by their sums.
 
-The formulas and their sources are in `rollout.py`.
+    A' = diag(a)·Ā + diag(b)        Ā = Σ_h w_h A_h diag(n_h)
+
+The layer is walked over in strips of some queries by all keys they may see. The heads of a strip are mixed as
+soon as they are known, so that its rows are complete: a and b follow from their sums there and then, and one
+product serves all heads. The meaning of the names and the sources are in `rollout.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from limelight.matrix.folds import RowStats
-from limelight.matrix.matrix import AttentionMatrix
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.scores import Scores, Span
+from limelight.matrix.tile import Arena
+from limelight.matrix.tiles import GRAIN, Plan, weigh_block
+from limelight.matrix.workers import exactly, how_many, read_all
 
-BLOCK = 2**24  # entries of a layer that are held at a time where single rows are asked for
+STRIP_ENTRIES = 2**21  # of a head; matrix products of fewer rows cost more than the caches that they spare
+STRIP_ROWS = (16, 256)
+FLUSH = 32  # strips whose sums are taken in float32 before they go to a wider sum
 
 
-@dataclass(eq=False)
-class Step:
-    """A' = diag(a)·Ā + diag(b) of one layer, Ā = Σ_h w_h A_h diag(n_h), its rows scaled by a and b."""
+class Strip(NamedTuple):
+    """Some rows of Ā and the columns that any of them may see; `a` and `b` scale the rows."""
 
-    matrix: AttentionMatrix
-    weights_H: Tensor
-    residual: float
-    renormalise: bool
-    values: bool
-
-    def down(self, x_BNX: Tensor) -> Tensor:
-        """A'ᵀ x, (B, M, X)."""
-        x_BNX = x_BNX.to(self.matrix.dtype)
-        if self._even:
-            sent = self.matrix.read(Mixed(self.weights_H, x_BNX, transposed=True))
-            if self._uniform:  # the walk has found the row stats on its way
-                _, b_BN1 = self._scales(self.sums_BN)
-                return sent.mul_(1 - self.residual) + b_BN1 * x_BNX if self.residual else sent
-        a_BN1, b_BN1 = self._scales(self.sums_BN)
-        sent = self.matrix.read(Mixed(self.weights_H, a_BN1 * x_BNX, self.norms_BHM, transposed=True))
-        return sent + b_BN1 * x_BNX if self.residual else sent
-
-    def up(self, v_BMX: Tensor) -> Tensor:
-        """A' v, (B, N, X)."""
-        v_BMX = v_BMX.to(self.matrix.dtype)
-        mixed = self.matrix.read(Mixed(self.weights_H, v_BMX, self.norms_BHM))
-        a_BN1, b_BN1 = self._scales(self.sums_BN)
-        return a_BN1 * mixed + b_BN1 * v_BMX if self.residual else a_BN1 * mixed
-
-    def rows(self, tokens: Sequence[int]) -> Tensor:
-        """Some rows of A', (B, how many, M)."""
-        B, H, _, M = self.matrix.shape
-        mixed_BTM = torch.empty(B, len(tokens), M, dtype=self.matrix.dtype, device=self.matrix.device)
-        for place, start, stop in _runs(tokens, most=max(1, BLOCK // max(1, B * H * M))):
-            block_BHTM = self.matrix[:, :, start:stop]
-            mixed_BTM[:, place : place + stop - start] = mix(block_BHTM, self.weights_H, self.norms_BHM)
-        a_BT1, b_BT1 = self._scales(mixed_BTM.sum(-1))
-        mixed_BTM *= a_BT1
-        if self.residual:
-            mixed_BTM[:, torch.arange(len(tokens)), list(tokens)] += b_BT1[..., 0]
-        return mixed_BTM
-
-    @cached_property
-    def norms_BHM(self) -> Tensor | None:
-        """‖v_h[j]‖, where values count."""
-        value = self.matrix.value
-        if not self.values or value is None:
-            return None
-        norms_BGM: Tensor = torch.linalg.vector_norm(value, dim=-1, dtype=self.matrix.dtype)
-        return norms_BGM.repeat_interleave(self.matrix.shape[1] // max(1, norms_BGM.shape[1]), dim=1)
-
-    @property
-    def _even(self) -> bool:
-        """Whether a head's row adds up to 1 wherever its query sees anything."""
-        return not self.values and not self.matrix.sink is not None
-
-    @cached_property
-    def sums_BN(self) -> Tensor:
-        """Σ_j Ā[i, j]: what is left of 1 after sinks and queries that see nothing; with values, any size."""
-        if self._even:
-            used_H1 = (self.weights_H > 0)[:, None]
-            empty_BHN = self.matrix.read(RowStats()).empty
-            sums_BN = torch.einsum("bhn,h->bn", (~empty_BHN).to(self.weights_H), self.weights_H)
-            return sums_BN.masked_fill(~(empty_BHN & used_H1).any(1), 1.0)  # the weights' own rounding
-        ones_BM1 = torch.ones(self.matrix.shape[0], self.matrix.shape[3], 1).to(self.weights_H)
-        return self.matrix.read(Mixed(self.weights_H, ones_BM1, self.norms_BHM))[..., 0]
-
-    @property
-    def _uniform(self) -> bool:
-        """Whether all rows of Ā that hold anything are scaled alike."""
-        return not self.renormalise or bool(((self.sums_BN == 0) | (self.sums_BN == 1)).all())
-
-    def _scales(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """a and b of some rows, from the sums of theirs in Ā; 0 where a row has nothing to divide."""
-        r = self.residual
-        share = 1 / sums if self.values else torch.ones_like(sums)
-        left = (sums > 0).to(sums) if self.values else sums
-        total = (1 - r) * left + r if self.renormalise else torch.ones_like(sums)
-        a, b = (torch.nan_to_num(each / total, nan=0.0, posinf=0.0) for each in ((1 - r) * share, r))
-        return a[..., None], b[..., None]
+    i0: int
+    i1: int
+    j0: int
+    j1: int
+    mixed_RC: Tensor
+    a_R1: Tensor
+    b_R1: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Mixed:
-    """Ā @ v, or Āᵀ @ x: the heads of a tile are mixed first, so that one product serves all of them.
+class Layer:
+    """A' of one layer, which multiplies from either side and gives single rows.
 
-    State: a sum a token and column, (B, N or M, X).    Neutral: 0.    Law: sums add.
+    shares     the weight of each head; they add up to 1
+    norms_BGM  ‖v[j]‖ where weights count with what they carry, else None
     """
 
-    weights_H: Tensor
-    factor: Tensor
-    norms_BHM: Tensor | None = None
-    transposed: bool = False
+    scores: Scores
+    shares: tuple[float, ...]
+    norms_BGM: Tensor | None
+    residual: float
+    renormalise: bool
 
-    def start(self, frame: Frame) -> Tensor:
-        return frame.full(frame.B, frame.M if self.transposed else frame.N, self.factor.shape[-1])
+    def down(self, x_BNX: Tensor) -> Tensor:
+        """A'ᵀ x, (B, M, X). Rows where x is 0 are not computed."""
+        x_BNX = x_BNX.to(self.scores.dtype)
+        sums_BMX = x_BNX.new_zeros(
+            len(x_BNX), self.scores.M, x_BNX.shape[-1], dtype=self.scores.frame(0).wide
+        )
+        some_BMX = torch.zeros_like(sums_BMX, dtype=x_BNX.dtype)
+        taken = [0] * len(x_BNX)
 
-    def absorb(self, state: Tensor, tile: Tile) -> None:
-        batches, heads, columns = tile.columns
-        rows = tile.rows[2]
-        norms_BHC = None if self.norms_BHM is None else self.norms_BHM[batches, heads, columns]
-        mixed_BRC = mix(tile.weights, self.weights_H[heads], norms_BHC)
-        if self.transposed:
-            state[batches, columns] += mixed_BRC.transpose(1, 2) @ self.factor[batches, rows]
+        def take(b: int, strip: Strip) -> None:
+            x_RX = x_BNX[b, strip.i0 : strip.i1]
+            some_BMX[b, strip.j0 : strip.j1].addmm_(strip.mixed_RC.T, strip.a_R1 * x_RX)
+            if self.residual:
+                some_BMX[b, strip.i0 : strip.i1] += strip.b_R1 * x_RX
+            taken[b] += 1
+            if taken[b] % FLUSH == 0:
+                sums_BMX[b] += some_BMX[b]
+                some_BMX[b] = 0
+
+        asked_N = (x_BNX != 0).any(-1).any(0).tolist()
+        self._walk([(i0, i1) for i0, i1 in self._blocks(range(self.scores.N)) if any(asked_N[i0:i1])], take)
+        return sums_BMX.add_(some_BMX).to(x_BNX.dtype)
+
+    def up(self, v_BMX: Tensor) -> Tensor:
+        """A' v, (B, N, X)."""
+        v_BMX = v_BMX.to(self.scores.dtype)
+        sums_BNX = v_BMX.new_zeros(len(v_BMX), self.scores.N, v_BMX.shape[-1])
+
+        def take(b: int, strip: Strip) -> None:
+            here_RX = sums_BNX[b, strip.i0 : strip.i1]
+            torch.mul(strip.mixed_RC @ v_BMX[b, strip.j0 : strip.j1], strip.a_R1, out=here_RX)
+            if self.residual:
+                here_RX += strip.b_R1 * v_BMX[b, strip.i0 : strip.i1]
+
+        self._walk(self._blocks(range(self.scores.N)), take)
+        return sums_BNX
+
+    def rows(self, tokens: Sequence[int]) -> Tensor:
+        """Some rows of A', (B, how many, M), of different tokens in rising order."""
+        B, dtype = len(self.scores.batches), self.scores.dtype
+        rows_BTM = torch.zeros(B, len(tokens), self.scores.M, dtype=dtype, device=self.scores.device)
+        places = {block: place for place, block in self._blocks_of(tokens)}
+
+        def take(b: int, strip: Strip) -> None:
+            place = places[strip.i0, strip.i1]
+            here_RM = rows_BTM[b, place : place + strip.i1 - strip.i0]
+            torch.mul(strip.mixed_RC, strip.a_R1, out=here_RM[:, strip.j0 : strip.j1])
+            if self.residual:
+                here_RM[:, strip.i0 : strip.i1].diagonal().add_(strip.b_R1[:, 0])
+
+        self._walk(list(places), take)
+        return rows_BTM
+
+    # ---- the walk ---------------------------------------------------------------------------------
+
+    @property
+    def strip_rows(self) -> int:
+        """How many rows are worked on at a time."""
+        fewest, most = STRIP_ROWS
+        return max(fewest, min(most, STRIP_ENTRIES // max(1, self.scores.M)))
+
+    def _blocks(self, rows: range) -> list[tuple[int, int]]:
+        step = self.strip_rows
+        return [(i0, min(i0 + step, rows.stop)) for i0 in range(rows.start, rows.stop, step)]
+
+    def _blocks_of(self, tokens: Sequence[int]) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Blocks of neighbours among some tokens, and where each stands among them."""
+        place = 0
+        for run in _runs(tokens):
+            for block in self._blocks(run):
+                yield place + block[0] - run.start, block
+            place += len(run)
+
+    def _walk(self, blocks: Sequence[tuple[int, int]], take: Callable[[int, Strip], None]) -> None:
+        """Every batch's strips to `take`, which overwrites them with the next ones."""
+        scores = self.scores
+        entries = len(scores.batches) * len(scores.heads) * scores.M * sum(i1 - i0 for i0, i1 in blocks)
+        heads_together = max((len(heads) for heads in self.panels()), default=0)
+        with exactly(scores.device):
+            read_all(
+                panels=range(len(scores.batches)),
+                blocks=blocks,
+                open_panel=lambda b: _Strips(self, b, take),
+                make_room=lambda: [
+                    Arena(many * self.strip_rows * scores.M, scores.dtype, scores.device)
+                    for many in (1, 2 * heads_together)
+                ],
+                workers=how_many(entries, scores.device),
+                device=scores.device,
+            )
+
+    def panels(self) -> list[range]:
+        """The heads that count, several at a time where they are short; those of a key head stay together."""
+        share = len(self.shares) // max(1, self.scores.k_BGMD.shape[1])
+        used = [h for h, weight in enumerate(self.shares) if weight]
+        if len(used) < len(self.shares):
+            groups = groupby(used, key=lambda h: h // share)
+            return [run for _, heads in groups for run in _runs(list(heads))]
+        together = max(1, STRIP_ENTRIES // max(1, self.strip_rows * self.scores.M * share)) * share
+        heads = range(len(used))
+        return [heads[start : start + together] for start in range(0, len(used), together)]
+
+    def scales(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """a and b of some rows, from the sums of theirs in Ā; 0 where there is nothing to divide."""
+        r, ones = self.residual, torch.ones_like(sums)
+        share = ones if self.norms_BGM is None else torch.where(sums > 0, 1 / sums, 0)
+        total = (1 - r) * share * sums + r if self.renormalise else ones
+        a, b = (torch.where(total > 0, each / total, 0) for each in ((1 - r) * share, r * ones))
+        return a, b
+
+
+class _Strips:
+    """The strips of one batch, a `Reader` of `workers`."""
+
+    def __init__(self, layer: Layer, b: int, take: Callable[[int, Strip], None]) -> None:
+        self._layer, self._b, self._take = layer, b, take
+        self._panels = [layer.scores.panel(range(b, b + 1), heads) for heads in layer.panels()]
+
+    def read(self, i0: int, i1: int, room: list[Arena]) -> Strip:
+        """Rows i0:i1 of Ā."""
+        mixed, arena = room
+        mixed.clear()
+        seen = [panel.spans(i0, i1, 0, panel.M, GRAIN) for panel in self._panels]
+        j0 = min((spans[0].j0 for spans in seen if spans), default=0)
+        j1 = max((spans[-1].j1 for spans in seen if spans), default=0)
+        mixed_RC = mixed.take(i1 - i0, j1 - j0).zero_()
+        for panel, spans in zip(self._panels, seen, strict=True):
+            arena.clear()
+            for span, weights_HRC in weights_of(panel, i0, i1, spans, arena):
+                self._mix(mixed_RC[:, span.j0 - j0 : span.j1 - j0], panel, span, weights_HRC)
+        return Strip(i0, i1, j0, j1, mixed_RC, *self._layer.scales(mixed_RC.sum(-1, keepdim=True)))
+
+    def take(self, strip: Strip) -> None:
+        """To whoever asked."""
+        self._take(self._b, strip)
+
+    def _mix(self, mixed_RC: Tensor, panel: Scores, span: Span, weights_HRC: Tensor) -> None:
+        shares, norms_BGM = self._layer.shares, self._layer.norms_BGM
+        for h, weights_RC in zip(panel.heads, weights_HRC, strict=True):
+            if norms_BGM is None:
+                mixed_RC.add_(weights_RC, alpha=shares[h])
+            else:
+                norms_C = norms_BGM[self._b, h * norms_BGM.shape[1] // len(shares), span.j0 : span.j1]
+                mixed_RC.addcmul_(weights_RC, norms_C, value=shares[h])
+
+
+def weights_of(
+    panel: Scores, i0: int, i1: int, spans: list[Span], arena: Arena
+) -> Iterator[tuple[Span, Tensor]]:
+    """The weights of some rows wherever they may see anything, (heads, R, C) a span, by the quicker way.
+
+    Where all that a row may see lies side by side and no sink takes part, a strip holds whole rows and
+    torch's softmax finds their weights; otherwise `weigh_block`, which finds the row stats first.
+    """
+    if len(spans) == 1 and panel.sink_H is None:
+        s_HRC = panel.block(i0, i1, spans[0], arena)[0]
+        weights_HRC = torch.softmax(s_HRC, -1, out=arena.take(*s_HRC.shape))
+        if bool(weights_HRC[..., 0].isnan().any()):  # a row that sees nothing became 0 / 0
+            weights_HRC.masked_fill_(s_HRC.amax(-1, keepdim=True) == -torch.inf, 0.0)
+        yield spans[0], weights_HRC
+    elif spans:
+        whole = Span(spans[0].j0, spans[-1].j1)
+        cut = Plan(i1 - i0, None, 1, len(panel.heads))
+        yield whole, weigh_block(panel, None, range(i0, i1), range(whole.j0, whole.j1), cut)[0]
+
+
+def _runs(numbers: Sequence[int]) -> list[range]:
+    """Numbers in runs of neighbours.
+
+    >>> _runs([3, 4, 5, 9, 3])
+    [range(3, 6), range(9, 10), range(3, 4)]
+    """
+    runs: list[range] = []
+    for number in numbers:
+        if runs and number == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, number + 1)
         else:
-            state[batches, rows] += mixed_BRC @ self.factor[batches, columns]
-
-    def merge(self, state: Tensor, other: Tensor) -> Tensor:
-        return state + other
-
-    def finish(self, state: Tensor, stats: Stats) -> Tensor:
-        return state
-
-
-def mix(weights_BHRC: Tensor, share_H: Tensor, norms_BHC: Tensor | None) -> Tensor:
-    """Σ_h share_h A_h diag(n_h), (B, R, C)."""
-    mixed_BRC = torch.zeros_like(weights_BHRC[:, 0])
-    for h, share in enumerate(share_H.tolist()):
-        if norms_BHC is not None:
-            mixed_BRC.addcmul_(weights_BHRC[:, h], norms_BHC[:, h, None], value=share)
-        elif share:
-            mixed_BRC.add_(weights_BHRC[:, h], alpha=share)
-    return mixed_BRC
-
-
-def _runs(tokens: Sequence[int], most: int) -> list[tuple[int, int, int]]:
-    """Tokens in runs of neighbours, of `most` at the most: where a run stands among them, its first and end."""
-    runs: list[tuple[int, int, int]] = []
-    for place, token in enumerate(tokens):
-        start, first, stop = runs[-1] if runs else (0, 0, -1)
-        if token == stop and stop - first < most:
-            runs[-1] = (start, first, token + 1)
-        else:
-            runs.append((place, token, token + 1))
+            runs.append(range(number, number + 1))
     return runs

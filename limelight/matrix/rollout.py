@@ -32,7 +32,7 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix.doors import whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
-from limelight.matrix.mixing import Step
+from limelight.matrix.mixing import Layer
 from limelight.matrix.operator import Transposed
 
 Heads = Literal["mean"] | Sequence[int] | Tensor
@@ -69,31 +69,30 @@ class Rollout:
     ) -> None:
         layers = list(layers)
         _check(layers, residual, values)
-        weights_LH = _head_weights(heads, [layer.shape[1] for layer in layers])
-        self._steps = [
-            Step(layer, weights_H.to(layer.device, layer.dtype), float(residual), renormalise, values)
-            for layer, weights_H in zip(layers, weights_LH, strict=True)
+        self._heads, self._kept, self._renormalised, self._valued = heads, residual, renormalise, values
+        self._matrices = layers
+        self._layers = [
+            Layer(layer._scores, shares, _norms(layer) if values else None, float(residual), renormalise)
+            for layer, shares in zip(layers, _shares(heads, layers), strict=True)
         ]
-        self._heads = heads
 
     # ---- what it is -------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(batches, tokens after the last layer, tokens before the first), as if it were stored."""
-        first, last = self._steps[0].matrix, self._steps[-1].matrix
+        first, last = self._matrices[0], self._matrices[-1]
         return last.shape[0], last.shape[2], first.shape[3]
 
     @property
     def dtype(self) -> torch.dtype:
         """float64 where a layer is, float32 otherwise."""
-        wide = any(step.matrix.dtype == torch.float64 for step in self._steps)
+        wide = any(matrix.dtype == torch.float64 for matrix in self._matrices)
         return torch.float64 if wide else torch.float32
 
     @property
     def how(self) -> str:
         """What is computed, in plain sentences."""
-        first = self._steps[0]
         heads = self._heads
         if isinstance(heads, str):
             mixed = "the mean of all heads"
@@ -101,17 +100,17 @@ class Rollout:
             mixed = "a weighted mean of the heads"
         else:
             mixed = f"the mean of the heads {', '.join(str(int(head)) for head in heads)}"
-        weights = "weights times the norms of the values" if first.values else "weights"
-        kept = f"{first.residual:g} of the identity added" if first.residual else "no identity added"
-        rows = "rows divided by their sums" if first.renormalise else "rows not divided by their sums"
+        weights = "weights times the norms of the values" if self._valued else "weights"
+        kept = f"{self._kept:g} of the identity added" if self._kept else "no identity added"
+        rows = "rows divided by their sums" if self._renormalised else "rows not divided by their sums"
         return (
-            f"Attention rollout through {len(self._steps)} layers (Abnar & Zuidema 2020): the product of "
+            f"Attention rollout through {len(self._layers)} layers (Abnar & Zuidema 2020): the product of "
             f"{weights}, {mixed} of each layer, {kept}, {rows}."
         )
 
     def __repr__(self) -> str:
         B, N, M = self.shape
-        return f"Rollout({len(self._steps)} layers, {B} × {N} tokens from {M} tokens, {self.dtype})"
+        return f"Rollout({len(self._layers)} layers, {B} × {N} tokens from {M} tokens, {self.dtype})"
 
     # ---- parts of R -------------------------------------------------------------------------------
 
@@ -121,11 +120,13 @@ class Rollout:
         Of the last layer only those rows are computed, so L layers cost L - 1 walks.
         """
         places, single = _places(tokens, self.shape[1])
-        x_BNX = self._steps[-1].rows(places).transpose(1, 2)
-        for step in reversed(self._steps[:-1]):
-            x_BNX = step.down(x_BNX)
-        rows_BTM = x_BNX.transpose(1, 2)
-        return rows_BTM[:, 0] if single else rows_BTM
+        different = sorted(set(places))
+        x_BNX = self._layers[-1].rows(different).transpose(1, 2)
+        for layer in reversed(self._layers[:-1]):
+            x_BNX = layer.down(x_BNX)
+        if single:
+            return x_BNX[..., 0]
+        return x_BNX.transpose(1, 2)[:, [different.index(place) for place in places]]
 
     def columns(self, tokens: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
         """Where some tokens before the first layer go, (B, N, how many); for a single one (B, N)."""
@@ -138,8 +139,8 @@ class Rollout:
     def __matmul__(self, v: Tensor) -> Tensor:
         """R @ v, (B, N, X): v is (M, X) or (B or 1, M, X), or (M,) for an answer without the last axis."""
         x_BMX, flat = self._factor("v", v, self.shape[2])
-        for step in self._steps:
-            x_BMX = step.up(x_BMX)
+        for layer in self._layers:
+            x_BMX = layer.up(x_BMX)
         return x_BMX[..., 0] if flat else x_BMX
 
     @property
@@ -160,7 +161,7 @@ class Rollout:
                 f"The rollout of all {N} tokens to {M} takes {needed} bytes for a batch of {B}, and the limit is "
                 f"{limit}. Ask for some tokens, rows([…]), or raise it: dense(limit={needed})."
             )
-        whole = torch.empty(B, N, M, dtype=self.dtype, device=self._steps[0].matrix.device)
+        whole = torch.empty(B, N, M, dtype=self.dtype, device=self._matrices[0].device)
         for start in range(0, N, TOGETHER):
             some = range(start, min(start + TOGETHER, N))
             whole[:, some.start : some.stop] = self.rows(some)
@@ -170,8 +171,8 @@ class Rollout:
 
     def _multiply_transposed(self, x: Tensor) -> Tensor:
         x_BNX, flat = self._factor("x", x, self.shape[1])
-        for step in reversed(self._steps):
-            x_BNX = step.down(x_BNX)
+        for layer in reversed(self._layers):
+            x_BNX = layer.down(x_BNX)
         return x_BNX[..., 0] if flat else x_BNX
 
     def _factor(self, name: str, given: Tensor, size: int) -> tuple[Tensor, bool]:
@@ -187,7 +188,7 @@ class Rollout:
                 f"{name} must have the shape ({size},), ({size}, X) or ({B} or 1, {size}, X); "
                 f"got {tuple(given.shape)}."
             )
-        device = self._steps[0].matrix.device
+        device = self._matrices[0].device
         return full.detach().to(device, self.dtype).expand(B, -1, -1), given.dim() == 1
 
 
@@ -222,39 +223,41 @@ def _check(layers: Sequence[AttentionMatrix], residual: float, values: bool) -> 
             )
 
 
-def _head_weights(heads: Heads, counts: Sequence[int]) -> list[Tensor]:
-    """One weight a head for every layer; those of a layer add up to 1."""
+def _norms(layer: AttentionMatrix) -> Tensor:
+    """‖v[j]‖, (B, G, M)."""
+    assert layer.value is not None
+    norms: Tensor = torch.linalg.vector_norm(layer.value, dim=-1, dtype=layer.dtype)
+    return norms
+
+
+def _shares(heads: Heads, layers: Sequence[AttentionMatrix]) -> list[tuple[float, ...]]:
+    """The weight of each head in every layer; those of a layer add up to 1."""
+    counts = [layer.shape[1] for layer in layers]
     if isinstance(heads, str):
         if heads != "mean":
             raise InputError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
-        return [torch.full((count,), 1 / max(1, count), dtype=torch.float64) for count in counts]
+        return [(1 / max(1, count),) * count for count in counts]
     if isinstance(heads, Tensor) and heads.is_floating_point():
-        return _given_weights(heads.detach().cpu().double(), counts)
+        return _given_shares(heads.detach().cpu().double(), counts)
     numbers = [whole_number(each, "heads takes the whole numbers of heads") for each in heads]
     for count in counts:
         if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= count:
             raise InputError(
                 f"heads must be different numbers from 0 to {count - 1}, at least one; got {numbers}."
             )
-    chosen = [torch.zeros(count, dtype=torch.float64) for count in counts]
-    for weights_H in chosen:
-        weights_H[numbers] = 1 / len(numbers)
-    return chosen
+    return [tuple((h in numbers) / len(numbers) for h in range(count)) for count in counts]
 
 
-def _given_weights(heads: Tensor, counts: Sequence[int]) -> list[Tensor]:
+def _given_shares(heads: Tensor, counts: Sequence[int]) -> list[tuple[float, ...]]:
     each_layer = [heads] * len(counts) if heads.dim() == 1 else list(heads)
     if [tuple(each.shape) for each in each_layer] != [(count,) for count in counts]:
         raise ShapeError(
             f"heads must hold a weight for each head, (H,) or ({len(counts)}, H), where the layers have "
             f"{', '.join(map(str, counts))} heads; got shape {tuple(heads.shape)}."
         )
-    totals = [each.sum() for each in each_layer]
-    if any(bool((each < 0).any()) for each in each_layer) or not all(
-        0 < total < torch.inf for total in totals
-    ):
+    if any(bool((each < 0).any()) or not 0 < each.sum() < torch.inf for each in each_layer):
         raise InputError("The weights of heads must not be negative, and one of each layer must be above 0.")
-    return [each / total for each, total in zip(each_layer, totals, strict=True)]
+    return [tuple((each / each.sum()).tolist()) for each in each_layer]
 
 
 def _places(tokens: SupportsIndex | Sequence[int] | Tensor, size: int) -> tuple[list[int], bool]:
