@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,6 +43,7 @@ BIASES: dict[str, biases.Bias] = {
 
 
 @pytest.mark.parametrize("name", BIASES)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_tile_is_its_part_of_the_table(name: str, data: st.DataObject) -> None:
     i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))
@@ -64,6 +66,7 @@ def test_alibi_is_a_slope_a_head_times_the_distance() -> None:
     assert torch.equal(table_of(biases.alibi([0.25], offset=0))[1, 4], -0.25 * ahead(offset=0).abs().double())
 
 
+@pytest.mark.slow  # importing the model takes seconds
 @pytest.mark.parametrize(
     ("bidirectional", "buckets", "farthest"), [(True, 32, 128), (False, 32, 128), (True, 8, 17)]
 )
@@ -116,8 +119,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(("name", "cut"), list(zip(CHANGES, cycle(CUTS), strict=False)))
 def test_every_fold_reads_the_truth(name: str, cut: str) -> None:
     expect_all(replace(random_case(masks.causal()), **CHANGES[name]), CUTS[cut])
 

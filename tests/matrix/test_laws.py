@@ -57,14 +57,14 @@ def all_tiles(case: Case, cut: Plan) -> list[Tile]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(cut=cuts)
 def test_any_tiling_gives_the_same_reading(name: str, cut: Plan) -> None:
     expect_all(CASES[name], cut)
 
 
 @pytest.mark.parametrize("fold", FOLDS)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(cut=cuts, name=st.sampled_from(sorted(CASES)), seed=st.integers(0, 999), parts=st.integers(1, 4))
 def test_any_order_and_any_merging(fold: str, cut: Plan, name: str, seed: int, parts: int) -> None:
     build, expect = FOLDS[fold]
