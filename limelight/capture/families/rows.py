@@ -89,8 +89,13 @@ FAMILIES: dict[str, Family] = {
     ),
     "yoso.YosoSelfAttention": refused("its weights are estimated by hashing, no softmax is computed"),
     "reformer.LSHSelfAttention": refused("keys are sought by hashing, and which are found is random"),
-    "reformer.LocalSelfAttention": refused(f"attention in overlapping chunks is not captured; {WAY_OUT}"),
+    "reformer.LocalSelfAttention": refused("attention in overlapping chunks is not captured"),
     "mobilevitv2.MobileViTV2LinearSelfAttention": refused("linear attention has no weight from query to key"),
     "rwkv.RwkvSelfAttention": refused("a recurrent layer has no weight from query to key"),
-    "sew_d.DisentangledSelfAttention": refused(f"its softmax is a function of its own; {WAY_OUT}"),
+    "sew_d.DisentangledSelfAttention": refused(
+        "its softmax is a function of its own, with a gradient of its own"
+    ),
+    "minimax.MiniMaxLightningAttention": refused(
+        "linear attention has no softmax, and no weight from query to key"
+    ),
 }

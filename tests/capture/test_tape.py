@@ -1,0 +1,206 @@
+"""The tape: attention written by hand, in the ways that people write it, against the weights that it computed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from limelight.capture.families.tape import follow
+from limelight.capture.inputs import Inputs
+from limelight.matrix import masks
+from tests.tolerance import check
+
+B, H, N, M, D = 2, 3, 5, 7, 11
+
+Hidden = Callable[["ByHand", Tensor], Tensor]
+
+
+class ByHand(nn.Module):
+    """softmax(…)·V, with a way of its own to get there; keeps its weights."""
+
+    num_heads = H
+
+    def __init__(
+        self, weigh: Callable[[Tensor, Tensor], Tensor], apply: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.weigh, self.apply_to = weigh, apply
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.weights = self.weigh(q, k)
+        return self.apply_to(self.weights, v)
+
+
+def watched(module: nn.Module, *inputs: Tensor) -> tuple[list[Inputs], list[str], Tensor]:
+    heard: list[Inputs] = []
+    missed: list[str] = []
+    with torch.no_grad(), follow(module, lambda _, one: heard.append(one), lambda _, why: missed.append(why)):
+        output = module(*inputs)
+    return heard, missed, output
+
+
+def plain(scores: Callable[[Tensor, Tensor], Tensor]) -> ByHand:
+    return ByHand(lambda q, k: torch.softmax(scores(q, k), dim=-1), torch.matmul)
+
+
+def product(q: Tensor, k: Tensor) -> Tensor:
+    return q @ k.transpose(-1, -2)
+
+
+def smallest(hidden: Tensor) -> Tensor:
+    return torch.zeros(hidden.shape).masked_fill(hidden, torch.finfo(torch.float32).min)
+
+
+AHEAD = torch.ones(N, M).triu(1 + M - N).bool()
+PADDED = torch.zeros(B, 1, 1, M).bool()
+PADDED[1, ..., -2:] = True
+BIAS = torch.randn(1, H, N, M, generator=torch.Generator().manual_seed(5))
+SLOPES = torch.linspace(-1, 1, H)[:, None, None] * torch.arange(M)
+FACTORS = torch.rand(H, 1, 1, generator=torch.Generator().manual_seed(6)) + 0.5
+
+
+def in_place(q: Tensor, k: Tensor) -> Tensor:
+    scores = product(q, k)
+    scores /= math.sqrt(D)
+    scores += BIAS
+    return scores.masked_fill_(PADDED, -torch.inf)
+
+
+def folded(q: Tensor, k: Tensor) -> Tensor:
+    """Heads and batches in one axis, the bias by baddbmm."""
+    slopes = SLOPES.repeat(B, 1, 1)
+    scores = slopes.baddbmm(
+        q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), beta=0.5, alpha=1 / math.sqrt(D)
+    )
+    return scores.view(B, H, N, M) + smallest(PADDED)
+
+
+WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "no scale": product,
+    "divided": lambda q, k: product(q, k) / math.sqrt(D),
+    "queries scaled before": lambda q, k: product(q * D**-0.5, k),
+    "in place": in_place,
+    "folded, alibi": folded,
+    "softcap": lambda q, k: torch.tanh(product(q, k) / 7.0) * 7.0 + BIAS,
+    "bias and then scale": lambda q, k: (product(q, k) + SLOPES) * 0.3,
+    "causal and padded": lambda q, k: product(q, k) / 2 + smallest(AHEAD) + smallest(PADDED),
+    "where": lambda q, k: torch.where(AHEAD, torch.tensor(-1e9), product(q, k)),
+    "zero and then far": lambda q, k: product(q, k) * (~AHEAD).float() + -1e4 * AHEAD.float(),
+    "a factor a head": lambda q, k: product(q, k) * FACTORS + BIAS,
+    "einsum": lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, k) / math.sqrt(D),
+    "minus": lambda q, k: product(q, k) - BIAS - 3.0,
+    "lifted": lambda q, k: torch.max(
+        product(q, k) + smallest(AHEAD), torch.tensor(torch.finfo(torch.float32).min)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_are_those_that_were_computed(way: str) -> None:
+    module = plain(WAYS[way])
+    q, k, v = torch.randn(B, H, N, D), torch.randn(B, H, M, D), torch.randn(B, H, M, D + 2)
+    alone = module(q, k, v)
+    (heard,), missed, output = watched(module, q, k, v)
+    assert not missed
+    assert torch.equal(output, alone)
+    check("weights", heard.matrix().dense(), module.weights)
+    check("output", heard.matrix() @ v, output)
+    assert heard.output is not None
+    assert torch.equal(heard.output, output)
+
+
+def test_einsum_of_other_orders_of_axes() -> None:
+    module = ByHand(
+        lambda q, k: torch.softmax(torch.einsum("ibnd,jbnd->bnij", q, k), dim=3),
+        lambda weights, v: torch.einsum("bnij,jbnd->ibnd", weights, v),
+    )
+    q, k, v = torch.randn(N, B, H, D), torch.randn(M, B, H, D), torch.randn(M, B, H, D)
+    (heard,), _, output = watched(module, q, k, v)
+    check("weights", heard.matrix().dense(), module.weights)
+    check("output", heard.matrix() @ heard.value, output.permute(1, 2, 0, 3))
+
+
+def test_one_key_head_for_all_stays_one() -> None:
+    module = plain(product)
+    q, k, v = torch.randn(B, H, N, D), torch.randn(B, 1, M, D), torch.randn(B, 1, M, D)
+    (heard,), _, _ = watched(module, q, k, v)
+    assert heard.key.shape == (B, 1, M, D)
+    check("weights", heard.matrix().dense(), module.weights)
+
+
+def test_a_causal_table_becomes_a_rule() -> None:
+    (heard,), _, _ = watched(
+        plain(WAYS["causal and padded"]), *(torch.randn(B, H, size, D) for size in (N, M, M))
+    )
+    assert heard.bias is None
+    seen = heard.mask.block(0, N, 0, M, N, M)
+    assert torch.equal(seen, ~(AHEAD | PADDED))
+    assert isinstance(heard.mask, type(masks.causal() & masks.dense(seen)))
+
+
+def test_a_query_that_may_look_at_nothing_is_spread_as_the_model_spreads_it() -> None:
+    hidden = AHEAD.clone()
+    hidden[2] = True
+    module = plain(lambda q, k: product(q, k) + smallest(hidden))
+    (heard,), _, _ = watched(module, *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    check("weights", heard.matrix().dense(), module.weights)
+    check("weights", heard.matrix()[0, 0, 2], torch.full((M,), 1 / M))
+
+
+def test_weights_that_are_set_to_zero_after_softmax() -> None:
+    hidden = AHEAD.clone()
+    hidden[2] = True
+    lowest = torch.finfo(torch.float32).min
+    module = ByHand(
+        lambda q, k: torch.softmax(product(q, k).masked_fill(hidden, lowest), -1).masked_fill(hidden, 0.0),
+        torch.matmul,
+    )
+    (heard,), _, _ = watched(module, *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    check("weights", heard.matrix().dense(), module.weights)
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        (lambda q, k: torch.sin(product(q, k)), "sin"),
+        (lambda q, k: product(q, k).masked_fill(AHEAD, -1.0), "hide nothing"),
+        (lambda q, k: (product(q, k) + 1).abs(), "abs"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(scores: Callable[[Tensor, Tensor], Tensor], named: str) -> None:
+    heard, (why,), _ = watched(plain(scores), *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    assert not heard
+    assert named in why
+
+
+def test_dropout_is_told_and_the_weights_are_those_before() -> None:
+    module = ByHand(
+        lambda q, k: torch.softmax(product(q, k), -1),
+        lambda weights, v: nn.functional.dropout(weights, 0.5, training=True) @ v,
+    )
+    (heard,), _, _ = watched(module, *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    assert heard.dropout == 0.5
+    check("weights", heard.matrix().dense(), module.weights)
+
+
+def test_nothing_stays_on_the_module_and_errors_pass() -> None:
+    module = plain(lambda q, k: product(q, k) + torch.ones(999))
+    with pytest.raises(RuntimeError):
+        watched(module, *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    assert not module._forward_hooks
+    assert not module._forward_pre_hooks
+    assert torch.overrides._get_current_function_mode() is None
+
+
+def test_a_module_that_runs_in_another_thread() -> None:
+    module, heard = plain(product), list[Inputs]()
+    with follow(module, lambda _, one: heard.append(one), lambda *_: None):
+        thread = threading.Thread(target=module, args=[torch.randn(B, H, size, D) for size in (N, M, M)])
+        thread.start()
+        thread.join()
+    check("weights", heard[0].matrix().dense(), module.weights)
