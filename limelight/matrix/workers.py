@@ -15,6 +15,8 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from limelight.matrix.precision import full_float32
+
 Panel = TypeVar("Panel")
 Room = TypeVar("Room")
 Found = TypeVar("Found")
@@ -74,6 +76,7 @@ def read_all(
     inference = torch.is_inference_mode_enabled()
 
     def guarded() -> None:  # these settings are a thread's own
+        torch.set_num_threads(1)
         with torch.inference_mode(inference), exactly(device):
             try:
                 work()
@@ -157,8 +160,8 @@ class _Shared(Generic[Panel, Room, Found]):
 
 @contextmanager
 def exactly(device: torch.device) -> Iterator[None]:
-    """No gradient, and no autocast: inside a model's forward it would round the tiles to low precision."""
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+    """No gradient, no autocast and no TF32: they would round the tiles to low precision."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), full_float32(device):
         yield
 
 
