@@ -232,15 +232,18 @@ FOLDS: dict[str, tuple[Callable[[Case], Fold[Any]], Callable[[Any, Case], None]]
 }
 
 
-def expect_all(case: Case, cut: Plan) -> None:
-    """Read every fold in one walk and compare each with its truth."""
-    folds = {name: build(case) for name, (build, _) in FOLDS.items()}
+def expect_all(case: Case, cut: Plan, without: str = "") -> None:
+    """Read every fold in one walk, `without` one of them, and compare each with its truth."""
+    folds = {name: build(case) for name, (build, _) in FOLDS.items() if name != without}
     for name, reading in zip(folds, case.read(*folds.values(), cut=cut), strict=True):
         try:
             FOLDS[name][1](reading, case)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
 
+
+WALKS_OFTEN = "Quantiles"
+"""Left out where cases are many; it has cases of its own, and its laws."""
 
 # The two ways of cutting, and one off every grid.
 CUTS = {

@@ -17,7 +17,7 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
 from limelight.matrix.places import Place
-from tests.oracle import CUTS, B, D, H, M, N, expect_all, random_case
+from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
 from tests.tolerance import check
 
 
@@ -121,7 +121,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("name", "cut"), list(zip(CHANGES, cycle(CUTS), strict=False)))
 def test_every_fold_reads_the_truth(name: str, cut: str) -> None:
-    expect_all(replace(random_case(masks.causal()), **CHANGES[name]), CUTS[cut])
+    expect_all(replace(random_case(masks.causal()), **CHANGES[name]), CUTS[cut], without=WALKS_OFTEN)
 
 
 @pytest.mark.parametrize("name", CHANGES)

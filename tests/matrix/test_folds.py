@@ -11,7 +11,7 @@ from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, Top, masks
 from limelight.matrix.tiles import Plan
 from tests import expected
-from tests.oracle import CUTS, MASKS, Case, H, M, N, dressed_case, expect_all, random_case
+from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
 from tests.tolerance import check
 
 TWO_CUTS = ["strips", "squares"]  # the third, strips of all heads, is no way of its own: once is enough
@@ -20,7 +20,7 @@ TWO_CUTS = ["strips", "squares"]  # the third, strips of all heads, is no way of
 @pytest.mark.parametrize("cut", TWO_CUTS)
 @pytest.mark.parametrize("mask", MASKS)
 def test_every_fold_reads_the_truth(mask: str, cut: str) -> None:
-    expect_all(random_case(MASKS[mask][0]), CUTS[cut])
+    expect_all(random_case(MASKS[mask][0]), CUTS[cut], without=WALKS_OFTEN if cut == "strips" else "")
 
 
 @pytest.mark.parametrize(
