@@ -240,7 +240,11 @@ def _how(rows: int, heads: Sequence[Head], weigh: Weigh, sink_free: bool) -> str
 
 
 def _named(heads: Sequence[Head]) -> str:
-    layers = sorted({layer for layer, _ in heads})
     if len(heads) <= MOST_HEADS_NAMED:
         return name_heads(heads)
-    return f"{len(heads)} heads of layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+    layers = sorted({layer for layer, _ in heads})
+    if len(layers) == 1:
+        return f"{len(heads)} heads of layer {layers[0]}"
+    whole = layers == list(range(layers[0], layers[-1] + 1))
+    said = f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
+    return f"{len(heads)} heads of layers {said}"
