@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.matrix import Mask, masks
+from limelight.matrix import Mask, biases, masks
 from tests.oracle import ORDINARY, Case
 
 LARGEST = 60_000
@@ -107,7 +107,7 @@ def draw_case(dice: random.Random) -> Drawn:
 
     words, mask, seen = ("no mask", None, None) if dice.random() < 0.15 else draw_mask(dice, at)
     told.append(words)
-    bias = bias_table = softcap = sink = None
+    bias = bias_table = softcap = sink = score_mod = None
     if dice.random() < 0.3:
         words, bias, bias_table = draw_bias(dice, at, dtype)
         told.append(words)
@@ -117,6 +117,9 @@ def draw_case(dice: random.Random) -> Drawn:
     if dice.random() < 0.25:
         sink = _sink(dice, H, dice.choice((dtype, torch.float32)))
         told.append(f"sink {[round(each, 2) for each in sink.tolist()]}")
+    if dice.random() < 0.05:
+        score_mod = _turned_down
+        told.append("score_mod")
     return Drawn(
         *placed,
         mask=mask,
@@ -124,11 +127,17 @@ def draw_case(dice: random.Random) -> Drawn:
         bias=bias,
         softcap=softcap,
         sink=sink,
+        score_mod=score_mod,
         seen=seen,
         bias_table=bias_table,
-        exact=numbers in ("whole", "tied") and softcap is None and bias is None,
+        exact=numbers in ("whole", "tied") and softcap is bias is score_mod is None,
         told=", ".join(told),
     )
+
+
+def _turned_down(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """A score_mod with FlexAttention's signature."""
+    return score * torch.where((i + j + h) % 3 == 0, 0.25, 1.0)
 
 
 def _size(dice: random.Random, ordinary: tuple[int, ...]) -> int:
@@ -307,6 +316,11 @@ def draw_bias(dice: random.Random, at: Places, dtype: torch.dtype) -> tuple[str,
         slope = dice.choice((0.1, -0.5))
         table = (slope * (at.j - at.i) + 0.25 * at.h).expand(at.B, at.H, at.N, at.M)
         return f"a bias function of slope {slope}", lambda b, h, i, j: slope * (j - i) + 0.25 * h, table
+    if dice.random() < 0.2:
+        given, offset = _offset(dice, at)
+        slopes = torch.tensor([0.5, 0.125, 2.0, 0.25, 1.0, 0.03125, 0.75, 0.1, 4.0])[: at.H]
+        table = -slopes[:, None, None].double() * (at.j - at.i - offset).abs()
+        return f"alibi({given})", biases.alibi(slopes, given), table[None]
     shape = [dice.choice((1, size)) for size in (at.B, at.H, at.N, at.M)]
     given = torch.randn(shape).to(dice.choice((dtype, torch.float32)))
     kind = dice.choice(("plain", "-inf here and there", "-inf rows", "finfo.min rows", "finfo.min columns"))
@@ -317,6 +331,7 @@ def draw_bias(dice: random.Random, at: Places, dtype: torch.dtype) -> tuple[str,
     elif kind != "plain":
         lines = torch.rand(shape[2], 1) if "rows" in kind else torch.rand(shape[3])
         given.masked_fill_(lines < 0.3, torch.finfo(given.dtype).min)
+    table = given
     while given.dim() and given.shape[0] == 1 and dice.random() < 0.5:
         given = given[0]
-    return f"bias{tuple(given.shape)} {given.dtype} {kind}".replace("torch.", ""), given, given
+    return f"bias{tuple(given.shape)} {given.dtype} {kind}".replace("torch.", ""), given, table
