@@ -27,6 +27,11 @@ STRIP_ENTRIES = 2**20  # beyond, a strip of scores leaves the cache of a core, a
 SQUARE = 512
 FEWEST_COLUMNS = 32
 GRAIN = 128  # columns; the mask is not asked about less
+GPU_ENTRIES = 2**24  # a launch costs what a million entries do
+GPU_STRIP_ROWS = 512
+GPU_FEWEST_ROWS = 128
+GPU_SQUARE = 4_096
+GPU_GRAIN = 512
 TENSORS_A_TILE = 4  # its scores, their weights, the logs of those, and scratch
 
 
@@ -64,31 +69,37 @@ class Plan:
         return min(how_many(entries, scores.device), self.most_workers or entries + 1)
 
 
-def plan(B: int, H: int, G: int, N: int, M: int, entries: int = STRIP_ENTRIES) -> Plan:
-    """Choose the cut, with so many entries in a tile: a pure function of the sizes.
+def plan(B: int, H: int, G: int, N: int, M: int, entries: int | None = None, on_gpu: bool = False) -> Plan:
+    """Choose the cut, with so many entries in a tile: a pure function of the sizes and the kind of device.
 
     >>> plan(B=1, H=8, G=8, N=4_000, M=4_000)
     Plan(rows=64, columns=None, panel_batches=1, panel_heads=4, grain=128, held=None)
     """
-    rows = max(1, min(STRIP_ROWS, N, max(FEWEST_ROWS, entries // max(1, M))))
+    strip, fewest, square, grain, most = STRIP_ROWS, FEWEST_ROWS, SQUARE, GRAIN, STRIP_ENTRIES
+    if on_gpu:
+        strip, fewest, square, grain = GPU_STRIP_ROWS, GPU_FEWEST_ROWS, GPU_SQUARE, GPU_GRAIN
+        most = GPU_ENTRIES
+    entries = most if entries is None else entries
+    rows = max(1, min(strip, N, max(fewest, entries // max(1, M))))
     if rows * M > entries:
-        side = max(FEWEST_COLUMNS, min(SQUARE, int(entries**0.5) // FEWEST_COLUMNS * FEWEST_COLUMNS))
-        return Plan(min(side, max(1, N)), side, 1, 1, grain=min(GRAIN, side))
+        side = max(FEWEST_COLUMNS, min(square, int(entries**0.5) // FEWEST_COLUMNS * FEWEST_COLUMNS))
+        return Plan(min(side, max(1, N)), side, 1, 1, grain=min(grain, side))
     heads = entries // max(1, rows * M)
     if heads >= H:
-        return Plan(rows, None, max(1, min(B, heads // max(1, H))), max(1, H))
+        return Plan(rows, None, max(1, min(B, heads // max(1, H))), max(1, H), grain)
     group = H // G
-    return Plan(rows, None, 1, heads // group * group if heads >= group else 1)
+    return Plan(rows, None, 1, heads // group * group if heads >= group else 1, grain)
 
 
 def plan_for(scores: Scores, limit: int | None = None) -> Plan:
     """The cut of these logits, within so many bytes. Raises TooLargeError where even the smallest is larger."""
     sizes = len(scores.batches), len(scores.heads), scores.k_BGMD.shape[1], scores.N, scores.M
-    entries = STRIP_ENTRIES
-    cut = _weighed(scores, plan(*sizes))
+    on_gpu = scores.device.type == "cuda"
+    entries = GPU_ENTRIES if on_gpu else STRIP_ENTRIES
+    cut = _weighed(scores, plan(*sizes, on_gpu=on_gpu))
     while limit is not None and (spare := limit - stats_bytes(scores)) < cut.worker_bytes:
         entries //= 2
-        smaller = _weighed(scores, plan(*sizes, entries))
+        smaller = _weighed(scores, plan(*sizes, entries, on_gpu))
         if entries < FEWEST_COLUMNS**2:
             raise too_large(scores, cut, limit)
         cut = smaller
