@@ -79,17 +79,24 @@ LOOPS = (NATIVE, TRITON, PLAIN)
 """From the quickest to the one that serves always."""
 
 
-def choose(scores: Scores, folds: Folds, limit: int | None = None, only: str | None = None) -> Choice:
+def choose(
+    scores: Scores,
+    folds: Folds,
+    limit: int | None = None,
+    only: str | None = None,
+    loops: Sequence[Loop] | None = None,
+) -> Choice:
     """The first loop that can read these folds; with `only`, that one or an InputError with its reason."""
+    loops = LOOPS if loops is None else loops
     passed_over: list[tuple[str, str]] = []
-    for loop in LOOPS:
+    for loop in loops:
         if only not in (None, loop.name):
             continue
         reason = loop.refuses(scores, folds)
         if reason is None:
             return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
         passed_over.append((loop.name, reason))
-    names = ", ".join(loop.name for loop in LOOPS)
+    names = ", ".join(loop.name for loop in loops)
     if not passed_over:
         raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
     raise InputError(

@@ -1,23 +1,46 @@
-"""The native loop: every mask and fold it knows against the float64 truth, and the ways in which it is absent."""
+"""The native loop: what it knows against the float64 truth, its variants, and the ways in which it is absent."""
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from limelight.errors import InputError
+from limelight.matrix import (
+    AttentionMatrix,
+    Distance,
+    Entropy,
+    Fold,
+    Mask,
+    Norms,
+    Peak,
+    Pool,
+    Received,
+    RowStats,
+    Top,
+    masks,
+)
 from limelight.matrix.doors import scores_of
-from limelight.matrix.folds import Fold
-from limelight.matrix.native import loop
-from limelight.matrix.native.library import library
-from limelight.matrix.native.takes import TAKES
+from limelight.matrix.native import build, loop
+from limelight.matrix.native import library as shelf
+from limelight.matrix.native.library import library, loaded
+from limelight.matrix.native.takes import LARGEST_K, TAKES, Found, those_taken
 from limelight.matrix.tiles import Plan
-from tests.oracle import FOLDS, MASKS, B, Case, H, random_case
+from tests.matrix.test_folds import extreme
+from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
+from tests.tolerance import check
 
-pytestmark = pytest.mark.skipif(isinstance(library(), str), reason=f"the native loop: {library()}")
+built = pytest.mark.skipif(isinstance(library(), str), reason=f"the native loop: {library()}")
 
 CUTS = {
-    "few rows": Plan(rows=11, columns=None, panel_batches=1, panel_heads=2, grain=32),
+    "few rows": Plan(rows=11, columns=None, panel_batches=1, panel_heads=2, grain=32, held=7),
     "all at once": Plan(rows=240, columns=None, panel_batches=B, panel_heads=H),
 }
 KNOWN = {name: FOLDS[name] for name in FOLDS if type(FOLDS[name][0](random_case())) in TAKES}
@@ -25,24 +48,244 @@ KNOWN = {name: FOLDS[name] for name in FOLDS if type(FOLDS[name][0](random_case(
 
 def expect_known(case: Case, cut: Plan) -> None:
     """Read every known fold, as many in one walk as go together, and compare each with its truth."""
-    assert len(KNOWN) >= 7
-    waiting = dict(KNOWN)
+    assert {type(build_one(case)) for build_one, _ in KNOWN.values()} == set(TAKES)
+    scores = scores_of(**case.inputs())
+    waiting = {name: build_one(case) for name, (build_one, _) in KNOWN.items()}
+    waiting = {name: fold for name, fold in waiting.items() if those_taken([fold])}
     while waiting:
-        folds: dict[str, Fold[Any]] = {}
-        for name, (build, _) in waiting.items():
-            if loop.refuses(case.matrix()._scores, [*folds.values(), build(case)]) is None:
-                folds[name] = build(case)
-        scores = scores_of(**case.inputs())
-        states, stats = loop.read(scores, scores.frame(scores.N), list(folds.values()), None, cut)
+        names = [list(waiting)[place] for place in those_taken(list(waiting.values()))]
+        folds = [waiting.pop(name) for name in names]
+        states, stats = loop.read(scores, scores.frame(scores.N), folds, None, cut)
         FOLDS["RowStats"][1](stats, case)
-        for (name, fold), state in zip(folds.items(), states, strict=True):
+        for name, fold, state in zip(names, folds, states, strict=True):
             try:
-                waiting.pop(name)[1](fold.finish(state, stats), case)
+                KNOWN[name][1](fold.finish(state, stats), case)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from error
 
 
+# ---- the truth ----------------------------------------------------------------------------------------
+
+
+@built
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("mask", MASKS)
 def test_every_known_fold_reads_the_truth(mask: str, cut: str) -> None:
     expect_known(random_case(MASKS[mask][0]), CUTS[cut])
+
+
+@built
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_with_bias_softcap_and_sink(dtype: torch.dtype, cut: str) -> None:
+    expect_known(dressed_case(masks.causal(), dtype), CUTS[cut])
+
+
+@built
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("mask", [None, masks.causal()])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1, 1, 1, 1, 1),
+        (2, 2, 1, 1, 13, 3, 2),
+        (2, 2, 1, 13, 1, 3, 2),
+        (2, 2, 1, 0, 13, 3, 2),
+        (2, 2, 1, 13, 0, 3, 2),
+        (0, 2, 1, 5, 7, 3, 2),
+        (2, 0, 0, 5, 7, 3, 2),
+        (1, 2, 1, 5, 7, 0, 0),
+        (1, 2, 1, 61, 1_031, 5, 2),
+    ],
+)
+def test_sizes_of_zero_and_one_and_more_than_a_chunk(
+    shape: tuple[int, ...], mask: Mask | None, cut: str
+) -> None:
+    expect_known(random_case(mask, shape=shape), CUTS[cut])
+
+
+@built
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logits of ten thousand",
+        "rows of finfo.min",
+        "rows of -inf",
+        "a sink above everything",
+        "a sink below everything",
+    ],
+)
+def test_extreme_rows(name: str, cut: str) -> None:
+    expect_known(extreme(name), CUTS[cut])
+
+
+@built
+def test_each_variant_that_this_processor_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The narrower ones are what other processors run."""
+    best = loaded().limelight_variant().decode()
+    ran = 0
+    for variant in ("avx512", "avx2", "plain"):
+        ran += variant == best
+        if ran and hasattr(loaded(), f"limelight_read_{variant}"):
+            monkeypatch.setattr(loaded(), "limelight_read", getattr(loaded(), f"limelight_read_{variant}"))
+            case = random_case(masks.causal(), shape=(1, 4, 2, 61, 1_031, 5, 2))
+            expect_known(replace(case, sink=torch.randn(4)), CUTS["few rows"])
+            expect_known(extreme("rows of finfo.min"), CUTS["all at once"])
+    assert ran
+
+
+@built
+def test_of_equals_the_lowest_key_wins() -> None:
+    case = random_case(masks.causal(), shape=(1, 2, 2, 31, 1_031, 5, 2))
+    case = replace(case, query=torch.zeros_like(case.query))
+    peak, top = case.matrix().read(Peak(), Top(20), loop="native")
+    assert not peak.keys.any()
+    assert torch.equal(top.keys, torch.arange(20).expand(top.keys.shape))
+    assert torch.equal(case.matrix().read(Top(20), loop="plain").keys, top.keys)
+
+
+@built
+def test_what_is_no_number_is_not_hidden() -> None:
+    case = random_case(masks.causal())
+    case.query[0, 1, 5] = torch.nan
+    case.key[1, 0, 2] = torch.nan
+    native, plain = (
+        case.matrix().read(RowStats(), Received(), Entropy(), loop=name) for name in ("native", "plain")
+    )
+    for ours, theirs in zip(native[0], plain[0], strict=True):
+        assert torch.equal(ours.isnan(), theirs.isnan())
+    assert native[0].log_sum.isnan().any()
+    assert torch.equal(native[1].raw.isnan(), plain[1].raw.isnan())
+    assert torch.equal(native[2].isnan(), plain[2].isnan())
+
+
+NUDGED = [each.name for each in fields(Found) if each.name not in ("rows", "spans", "run")]
+
+
+@built
+@pytest.mark.parametrize("name", NUDGED)
+def test_a_mutated_answer_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = loop.read_strip
+
+    def lying(*arguments: Any) -> Found | None:
+        found = honest(*arguments)
+        answer = getattr(found, name, None)
+        if isinstance(answer, Tensor):
+            answer += 1e-5 if answer.is_floating_point() else 1
+        return found
+
+    monkeypatch.setattr(loop, "read_strip", lying)
+    with pytest.raises(
+        (AssertionError, RuntimeError, IndexError)
+    ):  # a key beyond the last one cannot even be looked up
+        expect_known(random_case(masks.causal()), CUTS["all at once"])
+
+
+# ---- what it does not do itself -----------------------------------------------------------------------
+
+
+@built
+def test_folds_it_does_not_know_are_read_with_those_it_does() -> None:
+    case = random_case(masks.causal())
+    asked: list[Fold[Any]] = [Norms(), Received(), Top(LARGEST_K + 1), Distance(), Distance(3), Entropy()]
+    assert case.matrix().why(*asked).loop == "native"
+    expected = [case.matrix().read(fold, loop="plain") for fold in asked]
+    for got, truth in zip(case.matrix().read(*asked), expected, strict=True):
+        pairs = zip(got, truth, strict=True) if isinstance(got, tuple) else [(got, truth)]
+        for ours, theirs in pairs:
+            assert torch.allclose(ours.double(), theirs.double(), rtol=1e-5, atol=1e-5)
+
+
+@built
+def test_it_says_why_it_does_not_read() -> None:
+    case = random_case(dtype=torch.float64)
+    why = case.matrix().why(Received())
+    assert why.loop == "plain"
+    assert ("native", "it counts in float32, and the matrix is torch.float64") in why.passed_over
+    assert "counts in float32" in str(why)
+    with pytest.raises(InputError, match="does not know Norms"):
+        random_case().matrix().read(Norms(), loop="native")
+
+
+@built
+def test_the_caller_s_defaults_do_not_reach_it() -> None:
+    case = random_case(masks.causal())
+    groups = torch.arange(case.query.shape[2]) // 3, torch.arange(case.key.shape[2]) // 3
+    try:
+        torch.set_default_dtype(torch.float64)
+        reading = case.matrix().read(Pool(*groups), Top(2), Received(), loop="native")[2]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    check("received", reading.raw, case.truth().weights_BHNM.sum(2))
+
+
+def absent(monkeypatch: pytest.MonkeyPatch, path: Path) -> str:
+    """The reason that stands in `why` when the library is this file; the plain loop must read all the same."""
+    monkeypatch.setattr(loop, "library", lambda: library(path))
+    case = random_case(masks.causal())
+    matrix = case.matrix()
+    check("received", matrix.read(Received()).raw, case.truth().weights_BHNM.sum(2))
+    why = matrix.why(Received())
+    assert why.loop == "plain"
+    return dict(why.passed_over)["native"]
+
+
+def test_without_its_library_the_plain_loop_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "python -m limelight.matrix.native" in absent(monkeypatch, tmp_path / "none.so")
+
+
+def test_a_broken_library_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"no library")
+    assert "cannot be loaded" in absent(monkeypatch, broken)
+    foreign = Path(next(iter(torch.__path__))) / "lib" / "libtorch_global_deps.so"
+    if foreign.exists():
+        assert "cannot be loaded" in absent(monkeypatch, foreign)
+
+
+@built
+def test_a_library_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.so"
+    shutil.copy(build.LIBRARY, copy)
+    monkeypatch.setattr(shelf, "source", lambda: "of another time")
+    assert "other sources" in absent(monkeypatch, copy)
+
+
+def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    missing = build.build(tmp_path / "strip.so")
+    assert missing is not None
+    assert "no C++ compiler" in missing
+    failing = tmp_path / "failing"
+    failing.write_text("#!/bin/sh\necho it broke >&2\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("CXX", str(failing))
+    assert "it broke" in str(build.build(tmp_path / "strip.so"))
+    assert list(tmp_path.iterdir()) == [failing]
+
+
+@built
+def test_the_other_side_of_the_structs_is_as_long() -> None:
+    assert loaded().limelight_size_of_job() == ctypes.sizeof(shelf.Job)
+
+
+@built
+def test_how_much_is_held_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tensor that a call makes, against what the plan says that one worker holds."""
+    q = torch.randn(1, 4, 700, 16)
+    matrix = AttentionMatrix(q, q, mask=masks.causal())
+    held = 0
+    honest = loop.read_strip
+
+    def counting(*arguments: Any) -> Found | None:
+        nonlocal held
+        found, room, keys = honest(*arguments), arguments[-1], arguments[1]
+        tensors = [getattr(found, each.name) for each in fields(Found)] + [room._memory, keys.packed]
+        held = max(held, sum(each.nbytes for each in tensors if isinstance(each, Tensor)))
+        return found
+
+    monkeypatch.setattr(loop, "read_strip", counting)
+    matrix.read(Received(), Entropy(), Peak())
+    said = matrix.why(Received()).worker_bytes
+    assert said / 3 < held <= said

@@ -28,6 +28,7 @@ from limelight.matrix.workers import read_all
 CALL_ENTRIES = 2**22  # of one call: enough that calling costs nothing beside it
 MOST_ROWS = 5 * ROOM_ROWS  # of one call: float32 sums over more would lose digits
 ROOM_ENTRIES = 2**20  # held at a time, so that a row stays in the cache between its sweeps
+FEWEST_ROWS = 24  # held at a time, however long they are: the keys are fetched anew for the next
 TALL = 12  # rows that are multiplied together on the C++ side
 
 
@@ -57,8 +58,10 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
 
 def _cut(scores: Scores, entries: int) -> Plan:
     (B, H, N, D), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
-    rows = max(1, min(N, MOST_ROWS, max(TALL, entries // M // ROOM_ROWS * ROOM_ROWS)))
-    held = min(rows, ROOM_ROWS, max(TALL, min(ROOM_ENTRIES, entries) // M // TALL * TALL))
+    fewest = FEWEST_ROWS * entries // CALL_ENTRIES
+    held = _whole(max(1, min(ROOM_ROWS, max(fewest, min(ROOM_ENTRIES, entries) // M))), TALL)
+    rows = _whole(max(held, min(MOST_ROWS, entries // M)), ROOM_ROWS)
+    rows, held = max(1, min(rows, N)), max(1, min(held, N))
     heads = max(1, min(entries // (rows * M), B * H))
     group = max(H // G, 1)
     batches = max(1, heads // max(H, 1))
@@ -70,9 +73,15 @@ def _cut(scores: Scores, entries: int) -> Plan:
         heads = 1
     cut = Plan(rows, None, batches, heads, held=held)
     # Beside the room: the keys as they come and as they are multiplied, queries, sums a column, and masks.
-    numbers = 2 * batches * -(-heads // group) * (M + PANEL) * D
+    copies = multiplies(scores) + (scores.k_BGMD.dtype != scores.dtype or not scores.k_BGMD.is_contiguous())
+    numbers = copies * batches * -(-heads // group) * (M + PANEL) * D
     numbers += batches * heads * (rows * (D + 4) + 2 * M) + rows * M // 4
     return replace(cut, worker_bytes=4 * (numbers + _room(scores, cut)))
+
+
+def _whole(count: int, of: int) -> int:
+    """Rounded down to a multiple, if there is one."""
+    return count // of * of or count
 
 
 def _room(scores: Scores, cut: Plan) -> int:

@@ -125,7 +125,7 @@ struct Head {
                           : job.entropy ? raise_row<true, false>(row, maximum, place)
                                         : raise_row<false, false>(row, maximum, place);
         const bool empty = maximum == NONE && sums.total == 0;
-        if (maximum == NONE && !empty) maximum = NAN;
+        if (std::isnan(sums.total)) maximum = NAN;  // one score was no number: the row must not look well
         double log_sum = std::log(sums.total);
         if (job.sink) {
             const double sink = (double)job.sink[h] - maximum, most = std::fmax(sink, log_sum);

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from limelight.matrix.native.library import PANEL, Job, PartialStruct, SpanStruct, loaded
+from limelight.matrix.native.library import PANEL, ROOM_ROWS, Job, PartialStruct, SpanStruct, loaded
 from limelight.matrix.native.takes import Found, Wanted, new, room_for
 from limelight.matrix.pools import Pooled
 from limelight.matrix.scores import Scores, Span
@@ -82,7 +82,7 @@ def read_strip(
         job.runs, job.groups = found.pooled.shape[2:]
         job.segments = keys.segment_stop.shape[1]
     room.clear()
-    job.room_rows = min(R, cut.held or R)
+    job.room_rows = min(R, ROOM_ROWS, cut.held or R)
     point("room", room.take(loaded().limelight_room(job.room_rows, L, len(spans))))
     if keys.packed is not None:
         q_BHRD = (panel.q_BHND[:, :, i0:i1].float() * panel.scale).contiguous()

@@ -1,0 +1,218 @@
+"""The choice of a loop, its threads, and the limit that is set to its memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError, TooLargeError
+from limelight.matrix import (
+    AttentionMatrix,
+    Bottom,
+    Distance,
+    Entropy,
+    Fold,
+    Histogram,
+    Norms,
+    Output,
+    Peak,
+    Picture,
+    Pool,
+    Received,
+    RowStats,
+    Top,
+    masks,
+    workers,
+)
+from limelight.matrix import loops as choice
+from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
+from tests.oracle import Case, random_case
+from tests.tolerance import check
+
+
+def folds_for(case: Case) -> list[Fold[Any]]:
+    N, M = case.query.shape[2], case.key.shape[2]
+    known = [RowStats(), Received(), Entropy(), Peak(), Distance(), Top(5)]
+    others = [Bottom(2), Norms(), Output(), Picture(5, 7), Histogram(5)]
+    return [*known, Pool(torch.arange(N) // 5, torch.arange(M) // 3), *others]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, has even a small matrix read by all of them, and sets it back."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(workers, "WORTH_A_THREAD", 0)
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def leaves(reading: Any) -> list[Tensor]:
+    return [reading] if isinstance(reading, Tensor) else [leaf for each in reading for leaf in leaves(each)]
+
+
+# ---- the choice ---------------------------------------------------------------------------------------
+
+
+def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> None:
+    scores = random_case().matrix()._scores
+    never = Loop("never", "nothing", lambda scores, folds: "it is a test", PLAIN.plan, PLAIN.read)
+    always = replace(PLAIN, name="always")
+    found = choose(scores, [Received()], loops=(never, always, PLAIN))
+    assert (found.loop, found.passed_over) == (always, (("never", "it is a test"),))
+    assert choose(scores, [Received()], only="plain", loops=(never, always, PLAIN)).loop is PLAIN
+    with pytest.raises(InputError, match="cannot read this: it is a test"):
+        choose(scores, [Received()], only="never", loops=(never, PLAIN))
+
+
+def test_the_plain_loop_reads_whatever_is_asked() -> None:
+    assert LOOPS[-1] is PLAIN
+    assert PLAIN.refuses(random_case().matrix()._scores, [Norms()]) is None
+
+
+def test_a_loop_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match="loop must be one of .*plain; got 'quick'"):
+        random_case().matrix().read(Received(), loop="quick")
+
+
+# ---- threads ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 311, 331, 3, 2), (2, 5, 5, 127, 131, 3, 2)])
+def test_the_same_to_the_bit_with_any_number_of_threads(
+    loop: str, shape: tuple[int, ...], threads: Callable[[int], None]
+) -> None:
+    case = random_case(masks.causal(), shape=shape)
+    folds = folds_for(case)
+    served = next(each for each in LOOPS if each.name == loop)
+    if served.refuses(case.matrix()._scores, folds):
+        pytest.skip("not here")
+    small = 4 * 311 * 400  # bytes: a limit that cuts the matrix into many blocks
+    readings = []
+    for count in (1, 2, 3, 7):
+        threads(count)
+        matrix = case.matrix()
+        cut = replace(served.plan(matrix._scores, folds, small), most_workers=None)
+        forced = replace(served, plan=lambda scores, folds, limit, cut=cut: cut)
+        assert forced.plan(matrix._scores, folds, None).workers(matrix._scores) == count
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(choice, "LOOPS", (forced,))
+            readings.append(leaves(matrix.read(*folds, loop=loop)))
+        assert torch.get_num_threads() == count
+    for others in readings[1:]:
+        for one, other in zip(readings[0], others, strict=True):
+            assert torch.equal(one, other)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A fold that fails after some tiles."""
+
+    error: type[BaseException]
+
+    def start(self, frame: Any) -> list[int]:
+        return []
+
+    def absorb(self, state: list[int], tile: Any) -> None:
+        state.append(torch.get_num_threads())
+        if len(state) > 3:
+            raise self.error("on purpose")
+
+    def merge(self, state: list[int], other: list[int]) -> list[int]:
+        return state + other
+
+    def finish(self, state: list[int], stats: Any) -> list[int]:
+        return state
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 700, 31, 3, 2), (3, 4, 4, 700, 3_001, 3, 2)])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_a_thread_comes_out_and_the_setting_is_restored(
+    error: type[BaseException], shape: tuple[int, ...], threads: Callable[[int], None]
+) -> None:
+    threads(3)
+    running = threading.active_count()
+    with pytest.raises(error, match="on purpose"):
+        random_case(shape=shape).matrix().read(Failing(error))
+    assert torch.get_num_threads() == 3
+    assert threading.active_count() == running
+
+
+@dataclass(frozen=True)
+class Watching(Failing):
+    """A fold that notes how many threads an operation has, and takes its time."""
+
+    def absorb(self, state: list[int], tile: Any) -> None:
+        state.append(torch.get_num_threads())
+        time.sleep(0.002)
+
+
+def test_two_readings_at_once_leave_the_user_s_number_of_threads(threads: Callable[[int], None]) -> None:
+    threads(3)
+    found: list[int] = []
+
+    def read() -> None:
+        found.extend(random_case(shape=(1, 1, 1, 700, 31, 3, 2)).matrix().read(Watching(ValueError)))
+
+    others = [threading.Thread(target=read) for _ in range(3)]
+    for other in others:
+        other.start()
+    read()
+    for other in others:
+        other.join()
+    assert set(found) == {1}
+    assert torch.get_num_threads() == 3
+
+
+def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> None:
+    threads(2)
+    case = random_case(masks.causal(), shape=(1, 3, 3, 97, 101, 3, 2))
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        reading, output = case.matrix().read(Received(), Output())
+    check("received", reading.raw, case.truth().weights_BHNM.sum(2))
+    check("output", output, case.truth().output_BHND)
+
+
+# ---- memory -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+@pytest.mark.parametrize("limit", [2**16, 2**18, 2**21])
+def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) -> None:
+    case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
+    matrix = case.matrix()
+    if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
+        pytest.skip("not here")
+    assert matrix.why(Received(), limit=limit, loop=loop).bytes <= limit
+    reading, stats = matrix.read(Received(), RowStats(), limit=limit, loop=loop)
+    check("received", reading.raw, case.truth().weights_BHNM.sum(2))
+    assert bool(stats.maximum.isfinite().all())
+
+
+@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
+    matrix = AttentionMatrix(torch.ones(1, 2, 1_009, 4), torch.ones(1, 2, 1_009, 4))
+    if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
+        pytest.skip("not here")
+    with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 16144 for its row stats") as error:
+        matrix.read(Received(), limit=10_000, loop=loop)
+    enough = int(str(error.value).split("limit=")[1].split(",")[0])
+    matrix.read(Received(), limit=enough, loop=loop)
+    with pytest.raises(TooLargeError):
+        matrix.read(Received(), limit=enough - 1, loop=loop)
+
+
+def test_a_limit_takes_threads_away_before_it_changes_the_cut(threads: Callable[[int], None]) -> None:
+    threads(7)
+    matrix = AttentionMatrix(torch.ones(1, 8, 997, 4), torch.ones(1, 8, 997, 4))
+    free = matrix.why(loop="plain")
+    tight = matrix.why(loop="plain", limit=free.stats_bytes + 3 * free.worker_bytes)
+    assert (free.workers, tight.workers) == (7, 3)
+    assert (tight.rows, tight.heads_at_once) == (free.rows, free.heads_at_once)
