@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         RowStats,
         SinkMass,
         Top,
+        Weighted,
         biases,
         masks,
     )
@@ -90,6 +91,7 @@ _HOME = {
     "Tokenizer": "text.tokenizers",
     "Top": "matrix",
     "Transformer": "modules.transformer",
+    "Weighted": "matrix",
     "Word2vec": "modules.word2vec",
     "WordVectors": "modules.word_vectors",
     "atlas": "readings.atlas",
@@ -138,6 +140,7 @@ __all__ = [
     "Tokenizer",
     "Top",
     "Transformer",
+    "Weighted",
     "Word2vec",
     "WordVectors",
     "atlas",

@@ -107,13 +107,20 @@ def groups_of(size: int, span: int) -> Tensor:
     return groups
 
 
-def pool(reading: Tensor, case: Case) -> None:
+def factors(case: Case) -> Tensor:
+    """A number for each key and head, 0 among them."""
+    h, m = case.query.shape[1], case.key.shape[2]
+    return (torch.arange(h * m).view(1, h, m) % 5) / 2
+
+
+def pool(reading: Tensor, case: Case, weighted: bool = False) -> None:
     """Sum over the keys of a group, mean over those of its queries that see something."""
     truth = case.truth()
     n, m = truth.weights_BHNM.shape[2:]
     member_PN, member_QM = membership(groups_of(n, 5)), membership(groups_of(m, 3))
     looking_BHN = (truth.masked_BHNM != -torch.inf).any(-1).double()
-    sums_BHPQ = member_PN @ truth.weights_BHNM @ member_QM.T
+    weights = truth.weights_BHNM * factors(case)[:, :, None] if weighted else truth.weights_BHNM
+    sums_BHPQ = member_PN @ weights @ member_QM.T
     queries_BHP = looking_BHN @ member_PN.T
     check("pooled", reading, sums_BHPQ / queries_BHP.clamp(min=1)[..., None], case.logits)
 
@@ -228,17 +235,19 @@ def norms(reading: Any, case: Case, projected: bool = False) -> None:
     weights = case.truth().weights_BHNM
     h = weights.shape[1]
     values = case.value.double().repeat_interleave(h // max(case.value.shape[1], 1), dim=1)
+    sizes = values.abs()  # a projection sums terms that may cancel
     if projected:
-        values = values @ output_projection(case).double()
-    lengths = values.square().sum(-1).sqrt()
-    table = weights * lengths[:, :, None]
-    check("output", reading.lengths, lengths)
-    check("output", reading.received, table.sum(2), case.logits)
-    check("output", reading.total, table.sum(3), case.logits)
-    largest = table.amax(-1) if table.shape[-1] else table.sum(-1)
-    check("output", reading.peak, largest, case.logits)
+        projection = output_projection(case).double()
+        values, sizes = values @ projection, sizes @ projection.abs()
+    lengths, sizes = (each.square().sum(-1).sqrt() for each in (values, sizes))
+    table, beside = weights * lengths[:, :, None], weights * sizes[:, :, None]
+    check("output", reading.lengths, lengths, beside=sizes)
+    check("output", reading.received, table.sum(2), case.logits, beside.sum(2))
+    check("output", reading.total, table.sum(3), case.logits, beside.sum(3))
+    largest, most = (each.amax(-1) if each.shape[-1] else each.sum(-1) for each in (table, beside))
+    check("output", reading.peak, largest, case.logits, most)
     found = reading.keys >= 0
     assert torch.equal(found, reading.peak > 0)
     if table.shape[-1]:
         there = table.gather(-1, reading.keys.clamp(min=0)[..., None])[..., 0]
-        check("output", reading.peak, there * found, case.logits)
+        check("output", reading.peak, there * found, case.logits, most)

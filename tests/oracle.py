@@ -32,6 +32,7 @@ from limelight.matrix import (
     RowStats,
     SinkMass,
     Top,
+    Weighted,
     masks,
 )
 from limelight.matrix import dense as truth_of
@@ -213,6 +214,10 @@ FOLDS: dict[str, tuple[Callable[[Case], Fold[Any]], Callable[[Any, Case], None]]
             expected.groups_of(case.query.shape[2], 5), expected.groups_of(case.key.shape[2], 3)
         ),
         expected.pool,
+    ),
+    "Weighted": (
+        lambda case: Weighted(FOLDS["Pool"][0](case), expected.factors(case)),
+        partial(expected.pool, weighted=True),
     ),
     "Picture": (lambda case: Picture(7, 5), partial(expected.picture, height=7, width=5)),
     "Picture(finer)": (lambda case: Picture(31, 19), partial(expected.picture, height=31, width=19)),

@@ -13,7 +13,7 @@ folds.py     RowStats, Received, Entropy                     ranks.py    Peak, T
 pools.py     Pool                                            rasters.py  Picture
 distances.py Distance                                        sinks.py    SinkMass
 norms.py     Output, Norms                                   histograms.py  Histogram
-quantiles.py Quantiles
+quantiles.py Quantiles                                       weighted.py Weighted, of α·w
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from limelight.matrix.ranks import Bottom, Peak, Ranked, Top
 from limelight.matrix.rasters import Picture, PictureReading
 from limelight.matrix.sinks import SinkMass, SinkReading
 from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.weighted import Weighted
 
 __all__ = [
     "Again",
@@ -65,6 +66,7 @@ __all__ = [
     "Stats",
     "Tile",
     "Top",
+    "Weighted",
     "biases",
     "masks",
 ]

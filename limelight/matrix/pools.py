@@ -75,12 +75,16 @@ class Pool:
 def group_sums(x: Tensor, groups: Tensor, count: int, axis: int) -> Tensor:
     """Sums over the members of each group along an axis of x (any, any, any), always in the same order.
 
-    On the CPU `index_add_` is the quickest; elsewhere its order would change from run to run, so members are
-    brought side by side and summed segment by segment.
+    On the CPU `index_add_` is the quickest; on a GPU it would add in another order each time.
     """
+    if x.device.type != "cpu":
+        return segment_sums(x, groups, count, axis)
     shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    if x.device.type == "cpu":
-        return x.new_zeros(shape).index_add_(axis, groups, x)
+    return x.new_zeros(shape).index_add_(axis, groups, x)
+
+
+def segment_sums(x: Tensor, groups: Tensor, count: int, axis: int) -> Tensor:
+    """The same, with the members of a group brought side by side and summed segment by segment."""
     by_group = groups.argsort(stable=True)
     lengths = torch.bincount(groups, minlength=count)
     members_first = x.index_select(axis, by_group).movedim(axis, 0).contiguous()

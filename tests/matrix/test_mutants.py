@@ -28,6 +28,7 @@ from limelight.matrix import (
     Stats,
     Tile,
     Top,
+    Weighted,
     masks,
 )
 from limelight.matrix.folds import RowSums
@@ -215,6 +216,12 @@ class NormsThatIgnoreTheProjection(Norms):
         return Norms().start(frame)
 
 
+class WeightedByTheWrongColumns(Weighted):
+    def start(self, frame: Any) -> Any:
+        state = super().start(frame)
+        return state._replace(factors_BHM=state.factors_BHM.roll(1, -1))
+
+
 class OutputThatIsNotWeighed(Output):
     def absorb(self, state: Any, tile: Tile) -> None:
         even = replace(tile, scores=torch.zeros_like(tile.scores))
@@ -254,6 +261,10 @@ FOLD_MUTANTS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     ),
     NormsOfTheWrongKeyHeads: ("Norms", lambda fold: NormsOfTheWrongKeyHeads()),
     NormsThatIgnoreTheProjection: ("Norms(output)", lambda fold: NormsThatIgnoreTheProjection(fold.output)),
+    WeightedByTheWrongColumns: (
+        "Weighted",
+        lambda fold: WeightedByTheWrongColumns(fold.fold, fold.factors),
+    ),
     OutputThatIsNotWeighed: ("Output", lambda fold: OutputThatIsNotWeighed()),
 }
 

@@ -1,0 +1,191 @@
+"""What single folds promise beside the shared suite: identities between them, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.matrix import (
+    Bottom,
+    Distance,
+    Histogram,
+    Norms,
+    Output,
+    Peak,
+    Picture,
+    Pool,
+    Quantiles,
+    Received,
+    SinkMass,
+    Top,
+    Weighted,
+    masks,
+)
+from limelight.matrix.pools import group_sums, segment_sums
+from tests.oracle import CUTS, B, H, M, N, X, random_case
+from tests.tolerance import check
+
+
+def test_bottom_is_top_of_the_turned_scores_and_all_of_them_are_the_row() -> None:
+    case = random_case(masks.causal())
+    turned = replace(case, query=-case.query).matrix()
+    assert torch.equal(case.matrix().read(Bottom(4)).keys, turned.read(Top(4), loop="plain").keys)
+    bottom, top = case.matrix().read(Bottom(M), Top(M), loop="plain")
+    assert torch.equal(bottom.keys.flip(-1)[:, :, -1], top.keys[:, :, -1])  # the last query sees every key
+
+
+def test_of_equals_the_lowest_key_is_also_the_first_at_the_bottom() -> None:
+    case = random_case(masks.causal())
+    case = replace(case, query=torch.zeros_like(case.query))
+    for cut in CUTS.values():
+        [bottom] = case.read(Bottom(3), cut=cut)
+        assert bottom.keys.flatten(0, 2).unique(dim=0).tolist() == [[0, 1, 2]]
+
+
+def test_a_query_that_looks_at_itself_has_no_distance_and_one_before_has_one() -> None:
+    case = random_case(masks.window(1))
+    at_home = case.matrix().read(Distance())
+    assert not at_home.mean.any()
+    before = replace(case, mask=masks.window(1, offset=M - N - 1)).matrix().read(Distance())
+    assert torch.equal(before.mean, torch.ones(B, H, N))
+    assert torch.equal(before.signed, -torch.ones(B, H, N))
+
+
+def test_a_distance_of_a_hundred_thousand_keeps_its_last_digit() -> None:
+    """A query far out that looks next to itself: Σ a·j less its own position would be off by hundredths."""
+    n = 100_003
+    query, key = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, n, 1)
+    key[0, 0, -3:] = 60.0  # the last three get a third each
+    case = replace(random_case(shape=(1, 1, 1, 1, 1, 1, 1)), query=query, key=key, value=key, scale=1.0)
+    reading = case.matrix().read(Distance())
+    assert abs(reading.mean.item() - 1) < 1e-6
+    assert abs(reading.signed.item() + 1) < 1e-6
+
+
+def test_a_picture_of_one_cell_is_the_mean_and_of_every_place_the_matrix() -> None:
+    case = random_case(masks.causal())
+    weights = case.truth().weights_BHNM
+    whole = case.matrix().read(Picture(1, 1))
+    check("pooled", whole.mean[..., 0, 0], weights.mean((-2, -1)))
+    every = case.matrix().read(Picture(N, M))
+    check("weights", every.mean, weights)
+    assert torch.equal(every.mean, every.maximum)
+    assert torch.equal(every.seen[0, 0] > 0, masks.causal().dense(N, M)[0, 0])
+
+
+@settings(max_examples=15)
+@given(height=st.integers(1, 40), width=st.integers(1, 50))
+def test_the_cells_of_any_picture_hold_all_attention_between_them(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    picture = random_case().matrix().read(Picture(height, width))
+    assert picture.mean.shape == (B, H, height, width)
+    assert bool((picture.maximum >= picture.mean * (1 - 1e-6)).all())
+    if height <= N and width <= M:
+        rows = torch.tensor([(r + 1) * N // height - r * N // height for r in range(height)])
+        columns = torch.tensor([(c + 1) * M // width - c * M // width for c in range(width)])
+        total = (picture.mean.double() * rows[:, None] * columns).sum((-2, -1))
+        check("received", total.float(), torch.full((B, H), float(N), dtype=torch.float64))
+
+
+def test_norms_are_weights_times_lengths_and_the_peak_is_theirs() -> None:
+    case = random_case(masks.causal())
+    matrix = case.matrix()
+    norms, received = matrix.read(Norms(), Received())
+    check("received", norms.received, received.raw.double() * norms.lengths)
+    same = replace(case, value=torch.ones_like(case.value)).matrix().read(Norms(), Peak(), loop="plain")
+    assert torch.equal(same[0].keys, same[1].keys)
+    output = matrix.read(Output())
+    assert bool((output.norm(dim=-1) <= norms.total * (1 + 1e-6)).all())
+
+
+def test_norms_through_the_identity_are_those_of_the_values() -> None:
+    matrix = random_case().matrix()
+    check("output", matrix.read(Norms(torch.eye(X).expand(H, X, X))).lengths, matrix.read(Norms()).lengths)
+
+
+def test_weighted_by_one_is_the_fold_itself_and_by_zero_leaves_keys_out() -> None:
+    matrix = random_case(masks.causal()).matrix()
+    fold = Pool(torch.arange(N) // 4, torch.arange(M) // 3)
+    by_one, plain = matrix.read(Weighted(fold, torch.ones(M)), fold, loop="plain")
+    assert torch.equal(by_one, plain)
+    without_first = (torch.arange(M) > 0).float()
+    without, received = matrix.read(Weighted(Received(), without_first), Received(), loop="plain")
+    assert torch.equal(without.raw[..., 1:], received.raw[..., 1:])
+    assert not without.raw[..., 0].any()
+
+
+def test_sink_and_keys_are_all_there_is() -> None:
+    matrix = replace(random_case(), sink=torch.randn(H)).matrix()
+    check("weights", matrix.read(SinkMass(range(M))).total, torch.ones(B, H, N, dtype=torch.float64))
+    twice, once = matrix.read(SinkMass([0, -M, -1]), SinkMass([0, M - 1]))
+    assert torch.equal(twice.keys, once.keys)
+
+
+def test_half_of_equal_weights_is_half_of_the_keys() -> None:
+    case = random_case(masks.causal(offset=0))
+    reading = replace(case, query=torch.zeros_like(case.query)).matrix().read(Quantiles(0.5, 0.999))
+    seen = torch.arange(1, N + 1)
+    assert reading.keys[0, 0, :, 0].tolist() == ((seen + 1) // 2).tolist()
+    assert reading.keys[1, 2, :, 1].tolist() == seen.tolist()
+    check("weights", reading.weights[0, 0, :, 0], 1 / seen.double())
+
+
+def test_a_histogram_is_in_the_bins_that_it_names() -> None:
+    case = random_case(masks.causal(offset=0), shape=(1, 1, 1, 4, 4, 3, 2))
+    case = replace(case, query=torch.zeros_like(case.query))  # weights of 1, 1/2, 1/3, 1/4
+    reading = case.matrix().read(Histogram(3, low=-1.5, high=0.0))  # edges at ln a = -1.5, -1, -0.5, 0
+    assert reading.counts.tolist() == [[[7, 2, 1]]]
+    assert reading.edges.tolist() == [-1.5, -1.0, -0.5, 0.0]
+    assert case.matrix().read(Histogram(2, low=-0.2, high=-0.1)).counts.tolist() == [[[9, 1]]]
+
+
+@settings(max_examples=25)
+@given(groups=st.lists(st.integers(0, 6), max_size=20), axis=st.integers(0, 2))
+def test_groups_are_summed_alike_on_every_device(groups: list[int], axis: int) -> None:
+    shape = [3, 4, 5]
+    shape[axis] = len(groups)
+    x = torch.arange(torch.Size(shape).numel()).double().view(shape)
+    numbers = torch.tensor(groups, dtype=torch.int64)
+    assert torch.equal(segment_sums(x, numbers, 7, axis), group_sums(x, numbers, 7, axis))
+
+
+matrix = random_case().matrix()
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "says"),
+    [
+        (lambda: Bottom(0), InputError, "at least one entry"),
+        (lambda: Quantiles(), InputError, r"Quantiles\(0.5, 0.9\)"),
+        (lambda: Quantiles(1.0), InputError, "below 1"),
+        (lambda: matrix.read(Quantiles(0.5, limit=1_000)), TooLargeError, r"limit=\d+"),
+        (lambda: Histogram(0), InputError, "at least one bin"),
+        (lambda: Histogram(low=0.0, high=-1.0), InputError, "a range"),
+        (lambda: Picture(0, 3), InputError, "at least one cell"),
+        (lambda: matrix.read(Picture(99, 99, limit=1_000)), TooLargeError, r"Picture\(99, 99, limit=\d+\)"),
+        (lambda: matrix.read(SinkMass([M])), InputError, f"the {M} keys"),
+        (lambda: matrix.read(SinkMass([0.5])), KindError, "takes positions"),
+        (lambda: matrix.read(SinkMass(torch.ones(3, dtype=torch.bool))), ShapeError, rf"\({M},\)"),
+        (lambda: matrix.read(Norms(torch.ones(H, X + 1, 2))), ShapeError, r"weight.T.view\(6, 5, -1\)"),
+        (lambda: matrix.read(Norms(torch.ones(H, X, 2).int())), KindError, "float tensor"),
+        (lambda: Weighted(Top(3), torch.ones(M)), KindError, "Distance, Picture, Pool, Received"),
+        (lambda: Weighted(Received(), torch.ones(M).int()), KindError, "a number a key"),
+        (lambda: matrix.read(Weighted(Received(), torch.ones(N))), ShapeError, rf"\({M},\)"),
+    ],
+)
+def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        build()
+
+
+@pytest.mark.parametrize("fold", [Output(), Norms()], ids=["Output", "Norms"])
+def test_without_values_there_is_nothing_to_weigh(fold: Any) -> None:
+    with pytest.raises(InputError, match=r"AttentionMatrix\(query, key, value\)"):
+        replace(random_case(), value=None).matrix().read(fold)
