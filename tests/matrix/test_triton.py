@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,21 +20,33 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
-from limelight.matrix import Distance, Entropy, Fold, Output, Peak, Received, RowStats, Top, masks
+from limelight.matrix import (
+    Distance,
+    Entropy,
+    Fold,
+    Output,
+    Peak,
+    Picture,
+    Pool,
+    Received,
+    RowStats,
+    Top,
+    masks,
+)
 from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.tiles import Plan
-from limelight.matrix.triton import serves, sight
+from limelight.matrix.triton import cells, serves, sight
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
 
 pytest.importorskip("triton", reason="Triton has no wheel for this system")
 # Imported where it is chosen: here, by the tests of its kernels.
-from limelight.matrix.triton import columns, rows, tile
+from limelight.matrix.triton import areas, columns, rows, tile
 from limelight.matrix.triton.loop import read_triton
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 CUT = Plan(rows=16, columns=32, panel_batches=1, panel_heads=1)
 ONE = Plan(rows=32, columns=32, panel_batches=1, panel_heads=1)
 SMALL = (2, 1, 1, N, M, 7, 5)
@@ -199,6 +212,26 @@ def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
     torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
 
 
+def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Areas of several tiles, runs that are split, groups that come again, tokens of no group."""
+    monkeypatch.setattr(cells, "WORTH", 1)
+    monkeypatch.setattr(cells, "LONGEST", 24)
+    monkeypatch.setattr("limelight.matrix.triton.loop.read_tiles", None)  # not left to the plain loop
+    row_groups = torch.tensor([0] * 26 + [-1] + [1] * 6)
+    column_groups = torch.tensor([1] * 3 + [0] * 17 + [1] * 17)
+    case = random_case(MASKS["causal"][0] & masks.window(30), shape=(1, 1, 1, 33, 37, 5, 3))
+    pool, picture = read(case, Pool(row_groups, column_groups), Picture(2, 1))
+    weights = case.truth().weights_BHNM
+    rows_PN, columns_QM = expected.membership(row_groups), expected.membership(column_groups)
+    truth = rows_PN @ weights @ columns_QM.T / rows_PN.sum(1, keepdim=True)
+    torch.testing.assert_close(pool.double(), truth, atol=1e-6, rtol=1e-6)
+    expected.picture(picture, case, height=2, width=1)
+
+
+def test_areas_too_small_for_a_tile_go_to_the_plain_loop() -> None:
+    expect(random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2)), "Pool", "Picture")
+
+
 def test_twice_the_same_to_the_bit() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 19, 35, 5, 3))
     one, other = (read(case, Received(), Entropy()) for _ in range(2))
@@ -277,7 +310,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
         path = tmp_path / f"{module.__name__.rpartition('.')[2]}.py"
         path.write_text(source.replace(old, new), encoding="utf-8")
         load(module, path)
-        for above in (rows, columns) if module is tile else ():
+        for above in (rows, columns, areas) if module is tile else ():
             load(above, Path(inspect.getfile(above)))
 
     return change

@@ -44,7 +44,8 @@ def areas_of(fold: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
         entries = int(state.rows[-1]) * int(state.columns[-1])
     else:
         return None
-    return (rows, columns) if entries >= WORTH * rows.count * columns.count else None
+    areas = rows.count * columns.count
+    return (rows, columns) if 0 < WORTH * areas <= entries else None
 
 
 def runs_of_groups(groups_BN: Tensor, groups: int) -> Runs:

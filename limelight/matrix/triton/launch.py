@@ -22,6 +22,9 @@ from limelight.matrix.triton.operands import (
 )
 from limelight.matrix.triton.sight import Sight, sight_of
 
+ROOM_FOR_THREE = 2**17 + 2**14
+"""Bytes of shared memory that three tiles of keys, or of values, on their way to a program take."""
+
 
 class Kernels:
     """The kernels over one matrix, cut into tiles by one plan."""
@@ -33,6 +36,7 @@ class Kernels:
         self._sight, self._logits = sight, logits_of(scores, sight)
         self._rows, self._columns = cut.rows, cut.columns
         self._device = scores.device
+        self._room = _shared_memory(scores.device)
         self._heads = (len(scores.batches), len(scores.heads))
 
     def rows(
@@ -126,11 +130,18 @@ class Kernels:
             "ROWS": rows,
             "COLUMNS": columns,
             "WIDTH": padded(self._logits.D),
-            # float32 is multiplied outside the matrix units, by code that grows with what a thread multiplies.
-            "num_warps": 8 if rows * columns > 2**12 or self._logits.q.data.element_size() == 4 else 4,
+            "num_warps": 4 if rows * columns < 2**11 else 8,
+            "num_stages": 3 if self._room >= ROOM_FOR_THREE else 2,
             # A fused s - m would round at one end only: the largest score would not weigh exp(0).
             "enable_fp_fusion": False,
         }
+
+
+def _shared_memory(device: torch.device) -> int:
+    """What a program may hold in shared memory, in bytes; the interpreter has no bounds."""
+    if device.type != "cuda":
+        return ROOM_FOR_THREE
+    return int(getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0))
 
 
 def _side_by_side(stats: Stats) -> Stats:
