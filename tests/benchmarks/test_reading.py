@@ -69,9 +69,9 @@ def test_no_fold_of_the_heart_is_forgotten() -> None:
 
 
 def test_the_floor_takes_the_exponential_of_every_visible_score() -> None:
-    """A strip of it holds exp(QKᵀ), and no more strips are made than there are."""
+    """The last strip of the last head is held when it ends."""
     inputs = Inputs.of(CAUSAL)
-    expected = torch.exp(inputs.query[0, :, -entrants.STRIP :] @ inputs.key[0].transpose(-1, -2))
+    expected = torch.exp(inputs.query[0, -1, -entrants.STRIP :] @ inputs.key[0, -1].T)
     run = entrants._floor(inputs)
     run()
     held = inspect.getclosurevars(run).nonlocals["room"]
