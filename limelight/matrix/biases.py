@@ -142,7 +142,8 @@ class Modified(Bias):
         if self.first is not None:
             s_BHRC = self.first.apply(s_BHRC, place)
         changed = over_places(self.score_mod, *place[:4], s_BHRC.device, scores=s_BHRC)
-        return s_BHRC.copy_(changed)
+        # What torch keeps for the way back must not be written over.
+        return changed if s_BHRC.requires_grad else s_BHRC.copy_(changed)
 
     def fit(self, B: int, H: int, N: int, M: int) -> Bias:
         return Modified(self.score_mod, None if self.first is None else self.first.fit(B, H, N, M))

@@ -11,7 +11,8 @@ and everything behind the weights follows from left and right alone:
     dS_ij = A_ij (dA_ij - c_i)                 c_i = Σ_j A_ij dA_ij = left_i · (A·right)_i
     dbias = dS                                 summed where the bias is broadcast
     dsink = -Σ_i A_i,sink c_i                  the sink's own share of every row
-    dP_ij = dS_ij (1 - tanh²(P_ij / cap))      P = scale·QKᵀ; without softcap dP = dS
+    dP_ij = dS_ij (1 - tanh²(P_ij / cap))      P = scale·QKᵀ; without softcap dP = dS; a score_mod between
+                                               them is differentiated by torch, a tile at a time
     dQ = scale · dP·K        dK = scale · dPᵀ·Q
     dv = Aᵀ·dy               dx = A·dy
 
@@ -19,7 +20,8 @@ A·right is what came out itself (A·v), or dx. So a backward pass is one walk o
 Aᵀ·x. A query that may look at nothing has no weights, and none of its gradients is anything but 0.
 
 Source for A·v: FlashAttention (Dao et al. 2022, arXiv 2205.14135), appendix B.2, equation 6; the rest is the
-chain rule. A bias or score that is given as a function receives no gradient, and gradients have none themselves.
+chain rule. What a function given as bias or score_mod holds receives no gradient, and gradients have none
+themselves.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from torch.autograd.function import once_differentiable
 from limelight.errors import InputError
 from limelight.matrix.biases import Bias
 from limelight.matrix.operator import Applied, TransposedApplied, heads_of
+from limelight.matrix.places import Place
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Frame, Stats, Tile, finite
 
@@ -57,10 +60,10 @@ def multiply(product: Applied | TransposedApplied, read: Read, scores: Scores, i
     if not wanted or not torch.is_grad_enabled():
         result: Tensor = read(product)
         return result
-    if isinstance(scores.bias, Bias) and not scores.bias.adds:
+    if inputs.bias is not None and inputs.bias.requires_grad and not isinstance(scores.bias, Tensor):
         raise InputError(
-            "A product has no gradient through a score_mod, which may do anything to a score. "
-            "Write it as bias= where it only adds, or compute without gradient: with torch.no_grad()."
+            "A bias receives no gradient through a score_mod; got one that requires it. Give bias.detach(), "
+            "or leave score_mod out."
         )
     full = product.fit(scores.frame(scores.N))  # torch takes care of what happens to the factor here
     multiplied: Tensor = _Product.apply(type(product), read, scores, full, *inputs)  # type: ignore[no-untyped-call]
@@ -138,6 +141,16 @@ class Backward:
     need: Inputs
     need_right: bool = False
 
+    @property
+    def panels_meet(self) -> bool:
+        """Whether panels add to one place, so that they are read one after the other: heads that share a key
+        head or a factor, batches or heads that share a bias."""
+        B, H = self.product.shape[:2]
+        held = [self.scores.k_BGMD.shape[1]] + [self.right.shape[1]] * self.need_right
+        if self.need.bias and isinstance(self.scores.bias, Tensor):
+            return self.scores.bias.shape[:2] != (B, H) or min(held) < H
+        return min(held) < H
+
     def start(self, frame: Frame) -> Sums:
         scores, need, bias = self.scores, self.need, self.scores.bias
         gradients = Gradients(
@@ -167,7 +180,7 @@ class Backward:
             _add_broadcast(total.bias, ds_BHRC, (*panel, rows, columns))
         if not (self.need.query or self.need.key):
             return
-        self._through_softcap(ds_BHRC, tile)
+        self._through_scores(ds_BHRC, tile)
         shared, k_BgCD = self._shared(self.scores.k_BGMD, tile)
         dp_BgrC = ds_BHRC.mul_(self.scores.scale).view(B, k_BgCD.shape[1], -1, C)
         if total.query is not None:
@@ -195,19 +208,28 @@ class Backward:
         part = given[tile.batches.start : tile.batches.stop, heads, tile.j0 : tile.j1]
         return heads, part.to(self.scores.dtype)
 
-    def _through_softcap(self, ds_BHRC: Tensor, tile: Tile) -> None:
-        """dS → dP in place. The scores before bias and mask are gone, so they are multiplied once more."""
-        cap = self.scores.softcap
-        if cap is None:
+    def _through_scores(self, ds_BHRC: Tensor, tile: Tile) -> None:
+        """dS → dP in place. Scores before softcap and score_mod are gone, so they are multiplied once more."""
+        cap, bias = self.scores.softcap, self.scores.bias
+        modify = bias if isinstance(bias, Bias) and not bias.adds else None
+        if cap is None and modify is None:
             return
         _, k_BgCD = self._shared(self.scores.k_BGMD, tile)
-        q_BgrD = (
-            self.scores.q_BHND[tile.rows]
-            .to(k_BgCD.dtype)
-            .reshape(len(k_BgCD), k_BgCD.shape[1], -1, k_BgCD.shape[-1])
-        )
-        tanh = (q_BgrD @ k_BgCD.transpose(-1, -2)).mul_(self.scores.scale / cap).tanh_().view_as(ds_BHRC)
-        ds_BHRC.sub_(tanh.square_().mul_(ds_BHRC))
+        q_BHRD = self.scores.q_BHND[tile.rows].to(k_BgCD.dtype)
+        q_BgrD = q_BHRD.reshape(*k_BgCD.shape[:2], -1, k_BgCD.shape[-1])
+        p_BHRC = (q_BgrD @ k_BgCD.transpose(-1, -2)).view_as(ds_BHRC).mul_(self.scores.scale)
+        if cap is not None:
+            p_BHRC.div_(cap).tanh_()
+        if modify is not None:
+            rows, columns = range(tile.i0, tile.i1), range(tile.j0, tile.j1)
+            place = Place(tile.batches, tile.heads, rows, columns, self.scores.N, self.scores.M)
+            capped = p_BHRC if cap is None else p_BHRC * cap
+            with torch.enable_grad():
+                before = capped.detach().requires_grad_()
+                after = modify.apply(before.clone(), place)  # it may write into what it gets
+            ds_BHRC.copy_(torch.autograd.grad(after, before, ds_BHRC)[0])
+        if cap is not None:
+            ds_BHRC.sub_(p_BHRC.square_().mul_(ds_BHRC))
 
 
 def _add_broadcast(total: Tensor, tile: Tensor, place: tuple[slice, ...]) -> None:

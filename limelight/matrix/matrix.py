@@ -109,11 +109,6 @@ class AttentionMatrix:
         """Who may look at whom."""
         return self._scores.mask
 
-    @property
-    def sink(self) -> Tensor | None:
-        """The scores, (H,), that take their share of every row and give it to no key."""
-        return self._scores.sink_H
-
     def __repr__(self) -> str:
         B, H, N, M = self.shape
         return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"

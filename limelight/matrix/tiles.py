@@ -144,7 +144,7 @@ def read_tiles(
         blocks=list(row_blocks(scores.N, cut)),
         open_panel=lambda panel: _Reader(scores.panel(*panel), cut, folds, states, stats, known),
         make_room=lambda: cut.arena(scores),
-        workers=cut.workers(scores),
+        workers=1 if any(getattr(fold, "panels_meet", False) for fold in folds) else cut.workers(scores),
         device=scores.device,
     )
     return states, stats

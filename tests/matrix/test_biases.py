@@ -165,15 +165,6 @@ def test_what_is_done_to_the_scores_can_fail() -> None:
         check("weights", wrong.matrix().dense(), right.truth().weights_BHNM)
 
 
-def test_a_product_with_a_score_mod_has_no_gradient_and_says_so() -> None:
-    case = replace(random_case(), score_mod=soft)
-    case.query.requires_grad_()
-    with pytest.raises(InputError, match="no gradient through a score_mod"):
-        case.matrix() @ case.value
-    with torch.no_grad():
-        check("output", case.matrix() @ case.value, case.truth().output_BHND.detach())
-
-
 q, k = torch.ones(B, H, N, D), torch.ones(B, H, M, D)
 
 
