@@ -20,6 +20,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
+from limelight.errors import TooLargeError
 from limelight.matrix import (
     Distance,
     Entropy,
@@ -36,7 +37,7 @@ from limelight.matrix import (
 from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
 from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.tiles import Plan
+from limelight.matrix.tiles import Plan, stats_bytes
 from limelight.matrix.triton import cells, serves, sight
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
@@ -263,6 +264,30 @@ def test_what_no_kernel_covers_is_said(
     case = replace(random_case(shape=(2, 4, 2, N, M, 7, 5)), **change)
     found = serves.lacks(scores_of(**case.inputs()), folds)
     assert found is None if says is None else says in (found or "")
+
+
+def test_the_plan_keeps_to_a_limit_or_says_what_it_needs() -> None:
+    scores = scores_of(**random_case(masks.causal(), shape=(1, 2, 1, 4000, 4000, 64, 3)).inputs())
+    small = serves.plan(scores, [Entropy()])
+    assert small == serves.plan(scores, [Entropy()], limit=stats_bytes(scores) + small.worker_bytes)
+    with pytest.raises(TooLargeError, match=str(stats_bytes(scores) + small.worker_bytes)):
+        serves.plan(scores, [Entropy()], limit=stats_bytes(scores))
+    limit = 2**21
+    beside = serves.plan(scores, [Entropy(), Top(3)], limit)
+    assert small.worker_bytes <= beside.worker_bytes <= limit - stats_bytes(scores)
+    assert serves.plan(scores, [Entropy(), Top(3)]).worker_bytes > limit
+
+
+def test_tiles_of_wide_heads_and_products_are_smaller() -> None:
+    def tile(width: int, dtype: torch.dtype, *folds: Fold[Any]) -> tuple[int, int | None]:
+        case = random_case(dtype=dtype, shape=(1, 1, 1, 300, 300, width, 3))
+        cut = serves.plan(scores_of(**case.inputs()), folds)
+        return cut.rows, cut.columns
+
+    assert tile(128, torch.bfloat16, Received()) == (128, 64)
+    assert tile(128, torch.bfloat16, Received(), Output()) == (64, 64)
+    assert tile(100, torch.float32, Received()) == (64, 32)
+    assert tile(256, torch.bfloat16, TransposedApplied(torch.zeros(300))) == (64, 32)
 
 
 def test_a_matrix_on_the_cpu_is_refused() -> None:

@@ -18,7 +18,7 @@ from limelight.matrix.ranks import Peak
 from limelight.matrix.rasters import Picture
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
-from limelight.matrix.tiles import Plan
+from limelight.matrix.tiles import Plan, plan_for, stats_bytes, too_large
 from limelight.matrix.triton.operands import padded
 from limelight.matrix.triton.sight import sight_of
 
@@ -29,6 +29,12 @@ ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
 AREA_FOLDS = (Pool, Picture)
 KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
+PRODUCTS = (Output, Applied, TransposedApplied)
+ALWAYS_READ = (Entropy, Peak, Distance, SinkMass, Received)
+"""The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
+
+BYTES_A_QUERY = 64  # t, u, key, behind and ahead, and what is computed of them, mostly float64
+BYTES_A_KEY = 16
 
 
 def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
@@ -60,9 +66,23 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
 
 
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
-    """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling."""
-    row = padded(scores.q_BHND.shape[3]) * scores.q_BHND.element_size()
-    wide = any(isinstance(fold, Output | Applied | TransposedApplied) for fold in folds)
-    rows = 128 if row <= 256 and not wide else 64
+    """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling.
+
+    Raises TooLargeError where what the kernels find, or the plain loop beside them, takes more than `limit`.
+    """
+    (B, H, N, D), M = scores.q_BHND.shape, scores.M
+    row = padded(D) * scores.q_BHND.element_size()
+    widths = [D if isinstance(fold, Output) else _width(fold) for fold in folds if isinstance(fold, PRODUCTS)]
+    rows = 128 if row <= 256 and not widths else 64
     columns = 64 if row <= 256 else 32
-    return Plan(rows, columns, max(1, len(scores.batches)), max(1, len(scores.heads)))
+    needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * max(widths, default=0) * max(N, M))
+    if not all(isinstance(fold, ALWAYS_READ) for fold in folds):
+        needed = max(needed, plan_for(scores, limit).worker_bytes)
+    cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed)
+    if limit is not None and limit < stats_bytes(scores) + needed:
+        raise too_large(scores, cut, limit)
+    return cut
+
+
+def _width(fold: Applied | TransposedApplied) -> int:
+    return fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
