@@ -92,6 +92,7 @@ OTHERS: dict[str, Callable[[Setting], Fold[Any]]] = {
     "Histogram": lambda setting: heart.Histogram(),
     "Norms": lambda setting: heart.Norms(),
     "Output": lambda setting: heart.Output(),
+    "Weighted": lambda setting: heart.Weighted(heart.Received(), torch.ones(setting.tokens)),
     "Quantiles": lambda setting: heart.Quantiles(0.5, 0.9),
 }
 """The one place where the benchmarks name the folds; a test compares it with what the heart exports."""
