@@ -33,6 +33,8 @@ from limelight.text.segments import NO_UNIT, Level, Segments
 Weigh = Literal["alpha", "value"]
 LEVELS: tuple[Level, ...] = ("document", "sentence", "word")
 MOST_HEADS_NAMED = 6
+MANY = 8
+"""Where less than one query in so many looks, its row is computed by itself."""
 SPECIAL, FIRST, BETWEEN = "special tokens", "first token", "between documents"
 
 
@@ -158,16 +160,14 @@ def _received(
     matrix: AttentionMatrix, rows: Sequence[int], segments: Segments, weigh: Weigh, batch: int
 ) -> Tensor:
     """(heads, keys), float64: the mean share that each token gets from the rows."""
-    B, H, N, M = matrix.shape
+    B, H, _, M = matrix.shape
     if len(segments) != M:
         raise ShapeError(
             f"segments must have a token for every key; got {len(segments)} tokens and {M} keys."
         )
     if not 0 <= batch < B:
         raise ShapeError(f"batch must be one of the {B} texts, counted from 0; got {batch}.")
-    sent_N = torch.zeros(N, dtype=matrix.dtype, device=matrix.device)
-    sent_N[list(rows)] = 1 / len(rows)
-    shares_HM: Tensor = (matrix.T @ sent_N)[batch].double().cpu()
+    shares_HM = _mean_of_rows(matrix, rows, batch)
     if weigh == "alpha":
         return shares_HM
     if matrix.value is None:
@@ -175,6 +175,24 @@ def _received(
     norms_GM = matrix.value[batch].double().norm(dim=-1).cpu()
     weighed_HM: Tensor = shares_HM * norms_GM.repeat_interleave(H // len(norms_GM), dim=0)
     return weighed_HM / weighed_HM.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _mean_of_rows(matrix: AttentionMatrix, rows: Sequence[int], batch: int) -> Tensor:
+    """(heads, keys), float64: of few rows only those are computed, of many all of them in one walk."""
+    N = matrix.shape[2]
+    different = sorted({int(row) for row in rows})
+    if not -N <= different[0] <= different[-1] < N:
+        raise InputError(f"rows are from 0 to {N - 1}; got {different[0]} to {different[-1]}.")
+    if len(different) * MANY < N and len(different) == len(rows):
+        total = torch.zeros(matrix.shape[1], matrix.shape[3], dtype=torch.float64)
+        for row in different:
+            total += matrix[batch, :, row].double().cpu()
+        return total / len(rows)
+    sent_N = torch.zeros(N, dtype=matrix.dtype, device=matrix.device)
+    for row in rows:
+        sent_N[row] += 1 / len(rows)
+    found: Tensor = (matrix.T @ sent_N)[batch].double().cpu()
+    return found
 
 
 def _places(segments: Segments, homes: list[int], wanted: set[int], sink_free: bool) -> list[str]:

@@ -86,7 +86,8 @@ def look_documents(
     Who looks: a decoder's or encoder-decoder's answer, row by row as it is predicted; where nothing is written,
     the question; without a question, all of the text.
 
-    heads, layers  (layer, head) pairs, or all heads of some layers, counted from 0; all of all layers if neither
+    heads, layers  (layer, head) pairs, or all heads of some layers, counted from 0; those that the model's
+                   folder names, or all of all layers, if neither
     chat           put the text into the tokenizer's chat template
     windows        read a text that is too long in pieces that overlap; otherwise its end is left out, and `notes`
                    says so
@@ -140,7 +141,7 @@ def _looked(
 ) -> DocumentsLook:
     run = reader.run(context, answer_tokens)
     names = tuple(name for name in context.names if name != QUESTION or not context.asked)
-    chosen = _chosen(run.looking, heads, layers)
+    chosen = _chosen(run.looking, reader.heads if heads is None and layers is None else heads, layers)
     views = {
         name: looked_at(
             run.looking,

@@ -91,6 +91,10 @@ class Foreign:
         return min(known, default=None)
 
     @property
+    def heads(self) -> None:
+        """Nobody has chosen any."""
+
+    @property
     def ordinary(self) -> Sequence[int]:
         special = set(self.tokenizer.all_special_ids)
         known = min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)

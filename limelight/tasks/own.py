@@ -13,7 +13,9 @@ from limelight.errors import InputError
 from limelight.matrix import masks
 from limelight.modules.transformer import Classifier, LanguageModel, Transformer
 from limelight.predicting.predictor import Prediction, Predictor, Trace
+from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
+from limelight.readings.reading import Head
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
@@ -37,6 +39,12 @@ class Own:
     def longest(self) -> int | None:
         """Their positions are computed, so any length can be read."""
         return None
+
+    @property
+    def heads(self) -> Sequence[Head] | None:
+        """Those that the model's folder names for alignment."""
+        chosen = self.predictor.saved.prediction.get("alignment")
+        return AlignmentHeads.from_json(chosen).heads if chosen else None
 
     @property
     def ordinary(self) -> Sequence[int]:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from limelight.matrix import AttentionMatrix
+from limelight.readings.reading import Head
 from limelight.text.contexts import Context
 
 ANSWER = "answer"
@@ -57,6 +58,10 @@ class Reader(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def heads(self) -> Sequence[Head] | None:
+        """The heads to read where nobody says which; None for all."""
 
     @property
     def ordinary(self) -> Sequence[int]:

@@ -189,10 +189,27 @@ class Context:
         return longest - around
 
     def _only(self, piece: range, note: str) -> Context:
+        """Of the documents only a piece: the text, too, is cut there, so that a window costs what it holds."""
         first, last = self._documents()
-        kept = [token for token in range(len(self.ids)) if not first <= token <= last or token in piece]
         old = self.segments
-        segments = Segments(old.text, tuple(old.spans[token] for token in kept), old.documents, old.names)
+        begin, end = old.spans[first][0], old.spans[last][1]
+        low, high = old.spans[piece.start][0], old.spans[piece.stop - 1][1]
+
+        def moved(place: int) -> int:
+            """Where a character stands in the shorter text."""
+            if place >= end:
+                return place - (end - begin) + (high - low)
+            return place if place < begin else begin + min(max(place, low), high) - low
+
+        kept = [token for token in range(len(self.ids)) if not first <= token <= last or token in piece]
+        places = [(moved(start), moved(stop)) for start, stop in old.documents]
+        held = [number for number, (start, stop) in enumerate(places) if start < stop]
+        segments = Segments(
+            old.text[:begin] + old.text[low:high] + old.text[end:],
+            tuple((moved(start), moved(stop)) for start, stop in (old.spans[token] for token in kept)),
+            tuple(places[number] for number in held),
+            tuple(old.names[number] for number in held),
+        )
         return replace(self, ids=tuple(self.ids[token] for token in kept), segments=segments, note=note)
 
     def _told(self, left_out: range, longest: int) -> str:

@@ -207,7 +207,11 @@ def test_a_text_that_fits_is_left_as_it_is() -> None:
 def test_the_end_of_the_documents_is_cut_and_the_question_kept() -> None:
     context = words(7, "w50 w51", documents=3).cut(13)
     assert len(context.ids) == 13
-    assert [len(context.tokens_of(name)) for name in context.names] == [7, 2, 0, 2]
+    assert context.names == ("0.txt", "1.txt", "question")
+    assert [len(context.tokens_of(name)) for name in context.names] == [7, 2, 2]
+    assert context.segments.text == "w0 w1 w2 w3 w4 w5 w6\n\nw7 w8\n\nw50 w51"
+    words_read = [unit.text for unit in context.segments.units("word") for _ in unit.tokens]
+    assert words_read == context.segments.text.split()
     assert context.note == (
         "The text has 25 tokens and the model reads 13: the last 12 tokens of the documents were left out "
         "(1.txt from its character 7 on; all of 2.txt)."
