@@ -6,7 +6,7 @@ that run meanwhile in other threads run as written, too, and compute the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,23 +16,25 @@ from limelight.capture.listening import Listener, Shared
 
 
 @contextmanager
-def compiled(model: nn.Module, listener: Listener) -> Iterator[None]:
+def compiled(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source that is none: it makes the others hear a compiled model."""
-    if is_compiled(model) or not uses_flex(model):
+    if is_compiled(modules) or not uses_flex(modules):
         with _AS_WRITTEN.held():
             yield
     else:  # flex attention is fast, and linear in memory, by being compiled
         yield
 
 
-def is_compiled(model: nn.Module) -> bool:
+def is_compiled(modules: Iterable[nn.Module]) -> bool:
     """Whether torch.compile was called on the model, or `compile()` on a part of it."""
-    return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
+    return any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules)
 
 
-def uses_flex(model: nn.Module) -> bool:
+def uses_flex(modules: Iterable[nn.Module]) -> bool:
     """Whether a transformers model runs on flex attention."""
-    configs = (getattr(module, "config", None) for module in model.modules())
+    configs = {
+        id(config): config for m in modules if (config := m.__dict__.get("config")) is not None
+    }.values()
     return any(getattr(config, "_attn_implementation", None) == "flex_attention" for config in configs)
 
 

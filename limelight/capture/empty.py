@@ -22,7 +22,7 @@ def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
         return f"{name!r}{more} computes it in a way that cannot be captured: {reason}. {EAGER}"
     if isinstance(model, torch.jit.ScriptModule):
         return "a TorchScript model runs outside of Python. Watch the model that it was made from."
-    if is_compiled(model) and uses_flex(model):
+    if is_compiled(model.modules()) and uses_flex(model.modules()):
         return "it was compiled before, and runs on flex attention. Watch it before torch.compile()."
     if seen.notes:
         return "it was only computed again, in a backward pass. Put the forward inside the block."

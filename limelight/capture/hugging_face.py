@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,12 +18,13 @@ from torch import nn
 from limelight.capture.backends import Backend, Convention, convention, understand
 from limelight.capture.listening import Listener, Shared, anyone_listens, listeners, tell, unheard
 from limelight.capture.places import kind_of
+from limelight.errors import CaptureError
 
 _HOME = "transformers.modeling_utils"
 
 
 @contextmanager
-def hugging_face(model: nn.Module, listener: Listener) -> Iterator[None]:
+def hugging_face(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears every attention function that a transformers model asks for."""
     if _HOME not in sys.modules:  # then no model can be one of its
         yield
@@ -34,7 +35,12 @@ def hugging_face(model: nn.Module, listener: Listener) -> Iterator[None]:
 
 def _listen() -> Callable[[], None]:
     interface = sys.modules[_HOME].AttentionInterface
-    original = interface.get_interface
+    original = getattr(interface, "get_interface", None)
+    if original is None:
+        raise CaptureError(
+            "Capture needs the attention interface of transformers, which came with its version 5. "
+            "Install it with: pip install -U 'limelight[hf]'"
+        )
 
     @functools.wraps(original)
     def get_interface(self: Any, attn_implementation: str, default: Backend) -> Backend:
@@ -50,6 +56,7 @@ def _listen() -> Callable[[], None]:
 _INTERFACE = Shared(_listen)
 
 
+@functools.lru_cache(maxsize=256)
 def _with_ear(function: Backend, name: str | None, words: Convention) -> Backend:
     """The same backend; what it was given is told when it is done."""
 

@@ -31,7 +31,8 @@ class Listener(Protocol):
     # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed.
 
 
-Source = Callable[[nn.Module, Listener], AbstractContextManager[None]]
+Source = Callable[[Sequence[nn.Module], Listener], AbstractContextManager[None]]
+"""Opened with all modules of the model, it tells the listener of the attention that it notices."""
 
 _LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("limelight_listeners", default=())
 _QUIET: ContextVar[bool] = ContextVar("limelight_quiet", default=False)
@@ -40,11 +41,12 @@ _QUIET: ContextVar[bool] = ContextVar("limelight_quiet", default=False)
 @contextmanager
 def listening(model: nn.Module, listener: Listener, sources: Sequence[Source]) -> Iterator[None]:
     """Inside the block `listener` hears of the attention in `model`; after it everything is as before."""
+    modules = list(model.modules())
     with ExitStack() as stack:
         _LISTENERS.set((*_LISTENERS.get(), listener))
         stack.callback(_dismiss, listener)
         for source in sources:
-            stack.enter_context(source(model, listener))
+            stack.enter_context(source(modules, listener))
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -26,10 +26,10 @@ _KEEPERS: WeakKeyDictionary[nn.Module, Shared] = WeakKeyDictionary()
 
 
 @contextmanager
-def own(model: nn.Module, listener: Listener) -> Iterator[None]:
+def own(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears every module that tells of itself."""
     with ExitStack() as stack:
-        for module in model.modules():
+        for module in modules:
             if tells_of_itself(module):
                 shared = _KEEPERS.setdefault(module, Shared(partial(_put_keeper, module)))
                 stack.enter_context(shared.held())
@@ -38,7 +38,9 @@ def own(model: nn.Module, listener: Listener) -> Iterator[None]:
 
 def tells_of_itself(module: nn.Module) -> bool:
     """Whether it has the attribute of the protocol; a number or a method of that name is another matter."""
-    return getattr(module, "keep", 0) is None or callable(module.__dict__.get("keep"))
+    if "keep" in module.__dict__:
+        return module.__dict__["keep"] is None or callable(module.__dict__["keep"])
+    return getattr(type(module), "keep", 0) is None
 
 
 def _put_keeper(module: nn.Module) -> Callable[[], None]:

@@ -1,15 +1,15 @@
 """Attention in plain PyTorch: `scaled_dot_product_attention`, and `nn.MultiheadAttention`, which may go without it.
 
 A TorchFunctionMode sees every torch function of its thread, however it was imported, and nothing in the process is
-changed. While it is there, PyTorch leaves its fused inference path for nn.TransformerEncoderLayer and
-nn.MultiheadAttention, which computes all in one step that nobody can look into.
+changed; it costs a little at each. While it is there, PyTorch leaves its fused inference path for
+nn.TransformerEncoderLayer and nn.MultiheadAttention, which computes all in one step that nobody can look into.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from limelight.capture import rules
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, anyone_listens, tell
+from limelight.capture.listening import Listener, Shared, anyone_listens, tell
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.matrix import Mask, masks
@@ -63,8 +63,23 @@ _HERE = _Here()
 
 
 @contextmanager
-def pytorch(model: nn.Module, listener: Listener) -> Iterator[None]:
+def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears PyTorch's own attention functions in this thread."""
+    with _FUSED.held() if all(map(_calls_it_by_name, modules)) else _ear():
+        yield
+
+
+def _calls_it_by_name(module: nn.Module) -> bool:
+    """Whether a module, if it computes attention at all, calls `torch.nn.functional.scaled_dot_product_attention`.
+
+    So do those of transformers; then it is enough to put an ear on that name, and the model runs at full speed.
+    """
+    home = type(module).__module__
+    return home.startswith(("transformers.", "torch.nn.")) and not isinstance(module, nn.MultiheadAttention)
+
+
+@contextmanager
+def _ear() -> Iterator[None]:
     if _HERE.watches == 0:
         _HERE.ear.__enter__()
     _HERE.watches += 1
@@ -74,6 +89,19 @@ def pytorch(model: nn.Module, listener: Listener) -> Iterator[None]:
         _HERE.watches -= 1
         if _HERE.watches == 0:
             _HERE.ear.__exit__(None, None, None)
+
+
+def _listen_to_the_name() -> Callable[[], None]:
+    def heard(*args: Any, **kwargs: Any) -> Tensor:
+        if _HERE.watches or not anyone_listens():  # this thread's ear hears it anyway
+            return _SDPA(*args, **kwargs)
+        return _fused(None, *args, **kwargs)
+
+    functional.scaled_dot_product_attention = heard
+    return lambda: setattr(functional, "scaled_dot_product_attention", _SDPA)
+
+
+_FUSED = Shared(_listen_to_the_name)
 
 
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------

@@ -6,10 +6,13 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, overload
+from weakref import ref
+
+from torch import nn
 
 from limelight.capture.inputs import Kind
 from limelight.capture.steps import Strand
-from limelight.capture.telling import Notes, Summary, bytes_held, row_of
+from limelight.capture.telling import Notes, Summary, bytes_held, row_of, what_ran_otherwise
 from limelight.capture.verifying import Verified
 from limelight.errors import CaptureError, KindError
 from limelight.matrix import AttentionMatrix
@@ -82,7 +85,8 @@ class Seen:
     seen.summary(), seen.why(), seen.memory(tokens=32_000)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._model = None if model is None else ref(model)
         self.entries: list[Entry] = []
         self.notes: dict[str, None] = {}
         self.missed: dict[str, str] = {}
@@ -143,6 +147,9 @@ class Seen:
     def why(self) -> Notes:
         """What a reader of these weights should know: what ran otherwise, what was left out, what was verified."""
         lines = list(self.notes)
+        model = None if self._model is None else self._model()
+        if model is not None:
+            lines += what_ran_otherwise(model)
         lines += [f"{name} was not captured: {reason}." for name, reason in self.missed.items()]
         found = {name: one for name, one in self.verified.items() if isinstance(one, Verified)}
         if found:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from limelight.capture.compiled import is_compiled
 from limelight.capture.pieces import Pieces
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.given import Dense, Function, Lengths
@@ -68,6 +69,14 @@ class Notes:
 
     def __contains__(self, part: object) -> bool:
         return isinstance(part, str) and any(part in line for line in self.lines)
+
+
+def what_ran_otherwise(model: nn.Module) -> Iterator[str]:
+    """What a watch changes in how a model runs; its numbers stay the same but for rounding."""
+    if is_compiled(model.modules()):
+        yield "The model is compiled; inside the watch it ran as it is written."
+    if any(isinstance(m, nn.MultiheadAttention) and not m.training for m in model.modules()):
+        yield "PyTorch's fused inference path was switched off inside the watch: the same numbers but for rounding."
 
 
 def row_of(call: Call) -> Row:

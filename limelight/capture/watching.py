@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from limelight.capture.compiled import is_compiled
 from limelight.capture.empty import why_nothing
 from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, listening
@@ -144,7 +143,7 @@ def watch(
     for fold in read:
         if isinstance(fold, type) or not hasattr(fold, "absorb"):
             raise KindError(f"read= takes folds, such as [Received(), Top(8)]; got {fold!r}.")
-    seen = Seen()
+    seen = Seen(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
     with listening(model, watcher, SOURCES):
@@ -155,13 +154,3 @@ def watch(
             hook.remove()
     if not seen.entries:
         raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))
-    _add_notes(model, seen)
-
-
-def _add_notes(model: nn.Module, seen: Seen) -> None:
-    if is_compiled(model):
-        seen.notes["The model is compiled; inside the watch it ran as it is written."] = None
-    if any(isinstance(module, nn.MultiheadAttention) and not module.training for module in model.modules()):
-        seen.notes[
-            "PyTorch's fused inference path was switched off inside the watch: the same numbers but for rounding."
-        ] = None

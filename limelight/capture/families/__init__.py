@@ -7,9 +7,10 @@ have a small file of their own. Nothing of the model is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
@@ -39,9 +40,14 @@ class Family:
 
 def family_of(module: nn.Module) -> Family | None:
     """The family that this module's class, or one that it derives from, belongs to."""
+    return _family_of_class(type(module))  # type: ignore[arg-type]
+
+
+@cache
+def _family_of_class(kind: type[nn.Module]) -> Family | None:
     from limelight.capture.families.rows import FAMILIES
 
-    for each in type(module).__mro__:
+    for each in kind.__mro__:
         folder = each.__module__.rpartition(".")[0].rpartition(".")[2]
         found = FAMILIES.get(f"{folder}.{each.__name__}")
         if found is not None:
@@ -56,7 +62,7 @@ def families_in(model: nn.Module) -> dict[str, Family]:
 
 
 @contextmanager
-def families(model: nn.Module, listener: Listener) -> Iterator[None]:
+def families(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears every module of a known family.
 
     Of a module that ran without its attention being followed, or whose family is refused, the listener is told by
@@ -73,7 +79,7 @@ def families(model: nn.Module, listener: Listener) -> Iterator[None]:
             told(module, why)
 
     with ExitStack() as stack:
-        for module in model.modules():
+        for module in modules:
             family = family_of(module)
             if family is not None:
                 watch = family.watch or _refusing(family.how)
