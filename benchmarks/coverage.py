@@ -59,6 +59,9 @@ def run(
         Path | None,
         typer.Option(help="Keep each result here at once; what it holds already is not run again."),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Put the outcomes into the package, for `limelight coverage`.")
+    ] = False,
 ) -> dict[str, Any]:
     """Build every family small, run it under capture, compare with its official eager weights, say what differs."""
     from benchmarks.coverage_check import BOUND, check
@@ -84,7 +87,21 @@ def run(
             bar.update(task, advance=1, description=f"{row.family}: {row.outcome}")
     rows.sort(key=lambda row: (list(OUTCOMES).index(row.outcome), row.family))
     show(rows)
+    if keep:
+        _keep(rows)
     return {"bound": BOUND, "totals": totals(rows), "families": [asdict(row) for row in rows]}
+
+
+def _keep(rows: Sequence[Row]) -> None:
+    """Outcome and reason of every family that was run, beside the version of transformers that they hold for."""
+    import transformers
+
+    from limelight.capture.families import about
+
+    told = {row.family: [row.outcome, row.reason] for row in rows if row.outcome != "not built"}
+    record = {"transformers": transformers.__version__, "families": dict(sorted(told.items()))}
+    file = Path(about.__file__).with_name("measured.json")
+    file.write_text(json.dumps(record, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _logged(log: Path | None) -> list[Row]:

@@ -34,6 +34,7 @@ def rt_resnet() -> Any:
     )
 
 
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
 HALF_MROPE = {**MROPE, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}
 DETECTOR = {"use_timm_backbone": False, "backbone": None, "backbone_config": resnet}
@@ -56,6 +57,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "glm_image_text": {"rope_parameters": MROPE},
     "glm_ocr_text": {"rope_parameters": MROPE},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
+    "hunyuan_v1_dense": {"rope_parameters": ROPE},
+    "hunyuan_v1_moe": {"rope_parameters": ROPE},
+    "hunyuan_vl_text": {"rope_parameters": ROPE},
     "informer": SERIES,
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "layoutlmv3": {
@@ -67,6 +71,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "lilt": {"channel_shrink_ratio": 2, "hidden_size": 48},
     "mamba2": {"num_heads": 8, "head_dim": 8},
+    "ministral": {"rope_parameters": ROPE},
     "mobilebert": {"intra_bottleneck_size": 32, "true_hidden_size": 32},
     "paddleocr_vl_text": {"rope_parameters": MROPE},
     "qwen2_5_vl_text": {"rope_parameters": MROPE},

@@ -22,14 +22,14 @@ TEXT = ("input_ids", "inputs", "input")
 
 def first_inputs(model: nn.Module, config: Any) -> tuple[Inputs, Any]:
     """The first inputs that the model runs on, and its output. Raises NotBuiltError if there are none."""
-    why = "no inputs are known for its forward"
+    why = ""
     for inputs in inputs_for(model, config):
         try:
             torch.manual_seed(3)
             return inputs, model(**inputs)
         except Exception as error:
-            why = told("it does not run", error)
-    raise NotBuiltError(why)
+            why = why or told("it does not run", error)
+    raise NotBuiltError(why or "no inputs are known for its forward")
 
 
 def inputs_for(model: nn.Module, config: Any) -> Iterator[Inputs]:

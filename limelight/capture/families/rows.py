@@ -47,10 +47,10 @@ gptj.GPTJAttention grounding_dino.GroundingDinoMultiheadAttention groupvit.Group
 hiera.HieraMaskUnitAttention ibert.IBertSelfAttention imagegpt.ImageGPTAttention
 layoutlmv2.LayoutLMv2SelfAttention layoutlmv3.LayoutLMv3SelfAttention led.LEDDecoderAttention
 levit.LevitAttention levit.LevitAttentionSubsample lilt.LiltSelfAttention luke.LukeSelfAttention
-lxmert.LxmertAttention megatron_bert.MegatronBertSelfAttention mgp_str.MgpstrAttention
-mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention mpnet.MPNetSelfAttention
-mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention openai.Attention
-perceiver.PerceiverSelfAttention pp_doclayout_v2.PPDocLayoutV2ReadingOrderSelfAttention
+lxmert.LxmertAttention maskformer.MaskFormerSwinSelfAttention megatron_bert.MegatronBertSelfAttention
+mgp_str.MgpstrAttention mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention
+mpnet.MPNetSelfAttention mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention
+openai.Attention perceiver.PerceiverSelfAttention pp_doclayout_v2.PPDocLayoutV2ReadingOrderSelfAttention
 prophetnet.ProphetNetAttention pvt.PvtEfficientSelfAttention pvt_v2.PvtV2SelfAttention
 rembert.RemBertSelfAttention roformer.RoFormerSelfAttention sam.SamVisionAttention sam_hq.SamHQVisionAttention
 seggpt.SegGptAttention slanext.SLANeXtVisionAttention speecht5.SpeechT5Attention
@@ -62,14 +62,34 @@ xlm.MultiHeadAttention xlnet.XLNetRelativeAttention zoedepth.ZoeDepthMultiheadAt
 """
 """One softmax(QKᵀ + …)·V a call, in plain operations."""
 
+SAMPLED = """
+d_fine.DFineMultiscaleDeformableAttention deformable_detr.DeformableDetrMultiscaleDeformableAttention
+deimv2.Deimv2MultiscaleDeformableAttention grounding_dino.GroundingDinoMultiscaleDeformableAttention
+lw_detr.LwDetrMultiscaleDeformableAttention
+mask2former.Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention
+mm_grounding_dino.MMGroundingDinoMultiscaleDeformableAttention omdet_turbo.OmDetTurboMultiscaleDeformableAttention
+oneformer.OneFormerPixelDecoderEncoderMultiscaleDeformableAttention
+pp_doclayout_v2.PPDocLayoutV2MultiscaleDeformableAttention pp_doclayout_v3.PPDocLayoutV3MultiscaleDeformableAttention
+pp_doclayout_v4.PPDocLayoutV4MultiscaleDeformableAttention rf_detr.RfDetrMultiscaleDeformableAttention
+rt_detr.RTDetrMultiscaleDeformableAttention rt_detr_v2.RTDetrV2MultiscaleDeformableAttention
+"""
+"""Deformable attention."""
+
 WAY_OUT = "use attn_implementation='eager' with output_attentions=True, which gives the model's own maps"
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(TAPED.split(), BY_TAPE),
+    **dict.fromkeys(
+        SAMPLED.split(), refused("its weights belong to points sampled between pixels, not to keys")
+    ),
+    "autoformer.AutoformerAttention": refused(
+        "it weighs delays by autocorrelation, there is no weight of a key"
+    ),
     "big_bird.BigBirdAttention": BIRD,
     "bigbird_pegasus.BigBirdPegasusEncoderAttention": BIRD,
     "longformer.LongformerSelfAttention": WINDOWED,
     "led.LEDEncoderSelfAttention": WINDOWED,
+    "groupvit.GroupViTAssignAttention": refused("each patch is given to one group by a hard choice"),
     "longt5.LongT5LocalAttention": refused(f"attention in blocks of three is not captured; {WAY_OUT}"),
     "longt5.LongT5TransientGlobalAttention": refused(
         f"attention to summaries of blocks is not captured; {WAY_OUT}"
