@@ -82,7 +82,7 @@ def measure(
                 **asdict(setting),
                 "what": contestant.name,
                 "ratio": median(ratios),
-                "spread": _spread(ratios),
+                "spread": spread(ratios),
                 "seconds": median(ours for _, ours in pairs),
                 "forward seconds": median(one for one, _ in pairs),
                 "pairs": len(pairs),
@@ -91,7 +91,7 @@ def measure(
     return rows
 
 
-def _spread(ratios: list[float]) -> float | None:
+def spread(ratios: list[float]) -> float | None:
     """Half the distance between the quartiles; None for fewer than three."""
     if len(ratios) < 3:
         return None
