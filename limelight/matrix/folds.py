@@ -5,7 +5,7 @@ A fold walks over the tiles in any order, and keeps a state that grows with N or
     start(frame)             the neutral element: the state before any tile
     absorb(state, tile)      take one tile in; changes the state
     merge(state, other)      join two states that took in different tiles; gives a state
-    finish(state, stats)     the reading
+    finish(state, stats)     the reading, or `Again` with the fold that is to walk next
 
 Its law: however the matrix is cut into tiles, and in whatever order they are absorbed and merged, the reading
 is the same, and merging with a neutral element changes nothing. "The same" means up to rounding for sums, and
