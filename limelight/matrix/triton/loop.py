@@ -54,15 +54,17 @@ def read_triton(
             columns.append((fold, state))
         else:
             rest.append(place)
-    stats = _read_rows(kernels, frame, rows) if rows or known is None else known
-    stats = known or stats
-    _read_columns(kernels, stats, columns)
-    for state, row_runs, column_runs in areas:
-        _read_areas(kernels, stats, state, row_runs, column_runs)
+    with torch.cuda.device_of(
+        scores.q_BHND
+    ):  # a kernel starts on the current device, wherever its tensors are
+        stats = _read_rows(kernels, frame, rows) if rows or known is None else known
+        stats = known or stats
+        _read_columns(kernels, stats, columns)
+        for state, row_runs, column_runs in areas:
+            _read_areas(kernels, stats, state, row_runs, column_runs)
     if rest:
-        beside = (
-            plan_for(scores, stats_bytes(scores) + cut.worker_bytes) if cut.worker_bytes else plan_for(scores)
-        )
+        room = stats_bytes(scores) + cut.worker_bytes if cut.worker_bytes else None
+        beside = plan_for(scores, room)
         plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, beside)
         for place, state in zip(rest, plain, strict=True):
             states[place] = state
