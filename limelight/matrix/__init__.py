@@ -6,7 +6,8 @@ biases.py    what is added by place: ALiBi, T5, functions    given.py    masks o
 places.py    functions of a place                            drawing.py  a mask as text
 scores.py    the logits of any block                         tile.py     what a fold sees
 tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
-why.py       what a reading will do
+why.py       what a reading will do                          gradients.py and theirs
+rollout.py   a product of many such matrices                 mixing.py   one layer of it
 
 What is read:
 folds.py     RowStats, Received, Entropy                     ranks.py    Peak, Top, Bottom
@@ -30,6 +31,7 @@ from limelight.matrix.pools import Pool
 from limelight.matrix.quantiles import QuantileReading, Quantiles
 from limelight.matrix.ranks import Bottom, Peak, Ranked, Top
 from limelight.matrix.rasters import Picture, PictureReading
+from limelight.matrix.rollout import Rollout
 from limelight.matrix.sinks import SinkMass, SinkReading
 from limelight.matrix.tile import Frame, Stats, Tile
 from limelight.matrix.weighted import Weighted
@@ -60,6 +62,7 @@ __all__ = [
     "Ranked",
     "Received",
     "ReceivedReading",
+    "Rollout",
     "RowStats",
     "SinkMass",
     "SinkReading",
