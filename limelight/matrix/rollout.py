@@ -91,6 +91,16 @@ class Rollout:
         return torch.float64 if wide else torch.float32
 
     @property
+    def heads(self) -> tuple[tuple[int, int], ...]:
+        """The (layer, head) pairs that count, from 0."""
+        return tuple(
+            (number, head)
+            for number, layer in enumerate(self._layers)
+            for head, share in enumerate(layer.shares)
+            if share
+        )
+
+    @property
     def how(self) -> str:
         """What is computed, in plain sentences."""
         heads = self._heads

@@ -5,6 +5,7 @@ groups.py     Groups: which word (or sentence, document) every token of an axis 
 measures.py   AttentionMatrix → Reading: attention between words, what words receive
 alignment.py  cross-attention → which source words each target word attends to
 heads.py      which heads align: chosen by the words that stand on both sides
+rollout.py    Rollout → Reading: what words hold of each other through all layers
 pictures.py   Reading → figure (matplotlib)        stage_pictures.py  the stages of the process, the same way
 canvas.py     what all pictures stand on: sizes, fonts, `save` to PNG, SVG, PDF
 terminal.py   Reading → the terminal (rich)
@@ -17,6 +18,7 @@ from limelight.readings.groups import Groups
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads, shared_words
 from limelight.readings.measures import ReceivedWords, average_heads, received_words, word_attention
 from limelight.readings.reading import Entry, Head, Reading, name_heads, visible
+from limelight.readings.rollout import word_rollout
 
 __all__ = [
     "Alignment",
@@ -36,4 +38,5 @@ __all__ = [
     "shared_words",
     "visible",
     "word_attention",
+    "word_rollout",
 ]
