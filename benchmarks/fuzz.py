@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,17 +25,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.random_cases import Drawn, draw_case
+from benchmarks.random_cases import draw_case
 from benchmarks.tables import print_rows
-from limelight.errors import TooLargeError
-from limelight.matrix import AttentionMatrix, Fold, RowStats
-from limelight.matrix.doors import scores_of
-from limelight.matrix.folds import finish
-from limelight.matrix.loops import LOOPS, NATIVE, PLAIN, Loop
-from limelight.matrix.native.library import PANEL
-from limelight.matrix.tiles import Plan
-from tests.oracle import FOLDS
-from tests.tolerance import check, shares
+from benchmarks.ways import draw_readings, readings_of
+from tests.tolerance import shares
 
 SPACING = 10**9
 """Case i of seed S has the number S · SPACING + i: no two seeds share a case."""
@@ -129,159 +121,6 @@ def _what(error: Exception) -> tuple[str, str]:
     return "NaN" if "NaN" in str(error) else "beyond", str(error) or where
 
 
-# ---- ways to read it ----------------------------------------------------------------------------------
-
-Comparisons = dict[str, Callable[[], None]]
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a case is read: by which loop and cut how (None: as the library chooses), by how many threads, within how
-    many bytes; `known` says that the row stats are read before."""
-
-    loop: Loop | None
-    cut: Plan | None
-    threads: int
-    limit: int | None
-    known: bool
-
-    def __str__(self) -> str:
-        loop = f"the {self.loop.name} loop" if self.loop else "the loop chosen"
-        cut = f"cut by {self.cut}" if self.cut else "cut as chosen"
-        limit = f", {self.limit} bytes" if self.limit else ""
-        known = ", row stats known" if self.known else ""
-        return f"{loop}, {cut}, {self.threads} threads{limit}{known}"
-
-
-def draw_readings(dice: random.Random, case: Drawn) -> tuple[Way, list[str]]:
-    """A way to read, and what is read in one go; at least one thing that this way can read."""
-    scores = scores_of(**case.inputs())
-    loop = dice.choice((None, *(loop for loop in LOOPS if loop.refuses(scores, ()) is None)))
-    names = [*FOLDS, *VERBS] if loop is None else [*FOLDS]
-    dice.shuffle(names)
-    wanted, count = list[str](), dice.randint(1, 6)
-    for name in names:
-        folds = [FOLDS[each][0](case) for each in (*wanted, name) if each in FOLDS]
-        if len(wanted) < count and (loop is None or loop.refuses(scores, _walked(folds)) is None):
-            wanted.append(name)
-    cut = None if loop not in (PLAIN, NATIVE) or dice.random() < 0.3 else draw_cut(dice, case, loop)
-    limit = dice.choice((None, None, 2**14, 2**17)) if cut is None else None
-    return Way(loop, cut, dice.choice((1, 1, 1, 2, 3)), limit, cut is None and dice.random() < 0.4), wanted
-
-
-def draw_cut(dice: random.Random, case: Drawn, loop: Loop) -> Plan:
-    B, H = case.query.shape[:2]
-    group = H // max(case.key.shape[1], 1)
-    heads = max(1, dice.choice((1, group, H)))
-    batches = max(1, B) if heads == H and dice.random() < 0.5 else 1
-    columns = dice.choice((4, 23, 64, 512)) if loop is PLAIN and dice.random() < 0.5 else None
-    grain = dice.choice((3, 16, 128) if loop is PLAIN else (PANEL, 2 * PANEL, 128))
-    rows, held = dice.choice((3, 11, 64, 200)), dice.choice((None, 1, 7, 24))
-    return Plan(rows, columns, batches, heads, grain, None if loop is PLAIN else held)
-
-
-def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) -> Comparisons:
-    """Read it, and say for each reading how to compare it."""
-    folds = {name: FOLDS[name][0](case) for name in names if name in FOLDS}
-    if way.loop is not None and way.cut is not None:
-        readings = read_cut(case, way.loop, way.cut, list(folds.values()))
-        return {
-            name: partial(FOLDS[name][1], reading, case)
-            for name, reading in zip(folds, readings, strict=True)
-        }
-    matrix = case.matrix()
-    if way.known:
-        matrix.read(RowStats())
-    comparisons: Comparisons = {}
-    if folds:
-        try:
-            read = matrix.read(*folds.values(), limit=way.limit, loop=way.loop and way.loop.name)
-        except TooLargeError:
-            read = matrix.read(*folds.values(), loop=way.loop and way.loop.name)
-        for name, reading in zip(folds, [read] if len(folds) == 1 else read, strict=True):
-            comparisons[name] = partial(FOLDS[name][1], reading, case)
-    for name in names:
-        if name in VERBS:
-            comparisons[name] = VERBS[name](matrix, case, dice)
-    return comparisons
-
-
-def read_cut(case: Drawn, loop: Loop, cut: Plan, folds: list[Fold[Any]]) -> list[Any]:
-    """What a loop reads when the matrix is cut this way."""
-    scores = scores_of(**case.inputs())
-    frame = scores.frame(scores.N, case.value)
-    walked = _walked(folds)
-    states, stats = loop.read(scores, frame, walked, None, cut)
-    further = partial(_read_on, scores, frame, stats, cut)
-    found = iter(finish(walked, states, stats, further))
-    return [stats if isinstance(fold, RowStats) else next(found) for fold in folds]
-
-
-def _read_on(scores: Any, frame: Any, stats: Any, cut: Plan, folds: list[Fold[Any]]) -> list[Any]:
-    return PLAIN.read(scores, frame, folds, stats, cut)[0]
-
-
-def _walked(folds: list[Fold[Any]]) -> list[Fold[Any]]:
-    """Those that a walk is asked for: every walk finds the row stats anyway."""
-    return [fold for fold in folds if not isinstance(fold, RowStats)]
-
-
-def _whole_matrix(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:
-    got = matrix.dense()
-    return lambda: check("weights", got, case.truth().weights_BHNM, case.logits)
-
-
-def _block(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:
-    place: list[int | slice] = []
-    for size in matrix.shape:
-        if size and dice.random() < 0.3:
-            place.append(dice.randrange(-size, size))
-        else:
-            place.append(slice(*(dice.choice((None, dice.randint(-size, size))) for _ in range(2))))
-    got = matrix[tuple(place)]
-    return lambda: check("weights", got, case.truth().weights_BHNM[tuple(place)], case.logits)
-
-
-def _rows(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:
-    N = matrix.shape[2]
-    rows = [dice.randrange(-N, N) for _ in range(dice.randint(0, 3))] if N else []
-    got = matrix.rows(rows)
-    return lambda: check("weights", got, case.truth().weights_BHNM[:, :, rows], case.logits)
-
-
-def _applied(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:
-    B, H, _, M = matrix.shape
-    v = torch.randn(dice.choice(((M,), (M, 2), (1, 1, M, 3), (B, H, M, 1))))
-    got = matrix @ v
-
-    def expect() -> None:
-        weights = case.truth().weights_BHNM
-        check("output", got, weights @ v.double(), case.logits, beside=weights @ v.double().abs())
-
-    return expect
-
-
-def _transposed(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:
-    B, H, N, _ = matrix.shape
-    x = torch.randn(dice.choice(((N,), (N, 2), (1, 1, N, 3), (B, H, N, 1))))
-    got = matrix.T @ x
-
-    def expect() -> None:
-        weights = case.truth().weights_BHNM.transpose(-1, -2)
-        check("output", got, weights @ x.double(), case.logits, beside=weights @ x.double().abs())
-
-    return expect
-
-
-VERBS: dict[str, Callable[[AttentionMatrix, Drawn, random.Random], Callable[[], None]]] = {
-    "dense()": _whole_matrix,
-    "a block": _block,
-    "rows()": _rows,
-    "matrix @ v": _applied,
-    "matrix.T @ x": _transposed,
-}
-
-
 # ---- many cases ---------------------------------------------------------------------------------------
 
 
@@ -314,7 +153,7 @@ def run(
     """Try random matrices against the float64 truth; exit code 1 where one fails."""
     torch.set_num_threads(1)
     numbers = range(seed * SPACING, seed * SPACING + cases) if only is None else range(only, only + 1)
-    total, console = Findings(), Console(stderr=True)
+    total, console, told = Findings(), Console(stderr=True), 0
     columns = (
         TextColumn("{task.fields[failed]} failed"),
         BarColumn(),
@@ -329,6 +168,11 @@ def run(
             total.add(some)
             rate = total.cases / max(time.monotonic() - begun, 1e-9)
             bar.update(task, completed=total.cases, failed=len(total.failures), rate=rate)
+            for failure in some.failures:
+                console.print(f"case {failure.case}: {failure.reading} {failure.kind}", highlight=False)
+            if not console.is_terminal and total.cases * 20 // len(numbers) > told:
+                told = total.cases * 20 // len(numbers)
+                console.print(f"{total.cases:,} cases, {rate:.0f} a second", highlight=False)
     result = summary(total, seed)
     show(result, Console())
     return result
