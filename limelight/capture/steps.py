@@ -91,6 +91,11 @@ class Strand:
         if old <= 0:
             return False
         if old > kept or not torch.equal(old_BGMD, self._keys.part(kept - old, kept)):
+            if self.overwritten():
+                raise CaptureError(
+                    "The keys of earlier steps must stay as they were; a cache has written to their memory. Use a "
+                    "DynamicCache, or watch one forward over the whole text: its weights are the same."
+                )
             if not self._forgets(old_BGMD):
                 self._refuse_beams(old_BGMD)
                 return False
@@ -180,7 +185,7 @@ def without_room(inputs: Inputs) -> Inputs:
     if inputs.kind == "cross":
         return inputs
     end = _end(inputs, M) if M > N else M
-    if end == M and not _lies_in_a_larger_one(inputs.key):
+    if end == M and not _will_be_written_to(inputs.key):
         return inputs
     value = None if inputs.value is None else inputs.value[:, :, :end].clone()
     bias = inputs.bias
@@ -204,6 +209,8 @@ def _end(inputs: Inputs, M: int) -> int:
     return int(seen_M.nonzero().max()) + 1 if bool(seen_M.any()) else M
 
 
-def _lies_in_a_larger_one(key_BGMD: Tensor) -> bool:
-    """Whether there is room between the keys of one head and the next: a buffer that will be written to."""
+def _will_be_written_to(key_BGMD: Tensor) -> bool:
+    """Whether it is the memory of a cache: marked as such for the compiler, or with room behind each head's keys."""
+    if hasattr(key_BGMD, "_dynamo_static_input_type"):
+        return True
     return key_BGMD.shape[1] > 1 and key_BGMD.stride(1) > key_BGMD.shape[2] * key_BGMD.stride(2)
