@@ -15,7 +15,7 @@ Two weights:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ LEVELS: tuple[Level, ...] = ("document", "sentence", "word")
 MOST_HEADS_NAMED = 6
 MANY = 8
 """Where less than one query in so many looks, its row is computed by itself."""
+TOGETHER = 32
+"""Rows that are computed at once."""
 SPECIAL, FIRST, BETWEEN = "special tokens", "first token", "between documents"
 
 
@@ -180,19 +182,30 @@ def _received(
 def _mean_of_rows(matrix: AttentionMatrix, rows: Sequence[int], batch: int) -> Tensor:
     """(heads, keys), float64: of few rows only those are computed, of many all of them in one walk."""
     N = matrix.shape[2]
-    different = sorted({int(row) for row in rows})
+    different = sorted({int(row) % N if -N <= row < N else int(row) for row in rows})
     if not -N <= different[0] <= different[-1] < N:
         raise InputError(f"rows are from 0 to {N - 1}; got {different[0]} to {different[-1]}.")
     if len(different) * MANY < N and len(different) == len(rows):
         total = torch.zeros(matrix.shape[1], matrix.shape[3], dtype=torch.float64)
-        for row in different:
-            total += matrix[batch, :, row].double().cpu()
+        for start, stop in _runs(different):
+            total += matrix[batch, :, start:stop].sum(1, dtype=torch.float64).cpu()
         return total / len(rows)
     sent_N = torch.zeros(N, dtype=matrix.dtype, device=matrix.device)
     for row in rows:
         sent_N[row] += 1 / len(rows)
     found: Tensor = (matrix.T @ sent_N)[batch].double().cpu()
     return found
+
+
+def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
+    """Sorted rows as ranges of neighbours, none longer than is good for memory."""
+    start = stop = rows[0]
+    for row in rows:
+        if row != stop or stop - start == TOGETHER:
+            yield start, stop
+            start = row
+        stop = row + 1
+    yield start, stop
 
 
 def _places(segments: Segments, homes: list[int], wanted: set[int], sink_free: bool) -> list[str]:
