@@ -87,7 +87,7 @@ def test_memory_is_that_of_the_call_alone() -> None:
         return lambda: torch.ones(2 * size // 4).sum() + kept[0]
 
     extra = memory._in_fork(Contestant("greedy", prepare), Inputs.of(CAUSAL), threads=1)
-    assert 2 * size <= extra < 2.2 * size
+    assert 1.95 * size < extra < 2.2 * size
 
 
 def test_a_failing_contestant_has_no_peak() -> None:
