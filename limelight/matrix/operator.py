@@ -9,15 +9,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from limelight.errors import KindError, ShapeError
 from limelight.matrix.tile import Frame, Stats, Tile
 
+FLUSH = 32  # tiles whose sums are taken in their own dtype before they go to a wider one
+
 
 class Product(NamedTuple):
     given: Tensor
     result: Tensor
+    few: dict[tuple[int, int], Few] | None = None
+    """What waits to be added to a wider result: by panel, so that workers at different panels do not meet."""
+
+    def settled(self) -> Tensor:
+        """The result with all that waited."""
+        for few in (self.few or {}).values():
+            few.settle(self.result)
+        return self.result
+
+
+@dataclass
+class Few:
+    """The sums of a panel's last few tiles: to widen those of each alone would cost as much as the tile.
+
+    They lie the other way round, so that both factors of a product are read along their rows.
+    """
+
+    panel: tuple[slice, slice]
+    sums_BHXM: Tensor
+    tiles: int = 0
+
+    def settle(self, result: Tensor) -> None:
+        result[self.panel] += self.sums_BHXM.transpose(-1, -2)
+        self.sums_BHXM.zero_()
+        self.tiles = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,18 +108,29 @@ class TransposedApplied:
 
     def start(self, frame: Frame) -> Product:
         x = self.fit(frame).detach()
-        return Product(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide))
+        return Product(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide), {})
 
     def absorb(self, state: Product, tile: Tile) -> None:
+        assert state.few is not None
+        B, H = tile.weights.shape[:2]
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
         x_BHRX = state.given[tile.batches.start : tile.batches.stop, heads, tile.i0 : tile.i1]
-        state.result[tile.columns] += tile.weights.transpose(-1, -2) @ x_BHRX
+        few = state.few.get(key := (tile.batches.start, tile.heads.start))
+        if few is None:
+            panel, (M, X) = tile.rows[:2], state.result.shape[2:]
+            zeros = torch.zeros(B, H, X, M, dtype=x_BHRX.dtype, device=x_BHRX.device)
+            few = state.few[key] = Few(panel, zeros)
+        for sums_HXM, weights_HRC, x_HRX in zip(few.sums_BHXM, tile.weights, x_BHRX, strict=True):
+            sums_HXM[..., tile.j0 : tile.j1].baddbmm_(x_HRX.transpose(1, 2).expand(H, -1, -1), weights_HRC)
+        few.tiles += 1
+        if few.tiles == FLUSH:
+            few.settle(state.result)
 
     def merge(self, state: Product, other: Product) -> Product:
-        return Product(state.given, state.result + other.result)
+        return Product(state.given, state.settled() + other.settled(), {})
 
     def finish(self, state: Product, stats: Stats) -> Tensor:
-        result = state.result.to(stats.maximum.dtype)
+        result = state.settled().to(stats.maximum.dtype)
         return result[..., 0] if self.x.dim() == 1 else result
 
 
