@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -17,6 +19,7 @@ from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, masks, mixing
 from limelight.matrix.mixing import Layer
 from limelight.matrix.rollout import Rollout
+from tests.matrix.test_gradients import resident
 from tests.oracle import B, Case, G, H, random_case
 from tests.tolerance import check
 
@@ -148,6 +151,29 @@ def test_layers_that_are_not_square_follow_each_other_without_a_residual() -> No
     assert rollout.T.shape == (2, 19, 5)
     check("weights", rollout.dense(), truth)
     check("weights", rollout.columns(7), truth[:, :, 7])
+
+
+@pytest.mark.parametrize("sink", [True, False])
+def test_rows_of_nothing_and_rows_of_the_smallest_number(sink: bool) -> None:
+    """A row of -inf has no weights; a row of finfo.min, as Hugging Face pads, is as even as SDPA has it."""
+    bias = torch.randn(1, H, T, T)
+    bias[:, 1, 3] = -torch.inf
+    bias[:, :, 5] = -torch.inf
+    bias[:, :, 8] = torch.finfo(torch.float32).min
+    bias[:, :, :, 11] = -torch.inf
+    cases = [replace(case, bias=bias, softcap=2.5, scale=3.0) for case in layers(masks.causal(), sink, 2)]
+    compare(Rollout(matrices(cases), heads=WEIGHTS), expected(cases, WEIGHTS))
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells the peak")
+def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
+    tokens, heads = 6_007, 4
+    q = torch.randn(1, heads, tokens, 8)
+    layer = AttentionMatrix(q, q, mask=masks.causal() & masks.window(64))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident("VmHWM")
+    Rollout([layer] * 2, heads="mean").rows(range(tokens - 13, tokens))
+    assert resident("VmHWM") - before < heads * tokens**2  # a quarter of one layer's weights in float32
 
 
 def test_long_sums_keep_their_precision() -> None:
