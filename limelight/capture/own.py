@@ -11,6 +11,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -50,7 +51,7 @@ def _put_keeper(module: nn.Module) -> Callable[[], None]:
         if before is not None:
             before(matrix)
         if listeners(module):
-            tell(module, inputs_of(matrix, _kind(sys._getframe(1).f_locals)))
+            tell(module, inputs_of(matrix, _kind(_method(sys._getframe(1)))))
 
     had = "keep" in module.__dict__
     module.__dict__["keep"] = keep
@@ -62,6 +63,13 @@ def _put_keeper(module: nn.Module) -> Callable[[], None]:
             module.__dict__["keep"] = before
 
     return undo
+
+
+def _method(frame: FrameType | None) -> Mapping[str, Any]:
+    """The variables of the innermost method that runs."""
+    while frame is not None and frame.f_code.co_varnames[:1] != ("self",):
+        frame = frame.f_back
+    return {} if frame is None else frame.f_locals
 
 
 def _kind(variables: Mapping[str, Any]) -> Kind:

@@ -1,0 +1,144 @@
+"""watch on plain PyTorch: nn.MultiheadAttention, nn.Transformer, scaled_dot_product_attention by any name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention as bound_early
+
+import limelight as ll
+
+B, N, M, E, H = 2, 7, 11, 12, 3
+CLOSE = {"atol": 1e-6, "rtol": 0.0}
+
+
+@pytest.mark.parametrize("weights", [True, False], ids=["with weights", "fused"])
+@pytest.mark.parametrize("masked", ["nothing", "padding", "causal", "both", "per head"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_multihead_attention(weights: bool, masked: str, training: bool) -> None:
+    attention = nn.MultiheadAttention(E, H, batch_first=True).train(training)
+    x = torch.randn(B, N, E)
+    given: dict[str, Any] = {}
+    if masked in ("padding", "both"):
+        given["key_padding_mask"] = torch.arange(N) >= torch.tensor([[N], [N - 3]])
+    if masked in ("causal", "both"):
+        given["attn_mask"] = nn.Transformer.generate_square_subsequent_mask(N).isinf()
+    if masked == "per head":
+        given["attn_mask"] = torch.randn(B * H, N, N)
+    with torch.no_grad():
+        plain, expected = attention(x, x, x, average_attn_weights=False, **given)
+        with ll.watch(attention, verify=True) as seen:
+            found, told = attention(x, x, x, need_weights=weights, average_attn_weights=False, **given)
+    torch.testing.assert_close(found, plain, **CLOSE)
+    assert (told is not None) == weights
+    torch.testing.assert_close(seen[0].dense(), expected, **CLOSE)
+    assert seen[""] is seen[0] and len(seen) == 1
+    call = next(iter(seen))
+    assert call.kind == "self" and seen.verified[""].error < 1e-5  # type: ignore[union-attr]
+    assert ("fused inference path" in seen.why()) == (not training)
+
+
+def test_cross_attention_and_texts_without_a_batch() -> None:
+    attention = nn.MultiheadAttention(E, H).eval()
+    query, memory = torch.randn(N, E), torch.randn(M, E)
+    with torch.no_grad():
+        _, expected = attention(query, memory, memory, average_attn_weights=False)
+        with ll.watch(attention, verify=True) as seen:
+            attention(query, memory, memory)
+    assert next(iter(seen)).kind == "cross"
+    torch.testing.assert_close(seen[0].dense()[0], expected, **CLOSE)
+
+
+def test_a_whole_transformer() -> None:
+    model = nn.Transformer(E, 2, 2, 2, 13, batch_first=True).eval()
+    source, target = torch.randn(B, M, E), torch.randn(B, N, E)
+    causal = nn.Transformer.generate_square_subsequent_mask(N)
+    with torch.no_grad():
+        plain = model(source, target, tgt_mask=causal, tgt_is_causal=True)
+        with ll.watch(model, verify=True) as seen:
+            found = model(source, target, tgt_mask=causal, tgt_is_causal=True)
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
+    assert seen.names()[2:4] == ["decoder.layers.0.self_attn", "decoder.layers.0.multihead_attn"]
+    assert [call.kind for call in seen] == ["self", "self", "self", "cross", "self", "cross"]
+    assert [row.mask for row in seen.summary().rows] == ["all", "all", "causal", "all", "causal", "all"]
+    assert seen["decoder.layers.1.multihead_attn"].shape == (B, 2, N, M)
+
+
+class Functional(nn.Module):
+    """What is multiplied, and how, is told by the test."""
+
+    def __init__(self, early: bool, **how: Any) -> None:
+        super().__init__()
+        self.early, self.how = early, how
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        attend = bound_early if self.early else functional.scaled_dot_product_attention
+        return attend(q, k, v, **self.how)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["bound early", "by its name"])
+@pytest.mark.parametrize(
+    ("shape", "keys", "how"),
+    [
+        ((B, H, N, 4), (B, H, M, 4), {"scale": 0.7}),
+        ((B, H, N, 4), (B, H, M, 4), {"is_causal": True}),
+        ((B, 6, N, 4), (B, 2, M, 4), {"enable_gqa": True}),
+        ((B, N, 4), (B, M, 4), {"attn_mask": torch.rand(N, M) < 0.8}),
+        ((N, 4), (M, 4), {"attn_mask": torch.randn(N, M)}),
+        ((2, B, H, N, 4), (2, B, H, M, 4), {"attn_mask": torch.randn(2, B, 1, N, M)}),
+    ],
+    ids=["plain", "causal", "grouped", "three axes", "two axes", "five axes"],
+)
+def test_the_function_itself(
+    early: bool, shape: tuple[int, ...], keys: tuple[int, ...], how: dict[str, Any]
+) -> None:
+    model = Functional(early, **how)
+    q, k, v = torch.randn(shape), torch.randn(keys), torch.randn(keys)
+    with ll.watch(model, verify=True) as seen:
+        output = model(q, k, v)
+    assert torch.equal(output, functional.scaled_dot_product_attention(q, k, v, **how))
+    assert seen[0].shape[2:] == (N, M)
+    assert seen.verified[""].error < 1e-5  # type: ignore[union-attr]
+
+
+def test_another_model_is_not_heard() -> None:
+    mine, other = Functional(True), Functional(True)
+    x = torch.randn(1, 1, N, 4)
+    with ll.watch(mine) as seen:
+        other(x, x, x)
+        functional.scaled_dot_product_attention(x, x, x)
+        mine(x, x, x)
+    assert len(seen) == 1
+
+
+def test_our_own_modules_tell_of_themselves() -> None:
+    model = ll.MultiHeadAttention(E, H, key_value_heads=1).eval()
+    x, memory = torch.randn(B, N, E), torch.randn(B, M, E)
+    window = ll.masks.causal() & ll.masks.window(3)
+    with torch.no_grad(), ll.watch(model) as seen:
+        model(x, mask=window)
+        with ll.kept_attention(model) as kept:
+            model(x, memory)
+        model(x)
+    assert [call.kind for call in seen] == ["self", "cross", "self"]
+    assert [row.mask for row in seen.summary().rows] == ["causal & window of 3", "all", "all"]
+    assert torch.equal(kept[""].dense(), seen[1].dense())
+    assert model.keep is None and "keep" not in model.__dict__
+    assert "Not verified" not in seen.why()
+
+
+def test_x_transformers() -> None:
+    x_transformers = pytest.importorskip("x_transformers")
+    layers = x_transformers.Decoder(dim=E, depth=2, heads=H, attn_dim_head=4, attn_flash=True)
+    model = x_transformers.TransformerWrapper(num_tokens=31, max_seq_len=19, attn_layers=layers).eval()
+    ids = torch.randint(0, 31, (B, N))
+    with torch.no_grad():
+        plain = model(ids)
+        with ll.watch(model, verify=True) as seen:
+            assert torch.equal(model(ids), plain)
+    assert [call.layer for call in seen] == [0, 1]
+    assert [row.mask for row in seen.summary().rows] == ["causal", "causal"]
