@@ -39,7 +39,7 @@ EXPORT void limelight_read(const Job* job) {
 // How many numbers a room must hold for so many rows and (padded) columns in so many spans.
 EXPORT int64_t limelight_room(int64_t rows, int64_t columns, int64_t spans) {
     const int64_t chunks = columns / CHUNK + spans;
-    return (rows + 1) * columns + chunks * 16 + (chunks / PANEL + 1) * PANEL;
+    return rows * (columns + ODD) + columns + chunks * 16 + (chunks / PANEL + 1) * PANEL;
 }
 
 // Keys (M, D) as `multiply` reads them: (panels, D, PANEL), 0 beyond the last key.

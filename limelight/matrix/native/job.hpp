@@ -50,4 +50,5 @@ struct Job {
 
 constexpr int64_t PANEL = 32;   // columns that are packed together
 constexpr int64_t CHUNK = 256;  // columns that float32 sums run over
+constexpr int64_t ODD = 16;     // numbers between the rows of a room
 constexpr int64_t ROWS = 48;    // rows that a room may hold

@@ -27,8 +27,8 @@ from limelight.matrix.workers import read_all
 
 CALL_ENTRIES = 2**22  # of one call: enough that calling costs nothing beside it
 MOST_ROWS = 5 * ROOM_ROWS  # of one call: float32 sums over more would lose digits
-ROOM_ENTRIES = 2**20  # held at a time, so that a row stays in the cache between its sweeps
-FEWEST_ROWS = 24  # held at a time, however long they are: the keys are fetched anew for the next
+ROOM_ENTRIES = 2**18  # held at a time, so that a row is in the cache of a core from one sweep to the next
+FEWEST_ROWS = 12  # held at a time, however long they are: the keys are fetched anew for the next
 TALL = 12  # rows that are multiplied together on the C++ side
 
 

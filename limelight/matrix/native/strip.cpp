@@ -58,12 +58,14 @@ struct Head {
     int64_t chunks;
 
     int64_t index() const { return b * job.H + h; }
-    float* lanes() const { return job.room + job.room_rows * L; }
+    // From row to row. A multiple of a large power of two would bring all rows to one place of the cache.
+    int64_t stride() const { return L + ODD; }
+    float* lanes() const { return job.room + job.room_rows * stride(); }
     float* largest() const { return lanes() + chunks * W; }
     float* pooling() const { return largest() + padded(chunks); }  // the sums of one run of rows
     float* columns() const { return job.columns ? job.columns + index() * L : nullptr; }
     int32_t* hidden() const { return job.hidden + index() * L; }
-    Row row(int64_t r) const { return Row{job.room + r * L, lanes(), largest(), chunk, chunks}; }
+    Row row(int64_t r) const { return Row{job.room + r * stride(), lanes(), largest(), chunk, chunks}; }
 
     const uint8_t* seen(const Partial& partial, int64_t r) const {  // indexed by the columns of the span
         const int64_t start = b * partial.batch_stride + h * partial.head_stride;
@@ -90,17 +92,17 @@ struct Head {
         bool alive = span.scores != nullptr;
         if (span.scores) {
             for (int64_t r = r0; r < r1; ++r)
-                memcpy(out + (r - r0) * L, span.scores + (index() * job.R + r) * span.count + from, 4 * count);
+                memcpy(out + (r - r0) * stride(), span.scores + (index() * job.R + r) * span.count + from, 4 * count);
         } else {
             const float* q = job.q + (index() * job.R + r0) * job.D;
             const int64_t key_head = index() / job.heads_a_key_head;
             for (int64_t j = 0; j < here.width; j += PANEL) {
                 if (hides(span, from + j, smaller(from + j + PANEL, span.count), r0, r1)) {
-                    for (int64_t r = 0; r < r1 - r0; ++r) std::fill_n(out + r * L + j, PANEL, NONE);
+                    for (int64_t r = 0; r < r1 - r0; ++r) std::fill_n(out + r * stride() + j, PANEL, NONE);
                     continue;
                 }
                 const int64_t panel = key_head * job.panels + (here.first + j) / PANEL;
-                multiply(q, r1 - r0, job.D, job.packed + panel * job.D * PANEL, out + j, L);
+                multiply(q, r1 - r0, job.D, job.packed + panel * job.D * PANEL, out + j, stride());
                 alive = true;
             }
         }
@@ -108,9 +110,9 @@ struct Head {
             const Partial& partial = span.partial[i];
             const int64_t a = larger_of(partial.start, from), z = smaller(partial.stop, from + count);
             for (int64_t r = r0; r < r1 && a < z; ++r)
-                hide(out + (r - r0) * L - from, hidden() + here.at - from, partial.seen ? seen(partial, r) : nullptr, a, z);
+                hide(out + (r - r0) * stride() - from, hidden() + here.at - from, partial.seen ? seen(partial, r) : nullptr, a, z);
         }
-        for (int64_t r = 0; r < r1 - r0; ++r) std::fill(out + r * L + count, out + r * L + here.width, NONE);
+        for (int64_t r = 0; r < r1 - r0; ++r) std::fill(out + r * stride() + count, out + r * stride() + here.width, NONE);
         return alive;
     }
 
@@ -143,9 +145,9 @@ struct Head {
 
     void add_columns(int64_t r0, int64_t r1, const float* factors, float* sums) const {
         int64_t r = r0;
-        for (; r + 12 <= r1; r += 12) add_rows<12>(row(r), L, factors + r, sums);
-        for (; r + 4 <= r1; r += 4) add_rows<4>(row(r), L, factors + r, sums);
-        for (; r < r1; ++r) add_rows<1>(row(r), L, factors + r, sums);
+        for (; r + 12 <= r1; r += 12) add_rows<12>(row(r), stride(), factors + r, sums);
+        for (; r + 4 <= r1; r += 4) add_rows<4>(row(r), stride(), factors + r, sums);
+        for (; r < r1; ++r) add_rows<1>(row(r), stride(), factors + r, sums);
     }
 
     // The rows of one run are summed: now their columns, segment by segment.
