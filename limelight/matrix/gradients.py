@@ -86,8 +86,8 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         full, result, *inputs = ctx.saved_tensors
         dy = dy.to(ctx.scores.dtype)
-        _, _, _, need_factor, *needs = ctx.needs_input_grad
-        need = Inputs(*needs)
+        _, _, _, need_factor, query, key, bias, sink = ctx.needs_input_grad
+        need = Need(query, key, bias, sink, right=need_factor and ctx.kind is Applied)
         d_factor = None
         if ctx.kind is Applied:
             left, right, product = dy, full, result
@@ -96,15 +96,22 @@ class _Product(torch.autograd.Function):
             product = ctx.read(Applied(dy))
             if need_factor:
                 d_factor = product.sum(1, keepdim=True) if full.shape[1] == 1 else product
-        back = Backward(
-            ctx.scores, left, right, product, need, need_right=need_factor and ctx.kind is Applied
-        )
-        gradients = ctx.read(back) if any(need) or back.need_right else Gradients()
+        gradients = ctx.read(Backward(ctx.scores, left, right, product, need)) if any(need) else Gradients()
         d_inputs = [
             None if gradient is None else gradient.view(given.shape).to(given)
             for gradient, given in zip(gradients[: len(inputs)], inputs, strict=True)
         ]
-        return None, None, None, gradients.right if back.need_right else d_factor, *d_inputs
+        return None, None, None, gradients.right if need.right else d_factor, *d_inputs
+
+
+class Need(NamedTuple):
+    """Which gradients are asked for."""
+
+    query: bool
+    key: bool
+    bias: bool
+    sink: bool
+    right: bool
 
 
 class Gradients(NamedTuple):
@@ -129,7 +136,6 @@ class Backward:
     left     (B, H or 1, N, X)
     right    (B, 1 or G or H, M, X)
     product  A·right, (B, H, N, X)
-    need     which gradients are asked for
 
     State: the gradients, as large as what they belong to, and c.    Neutral: 0.    Law: sums add.
     """
@@ -138,15 +144,14 @@ class Backward:
     left: Tensor
     right: Tensor
     product: Tensor
-    need: Inputs
-    need_right: bool = False
+    need: Need
 
     @property
     def panels_meet(self) -> bool:
         """Whether panels add to one place, so that they are read one after the other: heads that share a key
         head or a factor, batches or heads that share a bias."""
         B, H = self.product.shape[:2]
-        held = [self.scores.k_BGMD.shape[1]] + [self.right.shape[1]] * self.need_right
+        held = [self.scores.k_BGMD.shape[1]] + [self.right.shape[1]] * self.need.right
         if self.need.bias and isinstance(self.scores.bias, Tensor):
             return self.scores.bias.shape[:2] != (B, H) or min(held) < H
         return min(held) < H
@@ -157,7 +162,7 @@ class Backward:
             query=frame.full(*scores.q_BHND.shape) if need.query else None,
             key=frame.full(*scores.k_BGMD.shape) if need.key else None,
             bias=frame.full(*bias.shape) if need.bias and isinstance(bias, Tensor) else None,
-            right=frame.full(*self.right.shape) if self.need_right else None,
+            right=frame.full(*self.right.shape) if need.right else None,
         )
         return Sums(gradients, (self.left * self.product).sum(-1))
 

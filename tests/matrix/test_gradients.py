@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix, Entropy, gradients, masks
 from limelight.matrix import matrix as matrix_module
-from limelight.matrix.gradients import Backward, Inputs
+from limelight.matrix.gradients import Backward, Need
 from limelight.matrix.operator import TransposedApplied
 from limelight.matrix.tile import Stats
 from limelight.matrix.tiles import Plan, read_tiles
@@ -189,7 +189,7 @@ def test_any_tiling_gives_the_same_gradients(cut: str) -> None:
     scores = case.matrix()._scores
     left, right = (weights_like(torch.empty(B, H, size, 3)).double() for size in (N, M))
     product = (Stored(case) @ right).detach()
-    back = Backward(scores, left, right, product, Inputs(True, True, True, True), need_right=True)
+    back = Backward(scores, left, right, product, Need(True, True, True, True, right=True))
     [state], stats = read_tiles(scores, scores.frame(N), [back], None, CUTS[cut])
     got = back.finish(state, stats)
     form = ((Stored(case) @ (given := right.clone().requires_grad_())) * left).sum()
