@@ -35,7 +35,7 @@ class DocumentsLook:
 
     who       who looks: "answer", "question", or "text" (all tokens of the documents)
     views     one `LookedAt` for each of `VIEWS`
-    table     documents × documents: what each looks at, in self-attention
+    table     documents × documents: what each looks at, in self-attention; of windows each has its own
     removal   how far the output moves without a document (or sentence, word), if it was asked for
     notes     what was cut, and what else a reader should know
     """
@@ -46,7 +46,7 @@ class DocumentsLook:
     answer: str | None
     who: str
     views: dict[str, LookedAt]
-    table: Reading
+    table: Reading | None
     removal: Removal | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[DocumentsLook, ...] = field(default=(), repr=False)
@@ -61,7 +61,7 @@ class DocumentsLook:
             "answer": self.answer,
             "who": self.who,
             "views": {name: view.to_json() for name, view in self.views.items()},
-            "table": self.table.to_json(),
+            "table": self.table.to_json() if self.table else None,
             "removal": self.removal.to_json() if self.removal else None,
             "notes": list(self.notes),
             "windows": [window.to_json() for window in self.windows],
@@ -222,6 +222,7 @@ def _joined(found: Sequence[DocumentsLook], tokens: int, room: int) -> Documents
         documents=documents,
         answer=" | ".join(answers) if answers else None,
         views=views,
+        table=None,
         removal=None,
         notes=notes,
         windows=tuple(found),

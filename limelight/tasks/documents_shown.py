@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from limelight.readings.reading import digits_after_point, visible
+from limelight.readings.reading import Reading, digits_after_point, visible
 from limelight.readings.terminal import NARROW, Pen
 from limelight.tasks.documents import VIEWS, DocumentsLook
 
@@ -35,8 +35,8 @@ def shown(look: DocumentsLook) -> RenderableType:
     for level in ("document", "sentence", "word"):
         parts += [Text(), Text(f"Which {level}s the {look.who} looks at", style="bold"), _Ranks(look, level)]
     parts += [Text(), _elsewhere(look)]
-    if 1 < len(look.table.labels[1]) <= MOST_COLUMNS:
-        parts += [Text(), Text("What each part looks at, on average", style="bold"), _Square(look)]
+    if look.table is not None and 1 < len(look.table.labels[1]) <= MOST_COLUMNS:
+        parts += [Text(), Text("What each part looks at, on average", style="bold"), _Square(look.table)]
     parts += [Text(), *(Text(line, style="dim") for line in _how(look))]
     return Group(*parts)
 
@@ -46,7 +46,7 @@ def picture(look: DocumentsLook) -> Figure:
     from limelight.readings.document_pictures import looked_picture
     from limelight.readings.pictures import map_picture
 
-    if look.who == "text" and len(look.table.labels[0]) > 1:
+    if look.who == "text" and look.table is not None and len(look.table.labels[0]) > 1:
         return map_picture(look.table, "What each document looks at")
     return looked_picture(look.views["α free"], f"What the {look.who} looks at")
 
@@ -101,11 +101,11 @@ class _Ranks:
 class _Square:
     """Documents by documents, each cell with its number."""
 
-    def __init__(self, look: DocumentsLook) -> None:
-        self.look = look
+    def __init__(self, table: Reading) -> None:
+        self.table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen, reading = Pen(options), self.look.table
+        pen, reading = Pen(options), self.table
         rows, columns = reading.labels
         room = max(5, (options.max_width - 24) // max(len(columns), 1) - 2)
         table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")

@@ -140,6 +140,7 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     read = Foreign(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
     found = look_documents(read, {"one": "w3 w4", "two": "w5 w6 w7"}, "w8", answer_tokens=4, remove="word")
     assert found.who == "answer"
+    assert found.table is not None
     assert found.table.labels == (("one", "two", "question"),) * 2
     view = found.views["α"]
     assert view.words.labels[0] == ("w3", "w4", "w5", "w6", "w7")
@@ -171,7 +172,8 @@ def test_what_is_cut_is_told() -> None:
 def test_windows_read_everything_and_say_so() -> None:
     read, documents = long_reader()
     found = look_documents(read, documents, "w3", windows=True, overlap=5)
-    assert len(found.windows) == 2
+    assert len(found.windows) == 2 and found.table is None
+    assert all(window.table is not None for window in found.windows)
     assert "2 windows that overlap" in found.notes[0]
     assert [window.views["α"].tokens["document"] for window in found.windows] == [(13, 7), (15,)]
     view = found.views["α"]
