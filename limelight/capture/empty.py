@@ -19,7 +19,9 @@ def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
     if seen.missed:
         name, reason = next(iter(seen.missed.items()))
         more = f" (and {len(seen.missed) - 1} more)" if len(seen.missed) > 1 else ""
-        return f"{name!r}{more} computes it in a way that cannot be captured: {reason}. {EAGER}"
+        way_out = "" if "eager" in reason else f" {_way_out(model)}"
+        who = repr(name) if name else type(model).__name__
+        return f"{who}{more} computes it in a way that cannot be captured: {reason}.{way_out}"
     if isinstance(model, torch.jit.ScriptModule):
         return "a TorchScript model runs outside of Python. Watch the model that it was made from."
     if is_compiled(model.modules()) and uses_flex(model.modules()):
@@ -34,15 +36,18 @@ def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
     if alike:
         return (
             f"it has modules that look like attention ({', '.join(alike)}), and they compute it in plain operations "
-            f"that Limelight does not know. {EAGER}"
+            f"that Limelight does not know. {_way_out(model)}"
         )
     return "the model has no module that looks like attention, and called no attention function of PyTorch."
 
 
-EAGER = (
-    "Load the model with attn_implementation='eager' and ask it for output_attentions=True, if it has that, and "
-    "please report its name."
-)
+def _way_out(model: nn.Module) -> str:
+    if hasattr(model, "set_attn_implementation"):
+        return (
+            "Load the model with attn_implementation='eager' and ask it for output_attentions=True, if it has that, "
+            "and please report its name."
+        )
+    return "Call torch.nn.functional.scaled_dot_product_attention there, or have the module return its own weights."
 
 
 def attention_like(model: nn.Module) -> list[str]:

@@ -89,10 +89,19 @@ class Seen:
         self._model = None if model is None else ref(model)
         self.entries: list[Entry] = []
         self.notes: dict[str, None] = {}
-        self.missed: dict[str, str] = {}
-        """Attention that was computed and could not be followed: the name of the module, and why."""
+        self.lost: dict[str, str] = {}
         self.verified: dict[str, Verified | str] = {}
         """With verify=True, a name: how far W @ V is from the backend's output, or why that cannot be told."""
+
+    @property
+    def missed(self) -> dict[str, str]:
+        """Attention that was computed and could not be followed: the name of the module, and why."""
+        seen = self.names()
+        return {
+            name: why
+            for name, why in self.lost.items()
+            if not any(one == name or one.startswith((f"{name}.", f"{name}#")) for one in seen)
+        }
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -156,7 +165,7 @@ class Seen:
             worst = max(found, key=lambda name: found[name].error)
             lines.append(
                 f"Verified: of {len(found)} attentions W @ V is the backend's own output; the largest relative "
-                f"difference is {found[worst].error:.1e}, in {worst}."
+                f"difference is {found[worst].error:.1e}, in {worst or 'the model'}."
             )
         reasons = dict.fromkeys(one for one in self.verified.values() if isinstance(one, str))
         lines += [f"Not verified: {reason}." for reason in reasons]

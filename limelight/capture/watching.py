@@ -68,7 +68,7 @@ class Watcher:
             raise
 
     def missed(self, module: nn.Module, why: str) -> None:
-        self._seen.missed[self._names.of(module)] = why
+        self._seen.lost[self._names.of(module)] = why
 
     def note(self, line: str) -> None:
         self._seen.notes[line] = None

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import limelight as ll
-from limelight.capture import verifying, watching
+from limelight.capture import offload, verifying, watching
 from limelight.errors import CaptureError, InputError, KindError
 from tests.capture import foreign, tiny
 
@@ -181,3 +181,21 @@ def test_doors() -> None:
         pass
     with pytest.raises(InputError, match="'cpu' or None"), ll.watch(torch.nn.Linear(2, 2), offload="disk"):  # type: ignore[arg-type]
         pass
+
+
+def test_what_is_kept_moves_to_another_device() -> None:
+    far = torch.device(
+        "meta"
+    )  # stands in for an accelerator's opposite: nothing there can be computed by mistake
+    model, move = foreign.bert(), offload.Mover(far)
+    with torch.no_grad(), ll.watch(model) as seen:
+        model(**foreign.inputs(model))
+    inputs = [entry.strand.inputs() for entry in seen.entries]  # type: ignore[union-attr]
+    first, second = map(move, inputs)
+    for moved in (first, second):
+        assert {moved.query.device, moved.key.device, moved.value.device} == {far}  # type: ignore[union-attr]
+        assert moved.mask.seen_BHNM.device == far  # type: ignore[union-attr]
+    assert first.mask is second.mask  # the layers share it, and so does what was moved
+    ruled = replace(inputs[0], mask=ll.masks.causal() & ll.masks.function(lambda b, h, i, j: i >= j))
+    assert move(ruled).mask.right.seen_BHNM.device == far  # type: ignore[union-attr]
+    assert offload.Mover(torch.device("cpu"))(inputs[0]) is inputs[0]

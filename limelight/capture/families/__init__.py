@@ -71,7 +71,7 @@ def families(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
 
     def record(module: nn.Module, inputs: Inputs) -> None:
         if listener in listeners(module):
-            listener.hear(module, inputs)
+            listener.hear(module, inputs.cast())
 
     def missed(module: nn.Module, why: str) -> None:
         told = getattr(listener, "missed", None)
