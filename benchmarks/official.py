@@ -69,6 +69,12 @@ def _side(config: Any, layer: int) -> int:
     return (window if isinstance(window, int) else window[layer]) // 2
 
 
+def _joined(output: Output, inputs: Mapping[str, Any], config: Any) -> list[Tensor]:
+    """The decoder attends to its own text and to the encoder's in one softmax; the two parts are given apart."""
+    pairs = zip(output.decoder_attentions, output.cross_attentions, strict=True)
+    return [*output.encoder_attentions, *(torch.cat(pair, -1) for pair in pairs)]
+
+
 def _opened(near_BHNW: Tensor, far_BHNX: Tensor, far_BN: Tensor, side: int) -> Tensor:
     """N × M maps from a window of 2·side + 1 keys around each query, after the X tokens with global attention."""
     B, H, N, _ = near_BHNW.shape
@@ -89,6 +95,7 @@ def _opened(near_BHNW: Tensor, far_BHNX: Tensor, far_BN: Tensor, side: int) -> T
 LAYOUTS: dict[str, Callable[[Output, Mapping[str, Any], Any], list[Tensor]]] = {
     "led": _led,
     "longformer": _longformer,
+    "t5gemma2": _joined,
 }
 
 SINKS_AFTER = "its eager maps are those before its sinks act"
@@ -98,5 +105,6 @@ DIFFERENT: dict[str, str] = {
     "granite_swa": SINKS_AFTER,
     "granitemoe_swa": SINKS_AFTER,
     "squeezebert": "its maps are the scores before softmax",
+    "wavlm": "its maps are the mean of the heads, once a head",
 }
 """Families whose official maps are no weights of the attention that is computed, and why."""

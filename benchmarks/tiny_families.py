@@ -38,7 +38,13 @@ ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
 HALF_MROPE = {**MROPE, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}
 DETECTOR = {"use_timm_backbone": False, "backbone": None, "backbone_config": resnet}
-STAGES = {"backbone_config": rt_resnet, "encoder_in_channels": [8, 16, 16]}
+STAGES = {
+    "backbone_config": rt_resnet,
+    "encoder_in_channels": [8, 16, 16],
+    "decoder_in_channels": [32, 32, 32],
+    "feat_strides": [8, 16, 32],
+}
+WINDOWS = {"window_size": 4, "depths": [1, 1], "num_heads": [2, 2]}
 SERIES = {"prediction_length": 5, "context_length": 7, "lags_sequence": [1, 2]}
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -56,6 +62,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "glm4v_text": {"rope_parameters": MROPE},
     "glm_image_text": {"rope_parameters": MROPE},
     "glm_ocr_text": {"rope_parameters": MROPE},
+    "donut-swin": WINDOWS,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
     "hunyuan_v1_dense": {"rope_parameters": ROPE},
     "hunyuan_v1_moe": {"rope_parameters": ROPE},
@@ -70,10 +77,12 @@ CHANGES: dict[str, dict[str, Any]] = {
         "patch_size": 8,
     },
     "lilt": {"channel_shrink_ratio": 2, "hidden_size": 48},
+    "maskformer-swin": WINDOWS,
     "mamba2": {"num_heads": 8, "head_dim": 8},
     "ministral": {"rope_parameters": ROPE},
     "mobilebert": {"intra_bottleneck_size": 32, "true_hidden_size": 32},
     "paddleocr_vl_text": {"rope_parameters": MROPE},
+    "pvt": {"image_size": 64},
     "qwen2_5_vl_text": {"rope_parameters": MROPE},
     "qwen2_vl_text": {"rope_parameters": MROPE},
     "reformer": {
@@ -83,6 +92,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "rt_detr": STAGES,
     "rt_detr_v2": STAGES,
+    "swin": WINDOWS,
     "swin2sr": {"num_heads": [2, 2, 2, 2], "depths": [1, 1, 1, 1]},
     "table-transformer": DETECTOR,
     "time_series_transformer": SERIES,

@@ -1,7 +1,8 @@
 """What a transformers backend means by its arguments, in the words of `Inputs`.
 
     sdpa    mask bool (B, 1, N, M), or None: causal from the top left if `is_causal` says so, and more than one query
-    eager   mask float, or None: everything; softcap, position bias and sinks where the model's own function has them
+    eager   mask float, or None: everything; softcap, position bias and sinks where the model's own function has them;
+            a bool mask that its function adds to the scores adds 1 where it is True, and hides nothing
     flash   mask (B, M) of padding, or None; causal from the bottom right; window, softcap, sinks, packed texts
     flex    a BlockMask, which is a rule, or a float mask; softcap, position bias and sinks
     other   a function of one's own: as its mask tells, and its output is verified
@@ -62,6 +63,8 @@ def understand(
     def told(parameter: str) -> Any:
         return given.get(parameter) if parameter in takes else None
 
+    if words == "eager" and not takes & {"masked_fill", "masked_fill_", "where"}:
+        given["attention_mask"] = _as_added(given.get("attention_mask"), query.dtype)
     mask, bias = _mask_and_bias(words, module, given, told("position_bias"))
     if words in ("sdpa", "other") and mask == masks.causal(offset=0) and key.shape[2] > query.shape[2]:
         key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]  # as the backend does
@@ -100,6 +103,11 @@ def _takes(function: Backend) -> frozenset[str]:
     if code is None:
         return frozenset()
     return frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) | frozenset(code.co_names)
+
+
+def _as_added(mask: Any, dtype: torch.dtype) -> Any:
+    """What is added to scores by a mask: Grounding DINO gives its eager text encoder a bool one."""
+    return mask.to(dtype) if isinstance(mask, Tensor) and mask.dtype == torch.bool else mask
 
 
 def _one_a_head(sink: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
     look      predict and show what the model attends to; which documents an answer looked at
     atlas     what kind of reader every head of a model is
+    coverage  whose attention can be captured, and how
     explain   every stage of the process, with live numbers
     predict   answers to lines of text
     train     train or fine-tune a model by a recipe
@@ -93,7 +94,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from limelight.cli import atlas, data, embed, explain, look, models, predict, train  # noqa: E402
+from limelight.cli import atlas, coverage, data, embed, explain, look, models, predict, train  # noqa: E402
 
-for command in (look, atlas, explain, predict, train, embed, data, models):
+for command in (look, atlas, coverage, explain, predict, train, embed, data, models):
     command.register(app)

@@ -182,3 +182,21 @@ def test_flex_attention_stays_compiled() -> None:
             assert torch.equal(model(**given).logits, plain)
     assert [row.mask for row in seen.summary().rows] == ["function"] * 2
     assert len(seen.verified) == 2
+
+
+def test_a_bool_mask_that_an_eager_function_adds_hides_nothing() -> None:
+    """As in Grounding DINO, whose text encoder runs on eager with a bool mask: True adds 1 to the score."""
+    from limelight.capture.backends import understand
+
+    def eager(
+        module: torch.nn.Module, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float
+    ) -> Any:
+        scores = query @ key.transpose(2, 3) * scaling + attention_mask
+        return (scores.softmax(-1) @ value).transpose(1, 2), scores.softmax(-1)
+
+    query, key, value = (torch.randn(2, 3, 5, 7) for _ in range(3))
+    mask = torch.rand(2, 1, 5, 5) < 0.5
+    given = (query, key, value, mask)
+    output, weights = eager(torch.nn.Identity(), *given, 0.3)
+    inputs = understand(eager, "eager", "eager", torch.nn.Identity(), given, {"scaling": 0.3}, output, "self")
+    assert (inputs.matrix().dense() - weights).abs().max() < 1e-6

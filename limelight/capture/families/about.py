@@ -18,6 +18,7 @@ from limelight.errors import InputError, require
 INTERFACE = "through transformers' attention interface, on whichever backend the model runs"
 FUNCTION = "through PyTorch's own attention (scaled_dot_product_attention, nn.MultiheadAttention)"
 OF_OTHERS = "made of other families, each of which is captured as it is by itself"
+PARTS = r"\bAuto(Model|Backbone)\w*\.from_config|\bload_backbone\(|from \.\.\w+\.modeling_\w+ import"
 NOTHING = "no attention that could be captured is computed in it; limelight.watch says why when it runs"
 
 
@@ -58,16 +59,14 @@ def about(family: str) -> About:
         raise InputError(
             f"FAMILY must be a model type that transformers has, as in a model's config.json; got {family!r}{hint}."
         )
-    auto = require("transformers.models.auto.configuration_auto", "hf", "The list of families")
-    folder = auto.model_type_to_module_name(family)
+    folder, source = _home(family)
     captured, refused = _rows_of(folder)
-    source = _source_of(folder)
     if "ALL_ATTENTION_FUNCTIONS" in source:
         captured.insert(0, INTERFACE)
     elif re.search(r"scaled_dot_product_attention\(|MultiheadAttention\(", source):
         captured.append(FUNCTION)
     if not captured and not refused:
-        captured += [OF_OTHERS] if re.search(r"\bAuto(Model|Backbone)\w*\.from_config", source) else []
+        captured += [OF_OTHERS] if re.search(PARTS, source) else []
     if not captured and not refused:
         refused = [NOTHING]
     return About(family, tuple(captured), tuple(refused), measured().get(family))
@@ -90,7 +89,8 @@ def _record() -> dict:
 def _rows_of(folder: str) -> tuple[list[str], list[str]]:
     from limelight.capture.families.rows import FAMILIES
 
-    captured, refused = [], []
+    captured: list[str] = []
+    refused: list[str] = []
     for name, family in FAMILIES.items():
         home, _, module = name.partition(".")
         if home == folder:
@@ -98,8 +98,19 @@ def _rows_of(folder: str) -> tuple[list[str], list[str]]:
     return captured, refused
 
 
-def _source_of(folder: str) -> str:
-    """The text of a family's models, without importing them."""
-    transformers = require("transformers", "hf", "The list of families")
-    home = Path(str(transformers.__file__)).parent / "models" / folder
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(home.glob("modeling_*.py")))
+def _home(family: str) -> tuple[str, str]:
+    """The folder of a family in transformers, and the text of its models, which are not imported.
+
+    Some families have no folder of their own: they are other weights for the models of another.
+    """
+    auto = require("transformers.models.auto.configuration_auto", "hf", "The list of families")
+    models = vars(require("transformers.models.auto.modeling_auto", "hf", "The list of families"))
+    lists = [models[name] for name in models if name.startswith("MODEL_") and name.endswith("MAPPING_NAMES")]
+    alike = [other for each in lists if family in each for other in each if each[other] == each[family]]
+    for name in (family, *alike):
+        folder = auto.model_type_to_module_name(name)
+        home = Path(str(auto.__file__)).parents[1] / folder
+        source = "\n".join(path.read_text(encoding="utf-8") for path in sorted(home.glob("modeling_*.py")))
+        if source:
+            return folder, source
+    return family, ""

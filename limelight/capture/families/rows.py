@@ -39,7 +39,8 @@ bark.BarkSelfAttention blip.BlipAttention blip.BlipTextSelfAttention bloom.Bloom
 canine.CanineSelfAttention clap.ClapAudioSelfAttention clvp.ClvpSelfAttention codegen.CodeGenAttention
 convbert.ConvBertSelfAttention cpmant.CpmAntAttention cvt.CvtSelfAttention dab_detr.DabDetrAttention
 dab_detr.DetrAttention data2vec.Data2VecVisionSelfAttention deberta.DisentangledSelfAttention
-deberta_v2.DisentangledSelfAttention donut.DonutSwinSelfAttention falcon.FalconAttention
+deberta_v2.DisentangledSelfAttention deepseek_ocr2.DeepseekOcr2SamVisionAttention donut.DonutSwinSelfAttention
+evolla.EvollaSequenceAlignerCrossAttention evolla.EvollaSequenceCompressorAttention falcon.FalconAttention
 fastspeech2_conformer.FastSpeech2ConformerAttention flaubert.MultiHeadAttention flava.FlavaSelfAttention
 fsmt.Attention funnel.FunnelRelMultiheadAttention git.GitSelfAttention glpn.GLPNEfficientSelfAttention
 got_ocr2.GotOcr2VisionAttention gpt_neo.GPTNeoSelfAttention gpt_neox_japanese.GPTNeoXJapaneseAttention
@@ -47,18 +48,20 @@ gptj.GPTJAttention grounding_dino.GroundingDinoMultiheadAttention groupvit.Group
 hiera.HieraMaskUnitAttention ibert.IBertSelfAttention imagegpt.ImageGPTAttention
 layoutlmv2.LayoutLMv2SelfAttention layoutlmv3.LayoutLMv3SelfAttention led.LEDDecoderAttention
 levit.LevitAttention levit.LevitAttentionSubsample lilt.LiltSelfAttention luke.LukeSelfAttention
-lxmert.LxmertAttention maskformer.MaskFormerSwinSelfAttention megatron_bert.MegatronBertSelfAttention
-mgp_str.MgpstrAttention mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention
-mpnet.MPNetSelfAttention mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention
+lxmert.LxmertAttention mask2former.Mask2FormerAttention maskformer.MaskFormerSwinSelfAttention
+megatron_bert.MegatronBertSelfAttention mgp_str.MgpstrAttention
+mm_grounding_dino.MMGroundingDinoMultiheadAttention mobilevit.MobileViTSelfAttention mpnet.MPNetSelfAttention
+mpt.MptAttention mvp.MvpAttention omdet_turbo.OmDetTurboMultiheadAttention oneformer.OneFormerAttention
 openai.Attention perceiver.PerceiverSelfAttention pp_doclayout_v2.PPDocLayoutV2ReadingOrderSelfAttention
-prophetnet.ProphetNetAttention pvt.PvtEfficientSelfAttention pvt_v2.PvtV2SelfAttention
-rembert.RemBertSelfAttention roformer.RoFormerSelfAttention sam.SamVisionAttention sam_hq.SamHQVisionAttention
-seggpt.SegGptAttention slanext.SLANeXtVisionAttention speecht5.SpeechT5Attention
+pp_formulanet.PPFormulaNetVisionAttention prophetnet.ProphetNetAttention pvt.PvtEfficientSelfAttention
+pvt_v2.PvtV2SelfAttention rembert.RemBertSelfAttention roformer.RoFormerSelfAttention sam.SamVisionAttention
+sam_hq.SamHQVisionAttention seggpt.SegGptAttention slanext.SLANeXtVisionAttention speecht5.SpeechT5Attention
 squeezebert.SqueezeBertSelfAttention superglue.SuperGlueSelfAttention swin2sr.Swin2SRSelfAttention
 swinv2.Swinv2SelfAttention table_transformer.TableTransformerAttention tapas.TapasSelfAttention
-timesformer.TimesformerSelfAttention trocr.TrOCRAttention tvp.TvpAttention vilt.ViltSelfAttention
-visual_bert.VisualBertSelfAttention vitdet.VitDetAttention vits.VitsAttention xglm.XGLMAttention
-xlm.MultiHeadAttention xlnet.XLNetRelativeAttention zoedepth.ZoeDepthMultiheadAttention
+timesformer.TimesformerSelfAttention trocr.TrOCRAttention tvp.TvpAttention
+unlimited_ocr.UnlimitedOcrSamVisionAttention vilt.ViltSelfAttention visual_bert.VisualBertSelfAttention
+vitdet.VitDetAttention vits.VitsAttention xglm.XGLMAttention xlm.MultiHeadAttention xlnet.XLNetRelativeAttention
+zoedepth.ZoeDepthMultiheadAttention
 """
 """One softmax(QKᵀ + …)·V a call, in plain operations."""
 
@@ -75,6 +78,11 @@ rt_detr.RTDetrMultiscaleDeformableAttention rt_detr_v2.RTDetrV2MultiscaleDeforma
 """
 """Deformable attention."""
 
+ADDITIVE = "additive attention is no product of queries and keys"
+BOTH_WAYS = "one table of scores is read both ways, from text to picture and from picture to text"
+CHUNKS = "attention in overlapping chunks of sound is not captured"
+CODEC = "attention between the pixels of a picture's codec is not captured"
+FOLDING = "attention between the residues of a folding protein is not captured"
 WAY_OUT = "use attn_implementation='eager' with output_attentions=True, which gives the model's own maps"
 
 FAMILIES: dict[str, Family] = {
@@ -89,7 +97,14 @@ FAMILIES: dict[str, Family] = {
     "bigbird_pegasus.BigBirdPegasusEncoderAttention": BIRD,
     "longformer.LongformerSelfAttention": WINDOWED,
     "led.LEDEncoderSelfAttention": WINDOWED,
+    "chameleon.ChameleonVQVAEEncoderAttnBlock": refused(CODEC),
+    "esm.EsmFoldSelfAttention": refused(FOLDING),
+    "esm.EsmFoldInvariantPointAttention": refused(FOLDING),
+    "gemma3n.Gemma3nAudioAttention": refused(CHUNKS),
+    "gemma4.Gemma4AudioAttention": refused(CHUNKS),
+    "grounding_dino.GroundingDinoBiMultiHeadAttention": refused(BOTH_WAYS),
     "groupvit.GroupViTAssignAttention": refused("each patch is given to one group by a hard choice"),
+    "janus.JanusVQVAEAttnBlock": refused(CODEC),
     "longt5.LongT5LocalAttention": refused(f"attention in blocks of three is not captured; {WAY_OUT}"),
     "longt5.LongT5TransientGlobalAttention": refused(
         f"attention to summaries of blocks is not captured; {WAY_OUT}"
@@ -103,15 +118,19 @@ FAMILIES: dict[str, Family] = {
     "informer.InformerProbSparseAttention": refused(
         "only sampled queries attend, the others take a mean of the values, which is no softmax over the keys"
     ),
+    "mm_grounding_dino.MMGroundingDinoBiMultiHeadAttention": refused(BOTH_WAYS),
     "mra.MraSelfAttention": refused("its weights are an approximation of softmax that has no exact entries"),
     "nystromformer.NystromformerSelfAttention": refused(
         "its weights are a product of three matrices that approximates softmax"
     ),
+    "swiftformer.SwiftFormerEfficientAdditiveAttention": refused(ADDITIVE),
     "yoso.YosoSelfAttention": refused("its weights are estimated by hashing, no softmax is computed"),
     "reformer.LSHSelfAttention": refused("keys are sought by hashing, and which are found is random"),
     "reformer.LocalSelfAttention": refused("attention in overlapping chunks is not captured"),
     "mobilevitv2.MobileViTV2LinearSelfAttention": refused("linear attention has no weight from query to key"),
     "rwkv.RwkvSelfAttention": refused("a recurrent layer has no weight from query to key"),
+    "slanet.SLANetAttentionGRUCell": refused(ADDITIVE),
+    "slanext.SLANeXtAttentionGRUCell": refused(ADDITIVE),
     "sew_d.DisentangledSelfAttention": refused(
         "its softmax is a function of its own, with a gradient of its own"
     ),
