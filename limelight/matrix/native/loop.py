@@ -60,7 +60,7 @@ def _cut(scores: Scores, entries: int) -> Plan:
     (B, H, N, D), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
     fewest = FEWEST_ROWS * entries // CALL_ENTRIES
     held = _whole(max(1, min(ROOM_ROWS, max(fewest, min(ROOM_ENTRIES, entries) // M))), TALL)
-    rows = _whole(max(held, min(MOST_ROWS, entries // M)), ROOM_ROWS)
+    rows = _whole(_whole(max(held, min(MOST_ROWS, entries // M)), ROOM_ROWS), held)
     rows, held = max(1, min(rows, N)), max(1, min(held, N))
     heads = max(1, min(entries // (rows * M), B * H))
     group = max(H // G, 1)
