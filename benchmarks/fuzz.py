@@ -170,7 +170,7 @@ def run(
             bar.update(task, completed=total.cases, failed=len(total.failures), rate=rate)
             for failure in some.failures:
                 console.print(f"case {failure.case}: {failure.reading} {failure.kind}", highlight=False)
-            if not console.is_terminal and total.cases * 20 // len(numbers) > told:
+            if not console.is_terminal and len(numbers) > BATCH and total.cases * 20 // len(numbers) > told:
                 told = total.cases * 20 // len(numbers)
                 console.print(f"{total.cases:,} cases, {rate:.0f} a second", highlight=False)
     result = summary(total, seed)

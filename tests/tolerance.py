@@ -37,7 +37,8 @@ FLOAT32 = {
     "entropy": Bound(1e-6, 1e-6, relative=True, unit=1.0),
     "distance": Bound(1e-6, 1e-6, relative=True, unit=1.0),
     "pooled": Bound(1e-6, 1e-6, relative=True),
-    "output": Bound(1e-6, 2e-6, relative=True),
+    # A float32 matrix product of some hundred equal terms is off by as much.
+    "output": Bound(3e-6, 4e-6, relative=True),
     "gradient": Bound(2e-6, 1e-5, relative=True),
 }
 FLOAT64 = {name: Bound(1e-13, 1e-12, bound.relative, bound.unit) for name, bound in FLOAT32.items()}

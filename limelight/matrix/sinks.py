@@ -71,7 +71,8 @@ class SinkMass:
         sink = torch.zeros_like(keys)
         if state.sink_H is not None:
             beside = state.sink_H[:, None].to(keys) - finite(stats.maximum) - stats.log_sum
-            sink = beside.exp().masked_fill(stats.empty, 0.0)
+            # A sink beyond all measure takes everything, where ∞ - ∞ would be no number.
+            sink = beside.exp().masked_fill(stats.log_sum == torch.inf, 1.0).masked_fill(stats.empty, 0.0)
         return SinkReading(sink, keys, sink + keys)
 
 

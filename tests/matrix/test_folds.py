@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, Top, masks
+from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, SinkMass, Top, masks
 from limelight.matrix.tiles import Plan
 from tests import expected
 from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
@@ -124,6 +124,15 @@ def test_a_row_of_low_scores_that_sees_nothing_in_one_of_its_tiles() -> None:
     case = replace(case, bias=torch.full((1, 1, 1, 1), -1000.0))
     for cut in (Plan(rows=150, columns=None, panel_batches=1, panel_heads=1), CUTS["squares"]):
         expect_all(case, cut)
+
+
+@pytest.mark.parametrize("loop", ["plain", None])
+def test_a_sink_beyond_all_measure_takes_everything(loop: str | None) -> None:
+    lowest = torch.full((1, 1, 1, 1), torch.finfo(torch.float32).min)
+    case = replace(random_case(masks.causal(offset=-3)), bias=lowest, sink=torch.full((H,), 3e38))
+    stats, mass, received = case.matrix().read(RowStats(), SinkMass(), Received(), loop=loop)
+    assert torch.equal(mass.sink, (~stats.empty).float())
+    assert not received.raw.any()
 
 
 # ---- what single folds promise ------------------------------------------------------------------------
