@@ -51,19 +51,23 @@ CHANGES: dict[str, dict[str, Any]] = {
     "autoformer": {**SERIES, "label_length": 2},
     "bamba": {"num_hidden_layers": 2, "attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 8},
     "big_bird": {"attention_type": "original_full"},
+    "bros": {"hidden_size": 64},
     "conditional_detr": DETECTOR,
     "convbert": {"head_ratio": 1},
     "d_fine": STAGES,
     "dab-detr": DETECTOR,
-    "deepseek_v2": {"topk_group": 1, "n_group": 1},
+    "deepseek_v2": {"topk_group": 1, "n_group": 1, "num_experts_per_tok": 2, "n_routed_experts": 4},
     "deformable_detr": DETECTOR,
     "detr": DETECTOR,
+    "donut-swin": WINDOWS,
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "esm": {"vocab_size": 100, "pad_token_id": 1, "mask_token_id": 62},
     "glm4v_moe_text": {"rope_parameters": HALF_MROPE},
     "glm4v_text": {"rope_parameters": MROPE},
     "glm_image_text": {"rope_parameters": MROPE},
     "glm_ocr_text": {"rope_parameters": MROPE},
-    "donut-swin": WINDOWS,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "num_layers": 2},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"rope_parameters": ROPE},
     "hunyuan_v1_moe": {"rope_parameters": ROPE},
     "hunyuan_vl_text": {"rope_parameters": ROPE},
@@ -76,13 +80,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "input_size": 32,
         "patch_size": 8,
     },
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "lilt": {"channel_shrink_ratio": 2, "hidden_size": 48},
-    "maskformer-swin": WINDOWS,
     "mamba2": {"num_heads": 8, "head_dim": 8},
+    "maskformer-swin": WINDOWS,
+    "mimi": {"upsample_groups": 32},
     "ministral": {"rope_parameters": ROPE},
     "mobilebert": {"intra_bottleneck_size": 32, "true_hidden_size": 32},
     "paddleocr_vl_text": {"rope_parameters": MROPE},
-    "pvt": {"image_size": 64},
+    "pvt": {"image_size": 64, "num_encoder_blocks": 4, "num_attention_heads": [1, 2, 4, 8]},
     "qwen2_5_vl_text": {"rope_parameters": MROPE},
     "qwen2_vl_text": {"rope_parameters": MROPE},
     "reformer": {
@@ -92,6 +98,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "rt_detr": STAGES,
     "rt_detr_v2": STAGES,
+    "sam_hq_vision_model": {"output_channels": 32, "num_pos_feats": 16},
+    "sam_vision_model": {"output_channels": 32, "num_pos_feats": 16},
     "swin": WINDOWS,
     "swin2sr": {"num_heads": [2, 2, 2, 2], "depths": [1, 1, 1, 1]},
     "table-transformer": DETECTOR,
@@ -124,6 +132,17 @@ def patches(config: Any) -> dict[str, torch.Tensor]:
     return {"grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]]), "hidden_states": torch.randn(32, width)}
 
 
+def flat_patches(config: Any) -> dict[str, torch.Tensor]:
+    """Two images of 4 × 4 patches, the last row of the second being padding."""
+    mask = torch.ones(2, 16, dtype=torch.long)
+    mask[1, 12:] = 0
+    return {
+        "pixel_values": torch.randn(2, 16, config.num_channels * config.patch_size**2),
+        "pixel_attention_mask": mask,
+        "spatial_shapes": torch.tensor([[4, 4], [3, 4]]),
+    }
+
+
 def with_global_tokens(config: Any) -> dict[str, torch.Tensor]:
     """Text in which a few tokens see, and are seen by, all."""
     mask = torch.ones(2, 13, dtype=torch.long)
@@ -152,10 +171,20 @@ INPUTS: dict[str, Callable[[Any], dict[str, Any]]] = {
         "visual_feats": torch.randn(2, 7, config.visual_feat_dim),
         "visual_pos": torch.rand(2, 7, config.visual_pos_dim),
     },
+    "mimi": lambda config: {"input_values": torch.randn(2, 1, 6000)},
     "patchtst": lambda config: {
         "past_values": torch.randn(2, config.context_length, config.num_input_channels)
     },
     "perceiver": lambda config: {"inputs": torch.randn(2, 13, config.d_model)},
+    "siglip2": lambda config: {
+        "input_ids": torch.randint(5, 60, (2, 13)),
+        **flat_patches(config.vision_config),
+    },
+    "siglip2_vision_model": lambda config: flat_patches(config),
+    "speecht5": lambda config: {
+        "input_values": torch.randn(2, 13, config.hidden_size),
+        "decoder_input_values": torch.randn(2, 11, config.hidden_size),
+    },
     "time_series_transformer": series,
 }
 """What a model is run on, from its configuration, where the names of its inputs do not say it."""

@@ -23,11 +23,11 @@ QUICK = [
     "bloom", "deberta-v2", "falcon", "funnel", "gpt_neo", "gptj", "longformer", "mpnet", "mpt", "xlm", "xlnet",
 ]
 SLOW = [
-    "big_bird", "bros", "canine", "clap", "codegen", "convbert", "cpmant", "cvt", "data2vec-vision", "deberta",
+    "big_bird", "bros", "canine", "codegen", "convbert", "cpmant", "cvt", "data2vec-vision", "deberta",
     "fastspeech2_conformer", "flaubert", "flava", "fsmt", "git", "glpn", "gpt_neox_japanese", "ibert",
     "imagegpt", "layoutlmv3", "led", "lilt", "luke", "lxmert", "megatron-bert", "mgp-str", "mvp", "openai-gpt",
-    "perceiver", "pvt", "rembert", "roformer", "speecht5", "swinv2", "tapas", "timesformer", "trocr", "tvp",
-    "vilt", "visual_bert", "vits", "xglm",
+    "perceiver", "pvt", "rembert", "roformer", "speecht5", "swinv2", "tapas", "timesformer", "trocr", "vilt",
+    "visual_bert", "xglm",
 ]
 # fmt: on
 
