@@ -1,9 +1,10 @@
 """What it costs to watch a model: forward by forward, with and without; and reading a long text in one go.
 
-    python -m benchmarks capture [--tokens 512] [--rounds 40] [--long 4096] [--json FILE]
+    python -m benchmarks capture [--tokens 512] [--rounds 20] [--long 4096] [--json FILE]
 
-The model is MiniLM (6 layers, 12 heads, width 384) with its real weights. Forwards are taken by turns, one plain,
-one in a watch that stays open, one in a watch of its own; what is compared is CPU time, by the median of the pairs.
+The model is MiniLM (6 layers, 12 heads, width 384) with its real weights. Forwards are taken by turns: plain, in a
+watch that is open, in a watch of their own, and with hooks that only hold the same tensors. What is compared is CPU
+time, by the median of the pairs; twice, since what holding costs depends on who gives the memory.
 
 `--long N` lets a random model of GPT-2's size (12 layers, 12 heads, width 768) read N tokens: every layer and head,
 all keys, `Received` folded inside the forward. The time of the readings is told as a multiple of the forward's.
@@ -14,7 +15,8 @@ from __future__ import annotations
 import importlib.util
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -57,39 +59,63 @@ def seconds(run: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def cost(tokens: int, rounds: int) -> dict[str, float]:
-    """The extra CPU time of a forward in a watch, as a share of the plain forward."""
-    model = minilm()
-    given = {"input_ids": torch.randint(1000, 20_000, (1, tokens)), "attention_mask": torch.ones(1, tokens)}
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed: glibc raises its threshold when a large mapped block is given back.
+
+    Whoever keeps anything of a forward makes the next one touch memory that is new to the process, and the first
+    touch of a page is the operating system's price: some microseconds in a sandbox, a fraction of one without.
+    """
+    block = torch.empty(2**25 - 2**14, dtype=torch.uint8)
+    del block
+
+
+@contextmanager
+def outputs_held(model: nn.Module) -> Iterator[list[Any]]:
+    """The control: hooks that hold queries, keys and values, and do nothing else."""
+    held: list[Any] = []
+    named = [module for name, module in model.named_modules() if name.endswith(("query", "key", "value"))]
+    hooks = [module.register_forward_hook(lambda _, given, output: held.append(output)) for module in named]
+    try:
+        yield held
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def cost(model: Any, tokens: int, rounds: int) -> dict[str, float]:
+    """The extra CPU time as a share of the plain forward: in a watch, and where tensors are only held."""
+    ids = torch.randint(5, model.config.vocab_size, (1, tokens))
+    given = {"input_ids": ids, "attention_mask": torch.ones(1, tokens)}
 
     def plain() -> None:
-        model(**given)
-
-    def alone() -> None:
-        with watch(model):
+        with torch.no_grad():
             model(**given)
 
-    def inside() -> float:
+    def watched() -> None:
         with watch(model):
+            plain()
+
+    def inside(block: Callable[[nn.Module], AbstractContextManager[object]]) -> float:
+        with block(model):
             return seconds(plain)
 
-    with torch.no_grad():
-        for warm in (plain, alone):
-            warm()
-        runs: list[Callable[[], float]] = [lambda: seconds(plain), inside, lambda: seconds(alone)]
-        taken: list[list[float]] = [[], [], []]
-        for turn in range(rounds):
-            for each in (turn, turn + 1, turn + 2):  # none is always the one after another
-                taken[each % 3].append(runs[each % 3]())
-        rows = list(zip(*taken, strict=True))
-        with watch(model) as seen:
-            plain()
-    return {
-        "forward_ms": 1e3 * median(row[0] for row in rows),
-        "watch_open": median(row[1] / row[0] for row in rows) - 1,
-        "watch_opened_for_it": median(row[2] / row[0] for row in rows) - 1,
-        "held_MB": seen.memory() / 1e6,
+    runs: dict[str, Callable[[], float]] = {
+        "forward": lambda: seconds(plain),
+        "watch_open": lambda: inside(watch),
+        "watch_opened_for_it": lambda: seconds(watched),
+        "tensors_held": lambda: inside(outputs_held),
     }
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for turn in range(-1, rounds):
+        for place in range(len(names)):  # none is always the one after another
+            name = names[(turn + place) % len(names)]
+            took = runs[name]()
+            if turn >= 0:
+                taken[name].append(took)
+    pairs = {name: zip(taken["forward"], taken[name], strict=True) for name in names[1:]}
+    shares = {name: median(other / one for one, other in both) - 1 for name, both in pairs.items()}
+    return {"forward_ms": 1e3 * median(taken["forward"]), **shares}
 
 
 def long_text(tokens: int) -> dict[str, float]:
@@ -115,17 +141,21 @@ def long_text(tokens: int) -> dict[str, float]:
 
 def run(
     tokens: Annotated[int, typer.Option(help="The length of the text for the cost of a watch.")] = 512,
-    rounds: Annotated[int, typer.Option(help="How many pairs of forwards.")] = 40,
+    rounds: Annotated[int, typer.Option(help="How often each kind of forward is taken.")] = 20,
     long: Annotated[int, typer.Option(help="Read a text of this length, too; 0 for none.")] = 0,
 ) -> dict[str, Any]:
     """What it costs to watch MiniLM, and to read a long text in a model of GPT-2's size."""
     torch.manual_seed(0)
-    found: dict[str, Any] = {"tokens": tokens, "cost": cost(tokens, rounds)}
-    shares = {"forward_ms": ".1f", "watch_open": "+.1%", "watch_opened_for_it": "+.1%", "held_MB": ".1f"}
-    print_rows(f"Watching MiniLM, {tokens} tokens", [found["cost"]], shares)
+    torch.set_num_threads(1)  # threads that wait for each other count as busy
+    model, shares = minilm(), dict.fromkeys(("watch_open", "watch_opened_for_it", "tensors_held"), "+.1%")
+    first = {"memory": "as it comes", **cost(model, tokens, rounds)}
+    keep_freed_memory()
+    rows = [first, {"memory": "kept when freed", **cost(model, tokens, rounds)}]
+    print_rows(f"Watching MiniLM, {tokens} tokens", rows, {"forward_ms": ".1f", **shares})
+    found: dict[str, Any] = {"tokens": tokens, "cost": rows}
     if long:
         found["long"] = long_text(long)
         figures = {"forward_s": ".1f", "reading_as_multiple": ".2f", "peak_GB": ".2f"}
         print_rows("Reading a long text, GPT-2's size", [found["long"]], figures)
-    found["failed"] = tokens >= 512 and found["cost"]["watch_opened_for_it"] > ALLOWED
+    found["failed"] = tokens >= 512 and rows[-1]["watch_opened_for_it"] > ALLOWED
     return found
