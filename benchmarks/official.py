@@ -98,12 +98,15 @@ LAYOUTS: dict[str, Callable[[Output, Mapping[str, Any], Any], list[Tensor]]] = {
     "t5gemma2": _joined,
 }
 
+HIDDEN_STATES = "what it gives for its mask decoder are hidden states, no weights"
 SINKS_AFTER = "its eager maps are those before its sinks act"
 
 DIFFERENT: dict[str, str] = {
     "cpmant": "its maps are cut to the text, without the prompt that the model puts before it",
     "granite_swa": SINKS_AFTER,
     "granitemoe_swa": SINKS_AFTER,
+    "sam": HIDDEN_STATES,
+    "sam_hq": HIDDEN_STATES,
     "squeezebert": "its maps are the scores before softmax",
     "wavlm": "its maps are the mean of the heads, once a head",
 }
