@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,22 @@ OTHER_BACKEND = 1e-3
 """Outputs of two backends that differ by more than this, relative to the largest, are not the same computation."""
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Tiny random models make transformers warn of much that does not matter here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def check(family: str) -> Row:
     """Build it, run it, capture it, compare it."""
-    logging.disable(logging.CRITICAL)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quietly(), torch.no_grad():
         row = Row(family, "not built")
         try:
             small = tiny(family)
