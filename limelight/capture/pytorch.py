@@ -70,9 +70,9 @@ def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
 
 
 def _calls_it_by_name(module: nn.Module) -> bool:
-    """Whether a module, if it computes attention at all, calls `torch.nn.functional.scaled_dot_product_attention`.
+    """Whether a module, if it computes attention at all, calls it by its name in `torch.nn.functional`.
 
-    So do those of transformers; then it is enough to put an ear on that name, and the model runs at full speed.
+    So do those of transformers; then it is enough to put an ear on the names, and the model runs at full speed.
     """
     home = type(module).__module__
     return home.startswith(("transformers.", "torch.nn.")) and not isinstance(module, nn.MultiheadAttention)
@@ -91,17 +91,26 @@ def _ear() -> Iterator[None]:
             _HERE.ear.__exit__(None, None, None)
 
 
-def _listen_to_the_name() -> Callable[[], None]:
+def _listen_to_the_names() -> Callable[[], None]:
     def heard(*args: Any, **kwargs: Any) -> Tensor:
         if _HERE.watches or not anyone_listens():  # this thread's ear hears it anyway
             return _SDPA(*args, **kwargs)
         return _fused(None, *args, **kwargs)
 
+    def heard_with_projections(*args: Any, **kwargs: Any) -> Any:  # as WavLM calls it
+        return (_MHA if _HERE.watches or not anyone_listens() else _multihead)(*args, **kwargs)
+
     functional.scaled_dot_product_attention = heard
-    return lambda: setattr(functional, "scaled_dot_product_attention", _SDPA)
+    functional.multi_head_attention_forward = heard_with_projections
+
+    def undo() -> None:
+        functional.scaled_dot_product_attention = _SDPA
+        functional.multi_head_attention_forward = _MHA
+
+    return undo
 
 
-_FUSED = Shared(_listen_to_the_name)
+_FUSED = Shared(_listen_to_the_names)
 
 
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------

@@ -55,6 +55,11 @@ def test_captured_weights_of_all_others(family: str) -> None:
     assert_captured(family)
 
 
+def test_multi_head_attention_forward_called_by_its_name() -> None:
+    """WavLM has its own module around PyTorch's function; its official maps are the mean of the heads."""
+    assert assert_captured("wavlm") == "verified"
+
+
 def test_the_check_finds_a_capture_that_is_slightly_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     true = tapes.inputs_of
 
