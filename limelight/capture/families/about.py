@@ -63,7 +63,9 @@ def about(family: str) -> About:
     captured, refused = _rows_of(folder)
     if "ALL_ATTENTION_FUNCTIONS" in source:
         captured.insert(0, INTERFACE)
-    elif re.search(r"scaled_dot_product_attention\(|MultiheadAttention\(", source):
+    elif re.search(
+        r"scaled_dot_product_attention\(|multi_head_attention_forward\(|MultiheadAttention\(", source
+    ):
         captured.append(FUNCTION)
     if not captured and not refused:
         captured += [OF_OTHERS] if re.search(PARTS, source) else []
