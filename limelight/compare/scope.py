@@ -76,7 +76,7 @@ def measure(folder: Path, rival: str, seconds: float, seed: int) -> dict[str, An
     steps = _kept(folder / "steps", lambda: updates_within(seconds, model, examples, TRAINING))
     settings = replace(TRAINING, steps=steps, seed=seed, evaluate_every=steps, checkpoint_every=200)
     share = 0.8  # of the work; asking takes the rest
-    outcome = train(model, examples, settings, folder, lambda m: _within(m), StatusReporter(folder, share))
+    outcome = train(model, examples, settings, folder, _within, StatusReporter(folder, share))
     trained = outcome.model.eval()
     grid = []
     for place, (records, distance) in enumerate((r, d) for r in RECORDS for d in DISTANCES):
