@@ -1,0 +1,193 @@
+"""The parts of the comparison: what each is asked, and what each hands to the report.
+
+A `Part` is made of numbers and of sentences that follow from them. It knows nothing of terminals, pages and
+pictures; report.py and figures.py know nothing of what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was asked. `seconds` and `longest` are processor seconds of one run's training.
+
+    seconds   the budget of each run; None leaves it to the part
+    seeds     how often each run is repeated, with other random numbers
+    longest   the budget of the one run to convergence; 0 for none
+    data      the folder that holds the corpora
+    device    where efficiency is measured: cpu or cuda
+    """
+
+    seconds: float | None = None
+    seeds: int = 3
+    longest: float = 7200.0
+    data: str = "corpora"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One measure over the seeds. Without values it is unknown.
+
+    >>> Spread((0.25, 0.5, 0.75)).text(".0%")
+    '50% (25%–75%)'
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / len(self.values) if self.values else math.nan
+
+    @property
+    def lowest(self) -> float:
+        return min(self.values, default=math.nan)
+
+    @property
+    def highest(self) -> float:
+        return max(self.values, default=math.nan)
+
+    def text(self, form: str = ".1f") -> str:
+        """The mean, and in brackets the lowest and the highest of several seeds."""
+        if not self.values:
+            return "—"
+        mean = format(self.mean, form)
+        if len(self.values) == 1:
+            return mean
+        return f"{mean} ({format(self.lowest, form)}–{format(self.highest, form)})"
+
+
+Cell = str | int | float | Spread | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns. `forms` holds a format specification for each column's numbers ("" for words);
+    None in a row is a number that there is not."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    forms: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of one rival over x. `rival` chooses the colour, everywhere the same; `low` and `high` are
+    drawn as a band where they are given."""
+
+    label: str
+    rival: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    dashed: bool = False
+
+    @classmethod
+    def over_seeds(
+        cls, label: str, rival: str, x: Sequence[float], y: Sequence[Spread], dashed: bool = False
+    ) -> Line:
+        """The mean over the seeds, with a band from the lowest to the highest."""
+        return cls(
+            label,
+            rival,
+            tuple(x),
+            tuple(each.mean for each in y),
+            tuple(each.lowest for each in y),
+            tuple(each.highest for each in y),
+            dashed,
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines in one pair of axes. `marks` are horizontal lines with a name: chance, a published figure."""
+
+    title: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    x_log: bool = False
+    y_log: bool = False
+    y_range: tuple[float, float] | None = None
+    marks: tuple[tuple[str, float], ...] = ()
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers from 0 to 1 over rows and columns, as colours with the number in each field; None is not measured."""
+
+    title: str
+    x: str
+    y: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    unit: str = "share of right answers"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What stands side by side in one file, `name`.png; `caption` stands below it on the page."""
+
+    name: str
+    title: str
+    panels: tuple[Panel | Grid, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of the comparison found: sentences first, then what they follow from."""
+
+    name: str
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+    method: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part's place in the comparison: its title, its question, and the module that measures it."""
+
+    title: str
+    question: str
+    module: str
+
+
+PARTS: dict[str, Place] = {
+    "scope": Place(
+        "Scope",
+        "How far, and through how many records, can each relate two tokens?",
+        "limelight.compare.scope",
+    ),
+    "accuracy": Place(
+        "Accuracy",
+        "How right are pronunciation and translation, by length and by time?",
+        "limelight.compare.accuracy",
+    ),
+    "alignment": Place(
+        "Alignment",
+        "Does attention between two languages find the links that people set?",
+        "limelight.compare.alignment",
+    ),
+    "generalisation": Place(
+        "Generalisation",
+        "What is general training worth for a special task with few labels?",
+        "limelight.compare.generalisation",
+    ),
+    "efficiency": Place(
+        "Efficiency",
+        "How fast are training and decoding, and what does length cost?",
+        "limelight.compare.efficiency",
+    ),
+}
+"""The parts in the order in which the page has them."""
