@@ -1,0 +1,96 @@
+"""Sentences that follow from numbers: who is ahead, by how much, and whether that is more than chance.
+
+No sentence of the report names a winner by itself; it asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from limelight.compare.plan import Spread
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who is better of two, by how much, and whether every run of the one is better than every run of the other."""
+
+    ahead: str
+    behind: str
+    margin: float
+    apart: bool
+    seeds: int
+
+
+def verdict(measure: Mapping[str, Spread], first: str, second: str, higher: bool = True) -> Verdict:
+    """Compare two of the rivals of `measure`; `higher` says whether more is better."""
+    one, other = measure[first], measure[second]
+    sign = 1 if higher else -1
+    if sign * (one.mean - other.mean) < 0:
+        first, second, one, other = second, first, other, one
+    best_worst = (one.lowest, other.highest) if higher else (-one.highest, -other.lowest)
+    seeds = min(len(one.values), len(other.values))
+    return Verdict(first, second, abs(one.mean - other.mean), best_worst[0] > best_worst[1], seeds)
+
+
+def against(
+    what: str,
+    measure: Mapping[str, Spread],
+    first: str,
+    second: str,
+    form: str = ".1f",
+    unit: str = "points",
+    higher: bool = True,
+) -> str:
+    """One sentence on two rivals. `form` formats values and margin; a form in percent gives points.
+
+    >>> against("Right answers", {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.4))}, "A", "B", ".0%")
+    'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, and each of its seeds is.'
+    >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", higher=False)
+    'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A is ahead by 0.5 points, but the seeds overlap: no winner.'
+    """
+    found = verdict(measure, first, second, higher)
+    values = f"{what}: {first} {measure[first].text(form)}, {second} {measure[second].text(form)}"
+    margin = difference(found.margin, form)
+    if not any(sign in "123456789" for sign in margin):
+        return f"{values}; there is no difference."
+    by = f"{found.ahead} is ahead by {margin} {unit}".rstrip()
+    if found.seeds < 2:
+        return f"{values}; {by} (one seed)."
+    if found.apart:
+        return f"{values}; {by}, and each of its seeds is."
+    return f"{values}; {by}, but the seeds overlap: no winner."
+
+
+def difference(margin: float, form: str) -> str:
+    """A margin in the form of the values; that of shares, in points."""
+    return format(100 * margin, form.replace("%", "f")) if form.endswith("%") else format(margin, form)
+
+
+def best(measure: Mapping[str, Spread], higher: bool = True) -> str:
+    """Whose mean is the best; the first of equals."""
+    return max(measure, key=lambda name: measure[name].mean if higher else -measure[name].mean)
+
+
+def times(factor: float) -> str:
+    """A ratio as people say it.
+
+    >>> times(0.25), times(3.14159), times(41.6)
+    ('0.25 times', '3.1 times', '42 times')
+    """
+    return (
+        f"{factor:.2f} times"
+        if factor < 1
+        else f"{factor:.1f} times"
+        if factor < 10
+        else f"{factor:,.0f} times"
+    )
+
+
+def listed(words: list[str]) -> str:
+    """Words as a sentence has them.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
