@@ -198,6 +198,8 @@ def attention(
     scores = matrix_multiply(query, key)
     scaled = _scale(scores, 1 / math.sqrt(max(D, 1)) if scale is None else scale)
     capped = scaled if softcap is None else _softcap(scaled, softcap)
+    if isinstance(bias, Tensor):
+        bias = bias[(None,) * max(0, 4 - bias.dim())]  # fewer axes mean the same for all batches and heads
     change = combined(bias, score_mod)
     if isinstance(change, Bias):
         biased = change.apply(capped.clone(), Place(range(B), range(H), range(N), range(M), N, M))

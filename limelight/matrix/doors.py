@@ -55,6 +55,11 @@ def scores_of(
         )
     if sink is not None and sink.shape != (H,):
         raise ShapeError(f"sink must hold one score a query head, ({H},); got shape {tuple(sink.shape)}.")
+    if sink is not None and not bool((sink < torch.inf).all()):  # NaN is not below it either
+        raise InputError(
+            f"sink must hold finite scores, or -inf for none; got {sink.tolist()}. A sink at the dtype's largest "
+            "number takes all there is."
+        )
     if softcap is not None and not softcap > 0:
         raise InputError(f"softcap must be above 0; got {softcap}. Leave it out for no cap.")
     wide = any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in (*floats.values(), bias))

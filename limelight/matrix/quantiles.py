@@ -76,7 +76,7 @@ class Quantiles:
     limit: int
 
     def __init__(self, *shares: float, limit: int = 2**31) -> None:
-        if not shares or not all(0 < share < 1 for share in shares):
+        if not shares or not all(isinstance(share, (int, float)) and 0 < share < 1 for share in shares):
             raise InputError(
                 f"Quantiles(shares…) takes shares of the attention above 0 and below 1; got {shares}. "
                 "Write Quantiles(0.5, 0.9)."

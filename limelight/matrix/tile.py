@@ -28,9 +28,14 @@ class Stats(NamedTuple):
         """Which queries may look at nothing, bool (B, H, N)."""
         return self.maximum == -torch.inf
 
-    def weigh(self, scores: Tensor) -> Tensor:
-        """The weights of scores whose last axis are keys and whose other axes are those of these stats."""
-        return self.subtract_from(scores).exp_()
+    def weigh(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
+        """The weights of scores whose last axis are keys and whose other axes are those of these stats.
+
+        As a product, exp(s - maximum) · exp(-log_sum): the logarithm of a small weight is a large number, and to
+        round it once more would cost the weight as many digits. Written into `room` where it is given.
+        """
+        raised = torch.sub(scores, finite(self.maximum)[..., None], out=room).exp_()
+        return raised.mul_(torch.exp(-self.log_sum)[..., None])
 
     def subtract_from(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
         """The natural logs of the weights, written into `room` where it is given."""
@@ -139,7 +144,7 @@ class Tile:
         """The shares of attention, (B, H, R, C)."""
         assert self.stats is not None, "weights need the row stats, which the loop finds first"
         if "raised" not in self.__dict__:
-            return self.stats.subtract_from(self.scores, self.arena.take(*self.scores.shape)).exp_()
+            return self.stats.weigh(self.scores, self.arena.take(*self.scores.shape))
         # The exponentials are there already: turn them into weights in place. (A row that sees nothing in this
         # tile has the share 0, however low the scores are that it sees elsewhere.)
         share = torch.exp(self.maximum - finite(self.stats.maximum) - self.stats.log_sum)

@@ -50,6 +50,8 @@ class Plan:
     """What each worker holds at once: its tiles, and the keys of its panel where they are copied."""
     most_workers: int | None = field(default=None, repr=False)
     """So many fit the limit that was set; None where none was."""
+    limit: int | None = field(default=None, repr=False, compare=False)
+    """That limit in bytes: what reads the rest beside this loop keeps to it too."""
 
     @property
     def loop(self) -> str:
@@ -97,13 +99,20 @@ def plan_for(scores: Scores, limit: int | None = None) -> Plan:
     on_gpu = scores.device.type == "cuda"
     entries = GPU_ENTRIES if on_gpu else STRIP_ENTRIES
     cut = _weighed(scores, plan(*sizes, on_gpu=on_gpu))
-    while limit is not None and (spare := limit - stats_bytes(scores)) < cut.worker_bytes:
+    while limit is not None and limit - stats_bytes(scores) < cut.worker_bytes:
         entries //= 2
         smaller = _weighed(scores, plan(*sizes, entries, on_gpu))
         if entries < FEWEST_COLUMNS**2:
             raise too_large(scores, cut, limit)
         cut = smaller
-    return cut if limit is None else replace(cut, most_workers=max(1, spare // max(1, cut.worker_bytes)))
+    return within(cut, limit, stats_bytes(scores))
+
+
+def within(cut: Plan, limit: int | None, already: int) -> Plan:
+    """This cut with as many workers as fit `limit` bytes, where `already` bytes are taken; one fits."""
+    if limit is None:
+        return cut
+    return replace(cut, most_workers=max(1, (limit - already) // max(1, cut.worker_bytes)), limit=limit)
 
 
 def _weighed(scores: Scores, cut: Plan) -> Plan:

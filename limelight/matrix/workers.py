@@ -76,7 +76,7 @@ def read_all(
     inference = torch.is_inference_mode_enabled()
 
     def guarded() -> None:  # these settings are a thread's own
-        torch.set_num_threads(1)
+        _one_thread_here()
         with torch.inference_mode(inference), exactly(device):
             try:
                 work()
@@ -165,6 +165,14 @@ def exactly(device: torch.device) -> Iterator[None]:
         yield
 
 
+def _one_thread_here() -> None:
+    """A thread that asks PyTorch for its number of threads for the first time is given the last one that any
+    thread has set, perhaps another reading's that has just ended; so ask first, then set.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
 _guard = threading.Lock()
 _inside = 0
 _before = 1
@@ -184,7 +192,7 @@ def _one_thread_each(device: torch.device) -> Iterator[None]:
         if _inside == 0:
             _before = torch.get_num_threads()
         _inside += 1
-        torch.set_num_threads(1)
+        _one_thread_here()
     try:
         yield
     finally:

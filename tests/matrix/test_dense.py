@@ -79,6 +79,14 @@ def test_a_row_that_may_see_nothing_has_no_weights_and_finfo_min_is_uniform() ->
     assert dense.softmax(scores)[0, 0].tolist() == [[0.0] * 4, [0.25] * 4]
 
 
+def test_a_bias_of_fewer_axes_means_the_same_for_all_also_beside_a_score_function() -> None:
+    query, key, bias = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 11, 7), torch.randn(3, 5, 11)
+    for score_mod in (None, lambda score, b, h, i, j: score + b):
+        one = dense.attention(query, key, bias=bias, score_mod=score_mod)
+        all_axes = dense.attention(query, key, bias=bias[None].expand(2, 3, 5, 11), score_mod=score_mod)
+        assert torch.equal(one.weights_BHNM, all_axes.weights_BHNM)
+
+
 def test_scale_follows_the_width_unless_given() -> None:
     case = random_case(dtype=torch.float64)
     stages = case.truth()

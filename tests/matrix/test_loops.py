@@ -25,6 +25,7 @@ from limelight.matrix import (
     Peak,
     Picture,
     Pool,
+    Quantiles,
     Received,
     RowStats,
     Top,
@@ -33,6 +34,8 @@ from limelight.matrix import (
 )
 from limelight.matrix import loops as choice
 from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
+from limelight.matrix.native import loop as native
+from limelight.matrix.tiles import read_tiles, stats_bytes
 from tests.oracle import Case, random_case
 from tests.tolerance import check
 
@@ -194,6 +197,26 @@ def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) ->
     reading, stats = matrix.read(Received(), RowStats(), limit=limit, loop=loop)
     check("received", reading.raw, case.truth().weights_BHNM.sum(2))
     assert bool(stats.maximum.isfinite().all())
+
+
+def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The native loop does not know Quantiles and hands them on."""
+    matrix = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2)).matrix()
+    folds = Received(), Quantiles(0.5)
+    if native.refuses(matrix._scores, folds):
+        pytest.skip("not here")
+    limit = 2**18
+    cuts = []
+    monkeypatch.setattr(native, "read_tiles", lambda *given: cuts.append(given[-1]) or read_tiles(*given))
+    together = matrix.read(*folds, limit=limit, loop="native")
+    assert [stats_bytes(matrix._scores) + cut.worker_bytes <= limit for cut in cuts] == [True] * len(cuts)
+    assert cuts
+    assert matrix.why(*folds, limit=limit, loop="native").bytes <= limit
+    apart = matrix.read(*folds, loop="plain")
+    check("received", together[0].raw, apart[0].raw.double())
+    assert torch.equal(together[1].keys, apart[1].keys)
 
 
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])

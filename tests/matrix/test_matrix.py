@@ -222,6 +222,8 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k, bias=torch.ones(N, M).bool()), KindError, "as mask="),
         (lambda: AttentionMatrix(q, k, softcap=0.0), InputError, "softcap must be above 0"),
         (lambda: AttentionMatrix(q, k, sink=torch.zeros(G)), ShapeError, "one score a query head"),
+        (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.inf)), InputError, "finite scores"),
+        (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.nan)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k).read(), InputError, "got no fold"),
         (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "takes folds"),
         (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import (
+    AttentionMatrix,
     Bottom,
     Distance,
     Histogram,
@@ -26,6 +27,7 @@ from limelight.matrix import (
     SinkMass,
     Top,
     Weighted,
+    dense,
     masks,
 )
 from limelight.matrix.pools import group_sums, segment_sums
@@ -39,6 +41,16 @@ def test_bottom_is_top_of_the_turned_scores_and_all_of_them_are_the_row() -> Non
     assert torch.equal(case.matrix().read(Bottom(4)).keys, turned.read(Top(4), loop="plain").keys)
     bottom, top = case.matrix().read(Bottom(M), Top(M), loop="plain")
     assert torch.equal(bottom.keys.flip(-1)[:, :, -1], top.keys[:, :, -1])  # the last query sees every key
+
+
+def test_the_smallest_weights_are_as_exact_as_the_largest() -> None:
+    """Scores of whole numbers are exact in float32; e^-30 must not lose a digit to the size of its logarithm."""
+    generator = torch.Generator().manual_seed(5)
+    query, key = torch.randint(-2, 3, (2, 1, 3, 67, 16), generator=generator).float()
+    truth = dense.attention(query, key, scale=1.0).weights_BHNM.sort(-1).values
+    bottom = AttentionMatrix(query, key, scale=1.0).read(Bottom(67))
+    assert float(truth.min()) < 1e-25
+    assert float(((bottom.weights - truth).abs() / truth).max()) < 1e-6
 
 
 def test_of_equals_the_lowest_key_is_also_the_first_at_the_bottom() -> None:

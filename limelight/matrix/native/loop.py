@@ -22,6 +22,7 @@ from limelight.matrix.tiles import (
     row_blocks,
     stats_bytes,
     too_large,
+    within,
 )
 from limelight.matrix.workers import read_all
 
@@ -45,15 +46,20 @@ def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
 
 
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
-    """Some hundred rows a call, and as many heads as make the call worth its while, within `limit` bytes."""
+    """Some hundred rows a call, and as many heads as make the call worth its while, within `limit` bytes.
+
+    What the plain loop reads afterwards counts too. Raises TooLargeError where even the smallest cut is larger.
+    """
     entries = CALL_ENTRIES
     cut = _cut(scores, entries)
-    while limit is not None and (spare := limit - stats_bytes(scores)) < cut.worker_bytes:
+    while limit is not None and limit - stats_bytes(scores) < cut.worker_bytes:
         entries //= 2
         if entries == 0:
             raise too_large(scores, cut, limit)
         cut = _cut(scores, entries)
-    return cut if limit is None else replace(cut, most_workers=max(1, spare // max(1, cut.worker_bytes)))
+    if len(those_taken(folds)) < len(folds):
+        cut = replace(cut, worker_bytes=max(cut.worker_bytes, plan_for(scores, limit).worker_bytes))
+    return within(cut, limit, stats_bytes(scores))
 
 
 def _cut(scores: Scores, entries: int) -> Plan:
@@ -104,6 +110,7 @@ def read(
 
     Folds that this loop does not know are read by the plain one afterwards, which is given the row stats.
     """
+    assert cut.grain % PANEL == 0, "spans begin where the C++ side's panels of keys do"
     states = [fold.start(frame) for fold in folds]
     stats = RowStats().finish(RowStats().start(frame))
     mine = those_taken(folds)
@@ -122,7 +129,9 @@ def read(
     stats = known or stats
     rest = [place for place in range(len(folds)) if place not in mine]
     if rest:
-        plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, plan_for(scores))
+        plain, _ = read_tiles(
+            scores, frame, [folds[place] for place in rest], stats, plan_for(scores, cut.limit)
+        )
         for place, state in zip(rest, plain, strict=True):
             states[place] = state
     return states, stats

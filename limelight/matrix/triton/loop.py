@@ -23,7 +23,7 @@ from limelight.matrix.rasters import Raster
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
 from limelight.matrix.tile import Frame, Stats
-from limelight.matrix.tiles import Plan, plan_for, read_tiles, stats_bytes
+from limelight.matrix.tiles import Plan, plan_for, read_tiles
 from limelight.matrix.triton.cells import Runs, areas_of, gather_maxima, gather_sums
 from limelight.matrix.triton.launch import Kernels
 from limelight.matrix.triton.serves import COLUMN_FOLDS, ROW_FOLDS, WIDEST
@@ -63,8 +63,7 @@ def read_triton(
         for state, row_runs, column_runs in areas:
             _read_areas(kernels, stats, state, row_runs, column_runs)
     if rest:
-        room = stats_bytes(scores) + cut.worker_bytes if cut.worker_bytes else None
-        beside = plan_for(scores, room)
+        beside = plan_for(scores, cut.limit)
         plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, beside)
         for place, state in zip(rest, plain, strict=True):
             states[place] = state

@@ -78,7 +78,7 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * max(widths, default=0) * max(N, M))
     if not all(isinstance(fold, ALWAYS_READ) for fold in folds):
         needed = max(needed, plan_for(scores, limit).worker_bytes)
-    cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed)
+    cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed, limit=limit)
     if limit is not None and limit < stats_bytes(scores) + needed:
         raise too_large(scores, cut, limit)
     return cut
