@@ -49,7 +49,7 @@ def test_the_smallest_weights_are_as_exact_as_the_largest() -> None:
     query, key = torch.randint(-2, 3, (2, 1, 3, 67, 16), generator=generator).float()
     truth = dense.attention(query, key, scale=1.0).weights_BHNM.sort(-1).values
     bottom = AttentionMatrix(query, key, scale=1.0).read(Bottom(67))
-    assert float(truth.min()) < 1e-25
+    assert float(truth.min()) < 1e-20
     assert float(((bottom.weights - truth).abs() / truth).max()) < 1e-6
 
 
