@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from limelight.errors import InputError
 from limelight.text.tokenizers import PAD
@@ -28,6 +27,10 @@ FIRST_QUESTION = FIRST_RECORD + KEYS * VALUES
 FIRST_NOISE = FIRST_QUESTION + KEYS
 FIRST_VALUE = FIRST_NOISE + NOISE
 VOCABULARY = FIRST_VALUE + VALUES
+DRAWS = 4
+"""Random numbers for each token: its noise, and the order of keys, values and places."""
+LENGTHS = 48
+"""So many different lengths has training, so that a batch is of one length."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,35 @@ def recall(
         )
     if distance is not None and not 1 <= distance <= places:
         raise InputError(f"distance must be from 1 to {places}, the tokens before it; got {distance}.")
-    ids_BN = torch.randint(FIRST_NOISE, FIRST_NOISE + NOISE, (count, length), generator=generator)
-    keys_BR = torch.rand(count, KEYS, generator=generator).argsort(1)[:, :records]
-    values_BR = torch.randint(VALUES, (count, records), generator=generator)
+    draws_BDN = torch.rand(count, DRAWS, max(length, KEYS), generator=generator)
+    return _laid(draws_BDN, length, torch.full((count,), records), distance)
+
+
+def _laid(draws_BDN: Tensor, length: int, records_B: Tensor, distance: int | None = None) -> Recall:
+    """Sequences out of random numbers from 0 to 1, each by its own and with its own number of records."""
+    noise_BN, keys_BN, values_BN, order_BN = draws_BDN[:, :DRAWS].unbind(1)
+    places = length - 1
+    most = min(KEYS, places)
+    keys_BR = keys_BN[:, :KEYS].argsort(1)[:, :most]
+    values_BR = (values_BN[:, :most] * VALUES).long()
     # Random places without repetition; the first record is the asked one.
-    order_BP = torch.rand(count, places, generator=generator)
+    order_BP = order_BN[:, :places]
     if distance is not None:
         order_BP[:, places - distance] = -1.0
-    places_BR = order_BP.argsort(1)[:, :records]
-    ids_BN.scatter_(1, places_BR, FIRST_RECORD + keys_BR * VALUES + values_BR)
+    places_BR = order_BP.argsort(1)[:, :most]
+    ids_BN = FIRST_NOISE + (noise_BN[:, :length] * NOISE).long()
     ids_BN[:, -1] = FIRST_QUESTION + keys_BR[:, 0]
-    return Recall(ids_BN, FIRST_VALUE + values_BR[:, 0], places - places_BR[:, 0])
+    # What a row has no more of goes to one place too many, which is cut off.
+    lost_BR = torch.arange(most) >= records_B[:, None]
+    ids_BN = torch.cat([ids_BN, ids_BN[:, :1]], 1)
+    ids_BN.scatter_(1, places_BR.masked_fill(lost_BR, length), FIRST_RECORD + keys_BR * VALUES + values_BR)
+    return Recall(ids_BN[:, :length], FIRST_VALUE + values_BR[:, 0], places - places_BR[:, 0])
 
 
-def asked_throughout(one: Recall, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same sequences with a `share` of the noise turned into questions about records that have come before.
+def asked_throughout(one: Recall, draws_BDN: Tensor, share_B1: Tensor) -> tuple[Tensor, Tensor]:
+    """The same sequences with a share of the noise turned into questions about records that have come before.
+
+    `draws_BDN` are two random numbers from 0 to 1 for every token: does it ask, and for which record.
 
     Gives the ids (B, N) and what should be answered at every place (B, N), IGNORE where nothing is asked.
     """
@@ -78,11 +95,11 @@ def asked_throughout(one: Recall, share: float, generator: torch.Generator) -> t
     labels_BN[:, -1] = one.answers_B
     record_BN = (ids_BN >= FIRST_RECORD) & (ids_BN < FIRST_QUESTION)
     before_BN = record_BN.long().cumsum(1)
-    asks_BN = (torch.rand(ids_BN.shape, generator=generator) < share) & ~record_BN & (before_BN > 0)
+    asks_BN = (draws_BDN[:, 0] < share_B1) & ~record_BN & (before_BN > 0)
     asks_BN[:, -1] = False
     # Which one: any of those before; the records of a row in their order stand in a table.
     order_BN = record_BN.int().argsort(dim=1, descending=True, stable=True)
-    chosen_BN = (torch.rand(ids_BN.shape, generator=generator) * before_BN).long()
+    chosen_BN = (draws_BDN[:, 1] * before_BN).long()
     contents_BN = ids_BN.gather(1, order_BN.gather(1, chosen_BN)) - FIRST_RECORD
     questions_BN = FIRST_QUESTION + contents_BN // VALUES
     return (
@@ -109,19 +126,34 @@ class RecallExamples(Examples):
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Shorter rows end with padding, which nothing asks about."""
-        ids, labels = [], []
-        for row in rows:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + row)
-            records = int(torch.randint(1, self.records + 1, (), generator=generator))
-            share = 0.5 * float(torch.rand((), generator=generator))
-            one = recall(1, self._length(row), records, generator)
-            ids_BN, labels_BN = asked_throughout(one, share, generator)
-            ids.append(ids_BN[0])
-            labels.append(labels_BN[0])
-        labels_BN = pad_sequence(labels, batch_first=True, padding_value=IGNORE)
-        inputs = {"target": pad_sequence(ids, batch_first=True, padding_value=PAD)}
-        return Batch(inputs, labels_BN, int((labels_BN != IGNORE).sum()))
+        by_length: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            by_length.setdefault(self._length(row), []).append(place)
+        ids_BN = torch.full((len(rows), max(by_length)), PAD)
+        labels_BN = torch.full_like(ids_BN, IGNORE)
+        for length, places in by_length.items():
+            ids_BN[places, :length], labels_BN[places, :length] = self._of_one_length(
+                [rows[place] for place in places], length
+            )
+        return Batch({"target": ids_BN}, labels_BN, int((labels_BN != IGNORE).sum()))
+
+    def _of_one_length(self, rows: Sequence[int], length: int) -> tuple[Tensor, Tensor]:
+        """Each row from random numbers of its own, so that it is the same whatever it is batched with."""
+        width = max(length, KEYS)
+        draws_BDN = torch.stack(
+            [
+                torch.rand(
+                    DRAWS + 3, width, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + row)
+                )
+                for row in rows
+            ]
+        )
+        records_B = 1 + (draws_BDN[:, -1, 0] * self.records).long()
+        share_B1 = 0.5 * draws_BDN[:, -1, 1:2]
+        one = _laid(draws_BDN, length, records_B.clamp_max(length - 1))
+        return asked_throughout(one, draws_BDN[:, DRAWS : DRAWS + 2, :length], share_B1)
 
     def _length(self, row: int) -> int:
         share = (row * 0.6180339887498949) % 1.0  # the golden ratio spreads any number of rows evenly
+        share = round(share * (LENGTHS - 1)) / (LENGTHS - 1)
         return round(math.exp(math.log(self.shortest) + share * math.log(self.longest / self.shortest)))

@@ -1,41 +1,59 @@
 """Scope: how far, and through how many records, can a network relate two tokens?
 
 Every rival is trained on associative recall for the same processor time, on sequences of up to `LONGEST` tokens,
-and then asked at every distance of `DISTANCES` among every number of records in `RECORDS`, most of them farther
+and then asked at every distance of `DISTANCES` among every number of records in `RECORDS`, some of them farther
 than it ever was trained for. Beside the accuracy stand two numbers of the kind that the paper's Table 1 has:
-how many steps lie between the two tokens, and how much of the gradient arrives.
+how many steps lie between the two tokens, and how much of the gradient arrives. scope_result.py tells what it gave.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from limelight.compare.budget import updates_within
-from limelight.compare.recall import VALUES, VOCABULARY, Recall, RecallExamples, recall
+from limelight.compare.plan import Options
+from limelight.compare.recall import VOCABULARY, Recall, RecallExamples, recall
 from limelight.compare.rivals import Rival, as_large, parameters
 from limelight.compare.runs import Run, StatusReporter, tell
+from limelight.compare.scope_result import result
+from limelight.compare.search import found
 from limelight.modules.recurrent import Recurrence, RecurrentLanguageModel
 from limelight.modules.transformer import LanguageModel, Shape
 from limelight.training.loop import Evaluation, Settings, train
 
+__all__ = ["measure", "plan", "result", "trials"]
+
 SHORTEST, LONGEST = 16, 512
 RECORDS = (1, 2, 4, 8, 12)
 DISTANCES = (4, 16, 64, 256, 512, 1024, 2048, 4096)
-CHANCE = 1 / VALUES
-ENTRIES = 2**18
-"""Tokens that are measured at a time and for each place of the grid."""
-MOST, LEAST = 512, 64
-"""Sequences a place of the grid: so many where they are short, so few where they are long."""
-TRAINING = Settings(
-    steps=1, tokens=4000, rate=3e-3, warmup=100, schedule="cosine", weight_decay=0.01, average=0.99
-)
-ATTENTION = Shape(width=64, heads=4, feed_forward=128, decoder_layers=2, positions="rotary", dropout=0.0)
+SECONDS, TRIAL_SECONDS = 80.0, 30.0
+"""Processor time of a run's training, and of a trial of the search."""
+ENTRIES = 2**17
+"""Tokens that are asked about for each place of the grid, and at most …"""
+MOST, LEAST, AT_A_TIME = 512, 48, 2**15
+"""… so many sequences where they are short, so few where they are long; tokens in one forward."""
+EVALUATIONS = 12
+TRAINING = Settings(steps=1, tokens=4000, warmup=100, schedule="cosine", weight_decay=0.01, average=0.99)
+ATTENTION = Shape(width=64, heads=4, feed_forward=128, decoder_layers=2, dropout=0.0)
+RECURRENT = Recurrence(decoder_layers=2, dropout=0.0)
+
+RATES = (1e-3, 3e-3, 1e-2)
+OWN: dict[str, tuple[dict[str, Any], ...]] = {
+    "attention": ({"positions": "rotary"}, {"positions": "none"}),
+    "lstm": ({"forget_bias": 2.0}, {"forget_bias": 5.0}),
+    "gru": ({"forget_bias": 2.0}, {"forget_bias": 5.0}),
+}
+"""What the search tries: every rate with two choices of each rival's own."""
 
 
 def build(shape: Shape | Recurrence) -> nn.Module:
@@ -48,52 +66,107 @@ def build(shape: Shape | Recurrence) -> nn.Module:
 def rivals() -> list[Rival]:
     """Attention, and two kinds of recurrence with as many parameters."""
     wanted = parameters(build, ATTENTION)
-    recurrent = Recurrence(decoder_layers=2, dropout=0.0, forget_bias=2.0)
     return [
         Rival("attention", "Attention", ATTENTION),
-        Rival("lstm", "LSTM", as_large(build, recurrent, wanted)),
-        Rival("gru", "GRU", as_large(build, replace(recurrent, cell="gru"), wanted)),
+        Rival("lstm", "LSTM", as_large(build, RECURRENT, wanted)),
+        Rival("gru", "GRU", as_large(build, replace(RECURRENT, cell="gru"), wanted)),
     ]
 
 
-def runs(seconds: float, seeds: int) -> list[Run]:
-    """One run a rival and seed."""
-    work = f"{__name__}:measure"
+def plan(options: Options) -> list[Run]:
+    """One run a rival and seed, with what the search has found for it."""
     return [
-        Run(f"scope-{rival.name}-{seed}", work, {"rival": rival.name, "seconds": seconds, "seed": seed})
-        for seed in range(seeds)
+        _run(
+            f"scope-{rival.name}-{seed}",
+            rival.name,
+            options.seconds or SECONDS,
+            seed,
+            _chosen(rival.name),
+            True,
+        )
+        for seed in range(options.seeds)
         for rival in rivals()
     ]
 
 
-def measure(folder: Path, rival: str, seconds: float, seed: int) -> dict[str, Any]:
-    """Train one rival for so many seconds of processor time, and ask it everywhere on the grid."""
+def trials(options: Options) -> list[Run]:
+    """As many for each rival: `RATES` times what stands in `OWN`."""
+    return [
+        _run(
+            f"scope-{rival.name}-trial-{number}",
+            rival.name,
+            options.seconds or TRIAL_SECONDS,
+            1000,
+            choice,
+            False,
+        )
+        for rival in rivals()
+        for number, choice in enumerate(
+            {"rate": rate, **own} for rate, own in product(RATES, OWN[rival.name])
+        )
+    ]
+
+
+def _chosen(rival: str) -> dict[str, Any]:
+    return found("scope", rival) or {"rate": RATES[1], **OWN[rival][0]}
+
+
+def _run(name: str, rival: str, seconds: float, seed: int, choice: dict[str, Any], ask: bool) -> Run:
+    options = {"rival": rival, "seconds": seconds, "seed": seed, "choice": choice, "ask": ask}
+    return Run(name, "limelight.compare.scope:measure", options)
+
+
+def measure(
+    folder: Path, rival: str, seconds: float, seed: int, choice: dict[str, Any], ask: bool
+) -> dict[str, Any]:
+    """Train one rival for so many seconds of processor time and, with `ask`, ask it everywhere on the grid."""
     chosen = {each.name: each for each in rivals()}[rival]
+    own = {word: value for word, value in choice.items() if word != "rate"}
+    shape: Any = replace(chosen.shape, **own)
     torch.manual_seed(seed)
-    model = build(chosen.shape)
-    fresh = gradients(model)
-    examples = RecallExamples(2**20, SHORTEST, LONGEST, max(RECORDS), seed)
-    steps = _kept(folder / "steps", lambda: updates_within(seconds, model, examples, TRAINING))
-    settings = replace(TRAINING, steps=steps, seed=seed, evaluate_every=steps, checkpoint_every=200)
-    share = 0.8  # of the work; asking takes the rest
-    outcome = train(model, examples, settings, folder, _within, StatusReporter(folder, share))
-    trained = outcome.model.eval()
-    grid = []
-    for place, (records, distance) in enumerate((r, d) for r in RECORDS for d in DISTANCES):
-        tell(folder, share + (1 - share) * place / (len(RECORDS) * len(DISTANCES)), "asking")
-        right, asked = accuracy(trained, records, distance, seed)
-        grid.append({"records": records, "distance": distance, "accuracy": right, "asked": asked})
-    return {
+    model = build(shape)
+    settings = replace(TRAINING, rate=choice["rate"], seed=seed)
+    steps = _kept(folder / "steps", lambda: updates_within(seconds, model, _examples(1, seed), settings))
+    every = math.ceil(steps / EVALUATIONS)
+    settings = replace(settings, steps=steps, evaluate_every=every, checkpoint_every=max(every, 200))
+    fresh = deepcopy(model)
+    share = 0.7 if ask else 1.0  # of the work; asking takes the rest
+    outcome = train(model, _examples(steps, seed), settings, folder, judged, StatusReporter(folder, share))
+    progress, trained = outcome.progress, outcome.model.eval()
+    spent = progress.cpu_seconds - progress.judging_seconds
+    measured = {
         "rival": rival,
         "label": chosen.label,
         "seed": seed,
-        "shape": asdict(chosen.shape),
-        "parameters": parameters(build, chosen.shape),
+        "choice": choice,
+        "shape": asdict(shape),
+        "parameters": parameters(build, shape),
         "updates": steps,
-        "CPU seconds": outcome.progress.cpu_seconds - outcome.progress.judging_seconds,
-        "grid": grid,
-        "gradients": {"fresh": fresh, "trained": gradients(trained)},
+        "tokens": progress.tokens,
+        "CPU seconds": spent,
+        "score": progress.best_score,
+        "curve": [
+            {"CPU seconds": spent * record["step"] / steps, "accuracy": record["accuracy"]}
+            for record in progress.history
+        ],
     }
+    if not ask:
+        return measured
+    grid = []
+    for place, (records, distance) in enumerate(product(RECORDS, DISTANCES)):
+        tell(folder, share + (1 - share) * place / (len(RECORDS) * len(DISTANCES)), f"asking at {distance:,}")
+        right, asked = accuracy(trained, records, distance, seed)
+        grid.append({"records": records, "distance": distance, "accuracy": right, "asked": asked})
+    shares = {"fresh": gradients(fresh), "trained": gradients(trained)}
+    return measured | {"longest": LONGEST, "grid": grid, "gradients": shares}
+
+
+def _examples(steps: int, seed: int) -> RecallExamples:
+    """More sequences than so many updates read, so that none is seen twice."""
+    mean = (LONGEST - SHORTEST) / math.log(LONGEST / SHORTEST)
+    return RecallExamples(
+        4096 + int(1.5 * steps * TRAINING.tokens / mean), SHORTEST, LONGEST, max(RECORDS), seed
+    )
 
 
 def asked_at(count: int, records: int, distance: int, generator: torch.Generator) -> Recall:
@@ -104,23 +177,40 @@ def asked_at(count: int, records: int, distance: int, generator: torch.Generator
 @torch.no_grad()
 def accuracy(model: nn.Module, records: int, distance: int, seed: int) -> tuple[float, int]:
     """The share of right answers, and how many were asked."""
-    generator = torch.Generator().manual_seed(seed + 7919)
     count = max(LEAST, min(MOST, ENTRIES // distance))
-    one = asked_at(count, records, distance, generator)
-    at_a_time = max(1, ENTRIES // 8 // one.ids_BN.shape[1])
-    right = sum(
-        int((model(ids)[:, -1].argmax(-1) == answers).sum())
-        for ids, answers in zip(one.ids_BN.split(at_a_time), one.answers_B.split(at_a_time), strict=True)
-    )
-    return right / count, count
+    one = asked_at(count, records, distance, torch.Generator().manual_seed(seed + 7919))
+    answers = torch.cat([scores.argmax(-1) for scores in _answers(model, one)])
+    return float((answers == one.answers_B).float().mean()), count
 
 
-def gradients(model: nn.Module, count: int = 8) -> list[dict[str, float]]:
+def _answers(model: nn.Module, one: Recall) -> list[Tensor]:
+    """The scores at the last token, some sequences at a time."""
+    return [model(ids)[:, -1] for ids in one.ids_BN.split(max(1, AT_A_TIME // one.ids_BN.shape[1]))]
+
+
+@torch.no_grad()
+def judged(model: nn.Module) -> Evaluation:
+    """How a training is judged: over distances and records that it is trained on, with questions of their own.
+
+    The score is minus the loss, in nats, since near chance it tells more than the share of right answers.
+    """
+    right, nats = [], []
+    for records, distance in product((4, 12), (16, 64, 256)):
+        one = asked_at(64, records, distance, torch.Generator().manual_seed(104_729 + distance + records))
+        scores = torch.cat(_answers(model, one))
+        right.append(float((scores.argmax(-1) == one.answers_B).float().mean()))
+        nats.append(float(cross_entropy(scores, one.answers_B)))
+    score = -math.fsum(nats) / len(nats)
+    return Evaluation({"accuracy": math.fsum(right) / len(right), "nats": -score}, score)
+
+
+def gradients(model: nn.Module, count: int = 4) -> list[dict[str, float]]:
     """How much of the answer's gradient arrives at the record: its norm, relative to that at the question itself.
 
-    Mean over `count` sequences with one record, in the model as it is.
+    Mean over `count` sequences with one record, in float64, so that little is not nothing.
     """
-    return [{"distance": distance, "share": _arrives(model, distance, count)} for distance in DISTANCES]
+    exact = deepcopy(model).double()
+    return [{"distance": distance, "share": _arrives(exact, distance, count)} for distance in DISTANCES]
 
 
 def _arrives(model: nn.Module, distance: int, count: int) -> float:
@@ -138,17 +228,10 @@ def _arrives(model: nn.Module, distance: int, count: int) -> float:
     model.zero_grad()
     assert kept[0].grad is not None
     norms_BN = kept[0].grad.norm(dim=-1)
-    return float((norms_BN[:, -1 - distance] / norms_BN[:, -1].clamp_min(1e-30)).mean())
+    return float((norms_BN[:, -1 - distance] / norms_BN[:, -1]).mean())
 
 
-def _within(model: nn.Module) -> Evaluation:
-    """How a run is judged while it is trained: over the distances that it is trained on."""
-    shares = [accuracy(model, records, distance, 1)[0] for records in (4, 12) for distance in (16, 256)]
-    mean = math.fsum(shares) / len(shares)
-    return Evaluation({"accuracy": mean}, mean)
-
-
-def _kept(file: Path, find: Any) -> int:
+def _kept(file: Path, find: Callable[[], int]) -> int:
     """A number that a run finds once and keeps, since it may go on another day."""
     if not file.is_file():
         file.write_text(str(find()))

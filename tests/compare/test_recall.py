@@ -41,7 +41,8 @@ def test_the_asked_record_is_as_far_as_was_said(distance: int) -> None:
 
 
 def test_every_question_on_the_way_is_answered_by_what_came_before() -> None:
-    ids_BN, labels_BN = asked_throughout(recall(13, 53, 5, chance()), 0.5, chance())
+    draws_BDN = torch.rand(13, 2, 53, generator=chance())
+    ids_BN, labels_BN = asked_throughout(recall(13, 53, 5, chance()), draws_BDN, torch.full((13, 1), 0.5))
     asked = 0
     for ids, labels in zip(ids_BN.tolist(), labels_BN.tolist(), strict=True):
         for place, label in enumerate(labels):
