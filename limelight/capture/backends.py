@@ -35,6 +35,7 @@ _CONVENTIONS: dict[str, Convention] = {
 }
 
 
+@functools.lru_cache(maxsize=256)
 def convention(function: Backend, default: Backend) -> Convention:
     """Whose words a backend takes its arguments in; `default` is the model's own eager function."""
     if function is default:

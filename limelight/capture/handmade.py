@@ -14,8 +14,7 @@ from torch import nn
 
 from limelight.capture.families import family_of
 from limelight.capture.families.tape import follow
-from limelight.capture.inputs import Inputs
-from limelight.capture.listening import Listener, listeners
+from limelight.capture.listening import Listener, reporting
 
 _HEARD_OTHERWISE = ("torch.", "transformers.", "limelight.")
 
@@ -23,16 +22,7 @@ _HEARD_OTHERWISE = ("torch.", "transformers.", "limelight.")
 @contextmanager
 def handmade(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: follows every innermost module that speaks of attention and that no other source hears."""
-
-    def record(module: nn.Module, inputs: Inputs) -> None:
-        if listener in listeners(module):
-            listener.hear(module, inputs.cast())
-
-    def missed(module: nn.Module, why: str) -> None:
-        told = getattr(listener, "missed", None)
-        if told is not None and listener in listeners(module):
-            told(module, why)
-
+    record, missed = reporting(listener)
     with ExitStack() as stack:
         for module in modules:
             if _is_followed(module) and not any(map(_is_followed, list(module.modules())[1:])):

@@ -66,6 +66,12 @@ class Inputs:
             sink=self.sink,
         )
 
+    def to_keep(self, values: bool) -> Inputs:
+        """Without what need not be kept: the output, and the values unless they are wanted."""
+        if self.output is None and (values or self.value is None):
+            return self
+        return replace(self, output=None, value=self.value if values else None)
+
     def cast(self) -> Inputs:
         """Under autocast, with queries, keys and values rounded as the backend rounds them."""
         device = self.query.device.type

@@ -18,6 +18,7 @@ from limelight.capture.empty import why_nothing
 from limelight.capture.hugging_face import hugging_face
 from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, listening
+from limelight.capture.naming import Names
 from limelight.capture.on_demand import OnDemand
 from limelight.capture.seen import Seen
 from limelight.capture.verifying import demand, verify
@@ -28,21 +29,17 @@ class Lender:
     """Listens, and lends the model an `OnDemand` for the weights that its backend does not give."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._names = {id(module): name for name, module in model.named_modules()}
-        self._told = Seen()  # what the message of an error is made of
+        self.names = Names(model)
         self.forwards = self.elsewhere = 0
 
     def owns(self, module: nn.Module) -> bool:
-        return id(module) in self._names
+        return module in self.names
 
     def hear(self, module: nn.Module, inputs: Inputs) -> OnDemand:
         matrix = inputs.matrix()
         if not inputs.sure:
-            demand(self._names[id(module)], verify(inputs, matrix))
+            demand(self.names.of(module), verify(inputs, matrix))
         return OnDemand(matrix, inputs.query.dtype, referred=(inputs.query, inputs.key))
-
-    def missed(self, module: nn.Module, why: str) -> None:
-        self._told.missed[self._names[id(module)]] = why
 
     def begin(self, model: nn.Module, _: Any) -> None:
         """A forward of the whole model begins."""
@@ -58,7 +55,7 @@ class Lender:
             raise CaptureError(self.why(model))
 
     def why(self, model: nn.Module) -> str:
-        return why_nothing(model, self._told, self.forwards, self.elsewhere)
+        return why_nothing(model, Seen(), self.forwards, self.elsewhere)
 
 
 @contextmanager
@@ -86,7 +83,7 @@ def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
         )
     lender = Lender(model)
     root = getattr(model, "_orig_mod", model)
-    with listening(model, lender, (compiled, hugging_face)), _no_word_of_eager():
+    with listening(lender.names.modules, lender, (compiled, hugging_face)), _no_word_of_eager():
         hooks = [
             root.register_forward_pre_hook(lender.begin),
             root.register_forward_hook(lender.end, with_kwargs=True),

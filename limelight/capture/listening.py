@@ -31,6 +31,12 @@ class Listener(Protocol):
     # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed.
 
 
+Record = Callable[[nn.Module, Inputs], None]
+"""Called once a call of attention, in order of execution."""
+
+Missed = Callable[[nn.Module, str], None]
+"""Called when a module has run and its attention could not be followed: the module, and why."""
+
 Source = Callable[[Sequence[nn.Module], Listener], AbstractContextManager[None]]
 """Opened with all modules of the model, it tells the listener of the attention that it notices."""
 
@@ -39,9 +45,8 @@ _QUIET: ContextVar[bool] = ContextVar("limelight_quiet", default=False)
 
 
 @contextmanager
-def listening(model: nn.Module, listener: Listener, sources: Sequence[Source]) -> Iterator[None]:
-    """Inside the block `listener` hears of the attention in `model`; after it everything is as before."""
-    modules = list(model.modules())
+def listening(modules: Sequence[nn.Module], listener: Listener, sources: Sequence[Source]) -> Iterator[None]:
+    """Inside the block `listener` hears of the attention in these modules; after it everything is as before."""
     with ExitStack() as stack:
         _LISTENERS.set((*_LISTENERS.get(), listener))
         stack.callback(_dismiss, listener)
@@ -73,6 +78,21 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
         own = listener.hear(module, inputs)
         answer = answer if own is None else own
     return answer
+
+
+def reporting(listener: Listener) -> tuple[Record, Missed]:
+    """For sources that hook the modules of one listener: how it is told of what they record, and of what they miss."""
+
+    def record(module: nn.Module, inputs: Inputs) -> None:
+        if listener in listeners(module):
+            listener.hear(module, inputs.cast())
+
+    def missed(module: nn.Module, why: str) -> None:
+        told = getattr(listener, "missed", None)
+        if told is not None and listener in listeners(module):
+            told(module, why)
+
+    return record, missed
 
 
 def unheard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -17,7 +17,9 @@ class Names:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._names = {id(module): name.replace("_orig_mod.", "") for name, module in model.named_modules()}
+        named = {module: name.replace("_orig_mod.", "") for name, module in model.named_modules()}
+        self.modules = tuple(named)
+        self._names = {id(module): name for module, name in named.items()}
         self._calls: defaultdict[int, int] = defaultdict(int)
         self._layers: dict[str, int] = {}
         self._counted: defaultdict[tuple[str, Kind], int] = defaultdict(int)

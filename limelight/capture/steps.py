@@ -34,7 +34,7 @@ class Strand:
         self._queries = [self._first.query]
         self._keys = Rows(self._first.key)
         self._values = None if self._first.value is None else Rows(self._first.value)
-        self._pieces: list[Piece] = [piece_of(self._first, 0, 0)]
+        self._pieces: list[Piece] = []  # the first one is made when a second call comes
         self._referred = _versions(self._first.query, self._first.key, self._first.value, self._first.bias)
 
     @property
@@ -73,6 +73,8 @@ class Strand:
             return False
         if inputs.key.shape[:2] != first.key.shape[:2] or inputs.query.shape[:2] != first.query.shape[:2]:
             return False
+        if not self._pieces:
+            self._pieces = [piece_of(first, 0, 0)]
         return self._takes_cross(inputs) if first.kind == "cross" else self._takes_self(without_room(inputs))
 
     # ---- inside -----------------------------------------------------------------------------------

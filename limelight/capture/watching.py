@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -37,7 +36,7 @@ class Watcher:
         offload: str | None,
         values: bool,
     ) -> None:
-        self._names = Names(model)
+        self.names = Names(model)
         self._seen = seen
         self._read, self._verify, self._values = tuple(read), verified, values
         self._move = None if offload is None else Mover(torch.device(offload))
@@ -46,11 +45,11 @@ class Watcher:
         self.elsewhere = 0
 
     def owns(self, module: nn.Module) -> bool:
-        return module in self._names
+        return module in self.names
 
     def begin(self, model: nn.Module, _: Any) -> None:
         """A forward of the whole model begins."""
-        self._names.forward_begins()
+        self.names.forward_begins()
         self.forwards += 1
         self.elsewhere += self not in listeners(model)
 
@@ -60,7 +59,7 @@ class Watcher:
                 "Gradient checkpointing computed attention again in the backward pass; it is kept once."
             )
             return
-        name, layer = self._names.call(module, inputs.kind)
+        name, layer = self.names.call(module, inputs.kind)
         try:
             self._keep(name, layer, inputs)
         except LimelightError as error:
@@ -68,7 +67,7 @@ class Watcher:
             raise
 
     def missed(self, module: nn.Module, why: str) -> None:
-        self._seen.lost[self._names.of(module)] = why
+        self._seen.lost[self.names.of(module)] = why
 
     def note(self, line: str) -> None:
         self._seen.notes[line] = None
@@ -93,7 +92,7 @@ class Watcher:
         if self._read:
             entry.reading = inputs.matrix().read(*self._read)
         else:
-            inputs = replace(inputs, output=None, value=inputs.value if self._values else None)
+            inputs = inputs.to_keep(self._values)
             if self._move is not None:
                 inputs = self._move(inputs)
             latest = self._latest.get(name)
@@ -146,7 +145,7 @@ def watch(
     seen = Seen(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
-    with listening(model, watcher, SOURCES):
+    with listening(watcher.names.modules, watcher, SOURCES):
         hook = root.register_forward_pre_hook(watcher.begin)
         try:
             yield seen

@@ -14,14 +14,7 @@ from functools import cache
 
 from torch import nn
 
-from limelight.capture.inputs import Inputs
-from limelight.capture.listening import Listener, listeners
-
-Record = Callable[[nn.Module, Inputs], None]
-"""Called once a call of attention, in order of execution."""
-
-Missed = Callable[[nn.Module, str], None]
-"""Called when a watched module has run and its attention could not be followed: the module, and why."""
+from limelight.capture.listening import Listener, Missed, Record, reporting
 
 Watch = Callable[[nn.Module, Record, Missed], AbstractContextManager[None]]
 
@@ -68,16 +61,7 @@ def families(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
     Of a module that ran without its attention being followed, or whose family is refused, the listener is told by
     `listener.missed(module, why)`, where it has such a method.
     """
-
-    def record(module: nn.Module, inputs: Inputs) -> None:
-        if listener in listeners(module):
-            listener.hear(module, inputs.cast())
-
-    def missed(module: nn.Module, why: str) -> None:
-        told = getattr(listener, "missed", None)
-        if told is not None and listener in listeners(module):
-            told(module, why)
-
+    record, missed = reporting(listener)
     with ExitStack() as stack:
         for module in modules:
             family = family_of(module)

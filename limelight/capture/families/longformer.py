@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.families import Missed, Record
 from limelight.capture.families.calls import Calls, calls_of
 from limelight.capture.inputs import Inputs
+from limelight.capture.listening import Missed, Record
 from limelight.matrix import Mask, masks
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from limelight.capture.families import Family, Missed, Record, longformer, tape
+from limelight.capture.families import Family, longformer, tape
+from limelight.capture.listening import Missed, Record
 
 BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", tape.follow)
 WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)

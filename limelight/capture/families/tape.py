@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from limelight.capture.families import Missed, Record
 from limelight.capture.families.matrices import Memo, inputs_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
 from limelight.capture.families.scores import AFTER_SOFTMAX, STEPS, Scores
 from limelight.capture.inputs import Kind
+from limelight.capture.listening import Missed, Record
 
 OTHER_INPUTS = ("encoder_hidden_states", "key_value_states", "encoder_outputs", "memory")
 """What the keys are made of, in a call of cross-attention."""
