@@ -1,0 +1,113 @@
+"""Training for a given processor time, with a rate that falls to zero at its end.
+
+How many updates fit is not known before: machines differ, and so do moments of one machine. So the rate stays
+level for the first part of the time, as long as a first trial says; then the pace is known, and over as many
+updates as the rest of the time holds the rate falls. What was decided is kept in the run's folder, so that a
+run that was stopped goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from limelight.compare.budget import updates_within
+from limelight.compare.runs import StatusReporter
+from limelight.training.batches import Examples
+from limelight.training.loop import Outcome, Settings, train
+from limelight.training.reporting import Reporter
+
+LEVEL = 0.6
+"""The share of the time with a level rate."""
+LEAST_FALL = 0.25
+"""The falling part has at least so many updates for each of the level part, however slow the machine has become."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What came of it. `settled` says that the level part ended since its evaluations no longer got better."""
+
+    outcome: Outcome
+    settings: Settings
+    settled: bool
+
+    @property
+    def seconds(self) -> float:
+        """Processor seconds of training, evaluations not counted."""
+        return training_seconds(self.outcome)
+
+
+def train_for(
+    seconds: float,
+    model: nn.Module,
+    examples: Examples,
+    settings: Settings,
+    folder: Path,
+    evaluate: Any,
+    evaluations: int = 12,
+    patience: int = 0,
+    share: float = 1.0,
+) -> Timed:
+    """Train `model` for so many processor seconds; of `settings`, the steps and the schedule are decided here.
+
+    Warming up takes a tenth of the time at most.
+
+    evaluations  how often the model is judged on the way, at even distances
+    patience     the level part ends after so many evaluations without a better one; 0 waits for the time
+    share        what part of the whole run this training is, for `status.json`
+    """
+    plan = _kept(
+        folder / "trial.json", lambda: {"updates": updates_within(seconds, model, examples, settings)}
+    )
+    settings = replace(
+        settings,
+        evaluate_every=max(1, plan["updates"] // evaluations),
+        warmup=min(settings.warmup, plan["updates"] // 10),
+    )
+    level = max(1, round(LEVEL * plan["updates"]))
+    first = replace(settings, steps=level, schedule="constant", patience=patience)
+
+    def fall() -> dict[str, Any]:
+        outcome = train(model, examples, first, folder, evaluate, StatusReporter(folder, share * LEVEL))
+        step, spent = outcome.progress.step, training_seconds(outcome)
+        # After an early end the fall keeps its share of the whole.
+        left = (1 - LEVEL) / LEVEL * spent if outcome.stopped_early else seconds - spent
+        return {
+            "level": step,
+            "steps": step + max(round(left / spent * step), round(LEAST_FALL * step), 1),
+            "settled": outcome.stopped_early,
+        }
+
+    decided = _kept(folder / "fall.json", fall)
+    steps = decided["steps"]
+    last = replace(
+        settings, steps=steps, schedule="trapezoid", decay=(steps - decided["level"]) / steps, patience=0
+    )
+    reporter: Reporter = StatusReporter(folder, share)
+    return Timed(train(model, examples, last, folder, evaluate, reporter), last, decided["settled"])
+
+
+def training_seconds(outcome: Outcome) -> float:
+    """Processor seconds of a run's training, evaluations not counted."""
+    return outcome.progress.cpu_seconds - outcome.progress.judging_seconds
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """Every evaluation of a run in order, from its log; of those that a killed run repeated, the last."""
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    return list({record["step"]: record for record in records}.values())
+
+
+def _kept(file: Path, find: Any) -> dict[str, Any]:
+    """What a run decides once and keeps, since it may go on another day."""
+    if not file.is_file():
+        found = find()
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        partial.replace(file)
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return kept
