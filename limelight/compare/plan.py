@@ -107,7 +107,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines in one pair of axes. `marks` are horizontal lines with a name: chance, a published figure."""
+    """Lines in one pair of axes. `marks` are horizontal lines with a name, `bounds` vertical ones: chance, a
+    published figure; how long the texts of training were."""
 
     title: str
     x: str
@@ -117,6 +118,7 @@ class Panel:
     y_log: bool = False
     y_range: tuple[float, float] | None = None
     marks: tuple[tuple[str, float], ...] = ()
+    bounds: tuple[tuple[str, float], ...] = ()
     percent: bool = False
 
 
