@@ -9,7 +9,8 @@ import numpy as np
 from limelight.errors import InputError
 from limelight.readings.canvas import Sheet
 from limelight.readings.colours import INK, QUIET, RAMP
-from limelight.readings.documents import LEVELS, LookedAt
+from limelight.readings.documents import LookedAt
+from limelight.readings.ranked import LEVELS
 from limelight.readings.reading import digits_after_point, visible
 
 if TYPE_CHECKING:

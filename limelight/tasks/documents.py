@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from limelight.errors import InputError
-from limelight.readings.documents import LookedAt, Weigh, between, looked_at
+from limelight.readings.documents import LookedAt, between, ways_to_look
 from limelight.readings.groups import Groups
 from limelight.readings.measures import Matrices
 from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
+from limelight.readings.rows import Weigh
 from limelight.tasks.readers import ANSWER, Reader, Run
 from limelight.text.boundaries import words
 from limelight.text.contexts import QUESTION, Context
@@ -142,18 +143,9 @@ def _looked(
     run = reader.run(context, answer_tokens)
     names = tuple(name for name in context.names if name != QUESTION or not context.asked)
     chosen = _chosen(run.looking, reader.heads if heads is None and layers is None else heads, layers)
-    views = {
-        name: looked_at(
-            run.looking,
-            run.context.segments,
-            run.rows,
-            among=names,
-            heads=chosen,
-            weigh=weigh,
-            sink_free=free,
-        )
-        for name, weigh, free in VIEWS
-    }
+    ways = [(weigh, free) for _, weigh, free in VIEWS]
+    seen = ways_to_look(run.looking, run.context.segments, run.rows, ways, among=names, heads=chosen)
+    views = dict(zip((name for name, _, _ in VIEWS), seen, strict=True))
     # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
     same = run.looking is run.layers
     table = between(run.layers, run.context.segments, heads=chosen if same else None)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from limelight.errors import InputError
-from limelight.matrix import masks
-from limelight.readings.documents import MANY, looked_at
+from limelight.matrix import AttentionMatrix, dense, masks
+from limelight.readings import documents, rows
+from limelight.readings.documents import looked_at, ways_to_look
+from limelight.readings.rows import MANY, Weigh
 from limelight.text.segments import Segments
 from tests.readings.cases import random_layers
 
@@ -26,14 +28,54 @@ def test_the_text_has_as_many_tokens_as_the_matrices() -> None:
 @pytest.mark.parametrize("count", [1, T // MANY, T // MANY + 1, T])
 def test_few_rows_and_many_rows_are_read_alike(count: int) -> None:
     layers = random_layers(masks.causal(), layers=2, shape=(1, H, T, T))
-    rows = torch.randperm(T)[:count].tolist()
-    found = looked_at(layers.matrices, TEXT, rows)
-    truth = layers.truth_LBHNM[:, 0].mean((0, 1))[rows].mean(0)
+    looking = torch.randperm(T)[:count].tolist()
+    found = looked_at(layers.matrices, TEXT, looking)
+    truth = layers.truth_LBHNM[:, 0].mean((0, 1))[looking].mean(0)
     expected = [float(truth[TEXT.index("document") == number].sum()) for number in range(3)]
     np.testing.assert_allclose(found.documents.values, expected, atol=CLOSE)
 
 
-@pytest.mark.parametrize("rows", [[], [T], [-T - 1]])
-def test_rows_that_are_not_there_are_refused(rows: list[int]) -> None:
+@pytest.mark.parametrize("looking", [[], [T], [-T - 1]])
+def test_rows_that_are_not_there_are_refused(looking: list[int]) -> None:
     with pytest.raises(InputError, match="rows"):
-        looked_at(random_layers(layers=1, shape=(1, H, T, T)).matrices, TEXT, rows)
+        looked_at(random_layers(layers=1, shape=(1, H, T, T)).matrices, TEXT, looking)
+
+
+def test_all_ways_to_look_are_told_of_one_reading() -> None:
+    """Against the stored weights: α and ‖α·v‖ in shares of a head, with the sinks and without them."""
+    special = 5
+    spans = [(0, 0) if token == special else span for token, span in enumerate(TEXT.spans)]
+    text = Segments(TEXT.text, tuple(spans), TEXT.documents, TEXT.names)
+    inputs = random_layers(masks.causal(), layers=1, shape=(1, H, T, T)).inputs[0] | {
+        "value": torch.randn(1, H, T, 11)
+    }
+    ways: list[tuple[Weigh, bool]] = [("alpha", False), ("alpha", True), ("value", False), ("value", True)]
+    looking = [T - 1, 23, 7]
+    truth = dense.attention(**inputs)
+    alpha_HM = truth.weights_BHNM[0][:, looking].mean(1)
+    value_HM = alpha_HM * inputs["value"][0].double().norm(dim=-1)
+    found = ways_to_look(AttentionMatrix(**inputs), text, looking, ways)
+    for (weigh, free), looked in zip(ways, found, strict=True):
+        shares_M = (
+            alpha_HM.mean(0) if weigh == "alpha" else (value_HM / value_HM.sum(-1, keepdim=True)).mean(0)
+        )
+        if free:
+            shares_M = shares_M.index_fill(0, torch.tensor([0, special]), 0)
+            shares_M /= shares_M.sum()
+        expected = [float(shares_M[text.index("document") == number].sum()) for number in range(3)]
+        np.testing.assert_allclose(looked.documents.values, expected, atol=CLOSE)
+        in_words = float(shares_M[text.index("word") >= 0].sum())
+        assert looked.words.values.sum() == pytest.approx(in_words, abs=CLOSE)
+        together = looked.documents.values.sum() + looked.elsewhere.values.sum()
+        assert together == pytest.approx(1, abs=CLOSE)
+        assert (looked.weigh, looked.sink_free) == (weigh, free)
+
+
+def test_the_rows_of_all_ways_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    monkeypatch.setattr(
+        documents, "mean_of_rows", lambda *given: [reads.append(given), rows.mean_of_rows(*given)][1]
+    )
+    matrix = AttentionMatrix(*torch.randn(3, 1, H, T, 7))
+    ways_to_look(matrix, TEXT, [3], [("alpha", False), ("alpha", True), ("value", False)])
+    assert len(reads) == 1
