@@ -30,7 +30,7 @@ SIGNS = {"attention": "o", "luong": "^", "bahdanau": "v", "lstm": "s", "gru": "D
 OTHER = ("#e69f00", "#1f2430", "#6b7280")
 """For what is no rival: an aligner, copying the source."""
 
-WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.85, 1.05
+WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.6, 1.05
 """Inches: of a pair of axes, between two, and between two rows."""
 A_ROW = 3
 FIELD = (0.52, 0.36)
@@ -81,6 +81,8 @@ def _words(axes: Axes, panel: Panel | Grid, first: bool) -> None:
 
 
 def _lines(axes: Axes, panel: Panel) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+
     others: dict[str, str] = {}
     for line in panel.lines:
         _line(axes, line, _colour(line.rival, others))
@@ -89,13 +91,13 @@ def _lines(axes: Axes, panel: Panel) -> None:
         _powers(axes, sorted({x for line in panel.lines for x in line.x}))
     if panel.y_log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(_power))
+        axes.yaxis.set_minor_locator(NullLocator())
     if panel.y_range is not None:
         low, high = panel.y_range
         margin = 0.0 if panel.y_log else 0.03 * (high - low)
         axes.set_ylim(low - margin, high + margin)
     if panel.percent:
-        from matplotlib.ticker import PercentFormatter
-
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for word, value in panel.marks:
         axes.axhline(value, color=QUIET, linewidth=0.8, linestyle=":", zorder=1)
@@ -144,6 +146,14 @@ def _powers(axes: Axes, values: list[float]) -> None:
         axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def _power(value: float, place: int) -> str:
+    """Powers of ten in letters that every font has."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if -2 <= exponent <= 4:
+        return f"{value:g}"
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def short(value: float) -> str:

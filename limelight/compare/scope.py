@@ -9,7 +9,6 @@ how many steps lie between the two tokens, and how much of the gradient arrives.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import product
@@ -20,16 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from limelight.compare.budget import updates_within
 from limelight.compare.plan import Options
 from limelight.compare.recall import VOCABULARY, Recall, RecallExamples, recall
 from limelight.compare.rivals import Rival, as_large, parameters
-from limelight.compare.runs import Run, StatusReporter, tell
+from limelight.compare.runs import Run, tell
 from limelight.compare.scope_result import result
 from limelight.compare.search import found
+from limelight.compare.timed import curve, train_for
 from limelight.modules.recurrent import Recurrence, RecurrentLanguageModel
 from limelight.modules.transformer import LanguageModel, Shape
-from limelight.training.loop import Evaluation, Settings, train
+from limelight.training.loop import Evaluation, Settings
 
 __all__ = ["measure", "plan", "result", "trials"]
 
@@ -43,7 +42,9 @@ ENTRIES = 2**17
 MOST, LEAST, AT_A_TIME = 512, 48, 2**15
 """… so many sequences where they are short, so few where they are long; tokens in one forward."""
 EVALUATIONS = 12
-TRAINING = Settings(steps=1, tokens=4000, warmup=100, schedule="cosine", weight_decay=0.01, average=0.99)
+SEQUENCES = 2000
+"""So many a second are ready to be read."""
+TRAINING = Settings(steps=1, tokens=4000, warmup=100, weight_decay=0.01, average=0.99, checkpoint_every=200)
 ATTENTION = Shape(width=64, heads=4, feed_forward=128, decoder_layers=2, dropout=0.0)
 RECURRENT = Recurrence(decoder_layers=2, dropout=0.0)
 
@@ -125,15 +126,13 @@ def measure(
     shape: Any = replace(chosen.shape, **own)
     torch.manual_seed(seed)
     model = build(shape)
-    settings = replace(TRAINING, rate=choice["rate"], seed=seed)
-    steps = _kept(folder / "steps", lambda: updates_within(seconds, model, _examples(1, seed), settings))
-    every = math.ceil(steps / EVALUATIONS)
-    settings = replace(settings, steps=steps, evaluate_every=every, checkpoint_every=max(every, 200))
     fresh = deepcopy(model)
+    settings = replace(TRAINING, rate=choice["rate"], seed=seed)
     share = 0.7 if ask else 1.0  # of the work; asking takes the rest
-    outcome = train(model, _examples(steps, seed), settings, folder, judged, StatusReporter(folder, share))
-    progress, trained = outcome.progress, outcome.model.eval()
-    spent = progress.cpu_seconds - progress.judging_seconds
+    timed = train_for(
+        seconds, model, _examples(seconds, seed), settings, folder, judged, EVALUATIONS, share=share
+    )
+    progress, trained = timed.outcome.progress, timed.outcome.model.eval()
     measured = {
         "rival": rival,
         "label": chosen.label,
@@ -141,14 +140,12 @@ def measure(
         "choice": choice,
         "shape": asdict(shape),
         "parameters": parameters(build, shape),
-        "updates": steps,
-        "tokens": progress.tokens,
-        "CPU seconds": spent,
+        "updates": progress.step,
+        "epochs": progress.epoch,
+        "questions": progress.tokens,
+        "CPU seconds": timed.seconds,
         "score": progress.best_score,
-        "curve": [
-            {"CPU seconds": spent * record["step"] / steps, "accuracy": record["accuracy"]}
-            for record in progress.history
-        ],
+        "curve": [{name: record[name] for name in ("CPU seconds", "accuracy")} for record in curve(folder)],
     }
     if not ask:
         return measured
@@ -161,12 +158,9 @@ def measure(
     return measured | {"longest": LONGEST, "grid": grid, "gradients": shares}
 
 
-def _examples(steps: int, seed: int) -> RecallExamples:
-    """More sequences than so many updates read, so that none is seen twice."""
-    mean = (LONGEST - SHORTEST) / math.log(LONGEST / SHORTEST)
-    return RecallExamples(
-        4096 + int(1.5 * steps * TRAINING.tokens / mean), SHORTEST, LONGEST, max(RECORDS), seed
-    )
+def _examples(seconds: float, seed: int) -> RecallExamples:
+    """More sequences than a run of so many seconds reads on today's machines."""
+    return RecallExamples(4096 + int(SEQUENCES * seconds), SHORTEST, LONGEST, max(RECORDS), seed)
 
 
 def asked_at(count: int, records: int, distance: int, generator: torch.Generator) -> Recall:
@@ -229,10 +223,3 @@ def _arrives(model: nn.Module, distance: int, count: int) -> float:
     assert kept[0].grad is not None
     norms_BN = kept[0].grad.norm(dim=-1)
     return float((norms_BN[:, -1 - distance] / norms_BN[:, -1]).mean())
-
-
-def _kept(file: Path, find: Callable[[], int]) -> int:
-    """A number that a run finds once and keeps, since it may go on another day."""
-    if not file.is_file():
-        file.write_text(str(find()))
-    return int(file.read_text())

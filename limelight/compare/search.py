@@ -21,7 +21,7 @@ from limelight.compare.plan import PARTS, Options, Table
 from limelight.compare.runs import run_all
 from limelight.errors import InputError
 
-SEARCHED = ("scope",)
+SEARCHED = ("scope", "accuracy")
 """The parts that have trials."""
 
 

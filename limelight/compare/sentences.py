@@ -45,7 +45,7 @@ def against(
     """One sentence on two rivals. `form` formats values and margin; a form in percent gives points.
 
     >>> against("Right answers", {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.4))}, "A", "B", ".0%")
-    'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, and each of its seeds is.'
+    'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, in every seed.'
     >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", higher=False)
     'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A is ahead by 0.5 points, but the seeds overlap: no winner.'
     """
@@ -58,7 +58,7 @@ def against(
     if found.seeds < 2:
         return f"{values}; {by} (one seed)."
     if found.apart:
-        return f"{values}; {by}, and each of its seeds is."
+        return f"{values}; {by}, in every seed."
     return f"{values}; {by}, but the seeds overlap: no winner."
 
 
