@@ -1,0 +1,133 @@
+"""Attention: the matrices of one kind of attention of a model, layer by layer, and the sides they stand between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError, ShapeError
+from limelight.matrix import Mask
+from limelight.readings.measures import head_labels
+from limelight.readings.reading import Head, name_heads
+from limelight.viewer.sides import Side
+
+TILE = 256
+"""Cells of a tile's side."""
+MOST_NAMED = 6
+"""Up to so many heads are named one by one."""
+
+
+class Matrix(Protocol):
+    """What the page needs of an attention matrix: `AttentionMatrix` has it, and so has `Given`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+    @property
+    def mask(self) -> Mask: ...
+    @property
+    def device(self) -> torch.device: ...
+    def __getitem__(self, index: tuple[int | slice, ...], /) -> Tensor: ...
+    def read(self, /, *folds: object) -> object: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """Layers of one kind between the same two sides.
+
+    layers  number of the layer → matrix, all of the same size
+    names   number of the layer → what the model calls it
+    ids     the tokens' numbers in the vocabulary, of self-attention; () where they are not known
+    start   the slice that a page begins with
+    batch   which text of the matrices' batch
+    note    what a reader should know, such as which row predicts what
+    """
+
+    name: str
+    kind: Literal["self", "cross"]
+    queries: Side
+    keys: Side
+    layers: Mapping[int, Matrix]
+    names: Mapping[int, str] = field(default_factory=dict)
+    ids: tuple[int, ...] = ()
+    start: str = "mean"
+    batch: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise InputError(f"There is no attention to show: {self.name} has no layers.")
+        for layer, matrix in self.layers.items():
+            if matrix.shape[2:] != (len(self.queries), len(self.keys)):
+                raise ShapeError(
+                    f"The texts must have a token for every query and key; layer {layer} of {self.name} has "
+                    f"{matrix.shape[2]} × {matrix.shape[3]}, and the texts {len(self.queries)} and "
+                    f"{len(self.keys)} tokens."
+                )
+            if not 0 <= self.batch < matrix.shape[0]:
+                raise ShapeError(
+                    f"batch must be one of the {matrix.shape[0]} texts, counted from 0; got {self.batch}."
+                )
+
+    @property
+    def N(self) -> int:
+        """Queries."""
+        return len(self.queries)
+
+    @property
+    def M(self) -> int:
+        """Keys."""
+        return len(self.keys)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Every (layer, head)."""
+        return tuple(
+            (layer, head) for layer, matrix in self.layers.items() for head in range(matrix.shape[1])
+        )
+
+    @property
+    def deepest(self) -> int:
+        """The zoom at which a cell is one token."""
+        cells = -(-max(self.N, self.M, 1) // TILE)
+        return (cells - 1).bit_length()
+
+    def step(self, zoom: int) -> int:
+        """How many tokens a cell takes in, each way."""
+        return 1 << (self.deepest - zoom)
+
+    def chosen(self, text: str) -> tuple[Head, ...]:
+        """The heads of a slice, as `questions.py` writes it: "mean", "3", "3.5", "3.5,4.1"."""
+        if text == "mean":
+            return self.heads
+        found: list[Head] = []
+        for part in text.split(","):
+            layer, dot, head = part.partition(".")
+            known = layer.isdecimal() and int(layer) in self.layers and (not dot or head.isdecimal())
+            if not known or (dot and int(head) >= self.layers[int(layer)].shape[1]):
+                raise InputError(
+                    f"slice is 'mean', a layer such as '{next(iter(self.layers))}', or LAYER.HEAD, several with commas; "
+                    f"{self.name} has no {part[:40]!r}."
+                )
+            every = range(self.layers[int(layer)].shape[1])
+            found += [(int(layer), one) for one in ([int(head)] if dot else every)]
+        return tuple(dict.fromkeys(found))
+
+    def told(self, heads: tuple[Head, ...]) -> str:
+        """The heads in words, and that each counts the same."""
+        if heads == self.heads and len(heads) > MOST_NAMED:
+            return f"Mean of all {len(heads)} heads of {len(self.layers)} layers, each with equal weight."
+        if len(heads) == 1:
+            return f"Of {head_labels(heads)[0]}."
+        return f"Mean of {name_heads(heads)}, each with equal weight."
+
+
+def by_layer(heads: tuple[Head, ...]) -> dict[int, list[int]]:
+    """Layer → its heads among these."""
+    found: dict[int, list[int]] = {}
+    for layer, head in heads:
+        found.setdefault(layer, []).append(head)
+    return found

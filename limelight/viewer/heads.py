@@ -1,0 +1,131 @@
+"""Layers × heads: one number of each, or one small picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limelight.errors import InputError
+from limelight.matrix import AttentionMatrix
+from limelight.matrix.rasters import Run
+from limelight.readings.atlas import MEASURES as ATLAS
+from limelight.readings.atlas import atlas
+from limelight.viewer.attentions import Attention
+from limelight.viewer.cells import areas, edges
+from limelight.viewer.envelope import Array
+from limelight.viewer.whole import Whole
+
+THUMB = 32
+"""Cells of a small picture's side, at most."""
+
+
+class Measure(NamedTuple):
+    """A number a head: its name, its unit, and what was computed."""
+
+    name: str
+    unit: str
+    how: str
+
+
+def measures(attention: Attention) -> list[Measure]:
+    """Which there are for this attention."""
+    sinks = "the first token" if attention.kind == "self" else "special tokens"
+    found = [
+        Measure("entropy", "nats", "Entropy of a query's weights, -Σ a·ln a; mean over the queries."),
+        Measure("distance", "tokens", "Distance to the keys looked at, Σ a·|j - i|; mean over the queries."),
+        Measure("sink", "probability", f"Weight on the sinks ({sinks}); mean over the queries."),
+        Measure(
+            "agreement",
+            "probability",
+            "How much of the head's attention falls where the heads look on average: Σ min(its share, their mean share) "
+            "over the cells of a row of the coarse map; mean over the rows.",
+        ),
+    ]
+    if attention.ids and attention.N == attention.M:
+        found += [
+            Measure(name, "probability", f"{_ATLAS[name]}; mean over the queries{_THAT_CAN.get(name, '')}.")
+            for name in _ATLAS
+        ]
+    return found
+
+
+_ATLAS = {
+    "previous token": "Weight on the token right before the query's",
+    "duplicate token": "Weight on earlier occurrences of the query's token",
+    "induction": "Weight on the tokens that followed earlier occurrences of the query's token",
+}
+_THAT_CAN = dict.fromkeys(("duplicate token", "induction"), " that can see one")
+assert set(_ATLAS) < set(ATLAS)
+
+
+def values(attention: Attention, measure: str, wholes: Mapping[int, Whole]) -> Array:
+    """(layers, most heads) float32; NaN for a head that a layer has not."""
+    known = [each.name for each in measures(attention)]
+    if measure not in known:
+        raise InputError(f"measure is one of {', '.join(known)}; got {measure[:40]!r}.")
+    if measure in _ATLAS:
+        return _from_atlas(attention)[measure]
+    if measure == "agreement":
+        rows = _agreement(wholes)
+    else:
+        rows = [wholes[layer].means[measure] for layer in attention.layers]
+    return table(attention, rows)
+
+
+def table(attention: Attention, rows: list[Tensor]) -> Array:
+    """Rows of as many numbers as their layer has heads, side by side."""
+    most = max(matrix.shape[1] for matrix in attention.layers.values())
+    found = np.full((len(rows), most), np.nan, dtype=np.float32)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row.float().numpy()
+    return found
+
+
+def thumbs(attention: Attention, wholes: Mapping[int, Whole]) -> Array:
+    """(layers, most heads, rows, columns) float32: the mean weight of a cell."""
+    pictures = [_small(attention, wholes[layer]) for layer in attention.layers]
+    most = max(len(each) for each in pictures)
+    found = np.zeros((len(pictures), most, *pictures[0].shape[1:]), dtype=np.float32)
+    for place, each in enumerate(pictures):
+        found[place, : len(each)] = each.float().numpy()
+    return found
+
+
+def _small(attention: Attention, whole: Whole) -> Tensor:
+    """(H, rows, columns) float64: the cells of the map, several together, each by its area."""
+    step = attention.step(whole.zoom)
+    cells = whole.map.mean.double()
+    area = areas(edges(attention.N, step), edges(attention.M, step)).double()
+    sums = [Run.of(_parts(size), 0, size) for size in cells.shape[1:]]
+    down, across = sums
+    return across.sums(down.sums(cells * area, -2), -1) / across.sums(down.sums(area, -2), -1)
+
+
+def _parts(size: int) -> Tensor:
+    """Edges of at most `THUMB` parts, as equal as they can be."""
+    parts = min(THUMB, size)
+    return torch.arange(parts + 1) * size // max(1, parts)
+
+
+def _agreement(wholes: Mapping[int, Whole]) -> list[Tensor]:
+    """Of each layer (H,)."""
+    shares = []
+    for whole in wholes.values():
+        cells = whole.map.mean.double()
+        shares.append(cells / cells.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny))
+    mean = sum(each.sum(0) for each in shares) / sum(len(each) for each in shares)
+    looking = mean.sum(-1) > 0
+    return [torch.minimum(each, mean).sum(-1)[:, looking].mean(-1) for each in shares]
+
+
+@lru_cache(maxsize=4)
+def _from_atlas(attention: Attention) -> dict[str, Array]:
+    """The measures that need the tokens' numbers, in a walk of their own."""
+    layers = {layer: each for layer, each in attention.layers.items() if isinstance(each, AttentionMatrix)}
+    found = atlas(layers, attention.ids, batch=attention.batch)
+    return {name: found[name].values.astype(np.float32) for name in _ATLAS}

@@ -1,0 +1,229 @@
+"""Subjects out of `look` and `look_documents`: an answer, and all the attention behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from limelight.explain import explain
+from limelight.predicting.predictor import Predictor, Trace
+from limelight.predicting.search import NEVER
+from limelight.readings.heads import AlignmentHeads
+from limelight.readings.measures import by_layer
+from limelight.readings.reading import Head
+from limelight.tasks.documents import DocumentsLook
+from limelight.tasks.look import Look, word_groups
+from limelight.tasks.own import Own
+from limelight.tasks.readers import Architecture, Reader, Run
+from limelight.text.contexts import Context, encode
+from limelight.text.segments import Segments
+from limelight.text.tokenizers import END, START
+from limelight.viewer.attentions import Attention
+from limelight.viewer.sides import Side
+from limelight.viewer.steps import Step, steps_of
+from limelight.viewer.subject import Subject
+
+BEGINS, ENDS = "⟨start⟩", "⟨end⟩"
+"""How the tokens are shown that stand around a text."""
+PREDICTS = "A row is what the model looked at when it predicted that token."
+
+
+# ---- one text and its answer, of Limelight's own models -------------------------------------------------
+
+
+def of_look(predictor: Predictor, seen: Look) -> Subject:
+    """A page of one `look`: the attention behind the answer first, the steps, and the process on demand."""
+    answer = seen.prediction
+    trace = predictor.trace(answer)
+    attentions = _attentions(predictor, trace)
+    return Subject(
+        title=answer.source,
+        attentions=attentions,
+        model=f"{predictor.saved.task}: {type(predictor.model).__name__}",
+        how=seen.heads,
+        answer_text=answer.text,
+        steps=_steps(predictor, trace),
+        explain=lambda asked: explained(predictor, answer.source, asked),
+        level="word" if word_groups(trace.source).level == "word" else "token",
+    )
+
+
+def _attentions(predictor: Predictor, trace: Trace) -> list[Attention]:
+    answer = trace.prediction
+    chosen = predictor.saved.prediction.get("alignment")
+    start = slice_text(AlignmentHeads.from_json(chosen).heads) if chosen else "mean"
+    if predictor.model.role == "language":
+        read = with_special("text", trace.source, before=1)
+        predicted = with_special("next token", trace.source, after=1)
+        layers = by_layer(trace.layers("decoder"))
+        return [Attention("decoder", "self", predicted, read, layers, start=start, note=PREDICTS)]
+    source = with_special("text", trace.source, after=1)
+    layers = by_layer(trace.layers("encoder"))
+    encoder = Attention("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))
+    if trace.target is None:
+        return [encoder]
+    predicted = with_special("answer", trace.target, after=1)
+    read = with_special("answer so far", trace.target, before=1)
+    layers = by_layer(trace.layers("cross"))
+    cross = Attention("cross-attention", "cross", predicted, source, layers, start=start, note=PREDICTS)
+    layers = by_layer(trace.layers("decoder"))
+    decoder = Attention("decoder", "self", read, read, layers, ids=(START, *answer.target_ids))
+    return [cross, encoder, decoder]
+
+
+@torch.inference_mode()
+def _steps(predictor: Predictor, trace: Trace) -> tuple[Step, ...]:
+    """What else might have come, token by token; a classifier writes none."""
+    model, answer = predictor.model, trace.prediction
+    device = next(model.parameters()).device
+    if model.role == "classes":
+        return ()
+    if model.role == "pairs":
+        source = torch.tensor([[*answer.source_ids, END]], device=device)
+        scores_NV = model(source, torch.tensor([[START, *answer.target_ids]], device=device))[0]
+        first = 0
+    else:
+        ids = [START, *answer.source_ids, *answer.target_ids]
+        scores_NV = model(torch.tensor([ids], device=device))[0][trace.answer_start :]
+        first = trace.answer_start
+    written = [*answer.target_ids, END] if answer.complete else answer.target_ids
+
+    def spell(id: int) -> str:
+        return ENDS if id == END else predictor.saved.target.token(id)
+
+    steps = steps_of(scores_NV.cpu(), written, spell, NEVER)
+    return tuple(replace(step, place=step.place + first) for step in steps)
+
+
+def explained(predictor: Predictor, text: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """The tree of `explain` for what the page asks: token, answer_token, layer, head."""
+    whole = {name: int(asked[name]) for name in ("layer", "head") if _number(asked.get(name, ""))}
+    tokens = {
+        name: int(asked[name]) if _number(asked[name]) else asked[name]
+        for name in ("token", "answer_token")
+        if asked.get(name)
+    }
+    return explain(predictor, text, **tokens, **whole).to_json()  # type: ignore[arg-type]
+
+
+def _number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def with_special(name: str, segments: Segments, before: int = 0, after: int = 0) -> Side:
+    """A text with start or end tokens around it, which cover no characters."""
+    end = len(segments.text)
+    spans = (*[(0, 0)] * before, *segments.spans, *[(end, end)] * after)
+    labels = dict.fromkeys(range(before), BEGINS)
+    labels |= dict.fromkeys(range(len(spans) - after, len(spans)), ENDS)
+    return Side(name, Segments(segments.text, spans, segments.documents, segments.names), labels)
+
+
+def slice_text(heads: Sequence[Head]) -> str:
+    """Heads as a page's slice: "3.5,4.1"."""
+    return ",".join(f"{layer}.{head}" for layer, head in heads)
+
+
+# ---- documents and a question ---------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Kept:
+    """A reader that keeps what it has run: `look_documents` gives numbers, and a page wants the matrices too."""
+
+    reader: Reader
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.reader.architecture
+
+    @property
+    def longest(self) -> int | None:
+        return self.reader.longest
+
+    @property
+    def name(self) -> str:
+        return self.reader.name
+
+    @property
+    def heads(self) -> Sequence[Head] | None:
+        return self.reader.heads
+
+    @property
+    def ordinary(self) -> Sequence[int]:
+        return self.reader.ordinary
+
+    def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
+        return self.reader.context(documents, question, chat)
+
+    def run(self, context: Context, answer_tokens: int) -> Run:
+        self.runs.append(self.reader.run(context, answer_tokens))
+        return self.runs[-1]
+
+
+def of_documents(reader: Kept, seen: DocumentsLook, heads: Sequence[Head] | None = None) -> Subject:
+    """A page of a `look_documents` that was given this reader; of several windows the first is shown."""
+    run = reader.runs[0]
+    chosen = heads if heads is not None else reader.heads
+    notes = list(seen.notes)
+    if len(reader.runs) > 1:
+        notes.append(f"This page shows the first of {len(reader.runs)} windows.")
+    return Subject(
+        title=seen.question or ", ".join(seen.documents),
+        attentions=of_run(reader, run, slice_text(chosen) if chosen else "mean"),
+        model=reader.name,
+        how=seen.views["α"].how,
+        notes=tuple(notes),
+        question=seen.question,
+        answer_text=run.answer,
+    )
+
+
+def of_run(reader: Reader, run: Run, start: str = "mean") -> list[Attention]:
+    """What wrote the answer first, then what the parts of the text see of each other."""
+    context = run.context
+    text = Side("text", context.segments, _special_names(reader, context))
+    ids = context.ids if len(context.ids) == len(context.segments) else ()
+    within = Attention("self-attention", "self", text, text, run.layers, ids=ids)
+    if run.looking is not run.layers:
+        rows = next(iter(run.looking.values())).shape[2]
+        answer = _answer_side(reader, run.answer or "", rows)
+        return [
+            Attention("cross-attention", "cross", answer, text, run.looking, start=start, note=PREDICTS),
+            within,
+        ]
+    if reader.architecture != "decoder" or run.answer is None:
+        return [replace(within, start=start)]
+    old = context.segments
+    spans = (*old.spans[1:], (len(old.text), len(old.text)))
+    predicted = Side(
+        "next token", Segments(old.text, spans, old.documents, old.names), {len(spans) - 1: ENDS}
+    )
+    return [Attention("answer", "self", predicted, text, run.layers, start=start, note=PREDICTS), within]
+
+
+def _special_names(reader: Reader, context: Context) -> dict[int, str]:
+    """What the tokens are called that cover no characters."""
+    inner = reader.reader if isinstance(reader, Kept) else reader
+    spell: Callable[[int], str] | None = None
+    if isinstance(inner, Own):
+        spell = inner.predictor.saved.source.token
+    elif (tokenizer := getattr(inner, "tokenizer", None)) is not None:
+        spell = lambda id: str(tokenizer.convert_ids_to_tokens(id))  # noqa: E731
+    places = [place for place, (start, end) in enumerate(context.segments.spans) if start == end]
+    return {place: spell(context.ids[place]) for place in places} if spell else {}
+
+
+def _answer_side(reader: Reader, answer: str, rows: int) -> Side:
+    """The tokens of an answer whose text alone is known; by number where they are others than were written."""
+    inner = reader.reader if isinstance(reader, Kept) else reader
+    tokenizer = inner.predictor.saved.target if isinstance(inner, Own) else getattr(inner, "tokenizer", None)
+    if tokenizer is not None and answer:
+        _, spans = encode(tokenizer, answer, special=False)
+        if rows - len(spans) in (0, 1):
+            return with_special("answer", Segments.from_spans(answer, spans), after=rows - len(spans))
+    return Side.numbered("answer", rows)

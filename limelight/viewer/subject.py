@@ -1,0 +1,334 @@
+"""Subject: what a page is about, and its answer to every question (see CONTRACT.md)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+
+import limelight
+from limelight.errors import InputError
+from limelight.readings.measures import pooling_rule
+from limelight.viewer import heads as numbers
+from limelight.viewer import maps, rows
+from limelight.viewer.attentions import TILE, Attention
+from limelight.viewer.envelope import Answer, Scale
+from limelight.viewer.questions import LEVELS, Question
+from limelight.viewer.sides import Side
+from limelight.viewer.steps import Step
+from limelight.viewer.strongest import answered, sweep
+from limelight.viewer.whole import Whole, read_whole
+
+MOST_BETWEEN = 10**6
+KEPT, STRETCHES = 32, 128
+"""Of each unit, where a page asks for `rows` without a budget."""
+FREE_WORK = 2**28
+"""A matrix of so many weights, of all heads and layers, is read at once when it is first needed."""
+
+
+class NotYet(Exception):
+    """The answer needs the walk over the whole matrix, which is not at its end."""
+
+
+@dataclass(eq=False)
+class Reading:
+    """How far the first walk over all layers is."""
+
+    total: int
+    done: int = 0
+    what: str = ""
+    error: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+
+    @property
+    def share(self) -> float:
+        return 1.0 if self.seconds is not None else min(0.999, self.done / max(1, self.total))
+
+
+@dataclass(eq=False)
+class Subject:
+    """Texts, the attention between them, and what else is known; immutable but for what was read so far.
+
+    title, model, how   what stands at the top of the page, in words
+    attentions          in the order in which the page offers them
+    notes               what a reader should know: what was cut …
+    steps               of an answer, token by token: what else might have come
+    explain             (token, answer token, layer, head) → the tree of `limelight.explain`; None without
+    """
+
+    title: str
+    attentions: Sequence[Attention]
+    model: str = ""
+    how: str = ""
+    notes: tuple[str, ...] = ()
+    question: str | None = None
+    answer_text: str | None = None
+    steps: tuple[Step, ...] = ()
+    steps_of: int = 0
+    explain: Callable[[dict[str, str]], dict[str, Any]] | None = None
+    level: str = "word"
+
+    def __post_init__(self) -> None:
+        if not self.attentions:
+            raise InputError("There is nothing to look at: no attention was given.")
+        self.sides: list[Side] = []
+        for attention in self.attentions:
+            for side in (attention.queries, attention.keys):
+                if side not in self.sides:
+                    self.sides.append(side)
+        self._wholes: dict[int, dict[int, Whole]] = {number: {} for number in range(len(self.attentions))}
+        self.reading = Reading(sum(map(weights, self.attentions)))
+        self._lock = Lock()
+
+    # ---- the walk over everything -----------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether all matrices were read."""
+        return self.reading.seconds is not None
+
+    def read(self, go_on: Callable[[], None] = lambda: None) -> None:
+        """Read every matrix, as far as that was not done; `go_on` is called between tiles and may raise."""
+        with self._lock:
+            if self.ready:
+                return
+            self.reading = Reading(self.reading.total)
+            layers = sum(len(attention.layers) for attention in self.attentions)
+            number = 0
+            try:
+                for place, attention in enumerate(self.attentions):
+                    for layer in attention.layers:
+                        number += 1
+                        self.reading.what = f"layer {number} of {layers}"
+                        if layer not in self._wholes[place]:
+                            self._wholes[place][layer] = read_whole(attention, layer, self._heard(go_on))
+            except Exception as error:
+                self.reading.error = str(error)
+                raise
+            self.reading.seconds = time.monotonic() - self.reading.started
+
+    def _heard(self, go_on: Callable[[], None]) -> Callable[[int], None]:
+        def heard(entries: int) -> None:
+            self.reading.done += entries
+            go_on()
+
+        return heard
+
+    def _whole(self, place: int) -> dict[int, Whole]:
+        """Of one attention; what is small is read now."""
+        if not self.ready:
+            if self.reading.total > FREE_WORK:
+                raise NotYet
+            self.read()
+        return self._wholes[place]
+
+    # ---- answers ----------------------------------------------------------------------------------
+
+    def answer(self, question: Question, go_on: Callable[[], None] = lambda: None) -> Answer:
+        """Raises NotYet until `read` has ended, where that is needed; InputError for what there is not."""
+        return getattr(self, f"_{question.kind}")(question, go_on)
+
+    def attention(self, question: Question) -> Attention:
+        place = question.number("attention")
+        if place >= len(self.attentions):
+            raise InputError(f"There are {len(self.attentions)} attentions, counted from 0; got {place}.")
+        return self.attentions[place]
+
+    def _about(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        arrays = {}
+        sides = []
+        for number, side in enumerate(self.sides):
+            same = [
+                n for n, other in enumerate(self.sides[:number]) if other.segments.text == side.segments.text
+            ]
+            sides.append(side.about() | {"same_as": same[0] if same else None})
+            arrays |= side.arrays(str(number))
+        head = {
+            "title": self.title,
+            "model": self.model,
+            "how": self.how,
+            "mode": "served",
+            "sides": sides,
+            "attentions": [self._told(attention) for attention in self.attentions],
+            "levels": list(LEVELS),
+            "level": self.level,
+            "notes": list(self.notes),
+            "question": self.question,
+            "answer": self.answer_text,
+            "has": {"steps": bool(self.steps), "process": self.explain is not None, "read": False},
+            "limits": {"text_bytes": 0, "files": 0},
+            "made": {
+                "limelight": limelight.__version__,
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        }
+        return Answer("about", head, arrays)
+
+    def _told(self, attention: Attention) -> dict[str, Any]:
+        return {
+            "name": attention.name,
+            "kind": attention.kind,
+            "query": self.sides.index(attention.queries),
+            "key": self.sides.index(attention.keys),
+            "rows": attention.N,
+            "columns": attention.M,
+            "tile": TILE,
+            "deepest": attention.deepest,
+            "layers": [
+                {
+                    "layer": layer,
+                    "name": attention.names.get(layer, f"layer {layer}"),
+                    "heads": matrix.shape[1],
+                }
+                for layer, matrix in attention.layers.items()
+            ],
+            "slices": None,
+            "slice": attention.start,
+            "measures": [each._asdict() for each in numbers.measures(attention)],
+            "note": attention.note,
+        }
+
+    def _row(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention, place = self.attention(question), question.number("attention")
+        heads = attention.chosen(question["slice"])
+        level, by, direction = question["level"], question["by"], question["direction"]
+        unit = level, question.number("place"), by
+        if direction == "from":
+            found = rows.attends_to(attention, heads, *unit, self._wholes[place], go_on)
+        else:
+            found = rows.receives_from(attention, heads, *unit, self._whole(place), go_on)
+        head = {
+            "unit": "probability",
+            "how": rows.how(attention, level, by, direction, heads),
+            "heads": len(heads),
+            "total": float(found.values.sum(dtype=np.float64)),
+            "elsewhere": found.elsewhere,
+        }
+        return Answer("row", head, {"values": found.values})
+
+    def _rows(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention, place = self.attention(question), question.number("attention")
+        heads, level, direction = (
+            attention.chosen(question["slice"]),
+            question["level"],
+            question["direction"],
+        )
+        if question["by"] != level:
+            raise InputError("rows are of one level on both sides: by must be the level.")
+        found = sweep(
+            attention, heads, level, self._whole(place), KEPT, STRETCHES, heard=lambda entries: go_on()
+        )
+        return answered(found[direction], attention, heads, level, direction, KEPT)
+
+    def _received(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention = self.attention(question)
+        heads, level = attention.chosen(question["slice"]), question["level"]
+        wholes = self._whole(question.number("attention"))
+        index, units = rows.group_index(attention.keys, level), attention.keys.count(level)
+        found = {}
+        for name in ("raw", "per_query"):
+            mean_M = sum(getattr(wholes[layer], name)[head].double() for layer, head in heads) / len(heads)
+            found[name] = (
+                torch.zeros(units + 1, dtype=torch.float64).index_add_(0, index, mean_M).float().numpy()
+            )
+        rule = f"Summed over the tokens of a {level}: the weight that all queries together give to the token"
+        head = {
+            "unit_raw": "tokens",
+            "unit_per_query": "probability",
+            "how": f"{rule}; per query: the mean weight from a query that could see it. {attention.told(heads)}",
+            "elsewhere": float(found["raw"][-1]),
+        }
+        return Answer("received", head, {name: values[:-1].copy() for name, values in found.items()})
+
+    def _heads(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention = self.attention(question)
+        values = numbers.values(attention, question["measure"], self._whole(question.number("attention")))
+        measure = next(each for each in numbers.measures(attention) if each.name == question["measure"])
+        there = values[np.isfinite(values)]
+        low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)
+        return Answer(
+            "heads", {"unit": measure.unit, "how": measure.how, "low": low, "high": high}, {"values": values}
+        )
+
+    def _thumbs(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention = self.attention(question)
+        cells = numbers.thumbs(attention, self._whole(question.number("attention")))
+        scale = Scale.of(cells)
+        head = {"size": numbers.THUMB, "rows": cells.shape[2], "columns": cells.shape[3]}
+        return Answer("thumbs", head, {"cells": scale.encode(cells)}, {"cells": scale})
+
+    def _tile(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention = self.attention(question)
+        heads, reduce = attention.chosen(question["slice"]), question["reduce"]
+        place = maps.Place(*(question.number(name) for name in ("zoom", "row", "column")))
+        work = maps.work(attention, heads, place)
+        number = question.number("attention")
+        if not self.ready and work > FREE_WORK:
+            raise NotYet
+        kept = (
+            self._wholes[number] if not self.ready and self.reading.total > FREE_WORK else self._whole(number)
+        )
+        if len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
+            found = maps.kept_tile(attention, kept, heads, place, reduce)
+        else:
+            found = maps.exact_tile(attention, heads, place, reduce, go_on)
+        step = attention.step(place.zoom)
+        rule = (
+            "The largest weight of the cell's entries, over the heads"
+            if reduce == "max"
+            else "The mean weight of the cell's entries, those that may not be seen counted as 0"
+        )
+        head = {
+            "unit": "probability",
+            "how": f"{rule}; {step} × {step} tokens a cell. {attention.told(heads)}",
+            "step": step,
+            "first": [place.row * TILE, place.column * TILE],
+        }
+        arrays = {"cells": found.cells} | ({} if found.seen is None else {"seen": found.seen})
+        return Answer("tile", head, arrays)
+
+    def _between(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        attention, number = self.attention(question), question.number("attention")
+        heads, levels = attention.chosen(question["slice"]), (question["rows"], question["columns"])
+        P, Q = attention.queries.count(levels[0]), attention.keys.count(levels[1])
+        if P * Q > MOST_BETWEEN:
+            raise InputError(
+                f"A table of {P:,} {levels[0]}s by {Q:,} {levels[1]}s is too large to show; choose coarser units."
+            )
+        wholes = self._whole(number)
+        table = torch.zeros(P, Q, dtype=torch.float64)
+        for place in range(P):
+            found = rows.attends_to(attention, heads, levels[0], place, levels[1], wholes, go_on)
+            table[place] = torch.from_numpy(found.values)
+        sides = attention.queries.groups(levels[0]), attention.keys.groups(levels[1])
+        head = {"unit": "probability", "how": f"{pooling_rule(*sides)} {attention.told(heads)}"}
+        return Answer("between", head, {"values": table.float().numpy()})
+
+    def _steps(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        if not self.steps:
+            raise InputError("There are no steps: nothing was written here.")
+        return Answer("steps", {"attention": self.steps_of, "steps": [step.told() for step in self.steps]})
+
+    def _process(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        if self.explain is None:
+            raise InputError("The process is there for Limelight's own models.")
+        return Answer("process", {"explanation": self.explain(question.params)})
+
+    def _progress(self, question: Question, go_on: Callable[[], None]) -> Answer:
+        reading = self.reading
+        state = "failed" if reading.error else "ready" if self.ready else "reading"
+        seconds = reading.seconds if reading.seconds is not None else time.monotonic() - reading.started
+        head = {"state": state, "done": reading.share, "what": reading.what, "seconds": seconds}
+        return Answer("progress", head | {"error": reading.error})
+
+
+def weights(attention: Attention) -> int:
+    """How many there are, of all heads and layers."""
+    return len(attention.heads) * attention.N * attention.M

@@ -1,0 +1,115 @@
+"""What one walk over a whole matrix keeps for the page: maps, what each key receives, and numbers of each head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass
+from limelight.matrix.operator import Applied, TransposedApplied
+from limelight.matrix.rasters import PictureReading
+from limelight.viewer.attentions import TILE, Attention
+from limelight.viewer.cells import Cells
+
+MAP_BYTES = 2**26
+"""What the map of one layer may take, of all its heads: as many cells as fit."""
+MOST_CELLS = 1024
+MOST_DOCUMENTS = 16
+"""Up to so many, what every token gives to and gets from each document is kept."""
+NUMBERS_A_CELL = 3
+"""Mean, maximum, and how much may be seen."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Of one layer, for every head.
+
+    map         the cells of zoom `zoom`, (H, cells, cells) each
+    raw, per_query  what each key receives, (H, M); see `Received`
+    looking     which queries see anything, bool (H, N)
+    means       name → the mean over looking queries, (H,) float64: "entropy", "distance", "sink"
+    from_documents  Σ over a document's queries of what each key gets, (H, M, P); None where documents are too many
+    to_documents    Σ over a document's keys of what each query gives, (H, N, P); None likewise
+    """
+
+    zoom: int
+    map: PictureReading
+    raw: Tensor
+    per_query: Tensor
+    looking: Tensor
+    means: dict[str, Tensor]
+    from_documents: Tensor | None
+    to_documents: Tensor | None
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds."""
+        tensors = (*self.map, self.raw, self.per_query, self.looking, self.from_documents, self.to_documents)
+        return sum(each.nbytes for each in tensors if each is not None)
+
+
+def map_zoom(attention: Attention) -> int:
+    """The deepest zoom whose cells, of all heads of a layer, fit into `MAP_BYTES`."""
+    heads = max(matrix.shape[1] for matrix in attention.layers.values())
+    for zoom in range(attention.deepest, 0, -1):
+        step = attention.step(zoom)
+        rows, columns = math.ceil(attention.N / step), math.ceil(attention.M / step)
+        bytes_needed = 4 * NUMBERS_A_CELL * heads * rows * columns
+        if max(rows, columns) <= MOST_CELLS and bytes_needed <= MAP_BYTES / len(attention.layers) ** 0.5:
+            return zoom
+    return 0
+
+
+def sinks_of(attention: Attention) -> Tensor:
+    """(M,) bool: where attention rests whatever the text says: the first token of self-attention, the special
+    tokens of cross-attention."""
+    at = torch.zeros(attention.M, dtype=torch.bool)
+    if attention.kind == "self":
+        at[:1] = True
+    else:
+        at[[start == end for start, end in attention.keys.segments.spans]] = True
+    return at
+
+
+def read_whole(attention: Attention, layer: int, heard: Callable[[int], None]) -> Whole:
+    """Walk over one layer. `heard` is told of every tile how many entries it has."""
+    matrix, b = attention.layers[layer], attention.batch
+    zoom = map_zoom(attention)
+    folds = [
+        RowStats(),
+        Received(),
+        Entropy(),
+        Distance(),
+        SinkMass(sinks_of(attention).to(matrix.device)),
+        Cells(attention.step(zoom), heard),
+    ]
+    if few := 1 < attention.queries.count("document") <= MOST_DOCUMENTS:
+        folds.append(TransposedApplied(_members(attention, "queries", matrix.device)))
+    if few_keys := 1 < attention.keys.count("document") <= MOST_DOCUMENTS:
+        folds.append(Applied(_members(attention, "keys", matrix.device)))
+    stats, received, entropy, distance, sink, cells, *products = matrix.read(*folds)
+    looking_HN = ~stats.empty[b]
+    count_H = looking_HN.sum(-1).clamp(min=1)
+    per_query = {"entropy": entropy, "distance": distance.mean, "sink": sink.total}
+    means = {name: ((x[b].double() * looking_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
+    return Whole(
+        zoom,
+        PictureReading(*(each[b].float().cpu().clone() for each in cells)),
+        received.raw[b].cpu(),
+        received.per_query[b].cpu(),
+        looking_HN.cpu(),
+        means,
+        products.pop(0)[b].cpu() if few else None,
+        products.pop(0)[b].cpu() if few_keys else None,
+    )
+
+
+def _members(attention: Attention, side: str, device: torch.device) -> Tensor:
+    """(tokens, documents): 1 where a token is in a document."""
+    index = torch.from_numpy(getattr(attention, side).index("document"))
+    return one_hot(index + 1)[:, 1:].float().to(device)
