@@ -7,6 +7,7 @@
     predict   answers to lines of text
     train     train or fine-tune a model by a recipe
     embed     Word2vec: train word vectors, find nearest words
+    compare   attention against recurrence, by measurement
     data      make the default data sets
     models    the models that are here
 
@@ -61,7 +62,9 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
     except LimelightError as error:
         raise _refused(str(error)) from error
     except KeyboardInterrupt as error:
-        again = " The same command goes on from here." if ctx.invoked_subcommand == "train" else ""
+        again = (
+            " The same command goes on from here." if ctx.invoked_subcommand in ("train", "compare") else ""
+        )
         raise _refused(f"stopped.{again}", 130) from error
     except BrokenPipeError as error:
         # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
@@ -94,7 +97,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from limelight.cli import atlas, coverage, data, embed, explain, look, models, predict, train  # noqa: E402
+from limelight.cli import atlas, compare, coverage, data, embed, explain, look, models, predict, train  # noqa: E402
 
-for command in (look, atlas, coverage, explain, predict, train, embed, data, models):
+for command in (look, atlas, coverage, explain, predict, train, compare, embed, data, models):
     command.register(app)

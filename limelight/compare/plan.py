@@ -158,11 +158,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Place:
-    """A part's place in the comparison: its title, its question, and the module that measures it."""
+    """A part's place in the comparison: its title, its question, and the module that measures it. The runs of one
+    that takes the time by the clock go `alone`, one after the other."""
 
     title: str
     question: str
     module: str
+    alone: bool = False
 
 
 PARTS: dict[str, Place] = {
@@ -190,6 +192,7 @@ PARTS: dict[str, Place] = {
         "Efficiency",
         "How fast are training and decoding, and what does length cost?",
         "limelight.compare.efficiency",
+        alone=True,
     ),
 }
 """The parts in the order in which the page has them."""

@@ -77,6 +77,11 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
     return {run.name: json.loads((out / run.name / "result.json").read_text()) for run in runs}
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _ask(run: Run, folder: Path) -> None:
     asked = json.loads(json.dumps(asdict(run)))
     file = folder / "run.json"

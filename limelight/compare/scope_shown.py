@@ -15,6 +15,7 @@ from limelight.compare.scope_numbers import (
     right_at,
     steps_between,
 )
+from limelight.compare.search import worded
 
 
 def tables(runs: Runs) -> tuple[Table, ...]:
@@ -78,7 +79,7 @@ def _runs(runs: Runs) -> Table:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             label,
-            ", ".join(f"{word.replace('_', ' ')} {value}" for word, value in some[0]["choice"].items()),
+            worded(some[0]["choice"]),
             some[0]["parameters"],
             Spread(tuple(run["updates"] for run in some)),
             Spread(tuple(run["CPU seconds"] for run in some)),

@@ -11,27 +11,39 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from limelight.compare.plan import PARTS, Options, Table
+from limelight.compare.plan import PARTS, Cell, Options, Table
 from limelight.compare.runs import run_all
 from limelight.errors import InputError
 
 SEARCHED = ("scope", "accuracy")
 """The parts that have trials."""
+HERE = Path(__file__).with_name("found")
+"""Where the package keeps what was found, for all runs from then on."""
 
 
 def found(part: str, rival: str) -> dict[str, Any]:
     """What the search found for a rival; empty where none was made."""
-    file = files("limelight.compare") / "found" / f"{part}.json"
-    if not file.is_file():
-        return {}
-    kept: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["best"]
-    return kept.get(rival, {})
+    searched = kept(part)
+    return {} if searched is None else dict(searched["best"].get(rival, {}))
+
+
+def kept(part: str) -> dict[str, Any] | None:
+    """The search of a part that the package holds: "best" and all "trials"; None where there is none."""
+    file = HERE / f"{part}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def keep(searched: Mapping[str, Any], folder: Path) -> Path:
+    """Write a search to `folder`/part.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{searched['part']}.json"
+    file.write_text(json.dumps(searched, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
 
 
 def search(
@@ -59,18 +71,26 @@ def best(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def tried(searched: Mapping[str, Any]) -> Table:
     """All trials, and which was kept."""
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             trial["label"],
-            ", ".join(
-                f"{word.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{word} {value}"
-                for word, value in trial["choice"].items()
-            ),
+            worded(trial["choice"]),
             trial["score"],
             "kept" if searched["best"][trial["rival"]] == trial["choice"] else "",
         )
         for trial in searched["trials"].values()
     )
-    return Table(
-        f"The search for {searched['part']}", ("rival", "tried", "score", ""), rows, ("", "", ".3f", "")
+    columns = ("rival", "tried", "score", "")
+    return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", ""))
+
+
+def worded(choice: Mapping[str, Any]) -> str:
+    """A choice in words.
+
+    >>> worded({"rate": 0.003, "forget_bias": 2.0, "positions": "none"})
+    'rate 0.003, forget bias 2, positions none'
+    """
+    return ", ".join(
+        f"{word.replace('_', ' ')} {format(value, 'g') if isinstance(value, float) else value}"
+        for word, value in choice.items()
     )

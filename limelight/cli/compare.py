@@ -1,0 +1,99 @@
+"""`limelight compare`: attention against recurrence, by measurement."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from limelight.errors import InputError
+
+if TYPE_CHECKING:
+    from limelight.compare.plan import Options
+
+HELP = """Measure attention against recurrence: a table, pictures, JSON and a page.
+
+Example: `limelight compare scope`
+
+WHAT is scope, accuracy, alignment, generalisation, efficiency or all; `search` looks for the settings of every rival
+(of the parts after it, or all), and `report` writes the page again from the numbers that are there. The same command
+again goes on where it was stopped."""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("compare", help=HELP)
+    def compare(
+        what: Annotated[str, typer.Argument(help="What to measure.")] = "all",
+        parts: Annotated[list[str] | None, typer.Argument(help="Of `search`: which parts.")] = None,
+        budget: Annotated[
+            float | None, typer.Option(help="Processor minutes of each training; each part has its own.")
+        ] = None,
+        seeds: Annotated[int, typer.Option(min=1, help="How often each training is repeated.")] = 3,
+        converge: Annotated[
+            float,
+            typer.Option(min=0, help="Processor minutes at most of the one run to convergence; 0 for none."),
+        ] = 120.0,
+        data: Annotated[Path, typer.Option(help="The folder with the corpora (`limelight data`).")] = Path(
+            "corpora"
+        ),
+        out: Annotated[Path, typer.Option(help="Where runs and results are kept.")] = Path("comparison"),
+        page: Annotated[
+            Path | None,
+            typer.Option(help="The page, with numbers and pictures beside it. [OUT/advantages.md]"),
+        ] = None,
+        jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time. [the cores]")] = None,
+        keep: Annotated[
+            bool, typer.Option("--keep", help="Of `search`: all runs from now on take what it finds.")
+        ] = False,
+        device: Annotated[str, typer.Option(help="Where efficiency is measured: cpu or cuda.")] = "cpu",
+    ) -> None:
+        from limelight.compare import store
+        from limelight.compare.plan import PARTS, Options
+        from limelight.compare.report import publish, show
+        from limelight.compare.runs import cores, run_all
+
+        if budget is not None and not budget > 0:
+            raise InputError(f"budget must be a number of minutes above 0; got {budget}.")
+        options = Options(
+            seconds=None if budget is None else 60 * budget,
+            seeds=seeds,
+            longest=60 * converge,
+            data=str(data),
+            device=device,
+        )
+        page = page or out / "advantages.md"
+        console = Console()
+        if what == "search":
+            _search(list(parts or ()), options, out, jobs or cores(), keep)
+            return
+        if parts:
+            raise InputError(f"One thing at a time: {what} takes no further words; got {' '.join(parts)}.")
+        if what not in (*PARTS, "all", "report"):
+            raise InputError(f"WHAT must be one of {', '.join(PARTS)}, all, search or report; got {what!r}.")
+        for name in PARTS if what == "all" else (() if what == "report" else (what,)):
+            module = import_module(PARTS[name].module)
+            at_a_time = 1 if PARTS[name].alone else jobs or cores()
+            runs = run_all(module.plan(options), out / "runs", at_a_time)
+            command = shlex.join(["limelight", *sys.argv[1:]])
+            show(store.keep(page.with_suffix(""), name, command, runs).told(), console)
+        console.print()
+        for file in publish(page):
+            console.print(str(file), markup=False, highlight=False, soft_wrap=True)
+
+
+def _search(parts: list[str], options: Options, out: Path, jobs: int, keep: bool) -> None:
+    """Search for the settings of some parts; say what was tried, and keep it where the runs look, or beside them."""
+    from limelight.compare import search
+    from limelight.compare.report import shown
+
+    console = Console()
+    for part in parts or search.SEARCHED:
+        searched = search.search(part, options, out / "search", jobs)
+        console.print(shown(search.tried(searched)))
+        file = search.keep(searched, search.HERE if keep else out / "search")
+        console.print(str(file), markup=False, highlight=False, soft_wrap=True)

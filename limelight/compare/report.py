@@ -1,0 +1,153 @@
+"""The report: what was measured, in the terminal and as a page of Markdown.
+
+Both are made from the parts alone: what no part says does not stand here, and a part that has not been run is
+named as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Shown
+
+from limelight.compare.figures import draw
+from limelight.compare.plan import PARTS, Cell, Part, Spread, Table
+from limelight.compare.rivals import TOLERANCE
+from limelight.compare.search import SEARCHED, tried
+from limelight.compare.search import kept as search_of
+from limelight.compare.store import Kept, kept
+
+HEAD = """# Attention against recurrence
+
+Attention relates tokens at any distance, is accurate, carries over from general training to special use, and trains
+in parallel: so it is said. Here it is measured against recurrent networks, with what it loses as with what it wins.
+
+This page is written by `limelight compare`. Its sentences are made from the numbers in {numbers}: another number
+makes another sentence.
+"""
+
+METHOD = """## How it was measured
+
+- **Equal size.** The networks of a comparison differ in their number of parameters by at most {tolerance:.0%}.
+- **Equal time.** Each training has the same processor time on one thread, evaluations not counted. How many updates
+  fit into it is each network's own affair. Every network runs as PyTorch has it.
+- **Equal care.** Each rival's settings come from a search with as many trials for each (`limelight compare search`).
+- **Seeds.** Values are means over seeds, with the lowest and the highest in brackets. Where the seeds of two rivals
+  overlap, the page names no winner.
+- **Again.** `limelight compare all` measures all of it and goes on where it was stopped; `limelight compare report`
+  writes this page again from the numbers.
+"""
+
+
+def show(part: Part, console: Console) -> None:
+    """Tables and sentences in the terminal."""
+    place = PARTS[part.name]
+    console.print(f"\n[bold]{place.title}[/bold]  {place.question}\n")
+    for table in part.tables:
+        console.print(shown(table))
+        if table.note:
+            console.print(table.note, style="dim", markup=False, highlight=False)
+        console.print()
+    for sentence in part.sentences:
+        console.print(f"• {sentence}", markup=False, highlight=False)
+
+
+def shown(table: Table) -> Shown:
+    """A table as the terminal has it."""
+    result = Shown(title=table.title, title_justify="left", title_style="bold", box=None, header_style="dim")
+    for name, form in zip(table.columns, table.forms, strict=True):
+        result.add_column(name, justify="right" if form else "left", no_wrap=bool(form))
+    for row in table.rows:
+        result.add_row(*cells(row, table.forms))
+    return result
+
+
+def cells(row: Sequence[Cell], forms: Sequence[str]) -> list[str]:
+    """A row's values in their columns' forms.
+
+    >>> cells(("LSTM", 0.25, None, Spread((1.0, 2.0))), ("", ".0%", ".1f", ".1f"))
+    ['LSTM', '25%', '—', '1.5 (1.0–2.0)']
+    """
+    texts = []
+    for value, form in zip(row, forms, strict=True):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            texts.append("—")
+        elif isinstance(value, Spread):
+            texts.append(value.text(form))
+        else:
+            texts.append(value if isinstance(value, str) else format(value, form))
+    return texts
+
+
+def publish(page: Path) -> tuple[Path, ...]:
+    """Write the page and its pictures from the numbers beside it, in the folder of its own name. Gives all files.
+
+    Raises CheckpointError for numbers that cannot be read, MissingExtraError without matplotlib.
+    """
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: kept(folder, name) for name in PARTS}
+    told = {name: part.told() for name, part in parts.items() if part is not None}
+    drawn = tuple(draw(picture, folder) for part in told.values() for picture in part.pictures)
+    page.write_text(text(parts, folder.name), encoding="utf-8")
+    return page, *drawn
+
+
+def text(parts: Mapping[str, Kept | None], folder: str) -> str:
+    """The page; `folder` is where its numbers and pictures lie, seen from it."""
+    told = {name: None if part is None else part.told() for name, part in parts.items()}
+    sections = [HEAD.format(numbers=f"[{folder}/]({folder})"), _summary(told)]
+    sections += [METHOD.format(tolerance=TOLERANCE), *_searches()]
+    sections += [_section(name, parts[name], part, folder) for name, part in told.items()]
+    return "\n".join(sections)
+
+
+def _searches() -> list[str]:
+    """What was tried for the rivals of each part, and what was kept."""
+    tables = [tried(found) for name in SEARCHED if (found := search_of(name)) is not None]
+    return ["\n".join([f"**{table.title}**", "", *markdown(table), ""]) for table in tables]
+
+
+def _summary(told: Mapping[str, Part | None]) -> str:
+    lines = ["## In short", ""]
+    for name, part in told.items():
+        title = f"[{PARTS[name].title}](#{PARTS[name].title.lower()})"
+        lines.append(f"- **{title}.** {part.sentences[0] if part and part.sentences else 'Not run yet.'}")
+    return "\n".join([*lines, ""])
+
+
+def _section(name: str, kept: Kept | None, part: Part | None, folder: str) -> str:
+    place = PARTS[name]
+    lines = [f"## {place.title}", "", f"*{place.question}*", ""]
+    if kept is None or part is None:
+        return "\n".join([*lines, f"Not run yet: `limelight compare {name}` measures it.", ""])
+    lines += [f"- {sentence}" for sentence in part.sentences]
+    for picture in part.pictures:
+        lines += ["", f"![{picture.title}]({folder}/{picture.name}.png)", "", f"*{picture.caption}*"]
+    for table in part.tables:
+        lines += ["", f"**{table.title}**", "", *markdown(table)]
+        if table.note:
+            lines += ["", table.note]
+    lines += ["", "How:", "", *(f"- {line}" for line in part.method), *_origin(kept, folder), ""]
+    return "\n".join(lines)
+
+
+def markdown(table: Table) -> list[str]:
+    """A table as Markdown has it; numbers to the right."""
+    rows = [list(table.columns), *(cells(row, table.forms) for row in table.rows)]
+    safe = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rule = ["---:" if form else ":---" for form in table.forms]
+    return [f"| {' | '.join(row)} |" for row in (safe[0], rule, *safe[1:])]
+
+
+def _origin(kept: Kept, folder: str) -> list[str]:
+    machine: dict[str, Any] = kept.machine
+    where = f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
+    if "accelerator" in machine:
+        where += f", {machine['accelerator']}"
+    numbers = f"[{kept.part}.json]({folder}/{kept.part}.json)"
+    return [f"- Measured {kept.date} by `{kept.command}` on {where}; numbers: {numbers}."]
