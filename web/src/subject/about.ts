@@ -1,0 +1,91 @@
+// What there is to look at: texts, attentions, heads; read once when the page opens.
+
+import type { Answer } from "../sources/envelope";
+import { type Level, START, type State } from "../state/state";
+import { Side } from "./side";
+
+export interface Measure {
+  readonly name: string;
+  readonly unit: string;
+  readonly how: string;
+}
+
+export interface Layer {
+  readonly layer: number;
+  readonly name: string;
+  readonly heads: number;
+}
+
+export interface Attention {
+  readonly number: number;
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  readonly query: Side;
+  readonly key: Side;
+  readonly rows: number;
+  readonly columns: number;
+  readonly deepest: number;
+  readonly layers: readonly Layer[];
+  /** Which slices there are; null: every one. */
+  readonly slices: readonly string[] | null;
+  readonly measures: readonly Measure[];
+  readonly note: string;
+  /** The slice to begin with. */
+  readonly slice: string;
+  /** Whether both sides are one text, so that a word is a query and a key at once. */
+  readonly one: boolean;
+}
+
+export interface About {
+  readonly title: string;
+  readonly model: string;
+  readonly how: string;
+  readonly notes: readonly string[];
+  readonly question: string | null;
+  readonly answer: string | null;
+  /** The level to begin with. */
+  readonly level: Level;
+  readonly sides: readonly Side[];
+  readonly attentions: readonly Attention[];
+  readonly has: { readonly steps: boolean; readonly process: boolean; readonly read: boolean };
+  readonly limits: { readonly text_bytes: number; readonly files: number };
+  /** Only of a file: what it does not hold. */
+  readonly said: string;
+  readonly made: { readonly limelight: string; readonly date: string };
+}
+
+interface SideHead {
+  name: string;
+  text: string;
+  documents: string[];
+  same_as: number | null;
+  specials: [number, string][];
+}
+
+type AttentionHead = Omit<Attention, "query" | "key" | "number" | "one"> & { query: number; key: number };
+
+export function readAbout(answer: Answer): About {
+  const head = answer.head as unknown as Omit<About, "sides" | "attentions" | "said"> & {
+    sides: SideHead[];
+    attentions: AttentionHead[];
+    file?: { said: string };
+  };
+  const sides = head.sides.map(
+    (side, number) =>
+      new Side(answer, number, side.name, side.text, side.documents, side.same_as, side.specials ?? []),
+  );
+  const attentions = head.attentions.map((attention, number) => ({
+    ...attention,
+    number,
+    query: sides[attention.query]!,
+    key: sides[attention.key]!,
+    one: attention.query === attention.key,
+  }));
+  return { ...head, sides, attentions, said: head.file?.said ?? "", notes: head.notes ?? [] };
+}
+
+/** What the page shows before anything is chosen. */
+export function startOf(about: About): State {
+  const level = about.level ?? START.level;
+  return { ...START, level, by: level, slice: about.attentions[0]?.slice ?? START.slice };
+}

@@ -1,0 +1,164 @@
+// The page as a whole: title, the six views and their controls, links, theme; what is chosen lives in the store.
+
+import type { Theme } from "../colour/ramp";
+import { fromLink, toLink } from "../state/link";
+import { type State, Store, type ViewName } from "../state/state";
+import { type About, type Attention, startOf } from "../subject/about";
+import type { Questions } from "../subject/questions";
+import { offered } from "../subject/slices";
+import { attentionControl, type Control, sliceControl } from "./common";
+import type { Context, View } from "./context";
+import { button } from "./controls";
+import { el, fill } from "./dom";
+import { VIEW_KINDS, viewsOf } from "./views";
+
+export interface Frame {
+  readonly root: HTMLElement;
+  /** Whether the address may hold the state: not in a notebook, whose address it is. */
+  readonly links: boolean;
+}
+
+export class App implements Context {
+  readonly store: Store;
+  private view: View | null = null;
+  private shown: ViewName | null = null;
+  private readonly bar = el("div", { class: "bar", role: "toolbar", "aria-label": "Controls" });
+  private readonly main = el("main", {});
+  private readonly status = el("p", { class: "status", role: "status", "aria-live": "polite" });
+  private readonly tabs = new Map<ViewName, HTMLButtonElement>();
+  private readonly everywhere: Control[];
+  private readonly dark = matchMedia("(prefers-color-scheme: dark)");
+  private readonly ends: (() => void)[] = [];
+
+  constructor(
+    private readonly frame: Frame,
+    readonly about: About,
+    readonly questions: Questions,
+  ) {
+    this.store = new Store(
+      this.allowed(frame.links ? fromLink(location.hash, startOf(about)) : startOf(about)),
+    );
+    this.everywhere = [...(about.attentions.length > 1 ? [attentionControl(this)] : []), sliceControl(this)];
+    fill(frame.root, this.header(), this.bar, this.main, this.status);
+    this.listen();
+    this.show(this.store.state, null);
+  }
+
+  attention(): Attention {
+    return this.about.attentions[this.store.state.attention]!;
+  }
+
+  theme(): Theme {
+    const { theme } = this.store.state;
+    return theme === "auto" ? (this.dark.matches ? "dark" : "light") : theme;
+  }
+
+  say(words: string): void {
+    fill(this.status, words);
+  }
+
+  close(): void {
+    this.view?.close();
+    for (const end of this.ends) end();
+  }
+
+  // ── The parts ──
+
+  private header(): HTMLElement {
+    const { about } = this;
+    const tabs = viewsOf(about).map((name) => {
+      const tab = button(VIEW_KINDS[name].title, () => this.store.set({ view: name }));
+      this.tabs.set(name, tab);
+      return tab;
+    });
+    return el(
+      "header",
+      { class: "top" },
+      el(
+        "div",
+        { class: "title" },
+        el("p", { class: "brand" }, "Limelight"),
+        el("h1", {}, el("bdi", {}, about.title)),
+        el("p", { class: "quiet" }, about.model),
+      ),
+      el("nav", { "aria-label": "Views" }, ...tabs),
+      el(
+        "div",
+        { class: "tools" },
+        button("◐", () => this.turnTheme(), { "aria-label": "Light or dark", title: "Light or dark" }),
+      ),
+    );
+  }
+
+  private turnTheme(): void {
+    this.store.set({ theme: this.theme() === "dark" ? "light" : "dark" });
+  }
+
+  private listen(): void {
+    this.store.listen((state, before) => this.show(state, before));
+    const theme = (): void => this.show(this.store.state, this.store.state);
+    this.dark.addEventListener("change", theme);
+    this.ends.push(() => this.dark.removeEventListener("change", theme));
+    const key = (event: KeyboardEvent): void => this.key(event);
+    this.frame.root.addEventListener("keydown", key);
+    this.ends.push(() => this.frame.root.removeEventListener("keydown", key));
+    if (!this.frame.links) return;
+    const start = startOf(this.about);
+    const link = (): void => {
+      const state = this.allowed(fromLink(location.hash, start));
+      if (toLink(state, start) !== toLink(this.store.state, start)) this.store.set(state);
+    };
+    window.addEventListener("hashchange", link);
+    this.ends.push(() => window.removeEventListener("hashchange", link));
+  }
+
+  private key(event: KeyboardEvent): void {
+    const inField = (event.target as Element).matches("input, select, textarea");
+    if (event.key !== "/" || inField || !this.view?.focusSearch) return;
+    event.preventDefault();
+    this.view.focusSearch();
+  }
+
+  // ── Showing a state ──
+
+  private show(state: State, before: State | null): void {
+    const { root } = this.frame;
+    root.dataset.theme = this.theme();
+    for (const [name, tab] of this.tabs) {
+      if (name === state.view) tab.setAttribute("aria-current", "page");
+      else tab.removeAttribute("aria-current");
+    }
+    for (const control of this.everywhere) control.show(state);
+    if (this.frame.links) this.link(state, before);
+    if (this.shown === state.view && this.view) return this.view.show(state, before);
+    this.view?.close();
+    this.say("");
+    this.view = VIEW_KINDS[state.view].make(this);
+    this.shown = state.view;
+    const shared = VIEW_KINDS[state.view].slices ? this.everywhere : this.everywhere.slice(0, -1);
+    fill(this.bar, ...shared.map((control) => control.element), ...this.view.controls);
+    fill(this.main, this.view.element);
+    this.main.dataset.view = state.view;
+    this.view.show(state, null);
+  }
+
+  /** Another view is a step in the browser's history; everything else changes the step that one stands on. */
+  private link(state: State, before: State | null): void {
+    const link = `#${toLink(state, startOf(this.about))}`;
+    if (link === location.hash || (link === "#" && location.hash === "")) return;
+    const address = link === "#" ? location.pathname + location.search : link;
+    if (before && before.view !== state.view) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+  }
+
+  /** A link from elsewhere, with what this page does not have put right. */
+  private allowed(state: State): State {
+    const { attentions } = this.about;
+    const attention = Math.min(state.attention, Math.max(0, attentions.length - 1));
+    const one = attentions[attention];
+    const slice = one && !offered(state.slice, one) ? one.slice : state.slice;
+    const views = viewsOf(this.about);
+    const view = views.includes(state.view) ? state.view : views[0]!;
+    return { ...state, attention, slice, view };
+  }
+}

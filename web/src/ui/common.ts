@@ -1,0 +1,112 @@
+// Controls that several views share; each writes one part of the state and shows it.
+
+import type { ScaleKind } from "../colour/scale";
+import type { Direction, Level, State } from "../state/state";
+import type { Attention } from "../subject/about";
+import { sliceName } from "../subject/slices";
+import type { Context } from "./context";
+import { Choices, type Option, Select } from "./controls";
+
+export interface Control {
+  readonly element: HTMLElement;
+  show(state: State): void;
+}
+
+const LEVELS: readonly Option[] = [
+  { value: "token", name: "token" },
+  { value: "word", name: "word" },
+  { value: "sentence", name: "sentence" },
+  { value: "document", name: "document" },
+];
+
+export function levelControl({ store, attention }: Context): Control {
+  const select = new Select("Choose a", LEVELS, (value) => {
+    const level = value as Level;
+    const { state } = store;
+    const side = state.direction === "from" ? attention().query : attention().key;
+    const place = state.place === null ? null : side.moved(state.place, state.level, level);
+    store.set({ level, by: level, place: place === null || place < 0 ? null : place });
+  });
+  return { element: select.element, show: (state) => select.set(state.level) };
+}
+
+export function byControl({ store }: Context): Control {
+  const select = new Select("colour by", LEVELS, (value) => store.set({ by: value as Level }));
+  return { element: select.element, show: (state) => select.set(state.by) };
+}
+
+export function directionControl({ store, attention }: Context): Control {
+  const choices = new Choices(
+    "Direction",
+    [
+      { value: "from", name: "attends to" },
+      { value: "to", name: "receives from" },
+    ],
+    (value) =>
+      store.set(
+        attention().one ? { direction: value as Direction } : { direction: value as Direction, place: null },
+      ),
+  );
+  return { element: choices.element, show: (state) => choices.set(state.direction) };
+}
+
+export function scaleControl({ store }: Context): Control {
+  const choices = new Choices(
+    "Scale",
+    [
+      { value: "log", name: "log" },
+      { value: "linear", name: "linear" },
+    ],
+    (value) => store.set({ scale: value as ScaleKind }),
+  );
+  return { element: choices.element, show: (state) => choices.set(state.scale) };
+}
+
+/** Which heads: the mean over all, over a layer, or one head; several are chosen in the view of the heads. */
+export function sliceControl(context: Context): Control {
+  const select = new Select("Heads", [], (value) => context.store.set({ slice: value }));
+  let offered = "";
+  return {
+    element: select.element,
+    show: (state) => {
+      const attention = context.attention();
+      const options = sliceOptions(attention, state.slice);
+      const key = `${attention.number} ${state.slice}`;
+      if (key !== offered) select.offer(options);
+      offered = key;
+      select.set(state.slice);
+    },
+  };
+}
+
+function sliceOptions(attention: Attention, current: string): Option[] {
+  const option = (value: string, group?: string): Option => ({
+    value,
+    name: sliceName(value, attention),
+    ...(group ? { group } : {}),
+  });
+  const all = attention.slices
+    ? attention.slices.map((slice) => option(slice))
+    : [
+        option("mean"),
+        ...attention.layers.flatMap(({ layer, heads }) => [
+          option(String(layer), `layer ${layer}`),
+          ...Array.from({ length: heads }, (_, head) => option(`${layer}.${head}`, `layer ${layer}`)),
+        ]),
+      ];
+  return all.some(({ value }) => value === current) ? all : [...all, option(current)];
+}
+
+export function attentionControl({ store, about }: Context): Control {
+  const options = about.attentions.map(({ number, name }) => ({ value: String(number), name }));
+  const select = new Select("Attention", options, (value) =>
+    store.set({
+      attention: Number(value),
+      slice: about.attentions[Number(value)]!.slice,
+      place: null,
+      pins: [],
+      map: null,
+    }),
+  );
+  return { element: select.element, show: (state) => select.set(String(state.attention)) };
+}

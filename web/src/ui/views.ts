@@ -1,0 +1,32 @@
+// The views, in the order of their tabs: what is called how, and who makes it.
+
+import type { ViewName } from "../state/state";
+import { VIEWS } from "../state/state";
+import type { About } from "../subject/about";
+import { TextView } from "../text/view";
+import type { Context, View } from "./context";
+
+interface ViewKind {
+  readonly title: string;
+  /** Whether it looks through one slice of the heads. */
+  readonly slices: boolean;
+  readonly make: (context: Context) => View;
+}
+
+export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
+  text: { title: "Text", slices: true, make: (context) => new TextView(context) },
+  heads: { title: "Heads", slices: true, make: (context) => new TextView(context) },
+  map: { title: "Map", slices: true, make: (context) => new TextView(context) },
+  documents: { title: "Documents", slices: true, make: (context) => new TextView(context) },
+  steps: { title: "Steps", slices: true, make: (context) => new TextView(context) },
+  process: { title: "Process", slices: false, make: (context) => new TextView(context) },
+};
+
+/** The views that this subject has something to show in. */
+export function viewsOf(about: About): ViewName[] {
+  return VIEWS.filter((name) => {
+    if (name === "steps") return about.has.steps;
+    if (name === "process") return about.has.process;
+    return true;
+  });
+}
