@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from limelight.cli.lines import tell_picture
 from limelight.errors import InputError
@@ -36,7 +38,9 @@ def look_at_documents(
         raise InputError(f"--remove takes {', '.join(LEVELS)}; got {remove!r}.")
     documents = named_documents(texts)
     reader = load_reader(model, trust_remote_code)
-    found = look_documents(reader, documents, question, remove=cast("Level | None", remove), **options)
+    level = cast("Level | None", remove)
+    with how_far() as progress:
+        found = look_documents(reader, documents, question, remove=level, progress=progress, **options)
     if as_json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
     else:
@@ -47,6 +51,22 @@ def look_at_documents(
 
             save(picture(found), path)
             tell_picture(path)
+
+
+@contextmanager
+def how_far() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal that says how far a long reading has come; it is gone when that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=of)
+
+        yield progress
 
 
 def load_reader(model: str, trust_remote_code: bool) -> Any:

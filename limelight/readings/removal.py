@@ -66,6 +66,7 @@ def removal_check(
     kind: Kind = "distribution",
     at_once: int = 8,
     among: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Removal:
     """Take each group of tokens away in turn and measure how far the output moves.
 
@@ -75,6 +76,7 @@ def removal_check(
     attended  what each group received, to set beside it: one axis, as long as the groups taken away
     among     the numbers of the groups to take away, all unless given
     at_once   removals in one forward
+    progress  told how many removals are done, and how many there are
     """
     numbers = list(range(len(groups)) if among is None else among)
     index_M = torch.tensor(groups.index)
@@ -87,6 +89,7 @@ def removal_check(
         full = _output(output, torch.ones(1, len(index_M), dtype=torch.bool), kind)
         moved: list[Tensor] = []
         for start in range(0, len(numbers), at_once):
+            progress(start, len(numbers))
             some = torch.tensor(numbers[start : start + at_once])
             kept_JM = index_M[None] != some[:, None]
             moved.append(_movement(full, _output(output, kept_JM, kind), kind))

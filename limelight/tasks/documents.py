@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from limelight.errors import InputError
 from limelight.readings.documents import LookedAt, between, ways_to_look
@@ -16,9 +15,13 @@ from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
 from limelight.readings.rows import Weigh
 from limelight.tasks.readers import ANSWER, Reader, Run
+from limelight.tasks.windows import joined
 from limelight.text.boundaries import words
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Level
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, "windows" or "removals", how many of them are done, and how many there are."""
 
 ANSWER_TOKENS = 32
 VIEWS: tuple[tuple[str, Weigh, bool], ...] = (
@@ -81,6 +84,7 @@ def look_documents(
     overlap: int | None = None,
     remove: Level | None = None,
     answer_tokens: int = ANSWER_TOKENS,
+    progress: Progress = lambda *_: None,
 ) -> DocumentsLook:
     """Let a model read documents (and answer a question), and read what it looked at.
 
@@ -93,6 +97,7 @@ def look_documents(
     windows        read a text that is too long in pieces that overlap; otherwise its end is left out, and `notes`
                    says so
     remove         also take each document, sentence or word away, and measure how far the output moves
+    progress       is told how far a long reading has come
     """
     texts = (
         documents
@@ -108,13 +113,17 @@ def look_documents(
             raise InputError(f"A document cannot be called {reserved!r}: that is a part of its own.")
     context = reader.context(texts, question, chat)
     room = None if reader.longest is None else _room(reader, context, answer_tokens)
+    task = _Task(reader, question, heads, layers, remove, answer_tokens, progress)
     if room is None or len(context.ids) <= room:
-        return _looked(reader, context, heads, layers, remove, answer_tokens, question)
+        return task.look(context)
     if not windows:
-        return _looked(reader, context.cut(room), heads, layers, remove, answer_tokens, question)
+        return task.look(context.cut(room))
     pieces = context.windows(room, overlap)
-    found = [_looked(reader, piece, heads, layers, remove, answer_tokens, question) for piece in pieces]
-    return _joined(found, len(context.ids), room)
+    found: list[DocumentsLook] = []
+    for piece in pieces:
+        progress("windows", len(found), len(pieces))
+        found.append(task.look(piece))
+    return joined(found, len(context.ids), room)
 
 
 # ---- inside -------------------------------------------------------------------------------------------
@@ -131,38 +140,37 @@ def _room(reader: Reader, context: Context, answer_tokens: int) -> int:
     return reader.longest - behind
 
 
-def _looked(
-    reader: Reader,
-    context: Context,
-    heads: Sequence[Head] | None,
-    layers: Sequence[int] | None,
-    remove: Level | None,
-    answer_tokens: int,
-    question: str | None,
-) -> DocumentsLook:
-    run = reader.run(context, answer_tokens)
-    names = tuple(name for name in context.names if name != QUESTION or not context.asked)
-    chosen = _chosen(run.looking, reader.heads if heads is None and layers is None else heads, layers)
-    ways = [(weigh, free) for _, weigh, free in VIEWS]
-    seen = ways_to_look(run.looking, run.context.segments, run.rows, ways, among=names, heads=chosen)
-    views = dict(zip((name for name, _, _ in VIEWS), seen, strict=True))
-    # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
-    same = run.looking is run.layers
-    table = between(run.layers, run.context.segments, heads=chosen if same else None)
-    removal = _removal(run, views["α"], remove) if remove else None
-    notes = tuple(note for note in (context.note, run.note) if note)
-    kept = set(views["α"].documents.labels[0])
-    return DocumentsLook(
-        reader.name,
-        tuple(name for name in names if name in kept),
-        question,
-        run.answer,
-        run.who,
-        views,
-        table,
-        removal,
-        notes,
-    )
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of every context: see `look_documents`."""
+
+    reader: Reader
+    question: str | None
+    heads: Sequence[Head] | None
+    layers: Sequence[int] | None
+    remove: Level | None
+    answer_tokens: int
+    progress: Progress
+
+    def look(self, context: Context) -> DocumentsLook:
+        run = self.reader.run(context, self.answer_tokens)
+        segments = run.context.segments
+        names = tuple(name for name in context.names if name != QUESTION or not context.asked)
+        own = self.reader.heads if self.heads is None and self.layers is None else self.heads
+        chosen = _chosen(run.looking, own, self.layers)
+        ways = [(weigh, free) for _, weigh, free in VIEWS]
+        seen = ways_to_look(run.looking, segments, run.rows, ways, among=names, heads=chosen)
+        views = dict(zip((name for name, _, _ in VIEWS), seen, strict=True))
+        # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
+        same = run.looking is run.layers
+        table = between(run.layers, segments, heads=chosen if same else None)
+        removal = _removal(run, views["α"], self.remove, self.progress) if self.remove else None
+        notes = tuple(note for note in (context.note, run.note) if note)
+        kept = set(views["α"].documents.labels[0])
+        documents = tuple(name for name in names if name in kept)
+        return DocumentsLook(
+            self.reader.name, documents, self.question, run.answer, run.who, views, table, removal, notes
+        )
 
 
 def _chosen(
@@ -179,7 +187,7 @@ def _chosen(
     return [*whole, *(head for head in heads or () if head not in whole)]
 
 
-def _removal(run: Run, seen: LookedAt, level: Level) -> Removal:
+def _removal(run: Run, seen: LookedAt, level: Level, progress: Progress) -> Removal:
     if run.output is None:
         raise InputError("The removal check is not there for this model.")
     if level not in seen.readings:
@@ -194,61 +202,5 @@ def _removal(run: Run, seen: LookedAt, level: Level) -> Removal:
         for number in sorted(home_of)
         if home_of[number] >= 0 and segments.names[home_of[number]] in ranked
     ]
-    return removal_check(run.output, groups, seen.readings[level], run.gives, among=among)
-
-
-def _joined(found: Sequence[DocumentsLook], tokens: int, room: int) -> DocumentsLook:
-    """Windows joined: a word's share is its mean over the windows, 0 in those that do not hold it."""
-    said = (
-        f"The text has {tokens} tokens and the model reads {room}: it was read in {len(found)} windows that overlap, "
-        "each by itself. A share is the mean over the windows, 0 where a window does not hold the word, so that all "
-        "shares add up to 1 as in one reading; words in two windows count twice in the mean."
-    )
-    documents = tuple(dict.fromkeys(name for each in found for name in each.documents))
-    views = {name: _mean_view([each.views[name] for each in found]) for name, _, _ in VIEWS}
-    answers = [each.answer for each in found if each.answer is not None]
-    first = found[0]
-    notes = (said, *(note for each in found for note in each.notes[1:]))
-    return replace(
-        first,
-        documents=documents,
-        answer=" | ".join(answers) if answers else None,
-        views=views,
-        table=None,
-        removal=None,
-        notes=notes,
-        windows=tuple(found),
-    )
-
-
-def _mean_view(views: Sequence[LookedAt]) -> LookedAt:
-    """Documents by name; sentences and words stay with their own window."""
-    names = tuple(dict.fromkeys(name for view in views for name in view.documents.labels[0]))
-    readings, homes, tokens = {}, {}, {}
-    values, counts = np.zeros(len(names)), [0] * len(names)
-    for view in views:
-        for place, name in enumerate(view.documents.labels[0]):
-            values[names.index(name)] += view.documents.values[place] / len(views)
-            counts[names.index(name)] += view.tokens["document"][place]
-    how = f"{views[0].how} Mean over {len(views)} windows."
-    unit, heads = views[0].documents.unit, views[0].documents.heads
-    readings["document"] = Reading(
-        values, ("document",), (names,), unit, f"{how} Summed over the tokens of a document.", heads
-    )
-    homes["document"], tokens["document"] = names, tuple(counts)
-    for level in ("sentence", "word"):
-        parts = [view.readings[level] for view in views]
-        labels = tuple(label for part in parts for label in part.labels[0])
-        joined = np.concatenate([part.values for part in parts]) / len(views)
-        readings[level] = Reading(
-            joined, (level,), (labels,), unit, f"{parts[0].how} One of {len(views)} windows.", heads
-        )
-        homes[level] = tuple(home for view in views for home in view.homes[level])
-        tokens[level] = tuple(count for view in views for count in view.tokens[level])
-    outside = tuple(dict.fromkeys(name for view in views for name in view.elsewhere.labels[0]))
-    rest = np.zeros(len(outside))
-    for view in views:
-        for place, name in enumerate(view.elsewhere.labels[0]):
-            rest[outside.index(name)] += view.elsewhere.values[place] / len(views)
-    elsewhere = Reading(rest, ("elsewhere",), (outside,), unit, how, heads)
-    return LookedAt(readings, homes, tokens, elsewhere, views[0].sink_free, views[0].weigh, how)
+    told = partial(progress, "removals")
+    return removal_check(run.output, groups, seen.readings[level], run.gives, among=among, progress=told)

@@ -15,6 +15,7 @@ from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
 from limelight.tasks.foreign import Foreign
 from limelight.tasks.own import Own
+from limelight.text.segments import Level
 from tests.capture import foreign
 from tests.tasks import constructed, small
 
@@ -180,6 +181,41 @@ def test_windows_read_everything_and_say_so() -> None:
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     mean = [sum(values(window).get(name, 0.0) for window in found.windows) / 2 for name in ("one", "two")]
     assert view.documents.values.tolist() == pytest.approx(mean, abs=KNOWN)
+    words = [each / 2 for window in found.windows for each in window.views["α"].words.values.tolist()]
+    assert view.words.values.tolist() == pytest.approx(words, abs=KNOWN)
+
+
+@pytest.mark.parametrize("level", ["document", "word"])
+def test_removals_in_windows_are_joined_as_the_shares_are(level: Level) -> None:
+    read, documents = long_reader()
+    found = look_documents(read, documents, "w3", windows=True, overlap=5, remove=level)
+    each = [window.removal for window in found.windows]
+    assert found.removal is not None and None not in each
+    moved = [dict(zip(one.moved.labels[0], one.moved.values, strict=True)) for one in each if one is not None]
+    if level == "document":
+        expected = [(moved[0]["one"]) / 2, (moved[0]["two"] + moved[1]["two"]) / 2]
+    else:
+        expected = [value / 2 for one in each if one is not None for value in one.moved.values]
+    assert found.removal.moved.values.tolist() == pytest.approx(expected)
+    assert found.removal.moved.labels == found.views["α"].readings[level].labels
+    assert found.removal.attended is not None
+    assert found.removal.attended.values.tolist() == pytest.approx(found.views["α"].readings[level].values)
+    assert "Mean over 2 windows" in found.removal.moved.how
+
+
+def test_a_long_reading_tells_how_far_it_has_come() -> None:
+    read, documents = long_reader()
+    told: list[tuple[str, int, int]] = []
+    look_documents(
+        read,
+        documents,
+        "w3",
+        windows=True,
+        overlap=5,
+        remove="document",
+        progress=lambda *now: told.append(now),
+    )
+    assert told == [("windows", 0, 2), ("removals", 0, 2), ("windows", 1, 2), ("removals", 0, 1)]
 
 
 # ── Our own models ──
