@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ class Matrix(Protocol):
     def mask(self) -> Mask: ...
     @property
     def device(self) -> torch.device: ...
-    def __getitem__(self, index: tuple[int | slice, ...], /) -> Tensor: ...
-    def read(self, /, *folds: object) -> object: ...
+    def __getitem__(self, index: Any, /) -> Tensor: ...
+    def read(self, /, *folds: Any) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,19 +48,21 @@ def measures(attention: Attention) -> list[Measure]:
     ]
     if attention.ids and attention.N == attention.M:
         found += [
-            Measure(name, "probability", f"{_ATLAS[name]}; mean over the queries{_THAT_CAN.get(name, '')}.")
-            for name in _ATLAS
+            Measure(
+                name, "probability", f"{FROM_ATLAS[name]}; mean over the queries{_THAT_CAN.get(name, '')}."
+            )
+            for name in FROM_ATLAS
         ]
     return found
 
 
-_ATLAS = {
+FROM_ATLAS = {
     "previous token": "Weight on the token right before the query's",
     "duplicate token": "Weight on earlier occurrences of the query's token",
     "induction": "Weight on the tokens that followed earlier occurrences of the query's token",
 }
 _THAT_CAN = dict.fromkeys(("duplicate token", "induction"), " that can see one")
-assert set(_ATLAS) < set(ATLAS)
+assert set(FROM_ATLAS) < set(ATLAS)
 
 
 def values(attention: Attention, measure: str, wholes: Mapping[int, Whole]) -> Array:
@@ -68,7 +70,7 @@ def values(attention: Attention, measure: str, wholes: Mapping[int, Whole]) -> A
     known = [each.name for each in measures(attention)]
     if measure not in known:
         raise InputError(f"measure is one of {', '.join(known)}; got {measure[:40]!r}.")
-    if measure in _ATLAS:
+    if measure in FROM_ATLAS:
         return _from_atlas(attention)[measure]
     if measure == "agreement":
         rows = _agreement(wholes)
@@ -128,4 +130,4 @@ def _from_atlas(attention: Attention) -> dict[str, Array]:
     """The measures that need the tokens' numbers, in a walk of their own."""
     layers = {layer: each for layer, each in attention.layers.items() if isinstance(each, AttentionMatrix)}
     found = atlas(layers, attention.ids, batch=attention.batch)
-    return {name: found[name].values.astype(np.float32) for name in _ATLAS}
+    return {name: found[name].values.astype(np.float32) for name in FROM_ATLAS}

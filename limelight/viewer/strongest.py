@@ -1,13 +1,13 @@
 """The strongest of all rows and columns of a level, for a page that must hold them all and cannot ask.
 
-One sweep over the queries finds both directions: strips of query units against all keys, from which each query unit
-keeps its strongest keys, and each key the strongest queries so far. What is not kept is summed by stretches of
-neighbouring units, so that every unit still has a colour.
+One sweep over the queries finds both directions and all levels: strips of queries against all keys, from which each
+query unit keeps its strongest keys, and each key unit the strongest queries so far. What is not kept is summed by
+stretches of neighbouring units, so that every unit still has a colour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,10 @@ from limelight.viewer.whole import Whole
 
 STRIP = 2**22
 """Entries of a layer that are held at once."""
+DENSE = 2**21
+"""A table of so many units by units is summed up as it is."""
+ROUNDING = 1e-6
+"""Of a sum: what is left below it may be rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Strongest:
     elsewhere: Array | None
 
     def kept(self, most: int) -> Answer:
-        """The `rows` of the contract, with at most so many kept (without `unit`, `how`)."""
+        """The `rows` of the contract, with at most so many kept (without `unit` and `how`)."""
         k = min(most, self.value.shape[1], self.others)
         place, value = self.place[:, :k], np.where(self.place[:, :k] >= 0, self.value[:, :k], 0)
         dtype = np.uint16 if self.others < np.iinfo(np.uint16).max else np.uint32
@@ -63,57 +67,14 @@ class Strongest:
         return Answer("rows", head, arrays, scales, frozenset({"place", "value"}))
 
     def _rest(self, place: Array, value: Array) -> Array:
-        """What is left of each stretch; nothing is left below what rounding may leave."""
+        """What is left of each stretch."""
         rest = self.sums.copy()
         units = np.broadcast_to(np.arange(len(place))[:, None], place.shape)
         homes = np.searchsorted(self.stretch, place, side="right") - 1
         there = place >= 0
         np.subtract.at(rest, (units[there], homes[there]), value[there])
-        rest[rest < self.sums * 1e-6] = 0
+        rest[rest < self.sums * ROUNDING] = 0
         return rest
-
-
-def sweep(
-    attention: Attention,
-    heads: tuple[Head, ...],
-    level: str,
-    wholes: Mapping[int, Whole],
-    most: int,
-    stretches: int,
-    heard: Callable[[int], None] = lambda entries: None,
-) -> dict[str, Strongest]:
-    """Both directions, units of one level on both sides: "from" and "to"."""
-    queries, keys = attention.queries, attention.keys
-    U, V = queries.count(level), keys.count(level)
-    across, down = _stretches(V, stretches), _stretches(U, stretches)
-    index_N = group_index(queries, level)
-    from_value, from_place = torch.zeros(U, min(most, V)), torch.full((U, min(most, V)), -1)
-    from_sums, elsewhere = torch.zeros(U, len(across) - 1, dtype=torch.float64), torch.zeros(U)
-    to_value, to_place = torch.zeros(V, 0), torch.zeros(V, 0, dtype=torch.int64)
-    to_sums = torch.zeros(V, len(down) - 1, dtype=torch.float64)
-    share_HN = _shares(attention, heads, index_N, U, wholes)
-    for units, rows in _strips(index_N, U, attention.M * max(len(each) for each in by_layer(heads).values())):
-        weights_RM = _mixed(attention, heads, rows, share_HN)
-        heard(len(rows) * attention.M * len(heads))
-        local = (index_N[rows.start : rows.stop] - units.start).clamp(min=-1)
-        local = local.where((local >= 0) & (local < len(units)), len(units))
-        sums_UM = group_sums(weights_RM[None], local, len(units) + 1, axis=1)[0, :-1]
-        pooled = pool(sums_UM, keys, level)
-        table, here = pooled[:, :-1].float(), slice(units.start, units.stop)
-        elsewhere[here] = pooled[:, -1].float()
-        found = table.topk(min(most, V), dim=1)
-        from_value[here], from_place[here] = found.values, found.indices
-        from_sums[here] = _by_stretch(pooled[:, :-1], across)
-        to_sums += _spread(pooled[:, :-1].T, units, down)
-        to_value, to_place = _stronger(to_value, to_place, table.T, units, most)
-    from_place = from_place.where(from_value > 0, -1)
-    to_place = to_place.where(to_value > 0, -1)
-    return {
-        "from": Strongest(
-            from_value.numpy(), from_place.numpy(), V, across.numpy(), from_sums.numpy(), elsewhere.numpy()
-        ),
-        "to": Strongest(to_value.numpy(), to_place.numpy(), U, down.numpy(), to_sums.numpy(), None),
-    }
 
 
 def answered(
@@ -121,11 +82,139 @@ def answered(
 ) -> Answer:
     """As the page gets it, with unit and rule."""
     bare = found.kept(most)
-    head = {"unit": "probability", "how": how(attention, level, level, direction, heads), "heads": len(heads)}
+    head = {
+        "unit": "probability",
+        "how": how(attention, level, level, direction, heads),
+        "heads": len(heads),
+    }
     return Answer("rows", head | dict(bare.head), bare.arrays, bare.scales, bare.planes)
 
 
+def sweep(
+    attention: Attention,
+    heads: tuple[Head, ...],
+    levels: Sequence[str],
+    wholes: Mapping[int, Whole],
+    most: int,
+    stretches: int,
+    heard: Callable[[int], None] = lambda entries: None,
+) -> dict[tuple[str, str], Strongest]:
+    """(level, direction) → the strongest, the units of one level on both sides."""
+    looking_XN = torch.stack([wholes[layer].looking[head] for layer, head in heads])
+    if len(levels) > 1 and not bool((looking_XN == looking_XN[:1]).all()):
+        # Where heads see nothing at different queries, what a query counts depends on the head and the level.
+        parts = [sweep(attention, heads, [level], wholes, most, stretches, heard) for level in levels]
+        return {key: found for part in parts for key, found in part.items()}
+    tables = [_Table.of(attention, level, looking_XN, most, stretches) for level in levels]
+    width = attention.M * max(len(each) for each in by_layer(heads).values())
+    share_XN = tables[0].share_XN if len(tables) == 1 else torch.ones(looking_XN.shape, dtype=torch.float64)
+    for rows in _strips(tables, attention.N, max(1, STRIP // max(1, width))):
+        mixed_RM = _mixed(attention, heads, rows, share_XN)
+        for table in tables:
+            share_R = None if len(tables) == 1 else table.share_XN[0, rows.start : rows.stop]
+            table.take(mixed_RM if share_R is None else mixed_RM * share_R[:, None], rows)
+        heard(len(rows) * attention.M * len(heads))
+    return {(table.level, name): found for table in tables for name, found in table.found().items()}
+
+
 # ---- inside -------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Table:
+    """Units by units of one level, of which the strongest are kept; summed up as it is where it is small."""
+
+    attention: Attention
+    level: str
+    share_XN: Tensor
+    """By what the row of a head is multiplied, so that a sum over heads and a unit's rows is their mean."""
+    most: int
+    across: Tensor
+    down: Tensor
+    dense: Tensor | None
+    from_value: Tensor
+    from_place: Tensor
+    from_sums: Tensor
+    elsewhere: Tensor
+    to_value: Tensor
+    to_place: Tensor
+    to_sums: Tensor
+
+    @classmethod
+    def of(cls, attention: Attention, level: str, looking_XN: Tensor, most: int, stretches: int) -> _Table:
+        U, V = attention.queries.count(level), attention.keys.count(level)
+        index_N = group_index(attention.queries, level)
+        counts_XU = torch.zeros(len(looking_XN), U + 1, dtype=torch.float64)
+        counts_XU.index_add_(1, index_N, looking_XN.double())
+        share_XN = 1 / (counts_XU.clamp(min=1)[:, index_N] * len(looking_XN))
+        across, down = _stretches(V, stretches), _stretches(U, stretches)
+        wide = torch.float64
+        return cls(
+            attention,
+            level,
+            share_XN,
+            most,
+            across,
+            down,
+            torch.zeros(U, V + 1, dtype=wide) if U * V <= DENSE else None,
+            torch.zeros(U, min(most, V)),
+            torch.full((U, min(most, V)), -1),
+            torch.zeros(U, len(across) - 1, dtype=wide),
+            torch.zeros(U),
+            torch.zeros(V, 0),
+            torch.zeros(V, 0, dtype=torch.int64),
+            torch.zeros(V, len(down) - 1, dtype=wide),
+        )
+
+    def take(self, weights_RM: Tensor, rows: range) -> None:
+        """Some rows, multiplied by their share."""
+        index_R = torch.from_numpy(self.attention.queries.index(self.level)[rows.start : rows.stop])
+        inside = index_R >= 0
+        if not bool(inside.any()):
+            return
+        units = range(int(index_R[inside].min()), int(index_R.max()) + 1)
+        local_R = torch.where(inside, index_R - units.start, len(units))
+        sums_UM = group_sums(weights_RM[None], local_R, len(units) + 1, axis=1)[0, :-1]
+        pooled = pool(sums_UM, self.attention.keys, self.level)
+        if self.dense is not None:
+            self.dense[units.start : units.stop] += pooled
+        else:
+            self._keep(pooled, units)
+
+    def found(self) -> dict[str, Strongest]:
+        if self.dense is not None:
+            self._keep(self.dense, range(len(self.dense)))
+            self.dense = None
+        values = self.from_value.numpy(), self.to_value.numpy()
+        places = (
+            self.from_place.where(self.from_value > 0, -1).numpy(),
+            self.to_place.where(self.to_value > 0, -1).numpy(),
+        )
+        U, V = len(values[0]), len(values[1])
+        across, down = self.across.numpy(), self.down.numpy()
+        return {
+            "from": Strongest(
+                values[0], places[0], V, across, self.from_sums.numpy(), self.elsewhere.numpy()
+            ),
+            "to": Strongest(values[1], places[1], U, down, self.to_sums.numpy(), None),
+        }
+
+    def _keep(self, pooled: Tensor, units: range) -> None:
+        """Of complete units (units, V + 1): their strongest, and what they are to the keys' strongest."""
+        table, here = pooled[:, :-1], slice(units.start, units.stop)
+        exact = table.float()
+        self.elsewhere[here] = pooled[:, -1].float()
+        best = exact.topk(self.from_value.shape[1], dim=1)
+        self.from_value[here], self.from_place[here] = best.values, best.indices
+        homes = torch.repeat_interleave(torch.arange(len(self.across) - 1), self.across.diff())
+        self.from_sums[here] = group_sums(table[None], homes, len(self.across) - 1, axis=2)[0]
+        own = torch.arange(units.start, units.stop)
+        homes = torch.searchsorted(self.down, own, right=True) - 1
+        self.to_sums += group_sums(table.T[None], homes, len(self.down) - 1, axis=2)[0]
+        values = torch.cat([self.to_value, exact.T], 1)
+        places = torch.cat([self.to_place, own.expand(len(exact.T), -1)], 1)
+        best = values.topk(min(self.most, values.shape[1]), dim=1)
+        self.to_value, self.to_place = best.values, places.gather(1, best.indices)
 
 
 def _stretches(units: int, most: int) -> Tensor:
@@ -134,67 +223,36 @@ def _stretches(units: int, most: int) -> Tensor:
     return torch.arange(parts + 1) * units // parts
 
 
-def _shares(
-    attention: Attention, heads: tuple[Head, ...], index_N: Tensor, units: int, wholes: Mapping[int, Whole]
-) -> dict[Head, Tensor]:
-    """Of each head, (N,): by what a row is multiplied, so that a sum over heads and a unit's rows is their mean."""
-    found = {}
-    for layer, head in heads:
-        looking_N = wholes[layer].looking[head].double()
-        count = torch.zeros(units + 1, dtype=torch.float64).index_add_(0, index_N, looking_N)
-        found[layer, head] = 1 / (count.clamp(min=1)[index_N] * len(heads))
-    return found
-
-
-def _mixed(
-    attention: Attention, heads: tuple[Head, ...], rows: range, share_HN: Mapping[Head, Tensor]
-) -> Tensor:
+def _mixed(attention: Attention, heads: tuple[Head, ...], rows: range, share_XN: Tensor) -> Tensor:
     """(rows, M) float64: the heads together, each row by its share."""
     total = torch.zeros(len(rows), attention.M, dtype=torch.float64)
+    share = {head: share_XN[place, rows.start : rows.stop] for place, head in enumerate(heads)}
     for layer, some in by_layer(heads).items():
         place = 0
         for block_HRM in blocks(attention, layer, some, rows, range(attention.M)):
-            for weights_RM in block_HRM.cpu():
-                share_R = share_HN[layer, some[place]][rows.start : rows.stop]
-                total.addcmul_(weights_RM.double(), share_R[:, None])
-                place += 1
+            here = torch.stack([share[layer, head] for head in some[place : place + len(block_HRM)]])
+            if bool((here == here[:1]).all()):
+                total += block_HRM.sum(0, dtype=torch.float64).cpu() * here[0][:, None]
+            else:
+                total += (block_HRM.cpu() * here[..., None]).sum(0)
+            place += len(block_HRM)
     return total
 
 
-def _strips(index_N: Tensor, units: int, width: int) -> list[tuple[range, range]]:
-    """Neighbouring units, and the rows from the first to the last of theirs."""
-    most = max(1, STRIP // max(1, width))
-    rows = index_N.numpy()
-    firsts, lasts = np.full(units, len(rows)), np.full(units, -1)
-    inside = rows < units
-    np.minimum.at(firsts, rows[inside], np.flatnonzero(inside))
-    np.maximum.at(lasts, rows[inside], np.flatnonzero(inside))
+def _strips(tables: Sequence[_Table], rows: int, most: int) -> list[range]:
+    """Neighbouring rows that cut through no unit of a table which is not kept as it is."""
+    free = np.ones(rows + 1, dtype=bool)  # free[i]: a strip may end before row i
+    for table in tables:
+        if table.dense is None:
+            index = table.attention.queries.index(table.level)
+            last: dict[int, int] = {int(unit): row for row, unit in enumerate(index) if unit >= 0}
+            until = np.array([last.get(int(unit), row) for row, unit in enumerate(index)])
+            free[1:] &= np.maximum.accumulate(until) == np.arange(rows)
     found, start = [], 0
-    while start < units:
-        stop = start + 1
-        low, high = firsts[start], lasts[start]
-        while stop < units and max(high, lasts[stop]) - min(low, firsts[stop]) < most:
-            low, high = min(low, firsts[stop]), max(high, lasts[stop])
-            stop += 1
-        found.append((range(start, stop), range(int(low), int(high) + 1)))
+    ends = np.flatnonzero(free)[1:]
+    while start < rows:
+        within = ends[(ends > start) & (ends <= start + most)]
+        stop = int(within[-1]) if len(within) else int(ends[ends > start][0])
+        found.append(range(start, stop))
         start = stop
     return found
-
-
-def _by_stretch(table: Tensor, borders: Tensor) -> Tensor:
-    home = torch.repeat_interleave(torch.arange(len(borders) - 1), borders.diff())
-    return group_sums(table[None], home, len(borders) - 1, axis=2)[0]
-
-
-def _spread(table: Tensor, units: range, borders: Tensor) -> Tensor:
-    """Sums by stretch of columns that are the units `units` of all."""
-    home = torch.searchsorted(borders, torch.arange(units.start, units.stop), right=True) - 1
-    return group_sums(table[None], home, len(borders) - 1, axis=2)[0]
-
-
-def _stronger(value: Tensor, place: Tensor, table: Tensor, units: range, most: int) -> tuple[Tensor, Tensor]:
-    """The strongest of those so far and of new columns."""
-    places = torch.arange(units.start, units.stop).expand(len(table), -1)
-    values, all_places = torch.cat([value, table], 1), torch.cat([place, places], 1)
-    found = values.topk(min(most, values.shape[1]), dim=1)
-    return found.values, all_places.gather(1, found.indices)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import limelight
-from limelight.errors import InputError
+from limelight.errors import InputError, LimelightError
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows
@@ -32,7 +32,7 @@ FREE_WORK = 2**28
 """A matrix of so many weights, of all heads and layers, is read at once when it is first needed."""
 
 
-class NotYet(Exception):
+class NotYetError(LimelightError):
     """The answer needs the walk over the whole matrix, which is not at its end."""
 
 
@@ -125,15 +125,20 @@ class Subject:
         """Of one attention; what is small is read now."""
         if not self.ready:
             if self.reading.total > FREE_WORK:
-                raise NotYet
+                raise NotYetError
             self.read()
+        return self._wholes[place]
+
+    def wholes(self, place: int) -> dict[int, Whole]:
+        """What the walk over one attention has kept, layer by layer."""
         return self._wholes[place]
 
     # ---- answers ----------------------------------------------------------------------------------
 
     def answer(self, question: Question, go_on: Callable[[], None] = lambda: None) -> Answer:
-        """Raises NotYet until `read` has ended, where that is needed; InputError for what there is not."""
-        return getattr(self, f"_{question.kind}")(question, go_on)
+        """Raises NotYetError until `read` has ended, where that is needed; InputError for what there is not."""
+        made: Answer = getattr(self, f"_{question.kind}")(question, go_on)
+        return made
 
     def attention(self, question: Question) -> Attention:
         place = question.number("attention")
@@ -222,10 +227,9 @@ class Subject:
         )
         if question["by"] != level:
             raise InputError("rows are of one level on both sides: by must be the level.")
-        found = sweep(
-            attention, heads, level, self._whole(place), KEPT, STRETCHES, heard=lambda entries: go_on()
-        )
-        return answered(found[direction], attention, heads, level, direction, KEPT)
+        wholes = self._whole(place)
+        found = sweep(attention, heads, [level], wholes, KEPT, STRETCHES, heard=lambda entries: go_on())
+        return answered(found[level, direction], attention, heads, level, direction, KEPT)
 
     def _received(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
@@ -271,7 +275,7 @@ class Subject:
         work = maps.work(attention, heads, place)
         number = question.number("attention")
         if not self.ready and work > FREE_WORK:
-            raise NotYet
+            raise NotYetError
         kept = (
             self._wholes[number] if not self.ready and self.reading.total > FREE_WORK else self._whole(number)
         )

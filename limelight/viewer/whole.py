@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.nn.functional import one_hot
 from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.rasters import PictureReading
-from limelight.viewer.attentions import TILE, Attention
+from limelight.viewer.attentions import Attention
 from limelight.viewer.cells import Cells
 
 MAP_BYTES = 2**26
@@ -80,7 +81,7 @@ def read_whole(attention: Attention, layer: int, heard: Callable[[int], None]) -
     """Walk over one layer. `heard` is told of every tile how many entries it has."""
     matrix, b = attention.layers[layer], attention.batch
     zoom = map_zoom(attention)
-    folds = [
+    folds: list[Any] = [
         RowStats(),
         Received(),
         Entropy(),

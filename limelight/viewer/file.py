@@ -1,0 +1,297 @@
+"""One offline file of a subject: as many answers as a budget of bytes has room for, the most wanted first.
+
+What every page needs goes in first: who attends to whom by word for the strongest few, the map from afar, numbers and
+small pictures of all heads. Then, while there is room, more: the map from nearer, more of each row, tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from limelight.errors import InputError, LimelightError
+from limelight.viewer import shell
+from limelight.viewer.attentions import TILE, Attention
+from limelight.viewer.envelope import Answer, Scale
+from limelight.viewer.heads import FROM_ATLAS, measures
+from limelight.viewer.questions import LEVELS, Question
+from limelight.viewer.strongest import Strongest, answered, sweep
+from limelight.viewer.subject import Subject, weights
+
+BYTES = 4_800_000
+"""Of the whole file."""
+KEEP = (8, 16, 32, 64)
+"""How many of each row are tried, few first."""
+STRETCHES = 128
+DEEPEST = 3
+"""Beyond this zoom a file holds no tiles."""
+COLUMNS_OF_DOCUMENTS = 24
+"""Up to so many documents, what each word of a document's row is goes in too."""
+CHEAP = 2**30
+"""Weights, of all heads: above, what needs a walk of its own is left out."""
+
+
+@dataclass(eq=False)
+class Pack:
+    """Answers by key, compressed, within a budget."""
+
+    room: int
+    entries: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.entries.values()))
+
+    def put(self, question: Question, answer: Answer, must: bool = False) -> bool:
+        """Whether it had room; in the place of an earlier answer to the same question."""
+        packed = _deflated(answer.to_bytes(question.params))
+        spare = self.room - self.size + len(self.entries.get(question.key, b""))
+        if len(packed) > spare and not must:
+            return False
+        self.entries[question.key] = packed
+        return True
+
+    def to_bytes(self) -> bytes:
+        """The envelope of the kind "pack"."""
+        arrays = {
+            str(number): np.frombuffer(data, np.uint8) for number, data in enumerate(self.entries.values())
+        }
+        entries = [{"key": key, "array": str(number)} for number, key in enumerate(self.entries)]
+        return Answer("pack", {"entries": entries}, arrays).to_bytes()
+
+
+def save(
+    subject: Subject,
+    path: str | Path,
+    slices: Sequence[str] = (),
+    budget: int = BYTES,
+    again: str = "",
+    heard: Callable[[], None] = lambda: None,
+) -> Path:
+    """Write the page of a subject as one file that needs no network, aside first and then renamed.
+
+    slices  which heads go in beside those the page begins with: "3.5", "3"
+    budget  bytes of the whole file
+    again   the command that makes a file with other heads, for the page to tell
+    heard   called between tiles; what it raises ends the making
+
+    Raises InputError where the front end was not built, or not even the first of it fits.
+    """
+    path = Path(path)
+    empty = len(shell.offline(subject.title, b"").encode())
+    pack = packed(subject, slices, (budget - empty) * 3 // 4, again, heard)
+    page = shell.offline(subject.title, pack.to_bytes())
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(page, encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+    return path
+
+
+def packed(
+    subject: Subject,
+    slices: Sequence[str] = (),
+    room: int = BYTES * 3 // 4,
+    again: str = "",
+    heard: Callable[[], None] = lambda: None,
+) -> Pack:
+    """The answers that go into a file, within so many bytes."""
+    subject.read(heard)
+    pack = Pack(room)
+    made = _Making(subject, pack, tuple(slices), heard)
+    made.needed()
+    made.wanted()
+    about = Question.of("about", {})
+    pack.put(about, made.about(again), must=True)
+    if pack.size > room:
+        raise InputError(
+            f"A file of this takes {pack.size * 4 // 3:,} bytes at least, beside the page itself; raise the budget."
+        )
+    return pack
+
+
+@dataclass(eq=False)
+class _Making:
+    subject: Subject
+    pack: Pack
+    asked: tuple[str, ...]
+    heard: Callable[[], None]
+    kept: dict[tuple[int, str], int] = field(default_factory=dict)
+    zoom: dict[int, int] = field(default_factory=dict)
+    swept: dict[tuple[int, str, str, str], Strongest] = field(default_factory=dict)
+
+    def slices(self, attention: Attention) -> list[str]:
+        """Those that go in, the page's first one first."""
+        found = dict.fromkeys(
+            [attention.start, *(self.asked if attention is self.subject.attentions[0] else ())]
+        )
+        return list(found)
+
+    def needed(self) -> None:
+        """What every page has. `about` counts now, though it is written again at the end."""
+        self._put("about", must=True)
+        for kind, there in (("steps", self.subject.steps), ("process", self.subject.explain)):
+            if there:
+                self._put(kind, must=True)
+        for number, attention, chosen in self._all():
+            told = {"attention": number}
+            if chosen == attention.start:
+                self._put("thumbs", must=True, **told)
+                for measure in self.measures(attention):
+                    self._put("heads", must=True, measure=measure, **told)
+            self.sweep(number, attention, chosen)
+            for level in LEVELS[1:]:
+                self._put("received", must=True, slice=chosen, level=level, **told)
+                self._rows(number, attention, chosen, level, KEEP[0], must=True)
+            self._tiles(number, attention, chosen, 0, "mean", must=True)
+            self._between(number, attention, chosen)
+
+    def wanted(self) -> None:
+        """More of it, while there is room: from what most people look at to what few do."""
+        self._tiles_of(1, "mean")
+        for keep in KEEP[1:3]:
+            self._rows_of("word", keep)
+        self._tiles_of(0, "max")
+        self._tiles_of(1, "max")
+        self._rows_of("sentence", KEEP[-1])
+        self._rows_of("document", KEEP[-1])
+        self._tiles_of(2, "mean")
+        self._words_of_documents()
+        self._rows_of("token", KEEP[0])
+        for keep in KEEP[2:]:
+            self._rows_of("token", keep)
+            self._rows_of("word", keep)
+        self._tiles_of(2, "max")
+        self._tiles_of(DEEPEST, "mean")
+
+    def about(self, again: str) -> Answer:
+        """With what the file holds."""
+        answer = self.subject.answer(Question.of("about", {}))
+        head = dict(answer.head)
+        head["mode"] = "file"
+        attentions = []
+        for number, (told, attention) in enumerate(
+            zip(head["attentions"], self.subject.attentions, strict=True)
+        ):
+            measures = [each for each in told["measures"] if each["name"] in self.measures(attention)]
+            slices = [chosen for chosen in self.slices(attention) if (number, chosen) in self.kept]
+            attentions.append(
+                told | {"slices": slices, "measures": measures, "zoom": self.zoom.get(number, 0)}
+            )
+        head["attentions"] = attentions
+        kept = min(self.kept.values(), default=0)
+        zoom = min(self.zoom.values(), default=0)
+        said = (
+            f"This file holds of each word at least the {kept} strongest exactly and the rest as colours, the map to "
+            f"zoom {zoom}, and the heads that are offered."
+        )
+        said += f" Make it again for others: {again}" if again else ""
+        head["file"] = {"kept": kept, "zoom": zoom, "said": said}
+        return replace(answer, head=head)
+
+    def measures(self, attention: Attention) -> list[str]:
+        """Those that need no walk of their own, unless it is short."""
+        cheap = weights(attention) <= CHEAP
+        return [each.name for each in measures(attention) if cheap or each.name not in FROM_ATLAS]
+
+    def sweep(self, number: int, attention: Attention, chosen: str) -> None:
+        """All rows of all levels; tokens too where they are not many more than words."""
+        wholes = self.subject.wholes(number)
+        found = sweep(
+            attention,
+            attention.chosen(chosen),
+            LEVELS,
+            wholes,
+            KEEP[-1],
+            STRETCHES,
+            lambda entries: self.heard(),
+        )
+        self.swept |= {(number, chosen, *key): each for key, each in found.items()}
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _all(self) -> Iterator[tuple[int, Attention, str]]:
+        for number, attention in enumerate(self.subject.attentions):
+            for chosen in self.slices(attention):
+                yield number, attention, chosen
+
+    def _put(self, kind: str, must: bool = False, **params: object) -> bool:
+        question = Question.of(kind, params)
+        try:
+            answer = self.subject.answer(question, self.heard)
+        except LimelightError:
+            if kind == "about":
+                raise
+            return False
+        return self.pack.put(question, answer, must)
+
+    def _rows_of(self, level: str, keep: int) -> None:
+        for number, attention, chosen in self._all():
+            self._rows(number, attention, chosen, level, keep)
+
+    def _rows(
+        self, number: int, attention: Attention, chosen: str, level: str, keep: int, must: bool = False
+    ) -> None:
+        for direction in ("from", "to"):
+            found = self.swept[number, chosen, level, direction]
+            given = {
+                "attention": number,
+                "slice": chosen,
+                "level": level,
+                "by": level,
+                "direction": direction,
+            }
+            answer = answered(found, attention, attention.chosen(chosen), level, direction, keep)
+            there = self.pack.put(Question.of("rows", given), answer, must)
+            if there and level == "word":
+                before = self.kept.get((number, chosen), keep) if direction == "to" else keep
+                self.kept[number, chosen] = min(before, keep)
+
+    def _tiles_of(self, zoom: int, reduce: str) -> None:
+        for number, attention, chosen in self._all():
+            if zoom <= attention.deepest:
+                self._tiles(number, attention, chosen, zoom, reduce)
+
+    def _tiles(
+        self, number: int, attention: Attention, chosen: str, zoom: int, reduce: str, must: bool = False
+    ) -> None:
+        """All tiles of a zoom, or none."""
+        side = TILE * attention.step(zoom)
+        before, complete = dict(self.pack.entries), True
+        for row, column in product(range(-(-attention.N // side)), range(-(-attention.M // side))):
+            place = {"zoom": zoom, "row": row, "column": column, "attention": number}
+            question = Question.of("tile", place | {"slice": chosen, "reduce": reduce})
+            answer = self.subject.answer(question, self.heard)
+            scale = Scale.of(answer.arrays["cells"])
+            arrays = dict(answer.arrays) | {"cells": scale.encode(answer.arrays["cells"])}
+            complete = complete and self.pack.put(
+                question, replace(answer, arrays=arrays, scales={"cells": scale}), must
+            )
+        if not complete:
+            self.pack.entries = before
+        elif reduce == "mean" and chosen == attention.start:
+            self.zoom[number] = zoom
+
+    def _between(self, number: int, attention: Attention, chosen: str) -> None:
+        given = {"attention": number, "slice": chosen}
+        if attention.queries.count("document") * attention.keys.count("document") > 1:
+            self._put("between", rows="document", columns="document", **given)
+
+    def _words_of_documents(self) -> None:
+        for number, attention, chosen in self._all():
+            for direction, side in (("from", attention.queries), ("to", attention.keys)):
+                if side.count("document") <= COLUMNS_OF_DOCUMENTS and weights(attention) <= CHEAP:
+                    for place in range(side.count("document")):
+                        given = {"attention": number, "slice": chosen, "direction": direction, "place": place}
+                        self._put("row", level="document", by="word", **given)
+
+
+def _deflated(data: bytes) -> bytes:
+    """Raw deflate, which browsers undo by themselves."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()

@@ -1,0 +1,79 @@
+"""`limelight serve`: the server on an address of this machine, with a token where others can reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable
+
+from limelight.errors import InputError, require
+from limelight.viewer.server import Door, Read, application
+from limelight.viewer.subject import Subject
+
+HOST, PORT = "127.0.0.1", 8765
+CONNECTIONS = 512
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+def serve(
+    subject: Subject,
+    read: Read | None = None,
+    host: str = HOST,
+    port: int = PORT,
+    started: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until Ctrl-C. `started` is told the address to open.
+
+    Only this machine can reach a loopback address. Any other gets a token: whoever has the address comes in.
+    Raises InputError where the address cannot be had.
+    """
+    uvicorn = require("uvicorn", extra="web", purpose="limelight serve")
+    door = door_of(host)
+    place = bound(host, port)
+    port = place.getsockname()[1]
+    app = application(subject, read, door)
+    settings = uvicorn.Config(
+        app, log_level="warning", access_log=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2
+    )
+    started(address(host, port, door.token))
+    uvicorn.Server(settings).run(sockets=[place])
+
+
+def door_of(host: str) -> Door:
+    """Loopback needs no token and is known by its own names only."""
+    if is_loopback(host):
+        return Door()
+    hosts = () if host in EVERYWHERE else (_bracketed(host).lower(), *Door().hosts)
+    return Door(hosts, secrets.token_urlsafe(18))
+
+
+def address(host: str, port: int, token: str) -> str:
+    """What to open in a browser."""
+    name = socket.gethostname() if host in EVERYWHERE else _bracketed(host)
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """The socket that listens."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{host} port {port} cannot be listened on: {reason}. Give another --port, or 0 for any that is free."
+        ) from error
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
