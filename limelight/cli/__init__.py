@@ -4,6 +4,7 @@
     atlas     what kind of reader every head of a model is
     coverage  whose attention can be captured, and how
     explain   every stage of the process, with live numbers
+    serve     the page in a browser: text, heads, map, documents
     predict   answers to lines of text
     train     train or fine-tune a model by a recipe
     embed     Word2vec: train word vectors, find nearest words
@@ -97,7 +98,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from limelight.cli import atlas, compare, coverage, data, embed, explain, look, models, predict, train  # noqa: E402
+from limelight.cli import atlas, compare, coverage, data, embed, explain, look, models, predict, serve, train  # noqa: E402
 
 for command in (look, atlas, coverage, explain, predict, train, compare, embed, data, models):
     command.register(app)

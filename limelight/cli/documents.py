@@ -27,6 +27,7 @@ def look_at_documents(
     trust_remote_code: bool,
     png: Path | None,
     svg: Path | None,
+    html: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -51,6 +52,11 @@ def look_at_documents(
 
             save(picture(found), path)
             tell_picture(path)
+    if html is not None:
+        from limelight.cli.look import save_page
+        from limelight.viewer.looks import of_documents
+
+        save_page(of_documents(reader, found, options.get("heads")), html, options.get("heads"))
 
 
 @contextmanager

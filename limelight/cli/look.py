@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from limelight.cli.lines import lines_of, tell_picture, tell_unknown
 from limelight.errors import InputError, require
+
+if TYPE_CHECKING:
+    from limelight.viewer.subject import Subject
 
 SEPARATORS = {"/", os.sep}
 TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
@@ -60,6 +63,9 @@ def register(app: typer.Typer) -> None:
         beam: Annotated[int | None, typer.Option(help="Beam width of the search; 1 is greedy.")] = None,
         png: Annotated[Path | None, typer.Option(help="Also draw a picture.")] = None,
         svg: Annotated[Path | None, typer.Option(help="Also draw a picture that scales.")] = None,
+        html: Annotated[
+            Path | None, typer.Option(help="Also write the page: one file that needs no network.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
         question: Annotated[
             str | None,
@@ -99,9 +105,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from limelight.tasks.foreign import is_foreign
 
-        heads = _heads(head)
+        heads = parse_heads(head)
         check_picture(png, ".png")
         check_picture(svg, ".svg")
+        check_page(html)
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         if question is not None or is_foreign(model):
             from limelight.cli.documents import look_at_documents
@@ -123,6 +130,7 @@ def register(app: typer.Typer) -> None:
                 trust_remote_code=trust_remote_code,
                 png=png,
                 svg=svg,
+                html=html,
                 as_json=as_json,
             )
             return
@@ -130,7 +138,7 @@ def register(app: typer.Typer) -> None:
             raise InputError(
                 f"{given[0]} is for documents: give a --question, or a Hugging Face model as --model."
             )
-        _look_at_lines(model, texts, heads, beam, png, svg, as_json)
+        _look_at_lines(model, texts, heads, beam, png, svg, html, as_json)
 
 
 def _look_at_lines(
@@ -140,6 +148,7 @@ def _look_at_lines(
     beam: int | None,
     png: Path | None,
     svg: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Each text, and each line of each file, by itself."""
@@ -164,6 +173,12 @@ def _look_at_lines(
                 target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
                 save(picture(each), target)
                 tell_picture(target)
+    if html is not None:
+        from limelight.viewer.looks import of_look
+
+        for number, each in enumerate(looks, 1):
+            target = html if len(looks) == 1 else html.with_stem(f"{html.stem}-{number}")
+            save_page(of_look(predictor, each, heads), target, heads)
 
 
 def _lines(texts: list[str]) -> list[str]:
@@ -211,7 +226,29 @@ def check_picture(path: Path | None, ending: str) -> None:
     require("matplotlib", extra="plot", purpose="A picture")
 
 
-def _heads(words: list[str] | None) -> list[tuple[int, int]] | None:
+def check_page(path: Path | None) -> None:
+    """Refuse, before anything is computed, a page that could not be written."""
+    if path is None:
+        return
+    from limelight.viewer.shell import SCRIPT, needed
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--html: the page's name must end in .html; got {path.name!r}.")
+    if not path.parent.is_dir():
+        raise InputError(f"The page's folder must exist; there is no {path.parent}. Make it first.")
+    needed(SCRIPT)
+
+
+def save_page(subject: Subject, path: Path, heads: list[tuple[int, int]] | None) -> None:
+    """The page as one file, and a line on stderr where it went."""
+    from limelight.viewer.file import save
+
+    each = [f"{layer}.{number}" for layer, number in heads or []]
+    save(subject, path, each, again="limelight look … --html FILE --head LAYER.HEAD")
+    tell_picture(path, "page")
+
+
+def parse_heads(words: list[str] | None) -> list[tuple[int, int]] | None:
     """`2.1` → layer 2, head 1."""
     if not words:
         return None

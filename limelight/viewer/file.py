@@ -127,10 +127,8 @@ class _Making:
 
     def slices(self, attention: Attention) -> list[str]:
         """Those that go in, the page's first one first."""
-        found = dict.fromkeys(
-            [attention.start, *(self.asked if attention is self.subject.attentions[0] else ())]
-        )
-        return list(found)
+        asked = self.asked if attention is self.subject.attentions[0] else ()
+        return list(dict.fromkeys([attention.start, "mean", *asked]))
 
     def needed(self) -> None:
         """What every page has. `about` counts now, though it is written again at the end."""
@@ -168,6 +166,7 @@ class _Making:
             self._rows_of("word", keep)
         self._tiles_of(2, "max")
         self._tiles_of(DEEPEST, "mean")
+        self._every_head()
 
     def about(self, again: str) -> Answer:
         """With what the file holds."""
@@ -179,7 +178,7 @@ class _Making:
             zip(head["attentions"], self.subject.attentions, strict=True)
         ):
             measures = [each for each in told["measures"] if each["name"] in self.measures(attention)]
-            slices = [chosen for chosen in self.slices(attention) if (number, chosen) in self.kept]
+            slices = [chosen for place, chosen in self.kept if place == number]
             attentions.append(
                 told | {"slices": slices, "measures": measures, "zoom": self.zoom.get(number, 0)}
             )
@@ -236,7 +235,8 @@ class _Making:
 
     def _rows(
         self, number: int, attention: Attention, chosen: str, level: str, keep: int, must: bool = False
-    ) -> None:
+    ) -> bool:
+        complete = True
         for direction in ("from", "to"):
             found = self.swept[number, chosen, level, direction]
             given = {
@@ -248,9 +248,11 @@ class _Making:
             }
             answer = answered(found, attention, attention.chosen(chosen), level, direction, keep)
             there = self.pack.put(Question.of("rows", given), answer, must)
+            complete = complete and there
             if there and level == "word":
                 before = self.kept.get((number, chosen), keep) if direction == "to" else keep
                 self.kept[number, chosen] = min(before, keep)
+        return complete
 
     def _tiles_of(self, zoom: int, reduce: str) -> None:
         for number, attention, chosen in self._all():
@@ -259,7 +261,7 @@ class _Making:
 
     def _tiles(
         self, number: int, attention: Attention, chosen: str, zoom: int, reduce: str, must: bool = False
-    ) -> None:
+    ) -> bool:
         """All tiles of a zoom, or none."""
         side = TILE * attention.step(zoom)
         before, complete = dict(self.pack.entries), True
@@ -276,11 +278,33 @@ class _Making:
             self.pack.entries = before
         elif reduce == "mean" and chosen == attention.start:
             self.zoom[number] = zoom
+        return complete
 
     def _between(self, number: int, attention: Attention, chosen: str) -> None:
         given = {"attention": number, "slice": chosen}
         if attention.queries.count("document") * attention.keys.count("document") > 1:
             self._put("between", rows="document", columns="document", **given)
+
+    def _every_head(self) -> None:
+        """Of a short text, every layer and every head by itself: all that a page asks of one, or nothing."""
+        for number, attention in enumerate(self.subject.attentions):
+            if weights(attention) > CHEAP / 16:
+                continue
+            layers = [str(layer) for layer in attention.layers]
+            for chosen in [*layers, *(f"{layer}.{head}" for layer, head in attention.heads)]:
+                before = dict(self.pack.entries)
+                self.sweep(number, attention, chosen)
+                if not self._all_of(number, attention, chosen):
+                    self.pack.entries = before
+                    self.kept.pop((number, chosen), None)
+                    return
+
+    def _all_of(self, number: int, attention: Attention, chosen: str) -> bool:
+        told = {"attention": number, "slice": chosen}
+        done = [self._put("received", level=level, **told) for level in LEVELS[1:]]
+        done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in LEVELS]
+        done += [self._tiles(number, attention, chosen, 0, reduce) for reduce in ("mean", "max")]
+        return all(done)
 
     def _words_of_documents(self) -> None:
         for number, attention, chosen in self._all():

@@ -14,8 +14,8 @@ from limelight.predicting.search import NEVER
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
 from limelight.readings.reading import Head
-from limelight.tasks.documents import DocumentsLook
-from limelight.tasks.look import Look, word_groups
+from limelight.tasks.documents import DocumentsLook, look_documents
+from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.own import Own
 from limelight.tasks.readers import Architecture, Reader, Run
 from limelight.text.contexts import Context, encode
@@ -28,17 +28,25 @@ from limelight.viewer.subject import Subject
 
 BEGINS, ENDS = "⟨start⟩", "⟨end⟩"
 """How the tokens are shown that stand around a text."""
+LINE = 2000
+"""Characters of a line, at most."""
 PREDICTS = "A row is what the model looked at when it predicted that token."
 
 
 # ---- one text and its answer, of Limelight's own models -------------------------------------------------
 
 
-def of_look(predictor: Predictor, seen: Look) -> Subject:
-    """A page of one `look`: the attention behind the answer first, the steps, and the process on demand."""
+def of_look(predictor: Predictor, seen: Look, heads: Sequence[Head] | None = None) -> Subject:
+    """A page of one `look`: the attention behind the answer first, the steps, and the process on demand.
+
+    heads: those that `look` was told to read, for the page to begin with.
+    """
     answer = seen.prediction
     trace = predictor.trace(answer)
-    attentions = _attentions(predictor, trace)
+    chosen = predictor.saved.prediction.get("alignment")
+    if heads is None and chosen:
+        heads = AlignmentHeads.from_json(chosen).heads
+    attentions = _attentions(predictor, trace, slice_text(heads) if heads else "mean")
     return Subject(
         title=answer.source,
         attentions=attentions,
@@ -51,10 +59,8 @@ def of_look(predictor: Predictor, seen: Look) -> Subject:
     )
 
 
-def _attentions(predictor: Predictor, trace: Trace) -> list[Attention]:
+def _attentions(predictor: Predictor, trace: Trace, start: str) -> list[Attention]:
     answer = trace.prediction
-    chosen = predictor.saved.prediction.get("alignment")
-    start = slice_text(AlignmentHeads.from_json(chosen).heads) if chosen else "mean"
     if predictor.model.role == "language":
         read = with_special("text", trace.source, before=1)
         predicted = with_special("next token", trace.source, after=1)
@@ -64,7 +70,7 @@ def _attentions(predictor: Predictor, trace: Trace) -> list[Attention]:
     layers = by_layer(trace.layers("encoder"))
     encoder = Attention("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))
     if trace.target is None:
-        return [encoder]
+        return [replace(encoder, start=start)]
     predicted = with_special("answer", trace.target, after=1)
     read = with_special("answer so far", trace.target, before=1)
     layers = by_layer(trace.layers("cross"))
@@ -125,6 +131,25 @@ def with_special(name: str, segments: Segments, before: int = 0, after: int = 0)
 def slice_text(heads: Sequence[Head]) -> str:
     """Heads as a page's slice: "3.5,4.1"."""
     return ",".join(f"{layer}.{head}" for layer, head in heads)
+
+
+def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str], str | None], Subject]:
+    """Documents and a question → their subject, read by this model; `options` are those of `look_documents`.
+
+    A single line without a question is answered by one of Limelight's own models as `look` does it.
+    """
+
+    def read(documents: Mapping[str, str], question: str | None) -> Subject:
+        [*texts] = documents.values()
+        line = len(texts) == 1 and question is None and "\n" not in texts[0].strip() and len(texts[0]) <= LINE
+        if isinstance(reader, Own) and line:
+            heads = options.get("heads")
+            [seen] = look(reader.predictor, [texts[0].strip()], heads)
+            return of_look(reader.predictor, seen, heads)
+        kept = Kept(reader)
+        return of_documents(kept, look_documents(kept, documents, question, **options), options.get("heads"))
+
+    return read
 
 
 # ---- documents and a question ---------------------------------------------------------------------------
