@@ -100,5 +100,5 @@ app = typer.Typer(
 
 from limelight.cli import atlas, compare, coverage, data, embed, explain, look, models, predict, serve, train  # noqa: E402
 
-for command in (look, atlas, coverage, explain, predict, train, compare, embed, data, models):
+for command in (look, atlas, coverage, explain, serve, predict, train, compare, embed, data, models):
     command.register(app)
