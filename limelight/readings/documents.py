@@ -63,6 +63,16 @@ class LookedAt:
         """The entries of a level from high to low."""
         return self.readings[level].ranked()
 
+    def per_token(self, level: str = "document") -> NDArray[Any]:
+        """How many times what its tokens would get if all tokens of the level got the same: length taken out."""
+        shares = self.readings[level].values
+        tokens = np.array(self.tokens[level], dtype=np.float64)
+        together = float(shares.sum())
+        found: NDArray[Any] = (
+            shares / together / (tokens / tokens.sum()) if together else np.zeros(len(shares))
+        )
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {

@@ -11,15 +11,16 @@ from rich.text import Text
 
 from limelight.readings.reading import Reading, digits_after_point, visible
 from limelight.readings.terminal import NARROW, Pen
-from limelight.tasks.documents import VIEWS, DocumentsLook
+from limelight.tasks.documents import DocumentsLook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = {"document": 20, "sentence": 6, "word": 12}
 """Entries shown of each level; JSON has all."""
-BAR, HOME = 8, 14
-"""Columns of a bar, and of the name of a document beside its sentences and words."""
+BAR, SHARE, HOME, LABEL = 8, 6, 14, 26
+"""Columns of a bar, of a share, of the name of a document beside its sentences and words, and of a label that can be
+read."""
 MOST_COLUMNS = 8
 """Documents up to which the table of documents by documents is shown."""
 
@@ -52,50 +53,62 @@ def picture(look: DocumentsLook) -> Figure:
 
 
 class _Ranks:
-    """The entries of a level from high to low, with all four ways to count."""
+    """The entries of a level from high to low: as many of the four ways to count as leave room for the label."""
 
     def __init__(self, look: DocumentsLook, level: str) -> None:
         self.look, self.level = look, level
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         pen, look, level = Pen(options), self.look, self.level
-        wide = options.max_width >= NARROW
-        names = [name for name, _, _ in VIEWS] if wide else ["α"]
-        columns = {name: look.views[name].readings[level].values.tolist() for name in names}
-        if look.removal is not None and look.removal.moved.axes == (level,):
-            columns["moves"] = look.removal.moved.values.tolist()
         first = look.views["α"]
+        wide = options.max_width >= NARROW
         homes = level != "document" and wide
-        order = [entry.place for entry in first.ranked(level)]
-        # What is left of the line beside the numbers, a bar and the name of the document is the label's.
         home = min(HOME, max(map(len, first.homes[level]), default=0))
-        taken = len("rank  tokens ") + sum(max(5, len(name)) + 1 for name in columns)
-        taken += (BAR + 1 if wide else 0) + (home + 1 if homes else 0)
-        room = max(8, options.max_width - taken)
+        beside: dict[str, list[str]] = {}  # the columns of numbers that are always there
+        if wide:
+            beside["×"] = [f"{times:.1f}" for times in first.per_token(level)]
+        if look.removal is not None and look.removal.moved.axes == (level,):
+            moved = look.removal.moved.values.tolist()
+            beside["moves"] = [_number(value, max(moved)) for value in moved]
+        beside["tokens"] = [str(count) for count in first.tokens[level]]
+
+        def room(ways: Sequence[str]) -> int:
+            """What is left of the line for the label, beside the numbers, a bar and the name of the document."""
+            taken = len("rank ") + sum(max(5, *map(len, cells)) + 1 for cells in beside.values())
+            taken += sum(max(SHARE, len(name)) + 1 for name in ways)
+            return options.max_width - taken - (BAR + 1 if wide else 0) - (home + 1 if homes else 0)
+
+        every = tuple(look.views)
+        ways = next(
+            (ways for ways in (every, (every[0], every[-1])) if wide and room(ways) >= LABEL), every[:1]
+        )
+        shares = {name: look.views[name].readings[level].values.tolist() for name in ways}
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column(level, no_wrap=True, max_width=room)
+        table.add_column(level, no_wrap=True, max_width=max(8, room(ways)))
         if wide:
             table.add_column("", no_wrap=True)
-        for name in columns:
+        for name in (*ways, *beside):
             table.add_column(name, justify="right", no_wrap=True, min_width=5)
-        table.add_column("tokens", justify="right", no_wrap=True)
         if homes:
             table.add_column("in", no_wrap=True)
-        most = MOST[level]
-        highest = max(columns["α"], default=0.0) or 1.0
-        for rank, place in enumerate(order[:most], 1):
-            row = [Text(str(rank)), Text(pen.text(first.readings[level].labels[0][place], room))]
+        order = [entry.place for entry in first.ranked(level)]
+        highest = max(shares["α"], default=0.0) or 1.0
+        for rank, place in enumerate(order[: MOST[level]], 1):
+            row = [
+                Text(str(rank)),
+                Text(pen.text(first.readings[level].labels[0][place], max(8, room(ways)))),
+            ]
             if wide:
-                row.append(Text(pen.bar(columns["α"][place] / highest, BAR), style="cyan"))
-            row += [Text(_number(values[place], max(values))) for values in columns.values()]
-            row.append(Text(str(first.tokens[level][place]), style="dim"))
+                row.append(Text(pen.bar(shares["α"][place] / highest, BAR), style="cyan"))
+            row += [Text(percent(values[place], max(values))) for values in shares.values()]
+            row += [Text(cells[place], style="dim") for cells in beside.values()]
             if homes:
                 row.append(Text(pen.text(first.homes[level][place], HOME), style="dim"))
             table.add_row(*row)
         yield table
-        if len(order) > most:
-            yield Text(f"{len(order) - most} lower ones not shown.", style="dim")
+        if len(order) > MOST[level]:
+            yield Text(f"{len(order) - MOST[level]:,} lower ones not shown.", style="dim")
 
 
 class _Square:
@@ -115,7 +128,7 @@ class _Square:
         for name, values in zip(rows, reading.values, strict=True):
             peak = int(values.argmax()) if values.max() > 0 else -1
             cells = [
-                Text(f"{value:.2f}", style="bold" if place == peak else "")
+                Text(f"{value:.0%}", style="bold" if place == peak else "")
                 for place, value in enumerate(values)
             ]
             table.add_row(Text(pen.text(name, 22)), *cells)
@@ -124,16 +137,17 @@ class _Square:
 
 def _elsewhere(look: DocumentsLook) -> Text:
     rest = look.views["α"].elsewhere
-    said = ", ".join(f"{entry.label} {entry.value:.2f}" for entry in rest.ranked())
-    return Text(f"elsewhere: {said or 'nothing'} (of α; all shares and these add up to 1)", style="dim")
+    said = ", ".join(f"{entry.label} {entry.value:.1%}" for entry in rest.ranked())
+    return Text(f"elsewhere: {said or 'nothing'} (of α; all shares and these add up to 100%)", style="dim")
 
 
 def _how(look: DocumentsLook) -> Sequence[str]:
-    lines = [f"{look.views['α'].documents.how} Unit: share of the attention."]
-    lines.append(
+    lines = [
+        f"{look.views['α'].how} Summed over the tokens of each document, sentence or word: the longer, the more.",
+        "×: how many times what its tokens would get if all that are ranked got the same. "
         "free: sink-free, without special tokens and the first token, divided by what is left. "
-        "α·v: weighed by the length of the value that is carried on, ‖α·v‖."
-    )
+        "α·v: weighed by the length of the value that is carried on, ‖α·v‖.",
+    ]
     if look.removal is not None:
         removal = look.removal
         rho = removal.correlation
@@ -142,6 +156,11 @@ def _how(look: DocumentsLook) -> Sequence[str]:
             f"moves: {removal.moved.how} Unit: {removal.moved.unit}. Spearman's rank correlation with α: {told}."
         )
     return lines
+
+
+def percent(value: float, highest: float) -> str:
+    """A share, with as many digits as tell the highest of them."""
+    return f"{value:.{max(1, digits_after_point(highest) - 2)}%}"
 
 
 def _number(value: float, highest: float) -> str:

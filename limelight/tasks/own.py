@@ -21,6 +21,10 @@ from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
+TRANSLATES = (
+    "The model translates: its answer is a translation of the documents and the question, no reply to it."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Own:
@@ -81,7 +85,8 @@ class Own:
             rows = tuple(range(max(len(written), 1)))
             looking, layers = (by_layer(trace.layers(kind)) for kind in ("cross", "encoder"))
             output = self._output(context, trace, list(rows))
-            return Run(context, layers, looking, rows, ANSWER, prediction.text, output=output)
+            note = TRANSLATES if context.asked and self.predictor.saved.task == "translate" else ""
+            return Run(context, layers, looking, rows, ANSWER, prediction.text, note, output)
         layers = by_layer(trace.layers("decoder"))
         if not written:
             return Run(context, layers, layers, tuple(asking), who, output=self._output(context, trace, [-1]))

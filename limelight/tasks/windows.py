@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def joined(found: Sequence[DocumentsLook], tokens: int, room: int) -> DocumentsLook:
     """The windows of a text of `tokens` tokens, of which the model reads `room` at once, as one look."""
     said = (
-        f"The text has {tokens} tokens and the model reads {room}: it was read in {len(found)} windows that overlap, "
-        "each by itself. A share is the mean over the windows, 0 where a window does not hold the word, so that all "
-        "shares add up to 1 as in one reading; words in two windows count twice in the mean."
+        f"The text has {tokens:,} tokens and the model reads {room:,}: it was read in {len(found)} windows that "
+        "overlap, each by itself. A share is the mean over the windows, 0 where a window does not hold the word, so "
+        "that all shares add up to 1 as in one reading; words in two windows count twice in the mean."
     )
     answers = [each.answer for each in found if each.answer is not None]
     removals = [each.removal for each in found if each.removal is not None]

@@ -51,7 +51,7 @@ def test_the_document_that_must_be_looked_at_stands_first(
     lines = result.stdout.splitlines()
     start = lines.index(f"Which documents the {'question' if kind == 'encoder' else 'answer'} looks at")
     rank, name, _, share, free, *_ = lines[start + 2].split()
-    assert (rank, name, share, free) == ("1", "c.txt", "1.00", "1.00")
+    assert (rank, name, share, free) == ("1", "c.txt", "100.0%", "100.0%")
     assert "c.txt" not in lines[start + 3]
     assert "of layer 0 head 0" in " ".join(result.stdout.split())
     assert "\x1b" not in result.stdout

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from limelight.capture import watch
 from limelight.errors import InputError
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
+from limelight.tasks.documents_shown import shown
 from limelight.tasks.foreign import Foreign
 from limelight.tasks.own import Own
 from limelight.text.segments import Level
@@ -149,6 +152,33 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     assert found.removal is not None
     assert found.removal.moved.unit == "nats"
     assert (found.removal.moved.values > 0).all()
+
+
+@pytest.mark.parametrize(("width", "ways"), [(160, 4), (80, 2), (30, 1)])
+def test_a_line_has_as_many_ways_to_count_as_leave_room_for_its_label(width: int, ways: int) -> None:
+    found = look_documents(reader("encoder"), {"a": "the sun0 . " * 7, "b": "the moon1 ."}, "ask0")
+    console = Console(width=width, file=io.StringIO())
+    console.print(shown(found))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    [header] = [line for line in printed.splitlines() if line.startswith("rank sentence")]
+    assert header.count("α") == ways
+    assert ("×" in header) == (width > 30)
+    assert max(map(len, printed.splitlines())) <= width
+
+
+def test_what_a_token_gets_beside_an_even_share() -> None:
+    """A head that looks at everything alike gives each document what its length gives."""
+    found = look_documents(reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=[(0, 1)])
+    for level in ("document", "sentence", "word"):
+        assert found.views["α"].per_token(level) == pytest.approx(1, abs=KNOWN)
+    topic = look_documents(
+        reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=HEAD
+    ).views["α"]
+    tokens = topic.tokens["document"]
+    expected = [
+        sum(tokens) / count * share for count, share in zip(tokens, topic.documents.values, strict=True)
+    ]
+    assert topic.per_token() == pytest.approx(expected, abs=KNOWN)
 
 
 # ── Long texts ──
