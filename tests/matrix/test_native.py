@@ -25,6 +25,7 @@ from limelight.matrix import (
     Received,
     RowStats,
     Top,
+    dense,
     masks,
 )
 from limelight.matrix.doors import scores_of
@@ -133,6 +134,17 @@ def test_each_variant_that_this_processor_runs(monkeypatch: pytest.MonkeyPatch) 
             expect_known(replace(case, sink=torch.randn(4)), CUTS["few rows"])
             expect_known(extreme("rows of finfo.min"), CUTS["all at once"])
     assert ran
+
+
+@built
+def test_small_terms_keep_their_digits_beside_a_large_sum() -> None:
+    """All rows alike: what one addition to the sum of a column rounds away, the next does again (found by fuzz)."""
+    query, key = torch.zeros(1, 1, 211, 4), torch.zeros(1, 1, 3, 4)
+    query[..., 0], key[:, :, 1, 0] = 1.0, -9.7
+    key[:, :, 2, 1], query[:, :, :90, 1] = 9.7, 1.0
+    received = AttentionMatrix(query, key, scale=1.0).read(Received(), loop="native")
+    truth = dense.attention(query, key, scale=1.0).weights_BHNM.sum(2)
+    assert float(((received.raw - truth).abs() / truth).max()) < 5e-7
 
 
 @built

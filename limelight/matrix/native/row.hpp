@@ -161,17 +161,18 @@ Sums raise_row(const Row& row, float maximum, int64_t place) {
     return Sums{total.total(), tilt.total(), reach[0].total(), reach[1].total()};
 }
 
-// sums += Σ over some rows of factor·p, in the columns of the living chunks.
+// sums += Σ over some rows of factor·p, in the columns of the living chunks. The rows are added to each other first:
+// beside a large sum each small term would lose the same digits again.
 template <int TALL>
 void add_rows(const Row& first, int64_t stride, const float* factors, float* sums) {
     for (int64_t c = 0; c < first.chunks; ++c) {
         if (!first.chunk[c].alive) continue;
         const int64_t start = first.chunk[c].at, stop = start + first.chunk[c].width;
         for (int64_t j = start; j < stop; j += W) {
-            vf sum = get(sums + j);
+            vf sum = get(first.scores + j) * factors[0];
 #pragma GCC unroll 16
-            for (int r = 0; r < TALL; ++r) sum += get(first.scores + r * stride + j) * factors[r];
-            at(sums + j) = sum;
+            for (int r = 1; r < TALL; ++r) sum += get(first.scores + r * stride + j) * factors[r];
+            at(sums + j) += sum;
         }
     }
 }
