@@ -12,7 +12,7 @@ const state: State = {
   place: 8191,
   pins: [{ level: "word", place: 13, direction: "from", slice: "mean" }],
   scale: "linear",
-  reduce: "mean",
+  reduce: "max",
   measure: "entropy",
   map: { row: 17.5, column: 4099.25, scale: 0.125 },
   rows: "sentence",

@@ -48,7 +48,7 @@ export const START: State = {
   place: null,
   pins: [],
   scale: "log",
-  reduce: "max",
+  reduce: "mean",
   measure: "picture",
   map: null,
   rows: "document",

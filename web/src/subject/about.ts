@@ -84,8 +84,8 @@ export function readAbout(answer: Answer): About {
   return { ...head, sides, attentions, said: head.file?.said ?? "", notes: head.notes ?? [] };
 }
 
-/** What the page shows before anything is chosen. */
-export function startOf(about: About): State {
+/** What the page shows of an attention before anything is chosen. */
+export function startOf(about: About, number = 0): State {
   const level = about.level ?? START.level;
-  return { ...START, level, by: level, slice: about.attentions[0]?.slice ?? START.slice };
+  return { ...START, level, by: level, slice: about.attentions[number]?.slice ?? START.slice };
 }

@@ -6,6 +6,7 @@ import { label } from "./visible";
 
 export class Side {
   private readonly spans = new Map<Level, Uint32Array>();
+  private readonly tokens = new Map<Level, Uint32Array>();
   private readonly specials: ReadonlyMap<number, string>;
 
   constructor(
@@ -87,11 +88,30 @@ export class Side {
     return units - 1;
   }
 
-  /** The first token of a unit and the one after its last. */
-  tokensOf(level: Level, place: number): [number, number] {
-    if (level === "token") return [place, place + 1];
-    const of = this.about.array<Int32Array>(`${this.number}.${level}.of`);
-    return [of.indexOf(place), of.lastIndexOf(place) + 1];
+  /** (units × 2): the first token of each unit and the one after its last, one after the other. */
+  tokensOf(level: Level): Uint32Array {
+    const known = this.tokens.get(level);
+    if (known) return known;
+    const found = new Uint32Array(2 * this.count(level));
+    if (level === "token")
+      for (let unit = 0; unit < found.length / 2; unit++) found.set([unit, unit + 1], 2 * unit);
+    else {
+      const of = this.about.array<Int32Array>(`${this.number}.${level}.of`);
+      for (let token = 0; token < of.length; token++) {
+        const unit = of[token]!;
+        if (unit < 0) continue;
+        if (found[2 * unit + 1] === 0) found[2 * unit] = token;
+        found[2 * unit + 1] = token + 1;
+      }
+    }
+    this.tokens.set(level, found);
+    return found;
+  }
+
+  /** The unit of a level in which a token lies, −1 for none. */
+  unitOf(token: number, level: Level): number {
+    if (level === "token") return token;
+    return this.about.array<Int32Array>(`${this.number}.${level}.of`)[token] ?? -1;
   }
 
   /** Only the beginning of what may be very long. */

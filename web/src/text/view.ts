@@ -46,7 +46,7 @@ export class TextView implements View {
       (words) => found(this.own(store.state), store.state.level, words),
       (unit) => this.choose(unit, true),
     );
-    this.controls = [...this.common.map((control) => control.element), this.search.element];
+    this.controls = this.common.map((control) => control.element);
     this.pins = new Pins(context);
     this.lay();
   }
@@ -229,6 +229,7 @@ export class TextView implements View {
       ? el("p", { class: "quiet" }, `On tokens of no ${state.by}: `, el("b", {}, written(row.elsewhere)))
       : null;
     return [
+      this.search.element,
       title,
       heads,
       hint || null,

@@ -35,9 +35,7 @@ export class App implements Context {
     readonly about: About,
     readonly questions: Questions,
   ) {
-    this.store = new Store(
-      this.allowed(frame.links ? fromLink(location.hash, startOf(about)) : startOf(about)),
-    );
+    this.store = new Store(this.allowed(frame.links ? this.linked() : startOf(about)));
     this.everywhere = [...(about.attentions.length > 1 ? [attentionControl(this)] : []), sliceControl(this)];
     fill(frame.root, this.header(), this.bar, this.main, this.status);
     this.listen();
@@ -103,10 +101,9 @@ export class App implements Context {
     this.frame.root.addEventListener("keydown", key);
     this.ends.push(() => this.frame.root.removeEventListener("keydown", key));
     if (!this.frame.links) return;
-    const start = startOf(this.about);
     const link = (): void => {
-      const state = this.allowed(fromLink(location.hash, start));
-      if (toLink(state, start) !== toLink(this.store.state, start)) this.store.set(state);
+      const state = this.allowed(this.linked());
+      if (this.linkTo(state) !== this.linkTo(this.store.state)) this.store.set(state);
     };
     window.addEventListener("hashchange", link);
     this.ends.push(() => window.removeEventListener("hashchange", link));
@@ -144,11 +141,20 @@ export class App implements Context {
 
   /** Another view is a step in the browser's history; everything else changes the step that one stands on. */
   private link(state: State, before: State | null): void {
-    const link = `#${toLink(state, startOf(this.about))}`;
+    const link = this.linkTo(state);
     if (link === location.hash || (link === "#" && location.hash === "")) return;
     const address = link === "#" ? location.pathname + location.search : link;
     if (before && before.view !== state.view) history.pushState(null, "", address);
     else history.replaceState(null, "", address);
+  }
+
+  private linkTo(state: State): string {
+    return `#${toLink(state, startOf(this.about, state.attention))}`;
+  }
+
+  private linked(): State {
+    const { attention } = fromLink(location.hash);
+    return fromLink(location.hash, startOf(this.about, attention));
   }
 
   /** A link from elsewhere, with what this page does not have put right. */

@@ -1,5 +1,6 @@
 // The views, in the order of their tabs: what is called how, and who makes it.
 
+import { MapView } from "../map/view";
 import type { ViewName } from "../state/state";
 import { VIEWS } from "../state/state";
 import type { About } from "../subject/about";
@@ -16,7 +17,7 @@ interface ViewKind {
 export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
   text: { title: "Text", slices: true, make: (context) => new TextView(context) },
   heads: { title: "Heads", slices: true, make: (context) => new TextView(context) },
-  map: { title: "Map", slices: true, make: (context) => new TextView(context) },
+  map: { title: "Map", slices: true, make: (context) => new MapView(context) },
   documents: { title: "Documents", slices: true, make: (context) => new TextView(context) },
   steps: { title: "Steps", slices: true, make: (context) => new TextView(context) },
   process: { title: "Process", slices: false, make: (context) => new TextView(context) },

@@ -1,0 +1,458 @@
+// Map: the whole matrix from afar, single tokens from near; queries go down, keys go right.
+
+import { select } from "d3-selection";
+import { type ZoomBehavior, type ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
+import { MARK } from "../colour/ramp";
+import { type Scale, scale, written } from "../colour/scale";
+import type { State } from "../state/state";
+import type { Attention } from "../subject/about";
+import { scaleControl } from "../ui/common";
+import type { Context, Seen, View } from "../ui/context";
+import { button, Choices } from "../ui/controls";
+import { el } from "../ui/dom";
+import { Legend } from "../ui/legend";
+import { type Axis, borders, named, names } from "./axes";
+import { Painter } from "./painter";
+import {
+  cellSize,
+  type Pyramid,
+  pyramid,
+  type Rectangle,
+  TILE,
+  type TileAt,
+  tilesIn,
+  zoomFor,
+} from "./pyramid";
+import { type Reading, Readout } from "./readout";
+import { type Tile, Tiles } from "./tiles";
+
+/** Space for names: left of the map and above it, in pixels. */
+const LEFT = 118;
+const TOP = 104;
+const NEAREST = 64;
+const FINE = ["rgb(128 128 128 / 18%)", "rgb(128 128 128 / 45%)", "rgb(228 87 46 / 75%)"] as const;
+
+export class MapView implements View {
+  readonly element: HTMLElement;
+  readonly controls: readonly HTMLElement[];
+  private readonly canvas = el("canvas", { "aria-hidden": "true" });
+  private readonly cross = el("canvas", { "aria-hidden": "true", class: "cross" });
+  private readonly field: HTMLElement;
+  private readonly scaling;
+  private readonly reducing;
+  private readonly legend = new Legend();
+  private readonly readout: Readout;
+  private readonly painter = new Painter();
+  private readonly gesture: ZoomBehavior<HTMLElement, unknown>;
+  private readonly sizes = new ResizeObserver(() => this.resized());
+  private transform: ZoomTransform = zoomIdentity;
+  private matrix: Pyramid = pyramid(1, 1);
+  private tiles: Tiles | null = null;
+  private seenTiles: TileAt[] = [];
+  private colours: Scale = scale("log", 1);
+  private refusal: string | null = null;
+  private at: { row: number; column: number } | null = null;
+  private frame = 0;
+  private laid = false;
+
+  constructor(private readonly context: Context) {
+    const { store } = context;
+    this.scaling = scaleControl(context);
+    this.reducing = new Choices(
+      "A cell shows",
+      [
+        { value: "max", name: "largest" },
+        { value: "mean", name: "mean" },
+      ],
+      (value) => store.set({ reduce: value as State["reduce"] }),
+    );
+    this.field = el(
+      "div",
+      {
+        class: "map-field",
+        tabindex: "0",
+        role: "application",
+        "aria-label":
+          "Attention as a map; queries from top to bottom, keys from left to right. Arrow keys move the cross, plus and minus zoom, 0 shows all, Enter chooses the query in the text.",
+        onkeydown: (event: KeyboardEvent) => this.key(event),
+        onmousemove: (event: MouseEvent) => this.point(event),
+      },
+      this.canvas,
+      this.cross,
+    );
+    this.readout = new Readout(context, this.legend.element);
+    this.controls = [this.scaling.element, this.reducing.element, ...this.zoomButtons()];
+    this.element = el("div", { class: "map-view" }, this.field, this.readout.element);
+    this.gesture = zoom<HTMLElement, unknown>()
+      .on("zoom", (event: { transform: ZoomTransform }) => {
+        this.transform = event.transform;
+        this.soon();
+      })
+      .on("end", () => this.keep());
+    select<HTMLElement, unknown>(this.field).call(this.gesture).on("dblclick.zoom", null);
+    this.sizes.observe(this.field);
+    this.field.addEventListener("dblclick", (event) => this.zoomBy(2, event));
+  }
+
+  show(state: State, before: State | null): void {
+    this.scaling.show(state);
+    this.reducing.set(state.reduce);
+    const attention = this.context.attention();
+    const other = before?.attention !== state.attention;
+    if (other || before?.slice !== state.slice || before?.reduce !== state.reduce) {
+      this.tiles?.close();
+      this.refusal = null;
+      const params = { attention: attention.number, slice: state.slice, reduce: state.reduce };
+      this.tiles = new Tiles(this.context.questions, params, (refusal) => {
+        this.refusal = refusal ?? this.refusal;
+        this.soon();
+      });
+    }
+    if (other) {
+      this.matrix = pyramid(attention.rows, attention.columns);
+      this.at = null;
+      this.laid = false;
+      this.resized();
+    } else if (state.map === null && before?.map) this.fit();
+    this.soon();
+  }
+
+  seen(): Seen | null {
+    const { state } = this.context.store;
+    const attention = this.context.attention();
+    const lines: (string | number)[][] = [];
+    for (const at of this.seenTiles) {
+      const tile = this.tiles?.get(at);
+      if (tile) lines.push(...cellLines(tile, this.matrix, attention));
+    }
+    const head = ["query", "key", "query tokens from", "to", "key tokens from", "to", state.reduce];
+    return lines.length ? { name: `map-${state.slice}`, table: [head, ...lines] } : null;
+  }
+
+  close(): void {
+    this.tiles?.close();
+    this.sizes.disconnect();
+    cancelAnimationFrame(this.frame);
+  }
+
+  // ── Where one looks ──
+
+  private zoomButtons(): HTMLElement[] {
+    return [
+      el(
+        "div",
+        { class: "control" },
+        button("−", () => this.zoomBy(0.5), { "aria-label": "Zoom out" }),
+        button("+", () => this.zoomBy(2), { "aria-label": "Zoom in" }),
+        button("Show all", () => this.fit()),
+      ),
+    ];
+  }
+
+  private get size(): { width: number; height: number } {
+    return { width: this.field.clientWidth - LEFT, height: this.field.clientHeight - TOP };
+  }
+
+  private fitting(): ZoomTransform {
+    const { width, height } = this.size;
+    const most = Math.min(width / this.matrix.columns, height / this.matrix.rows, NEAREST);
+    return zoomIdentity.translate(LEFT, TOP).scale(Math.max(most, 1e-6));
+  }
+
+  private resized(): void {
+    const { width, height } = this.size;
+    if (width <= 0 || height <= 0) return;
+    const fit = this.fitting();
+    this.gesture
+      .extent([
+        [LEFT, TOP],
+        [LEFT + width, TOP + height],
+      ])
+      .scaleExtent([fit.k * 0.7, Math.max(NEAREST, fit.k)])
+      .translateExtent([
+        [-width / 2 / fit.k, -height / 2 / fit.k],
+        [this.matrix.columns + width / 2 / fit.k, this.matrix.rows + height / 2 / fit.k],
+      ]);
+    if (!this.laid) {
+      this.laid = true;
+      const { map } = this.context.store.state;
+      this.move(
+        map
+          ? zoomIdentity
+              .translate(LEFT + width / 2 - map.column * map.scale, TOP + height / 2 - map.row * map.scale)
+              .scale(map.scale)
+          : fit,
+      );
+    }
+    this.soon();
+  }
+
+  private move(to: ZoomTransform): void {
+    this.gesture.transform(select<HTMLElement, unknown>(this.field), to);
+  }
+
+  private fit(): void {
+    this.move(this.fitting());
+    if (this.context.store.state.map) this.context.store.set({ map: null });
+  }
+
+  private zoomBy(factor: number, event?: MouseEvent): void {
+    const corner = this.field.getBoundingClientRect();
+    const { k, x, y } = this.transform;
+    const middle: [number, number] = event
+      ? [event.clientX - corner.x, event.clientY - corner.y]
+      : this.at
+        ? [x + (this.at.column + 0.5) * k, y + (this.at.row + 0.5) * k]
+        : [LEFT + this.size.width / 2, TOP + this.size.height / 2];
+    this.gesture.scaleBy(select<HTMLElement, unknown>(this.field), factor, middle);
+  }
+
+  /** The place goes into the link when a movement has ended. */
+  private keep(): void {
+    const { k, x, y } = this.transform;
+    const fit = this.fitting();
+    if (Math.abs(k - fit.k) < 1e-9 && Math.abs(x - fit.x) < 0.5 && Math.abs(y - fit.y) < 0.5) return;
+    const { width, height } = this.size;
+    const map = { row: (TOP + height / 2 - y) / k, column: (LEFT + width / 2 - x) / k, scale: k };
+    this.context.store.set({ map });
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const moves: Record<string, [number, number]> = {
+      ArrowUp: [-1, 0],
+      ArrowDown: [1, 0],
+      ArrowLeft: [0, -1],
+      ArrowRight: [0, 1],
+    };
+    const move = moves[event.key];
+    if (move) this.step(move, event.shiftKey ? 10 : 1);
+    else if (event.key === "+" || event.key === "=") this.zoomBy(2);
+    else if (event.key === "-") this.zoomBy(0.5);
+    else if (event.key === "0" || event.key === "Home") this.fit();
+    else if (event.key === "Enter" && this.at) this.readout.goTo("from");
+    else return;
+    event.preventDefault();
+  }
+
+  /** Move the cross by cells; what it reaches comes into sight. */
+  private step([down, right]: readonly [number, number], times: number): void {
+    const { rows, columns } = this.matrix;
+    const { k, x, y } = this.transform;
+    const { width, height } = this.size;
+    const size = cellSize(this.matrix, zoomFor(this.matrix, k)) * times;
+    const start = this.at ?? { row: (TOP + height / 2 - y) / k, column: (LEFT + width / 2 - x) / k };
+    const within = (place: number, most: number): number =>
+      Math.floor(Math.max(0, Math.min(most - 1, place)));
+    this.at = {
+      row: within(start.row + down * size, rows),
+      column: within(start.column + right * size, columns),
+    };
+    const [px, py] = [x + (this.at.column + 0.5) * k, y + (this.at.row + 0.5) * k];
+    if (px < LEFT || px > LEFT + width || py < TOP || py > TOP + height)
+      this.gesture.translateTo(select<HTMLElement, unknown>(this.field), this.at.column, this.at.row);
+    this.drawCross();
+    this.context.say(this.readout.words);
+  }
+
+  private point(event: MouseEvent): void {
+    const corner = this.field.getBoundingClientRect();
+    const { k, x, y } = this.transform;
+    const column = Math.floor((event.clientX - corner.x - x) / k);
+    const row = Math.floor((event.clientY - corner.y - y) / k);
+    const inside = row >= 0 && column >= 0 && row < this.matrix.rows && column < this.matrix.columns;
+    if (!inside) return;
+    this.at = { row, column };
+    this.drawCross();
+  }
+
+  // ── What is drawn ──
+
+  private soon(): void {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
+  }
+
+  private inSight(): Rectangle {
+    const { k, x, y } = this.transform;
+    const left = Math.max(0, (LEFT - x) / k);
+    const top = Math.max(0, (TOP - y) / k);
+    const { width, height } = this.size;
+    return {
+      left,
+      top,
+      width: Math.min(this.matrix.columns, (LEFT + width - x) / k) - left,
+      height: Math.min(this.matrix.rows, (TOP + height - y) / k) - top,
+    };
+  }
+
+  private draw(): void {
+    const { tiles, matrix } = this;
+    const { width, height } = this.size;
+    if (!tiles || width <= 0 || height <= 0 || !this.laid) return;
+    const { k, x, y } = this.transform;
+    const theme = this.context.theme();
+    this.seenTiles = tilesIn(matrix, zoomFor(matrix, k), this.inSight());
+    tiles.want([{ zoom: 0, row: 0, column: 0 }, ...this.seenTiles]);
+    const loaded = this.seenTiles.map((at) => tiles.get(at)).filter((tile) => tile !== null);
+    const shown =
+      loaded.length > 0
+        ? loaded
+        : [tiles.get({ zoom: 0, row: 0, column: 0 })].filter((tile) => tile !== null);
+    const high = Math.max(0, ...shown.map((tile) => tile.high));
+    this.colours = scale(this.context.store.state.scale, high);
+    const context = cleared(this.canvas, this.field);
+    context.save();
+    context.beginPath();
+    context.rect(LEFT, TOP, width, height);
+    context.clip();
+    this.painter.paint(
+      context,
+      tiles,
+      this.seenTiles,
+      matrix,
+      { scale: k, left: x, top: y },
+      this.colours,
+      theme,
+    );
+    this.drawBorders(context);
+    context.restore();
+    this.drawNames(context);
+    if (shown[0]) this.legend.show(this.colours, theme, shown[0].unit, this.lack());
+    this.drawCross();
+  }
+
+  /** What the numbers of a cell take in, and what this source lacks. */
+  private lack(): string {
+    const size = cellSize(this.matrix, zoomFor(this.matrix, this.transform.k));
+    return size > 1
+      ? `, ${this.context.store.state.reduce === "max" ? "largest" : "mean"} of ${size} × ${size} tokens`
+      : "";
+  }
+
+  private axes(): { across: Axis; down: Axis } {
+    const attention = this.context.attention();
+    const { k, x, y } = this.transform;
+    return {
+      across: { side: attention.key, scale: k, origin: x - LEFT, length: this.size.width },
+      down: { side: attention.query, scale: k, origin: y - TOP, length: this.size.height },
+    };
+  }
+
+  private drawBorders(context: CanvasRenderingContext2D): void {
+    const { across, down } = this.axes();
+    const { k, x, y } = this.transform;
+    const right = Math.min(LEFT + across.length, x + this.matrix.columns * k);
+    const bottom = Math.min(TOP + down.length, y + this.matrix.rows * k);
+    context.lineWidth = 1;
+    for (const [place, strength] of borders(across)) {
+      context.strokeStyle = FINE[strength]!;
+      line(context, Math.round(LEFT + place) + 0.5, Math.max(TOP, y), Math.round(LEFT + place) + 0.5, bottom);
+    }
+    for (const [place, strength] of borders(down)) {
+      context.strokeStyle = FINE[strength]!;
+      line(context, Math.max(LEFT, x), Math.round(TOP + place) + 0.5, right, Math.round(TOP + place) + 0.5);
+    }
+    context.strokeStyle = "rgb(128 128 128 / 60%)";
+    context.strokeRect(x - 0.5, y - 0.5, this.matrix.columns * k + 1, this.matrix.rows * k + 1);
+  }
+
+  private drawNames(context: CanvasRenderingContext2D): void {
+    const { across, down } = this.axes();
+    const style = getComputedStyle(this.field);
+    context.fillStyle = style.color;
+    context.font = `11.5px ${style.fontFamily}`;
+    context.textBaseline = "middle";
+    const bottom = Math.max(TOP, this.transform.y) - 6;
+    const right = Math.max(LEFT, this.transform.x) - 7;
+    const [columns, rows] = [named(across), named(down)];
+    context.textAlign = "left";
+    for (const { middle, name } of columns ? names(across, columns) : []) {
+      context.save();
+      context.translate(LEFT + middle, bottom);
+      context.rotate(-Math.PI / 3.2);
+      context.fillText(name, 0, 0, TOP + 12);
+      context.restore();
+    }
+    context.textAlign = "right";
+    for (const { middle, name } of rows ? names(down, rows) : [])
+      context.fillText(name, right, TOP + middle, LEFT - 12);
+  }
+
+  private drawCross(): void {
+    const context = cleared(this.cross, this.field);
+    const { k, x, y } = this.transform;
+    const attention = this.context.attention();
+    if (this.at) {
+      const zoomed = zoomFor(this.matrix, k);
+      const size = cellSize(this.matrix, zoomed);
+      const row = Math.floor(this.at.row / size) * size;
+      const column = Math.floor(this.at.column / size) * size;
+      const [left, top] = [x + column * k, y + row * k];
+      const { width, height } = this.size;
+      context.save();
+      context.beginPath();
+      context.rect(LEFT, TOP, width, height);
+      context.clip();
+      context.strokeStyle = MARK;
+      context.globalAlpha = 0.55;
+      line(context, LEFT, top + (size * k) / 2, LEFT + width, top + (size * k) / 2);
+      line(context, left + (size * k) / 2, TOP, left + (size * k) / 2, TOP + height);
+      context.globalAlpha = 1;
+      context.lineWidth = 2;
+      context.strokeRect(left, top, Math.max(3, size * k), Math.max(3, size * k));
+      context.restore();
+    }
+    this.readout.show(attention, this.at && this.reading(this.at), this.refusal ?? "");
+  }
+
+  private reading(at: { row: number; column: number }): Reading {
+    const wanted = zoomFor(this.matrix, this.transform.k);
+    for (let level = wanted; level >= 0; level--) {
+      const size = cellSize(this.matrix, level);
+      const [row, column] = [Math.floor(at.row / size), Math.floor(at.column / size)];
+      const tile = this.tiles?.get({
+        zoom: level,
+        row: Math.floor(row / TILE),
+        column: Math.floor(column / TILE),
+      });
+      if (!tile) continue;
+      const value = tile.cells[(row % TILE) * tile.columns + (column % TILE)]!;
+      return { ...at, size, value: (tile.exact ? "" : "≈ ") + written(value) };
+    }
+    return { ...at, size: 1, value: "" };
+  }
+}
+
+function cellLines(tile: Tile, matrix: Pyramid, attention: Attention): (string | number)[][] {
+  const size = cellSize(matrix, tile.at.zoom);
+  const lines: (string | number)[][] = [];
+  for (let cell = 0; cell < tile.cells.length; cell++) {
+    const row = (tile.at.row * TILE + Math.floor(cell / tile.columns)) * size;
+    const column = (tile.at.column * TILE + (cell % tile.columns)) * size;
+    const [rowEnd, columnEnd] = [Math.min(row + size, matrix.rows), Math.min(column + size, matrix.columns)];
+    const [query, key] = [attention.query.label("token", row), attention.key.label("token", column)];
+    lines.push([query, key, row, rowEnd - 1, column, columnEnd - 1, tile.cells[cell]!]);
+  }
+  return lines;
+}
+
+function cleared(canvas: HTMLCanvasElement, over: HTMLElement): CanvasRenderingContext2D {
+  const dense = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(over.clientWidth * dense), Math.round(over.clientHeight * dense)];
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d")!;
+  context.setTransform(dense, 0, 0, dense, 0, 0);
+  context.clearRect(0, 0, over.clientWidth, over.clientHeight);
+  return context;
+}
+
+function line(context: CanvasRenderingContext2D, x: number, y: number, toX: number, toY: number): void {
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(toX, toY);
+  context.stroke();
+}
