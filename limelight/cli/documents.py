@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -14,6 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from limelight.cli.lines import tell_picture
 from limelight.errors import InputError
 from limelight.text.segments import Level
+
+if TYPE_CHECKING:
+    from limelight.viewer.looks import Kept
 
 LEVELS = ("document", "sentence", "word")
 
@@ -31,17 +34,24 @@ def look_at_documents(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Every file a document of its own; a text that is no file, too."""
-    from limelight.tasks.documents import look_documents
+    """Every file a document of its own; a text that is no file, too. With `chat`, one JSON file is a conversation."""
+    from limelight.tasks.documents import look_conversation, look_documents
     from limelight.tasks.documents_shown import picture, shown
 
     if remove is not None and remove not in LEVELS:
         raise InputError(f"--remove takes {', '.join(LEVELS)}; got {remove!r}.")
-    documents = named_documents(texts)
+    messages = conversation(texts, question) if options["chat"] else None
+    documents = {} if messages is not None else named_documents(texts)
     reader = load_reader(model, trust_remote_code)
-    level = cast("Level | None", remove)
-    with how_far() as progress:
-        found = look_documents(reader, documents, question, remove=level, progress=progress, **options)
+    kept = kept_for_a_page(reader) if html is not None else None
+    reader = kept.reader if kept is not None else reader
+    options["remove"] = cast("Level | None", remove)
+    with how_far() as options["progress"]:
+        if messages is not None:
+            del options["chat"]
+            found = look_conversation(reader, messages, **options)
+        else:
+            found = look_documents(reader, documents, question, **options)
     if as_json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
     else:
@@ -52,11 +62,18 @@ def look_at_documents(
 
             save(picture(found), path)
             tell_picture(path)
-    if html is not None:
+    if html is not None and kept is not None:
         from limelight.cli.look import save_page
         from limelight.viewer.looks import of_documents
 
-        save_page(of_documents(reader, found, options.get("heads")), html, options.get("heads"))
+        save_page(of_documents(kept, found, options.get("heads")), html, options.get("heads"))
+
+
+def kept_for_a_page(reader: Any) -> Kept:
+    """The reader, keeping the matrices that a page shows."""
+    from limelight.viewer.looks import Kept
+
+    return Kept(reader)
 
 
 @contextmanager
@@ -85,6 +102,23 @@ def load_reader(model: str, trust_remote_code: bool) -> Any:
     from limelight.tasks.own import Own
 
     return Own(Predictor.load(model), model)
+
+
+def conversation(texts: Sequence[str], question: str | None) -> list[dict[str, str]] | None:
+    """The messages of one JSON file, and the question as what the user says next; None where it is something else."""
+    if len(texts) != 1 or not texts[0].lower().endswith(".json"):
+        return None
+    from limelight.text.readers import read_text
+
+    try:
+        messages = json.loads(read_text(texts[0]))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{texts[0]} must hold a conversation as JSON; it is no JSON ({error}).") from error
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InputError(
+            f'{texts[0]} must hold a list of messages, [{{"role": "user", "content": "…"}}, …]; it holds other JSON.'
+        )
+    return [*messages, *([{"role": "user", "content": question}] if question else [])]
 
 
 def named_documents(texts: Sequence[str]) -> dict[str, str]:

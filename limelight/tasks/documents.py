@@ -1,4 +1,7 @@
-"""`limelight look` at documents: for a question and its answer, which document, sentence and word was looked at."""
+"""`limelight look` at documents: for a question and its answer, which document, sentence and word was looked at.
+
+A conversation is looked at the same way: its parts are the messages.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, "windows" or "removals", how many of them are done, and how many there are."""
 
 ANSWER_TOKENS = 32
+ASSISTANT = "assistant"
+"""Who the model is in a conversation."""
 VIEWS: tuple[tuple[str, Weigh, bool], ...] = (
     ("α", "alpha", False),
     ("α free", "alpha", True),
@@ -55,6 +60,8 @@ class DocumentsLook:
     notes: tuple[str, ...] = ()
     windows: tuple[DocumentsLook, ...] = field(default=(), repr=False)
     """Where the text was read in windows: each by itself, and the views above are their means."""
+    part: str = "document"
+    """What a document is to its reader: a "message" in a conversation."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -111,19 +118,39 @@ def look_documents(
     for reserved in (QUESTION, ANSWER):
         if reserved in texts:
             raise InputError(f"A document cannot be called {reserved!r}: that is a part of its own.")
-    context = reader.context(texts, question, chat)
-    room = None if reader.longest is None else _room(reader, context, answer_tokens)
     task = _Task(reader, question, heads, layers, remove, answer_tokens, progress)
-    if room is None or len(context.ids) <= room:
-        return task.look(context)
-    if not windows:
-        return task.look(context.cut(room))
-    pieces = context.windows(room, overlap)
-    found: list[DocumentsLook] = []
-    for piece in pieces:
-        progress("windows", len(found), len(pieces))
-        found.append(task.look(piece))
-    return joined(found, len(context.ids), room)
+    return task.read(reader.context(texts, question, chat), windows, overlap)
+
+
+def look_conversation(
+    reader: Reader,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    heads: Sequence[Head] | None = None,
+    layers: Sequence[int] | None = None,
+    windows: bool = False,
+    overlap: int | None = None,
+    remove: Level | None = None,
+    answer_tokens: int = ANSWER_TOKENS,
+    progress: Progress = lambda *_: None,
+) -> DocumentsLook:
+    """Let a model go on with a conversation, and read which messages its answer looked at.
+
+    messages  [{"role": "user", "content": "…"}, …], put into the tokenizer's chat template. Each message is a part
+              named by its role, "user 2" where a role speaks several times; the last one is answered.
+
+    The rest is as in `look_documents`.
+    """
+    for message in messages:
+        if not all(isinstance(message.get(key), str) for key in ("role", "content")):
+            raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
+    if not messages or messages[-1]["role"] == ASSISTANT:
+        raise InputError(
+            "A conversation must end with a message that the model may answer; leave its last reply out."
+        )
+    asked = messages[-1]["content"]
+    task = _Task(reader, asked, heads, layers, remove, answer_tokens, progress, part="message")
+    return task.read(reader.conversation(messages), windows, overlap)
 
 
 # ---- inside -------------------------------------------------------------------------------------------
@@ -151,6 +178,21 @@ class _Task:
     remove: Level | None
     answer_tokens: int
     progress: Progress
+    part: str = "document"
+
+    def read(self, context: Context, windows: bool, overlap: int | None) -> DocumentsLook:
+        """Look at all of it at once, or, where it is too long, at its beginning or in windows."""
+        room = None if self.reader.longest is None else _room(self.reader, context, self.answer_tokens)
+        if room is None or len(context.ids) <= room:
+            return self.look(context)
+        if not windows:
+            return self.look(context.cut(room))
+        pieces = context.windows(room, overlap)
+        found: list[DocumentsLook] = []
+        for piece in pieces:
+            self.progress("windows", len(found), len(pieces))
+            found.append(self.look(piece))
+        return joined(found, len(context.ids), room)
 
     def look(self, context: Context) -> DocumentsLook:
         run = self.reader.run(context, self.answer_tokens)
@@ -169,7 +211,16 @@ class _Task:
         kept = set(views["α"].documents.labels[0])
         documents = tuple(name for name in names if name in kept)
         return DocumentsLook(
-            self.reader.name, documents, self.question, run.answer, run.who, views, table, removal, notes
+            self.reader.name,
+            documents,
+            self.question,
+            run.answer,
+            run.who,
+            views,
+            table,
+            removal,
+            notes,
+            part=self.part,
         )
 
 

@@ -34,7 +34,9 @@ def shown(look: DocumentsLook) -> RenderableType:
         parts.append(_labelled("answer", look.answer or "(nothing)", "bold"))
     parts += [_labelled("note", note, "yellow") for note in look.notes]
     for level in ("document", "sentence", "word"):
-        parts += [Text(), Text(f"Which {level}s the {look.who} looks at", style="bold"), _Ranks(look, level)]
+        entries = look.part if level == "document" else level
+        title = Text(f"Which {entries}s the {look.who} looks at", style="bold")
+        parts += [Text(), title, _Ranks(look, level, entries)]
     parts += [Text(), _elsewhere(look)]
     if look.table is not None and 1 < len(look.table.labels[1]) <= MOST_COLUMNS:
         parts += [Text(), Text("What each part looks at, on average", style="bold"), _Square(look.table)]
@@ -55,8 +57,8 @@ def picture(look: DocumentsLook) -> Figure:
 class _Ranks:
     """The entries of a level from high to low: as many of the four ways to count as leave room for the label."""
 
-    def __init__(self, look: DocumentsLook, level: str) -> None:
-        self.look, self.level = look, level
+    def __init__(self, look: DocumentsLook, level: str, header: str) -> None:
+        self.look, self.level, self.header = look, level, header
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         pen, look, level = Pen(options), self.look, self.level
@@ -85,7 +87,7 @@ class _Ranks:
         shares = {name: look.views[name].readings[level].values.tolist() for name in ways}
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column(level, no_wrap=True, max_width=max(8, room(ways)))
+        table.add_column(self.header, no_wrap=True, max_width=max(8, room(ways)))
         if wide:
             table.add_column("", no_wrap=True)
         for name in (*ways, *beside):
@@ -143,7 +145,7 @@ def _elsewhere(look: DocumentsLook) -> Text:
 
 def _how(look: DocumentsLook) -> Sequence[str]:
     lines = [
-        f"{look.views['α'].how} Summed over the tokens of each document, sentence or word: the longer, the more.",
+        f"{look.views['α'].how} Summed over the tokens of each {look.part}, sentence or word: the longer, the more.",
         "×: how many times what its tokens would get if all that are ranked got the same. "
         "free: sink-free, without special tokens and the first token, divided by what is left. "
         "α·v: weighed by the length of the value that is carried on, ‖α·v‖.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,13 @@ class Foreign:
         if self.architecture == "decoder" and context.ids and context.ids[-1] in ends and not chat:
             return context.head(len(context.ids) - 1)  # a text that has ended is not gone on with
         return context
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> Context:
+        if self.architecture != "decoder":
+            raise InputError(
+                f"A conversation needs a model that goes on with a text; this is an {self.architecture}."
+            )
+        return replace(Context.chat(self.tokenizer, messages, answer_next=True), asked=True)
 
     def run(self, context: Context, answer_tokens: int) -> Run:
         ids = torch.tensor([context.ids], device=self.model.device)

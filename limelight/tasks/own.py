@@ -21,6 +21,7 @@ from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
+NO_TEMPLATE = "A chat template belongs to a Hugging Face tokenizer; this model of ours has none."
 TRANSLATES = (
     "The model translates: its answer is a translation of the documents and the question, no reply to it."
 )
@@ -56,13 +57,14 @@ class Own:
 
     def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
         if chat:
-            raise InputError(
-                "A chat template belongs to a Hugging Face tokenizer; this model of ours has none."
-            )
+            raise InputError(NO_TEMPLATE)
         context = Context.of(self.predictor.saved.source, documents, question)
         if self.architecture == "decoder":
             return _with_special(context, (START,), ())
         return _with_special(context, (), (END,))
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> Context:
+        raise InputError(NO_TEMPLATE)
 
     def run(self, context: Context, answer_tokens: int) -> Run:
         decoder, encoder = (self.architecture == each for each in ("decoder", "encoder"))

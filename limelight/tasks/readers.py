@@ -70,6 +70,9 @@ class Reader(Protocol):
     def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
         """The documents and the question as it reads them."""
 
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> Context:
+        """The messages in the model's chat template, up to where it would answer; the last one asks."""
+
     def run(self, context: Context, answer_tokens: int) -> Run:
         """Read a context that fits; where it was asked and can write, let it answer in at most so many tokens."""
 

@@ -11,10 +11,12 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
+import torch
 
 from limelight.cli.documents import named_documents
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
+from tests.capture import foreign
 from tests.tasks import constructed
 
 pytest.importorskip("transformers")
@@ -109,6 +111,96 @@ def test_our_own_models_take_a_question_too(
     result = limelight("look", tmp_path / "one.txt", "--model", model("translate"), "--question", "red birds")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "one.txt" in result.stdout
+
+
+# ── Conversations ──
+
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} </s> {% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture
+def chatty(tmp_path: Path) -> Path:
+    """A decoder with a chat template. The mark where it answers asks for the third topic."""
+    pytest.importorskip("jinja2")
+    words = (*constructed.VOCABULARY, "<|user|>", "<|system|>", "</s>", "<|assistant|>")
+    made = constructed.decoder()
+    made.resize_token_embeddings(len(words) + 4)
+    table = made.transformer.wte.weight
+    with torch.no_grad():
+        table[-4:] = table[words.index("the") + 4]
+        table[-1] = table[words.index("ask2") + 4]
+    tokenizer = foreign.word_tokenizer(words, special=False)
+    tokenizer.chat_template = TEMPLATE
+    made.save_pretrained(tmp_path / "chatty")
+    tokenizer.save_pretrained(tmp_path / "chatty")
+    return tmp_path / "chatty"
+
+
+def ranked(data: Any, part: int = 0) -> list[tuple[str, float]]:
+    """Documents and their shares, from high to low."""
+    reading = data["views"]["α"]["document"]
+    pairs = zip(reading["labels"][part], reading["values"], strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])
+
+
+ANSWERING = ("--head", "0.0", "--answer-tokens", "1")
+
+
+def test_documents_in_a_chat(limelight: Call, chatty: Path, files: list[Path]) -> None:
+    """The question asks for the first topic, but what predicts the answer is the template's mark."""
+    asked = ("--model", chatty, "--chat", "--question", "ask0 ?", *ANSWERING)
+    data = json.loads(limelight("look", *files, *asked, "--json").stdout)
+    assert data["who"] == "answer" and data["question"] == "ask0 ?"
+    assert ranked(data)[0] == ("c.txt", pytest.approx(1, abs=1e-5))
+    plain = json.loads(
+        limelight("look", *files, "--model", chatty, "--question", "ask0", *ANSWERING, "--json").stdout
+    )
+    assert ranked(plain)[0] == ("a.txt", pytest.approx(1, abs=1e-5))
+
+
+def test_the_roles_of_a_conversation_are_its_parts(limelight: Call, chatty: Path, tmp_path: Path) -> None:
+    said = [
+        ("system", "the sun0 ."),
+        ("user", "the moon1 ."),
+        ("assistant", "star2 of the sun2 ."),
+        ("user", "the ?"),
+    ]
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps([{"role": role, "content": text} for role, text in said]), encoding="utf-8")
+    result = limelight("look", file, "--model", chatty, "--chat", *ANSWERING, "--json")
+    data = json.loads(result.stdout)
+    assert data["documents"] == ["system", "user 1", "assistant", "user 2"]
+    assert ranked(data)[0] == ("assistant", pytest.approx(1, abs=1e-5))
+    with_question = limelight(
+        "look", file, "--model", chatty, "--chat", "--question", "moon2", *ANSWERING, "--json"
+    )
+    data = json.loads(with_question.stdout)
+    assert data["documents"] == ["system", "user 1", "assistant", "user 2", "user 3"]
+    assert dict(ranked(data)) == pytest.approx(
+        {"system": 0, "user 1": 0, "assistant": 2 / 3, "user 2": 0, "user 3": 1 / 3}, abs=1e-5
+    )
+    shown = limelight("look", file, "--model", chatty, "--chat", *ANSWERING).stdout
+    assert "Which messages the answer looks at" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no json", "must hold a conversation as JSON; it is no JSON"),
+        ('{"role": "user"}', "must hold a list of messages"),
+        ('[{"role": "user"}]', 'A message must be {"role": "user"'),
+        ("[]", "must end with a message that the model may answer"),
+        ('[{"role": "assistant", "content": "sun0"}]', "must end with a message that the model may answer"),
+    ],
+)
+def test_what_is_no_conversation_is_told(
+    content: str, said: str, refused: Callable[..., str], chatty: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "chat.json").write_text(content, encoding="utf-8")
+    assert said in refused("look", tmp_path / "chat.json", "--model", chatty, "--chat")
 
 
 # ── Names ──
