@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from limelight.text.contexts import Context
     from limelight.text.segments import Segments
     from limelight.text.tokenizers import Tokenizer
+    from limelight.viewer.public import save_html, show
 
 __version__ = "0.1.0"
 
@@ -108,7 +109,9 @@ _HOME = {
     "looked_at": "readings.documents",
     "masks": "matrix",
     "removal_check": "readings.removal",
+    "save_html": "viewer.public",
     "save_model": "modules.saved",
+    "show": "viewer.public",
     "train_recipe": "tasks.run",
     "watch": "capture",
 }
@@ -158,7 +161,9 @@ __all__ = [
     "looked_at",
     "masks",
     "removal_check",
+    "save_html",
     "save_model",
+    "show",
     "train_recipe",
     "watch",
 ]

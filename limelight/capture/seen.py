@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -82,7 +83,7 @@ class Seen:
     seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls the latest
     for call in seen: call.name, call.kind, call.layer, call.matrix
     for name, matrix in seen.items(): …
-    seen.summary(), seen.why(), seen.memory(tokens=32_000)
+    seen.summary(), seen.why(), seen.memory(tokens=32_000), seen.show(text)
     """
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -170,6 +171,11 @@ class Seen:
         reasons = dict.fromkeys(one for one in self.verified.values() if isinstance(one, str))
         lines += [f"Not verified: {reason}." for reason in reasons]
         return Notes(tuple(lines))
+
+    def show(self, text: Any = None, **options: Any) -> Any:
+        """The page of all that was seen in a notebook; `text` says what the tokens are, as in `limelight.show`."""
+        # The page stands above this module and is asked for by name: nothing here depends on it.
+        return importlib.import_module("limelight").show(self, text, **options)
 
     def _unknown(self, name: str) -> str:
         if name in self.missed:

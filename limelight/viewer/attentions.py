@@ -109,8 +109,8 @@ class Attention:
             known = layer.isdecimal() and int(layer) in self.layers and (not dot or head.isdecimal())
             if not known or (dot and int(head) >= self.layers[int(layer)].shape[1]):
                 raise InputError(
-                    f"slice is 'mean', a layer such as '{next(iter(self.layers))}', or LAYER.HEAD, several with commas; "
-                    f"{self.name} has no {part[:40]!r}."
+                    f"slice is 'mean', a layer such as '{next(iter(self.layers))}', or LAYER.HEAD, several with "
+                    f"commas; {self.name} has no {part[:40]!r}."
                 )
             every = range(self.layers[int(layer)].shape[1])
             found += [(int(layer), one) for one in ([int(head)] if dot else every)]

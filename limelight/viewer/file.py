@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ class _Making:
             if there:
                 self._put(kind, must=True)
         for number, attention, chosen in self._all():
-            told = {"attention": number}
+            told: dict[str, Any] = {"attention": number}
             if chosen == attention.start:
                 self._put("thumbs", must=True, **told)
                 for measure in self.measures(attention):
@@ -219,7 +220,7 @@ class _Making:
             for chosen in self.slices(attention):
                 yield number, attention, chosen
 
-    def _put(self, kind: str, must: bool = False, **params: object) -> bool:
+    def _put(self, kind: str, must: bool = False, **params: Any) -> bool:
         question = Question.of(kind, params)
         try:
             answer = self.subject.answer(question, self.heard)
@@ -281,7 +282,7 @@ class _Making:
         return complete
 
     def _between(self, number: int, attention: Attention, chosen: str) -> None:
-        given = {"attention": number, "slice": chosen}
+        given: dict[str, Any] = {"attention": number, "slice": chosen}
         if attention.queries.count("document") * attention.keys.count("document") > 1:
             self._put("between", rows="document", columns="document", **given)
 
@@ -300,7 +301,7 @@ class _Making:
                     return
 
     def _all_of(self, number: int, attention: Attention, chosen: str) -> bool:
-        told = {"attention": number, "slice": chosen}
+        told: dict[str, Any] = {"attention": number, "slice": chosen}
         done = [self._put("received", level=level, **told) for level in LEVELS[1:]]
         done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in LEVELS]
         done += [self._tiles(number, attention, chosen, 0, reduce) for reduce in ("mean", "max")]
@@ -311,8 +312,8 @@ class _Making:
             for direction, side in (("from", attention.queries), ("to", attention.keys)):
                 if side.count("document") <= COLUMNS_OF_DOCUMENTS and weights(attention) <= CHEAP:
                     for place in range(side.count("document")):
-                        given = {"attention": number, "slice": chosen, "direction": direction, "place": place}
-                        self._put("row", level="document", by="word", **given)
+                        given: dict[str, Any] = {"attention": number, "slice": chosen, "place": place}
+                        self._put("row", level="document", by="word", direction=direction, **given)
 
 
 def _deflated(data: bytes) -> bytes:

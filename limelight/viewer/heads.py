@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,8 +42,8 @@ def measures(attention: Attention) -> list[Measure]:
         Measure(
             "agreement",
             "probability",
-            "How much of the head's attention falls where the heads look on average: Σ min(its share, their mean share) "
-            "over the cells of a row of the coarse map; mean over the rows.",
+            "How much of the head's attention falls where the heads look on average: Σ min(its share, their mean "
+            "share) over the cells of a row of the coarse map; mean over the rows.",
         ),
     ]
     if attention.ids and attention.N == attention.M:
@@ -120,14 +120,19 @@ def _agreement(wholes: Mapping[int, Whole]) -> list[Tensor]:
     for whole in wholes.values():
         cells = whole.map.mean.double()
         shares.append(cells / cells.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny))
-    mean = sum(each.sum(0) for each in shares) / sum(len(each) for each in shares)
+    mean = torch.cat(shares).mean(0)
     looking = mean.sum(-1) > 0
     return [torch.minimum(each, mean).sum(-1)[:, looking].mean(-1) for each in shares]
 
 
-@lru_cache(maxsize=4)
+_FOUND: WeakKeyDictionary[Attention, dict[str, Array]] = WeakKeyDictionary()
+
+
 def _from_atlas(attention: Attention) -> dict[str, Array]:
-    """The measures that need the tokens' numbers, in a walk of their own."""
+    """The measures that need the tokens' numbers: one walk of their own for all of them."""
+    if attention in _FOUND:
+        return _FOUND[attention]
     layers = {layer: each for layer, each in attention.layers.items() if isinstance(each, AttentionMatrix)}
     found = atlas(layers, attention.ids, batch=attention.batch)
-    return {name: found[name].values.astype(np.float32) for name in FROM_ATLAS}
+    _FOUND[attention] = {name: found[name].values.astype(np.float32) for name in FROM_ATLAS}
+    return _FOUND[attention]

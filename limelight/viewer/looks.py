@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 
@@ -17,7 +17,7 @@ from limelight.readings.reading import Head
 from limelight.tasks.documents import DocumentsLook, look_documents
 from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.own import Own
-from limelight.tasks.readers import Architecture, Reader, Run
+from limelight.tasks.readers import Reader, Run
 from limelight.text.contexts import Context, encode
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, START
@@ -147,7 +147,9 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
             [seen] = look(reader.predictor, [texts[0].strip()], heads)
             return of_look(reader.predictor, seen, heads)
         kept = Kept(reader)
-        return of_documents(kept, look_documents(kept, documents, question, **options), options.get("heads"))
+        return of_documents(
+            kept, look_documents(kept.reader, documents, question, **options), options.get("heads")
+        )
 
     return read
 
@@ -155,48 +157,33 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
 # ---- documents and a question ---------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class Kept:
     """A reader that keeps what it has run: `look_documents` gives numbers, and a page wants the matrices too."""
 
-    reader: Reader
-    runs: list[Run] = field(default_factory=list)
+    def __init__(self, reader: Reader) -> None:
+        self.inner = reader
+        self.runs: list[Run] = []
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.reader.architecture
-
-    @property
-    def longest(self) -> int | None:
-        return self.reader.longest
-
-    @property
-    def name(self) -> str:
-        return self.reader.name
-
-    @property
-    def heads(self) -> Sequence[Head] | None:
-        return self.reader.heads
-
-    @property
-    def ordinary(self) -> Sequence[int]:
-        return self.reader.ordinary
-
-    def context(self, documents: Mapping[str, str], question: str | None, chat: bool) -> Context:
-        return self.reader.context(documents, question, chat)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
     def run(self, context: Context, answer_tokens: int) -> Run:
-        self.runs.append(self.reader.run(context, answer_tokens))
+        self.runs.append(self.inner.run(context, answer_tokens))
         return self.runs[-1]
 
+    @property
+    def reader(self) -> Reader:
+        """Itself, as whoever takes a reader wants it: but for `run` it is the one inside."""
+        return cast(Reader, self)
 
-def of_documents(reader: Kept, seen: DocumentsLook, heads: Sequence[Head] | None = None) -> Subject:
+
+def of_documents(kept: Kept, seen: DocumentsLook, heads: Sequence[Head] | None = None) -> Subject:
     """A page of a `look_documents` that was given this reader; of several windows the first is shown."""
-    run = reader.runs[0]
+    run, reader = kept.runs[0], kept.inner
     chosen = heads if heads is not None else reader.heads
     notes = list(seen.notes)
-    if len(reader.runs) > 1:
-        notes.append(f"This page shows the first of {len(reader.runs)} windows.")
+    if len(kept.runs) > 1:
+        notes.append(f"This page shows the first of {len(kept.runs)} windows.")
     return Subject(
         title=seen.question or ", ".join(seen.documents),
         attentions=of_run(reader, run, slice_text(chosen) if chosen else "mean"),
@@ -233,11 +220,10 @@ def of_run(reader: Reader, run: Run, start: str = "mean") -> list[Attention]:
 
 def _special_names(reader: Reader, context: Context) -> dict[int, str]:
     """What the tokens are called that cover no characters."""
-    inner = reader.reader if isinstance(reader, Kept) else reader
     spell: Callable[[int], str] | None = None
-    if isinstance(inner, Own):
-        spell = inner.predictor.saved.source.token
-    elif (tokenizer := getattr(inner, "tokenizer", None)) is not None:
+    if isinstance(reader, Own):
+        spell = reader.predictor.saved.source.token
+    elif (tokenizer := getattr(reader, "tokenizer", None)) is not None:
         spell = lambda id: str(tokenizer.convert_ids_to_tokens(id))  # noqa: E731
     places = [place for place, (start, end) in enumerate(context.segments.spans) if start == end]
     return {place: spell(context.ids[place]) for place in places} if spell else {}
@@ -245,8 +231,9 @@ def _special_names(reader: Reader, context: Context) -> dict[int, str]:
 
 def _answer_side(reader: Reader, answer: str, rows: int) -> Side:
     """The tokens of an answer whose text alone is known; by number where they are others than were written."""
-    inner = reader.reader if isinstance(reader, Kept) else reader
-    tokenizer = inner.predictor.saved.target if isinstance(inner, Own) else getattr(inner, "tokenizer", None)
+    tokenizer = (
+        reader.predictor.saved.target if isinstance(reader, Own) else getattr(reader, "tokenizer", None)
+    )
     if tokenizer is not None and answer:
         _, spans = encode(tokenizer, answer, special=False)
         if rows - len(spans) in (0, 1):

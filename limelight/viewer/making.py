@@ -76,8 +76,8 @@ def side_of(name: str, text: Segments | Context | Sequence[str]) -> Side:
         return Side(name, text)
     if isinstance(text, str):
         raise KindError(
-            "A text must come with its tokens: Segments.of(text, tokenizer), Context.of(tokenizer, text), or a list of "
-            "one label a token; got a bare string."
+            "A text must come with its tokens: Segments.of(text, tokenizer), Context.of(tokenizer, text), or a list "
+            "of one label a token; got a bare string."
         )
     return Side.of_labels(name, [str(label) for label in text])
 
@@ -122,9 +122,10 @@ def _groups(what: Any) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]
             f"{type(what).__name__}."
         )
     found: dict[str, tuple[Kind, dict[int, Any], dict[int, str]]] = {}
-    for layer, name, kind, matrix in what:
+    entries: list[tuple[int, str, Kind | None, AttentionMatrix]] = what
+    for layer, name, told, matrix in entries:
         N, M = matrix.shape[2:]
-        kind = kind or ("self" if N == M else "cross")
+        kind: Kind = told or ("self" if N == M else "cross")
         part = re.split(r"\.\d", name)[0]
         group = f"{part} {kind}-attention".strip() + (
             f", {N} × {M}" if _other_size(found, part, kind, N, M) else ""

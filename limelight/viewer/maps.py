@@ -100,8 +100,8 @@ def exact_tile(
     """From blocks of the matrix itself, a strip after the other; `go_on` is asked between, and may raise."""
     if work(attention, heads, place) > MOST_ENTRIES:
         raise TooLargeError(
-            f"This tile takes in {work(attention, heads, place):,} weights, and at most {MOST_ENTRIES:,} are computed "
-            "for one. Zoom in, or choose fewer heads."
+            f"This tile takes in {work(attention, heads, place):,} weights, and at most {MOST_ENTRIES:,} are "
+            "computed for one. Zoom in, or choose fewer heads."
         )
     rows, columns = place.within(attention)
     step = attention.step(place.zoom)
@@ -131,7 +131,7 @@ def exact_tile(
 def blocks(
     attention: Attention, layer: int, heads: list[int], rows: range, columns: range
 ) -> Iterator[Tensor]:
-    """The weights of some rows and columns: of all heads together where all are wanted, else one by one, (H, R, C)."""
+    """The weights of some rows and columns, (H, R, C): of all heads of the layer together, or one by one."""
     matrix = attention.layers[layer]
     where = attention.batch, slice(rows.start, rows.stop), slice(columns.start, columns.stop)
     if len(heads) == matrix.shape[1]:

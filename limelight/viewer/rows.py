@@ -31,7 +31,7 @@ GoOn = Callable[[], None]
 
 
 class Row(NamedTuple):
-    """`values` float32, one a unit of the other side; `elsewhere` the weight on tokens of no unit, None for columns."""
+    """`values` float32, one a unit of the other side; `elsewhere` what tokens of no unit have, None of a column."""
 
     values: Array
     elsewhere: float | None

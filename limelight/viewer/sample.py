@@ -18,6 +18,7 @@ from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import Own
+from limelight.viewer.attentions import TILE
 from limelight.viewer.looks import Kept, of_documents, of_look
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.subject import Subject
@@ -34,7 +35,8 @@ FIRST = 12
 QUESTION = "How can I give the document a new name?"
 HOSTILE = {
     "</script><script>alert(1)</script>": "</script><script>alert(1)</script> <img src=x onerror=alert(2)>",
-    "\u202eright to left": "abc \u202efile\u202c \u200bzero\u200bwidth \u2066x\u2069 שלום עולם 👩‍👩‍👧 e\u0301 \x00\x1b[2J",
+    "\u202eright to left": "abc \u202efile\u202c \u200bzero\u200bwidth \u2066x\u2069 שלום עולם "
+    "👩‍👩‍👧 e\u0301 \x00\x1b[2J",
     "<b>&amp;": "&lt;b&gt; ${x} {{y}} <!-- --> <![CDATA[ ]]> javascript:alert(3) " + "a" * 300,
 }
 
@@ -45,8 +47,8 @@ def subjects() -> Iterator[tuple[str, Subject]]:
     [seen] = look(predictor, [TEXT])
     yield "translation", of_look(predictor, seen)
     for name, documents in (("documents", DOCUMENTS), ("hostile", HOSTILE)):
-        reader = Kept(Own(predictor, MODEL))
-        yield name, of_documents(reader, look_documents(reader, documents, QUESTION))
+        kept = Kept(Own(predictor, MODEL))
+        yield name, of_documents(kept, look_documents(kept.reader, documents, QUESTION))
 
 
 def questions(subject: Subject) -> Iterator[Question]:
@@ -78,8 +80,8 @@ def questions(subject: Subject) -> Iterator[Question]:
                         )
         for chosen, reduce in product(slices, ("mean", "max")):
             for zoom in range(attention.deepest + 1):
-                side = 256 * attention.step(zoom)
-                for row, column in product(range(-(-attention.N // side)), range(-(-attention.M // side))):
+                cut = TILE * attention.step(zoom)
+                for row, column in product(range(-(-attention.N // cut)), range(-(-attention.M // cut))):
                     place = {"zoom": zoom, "row": row, "column": column}
                     yield Question.of("tile", told | place | {"slice": chosen, "reduce": reduce})
         for rows, columns in product(("document", "sentence"), repeat=2):

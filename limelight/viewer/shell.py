@@ -1,7 +1,7 @@
 """The HTML around the front end: one document that forbids itself everything it does not need.
 
-The front end is built from `web/` into `static/`: one script, one style sheet. Offline both stand in the document, named
-by their hashes in its Content-Security-Policy; served they come from the same origin.
+The front end is built from `web/` into `static/`: one script, one style sheet. Offline both stand in the document,
+named by their hashes in its Content-Security-Policy; served they come from the same origin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ SCRIPT, STYLE, WIDGET = "page.js", "page.css", "widget.js"
 BUILD = "npm --prefix web ci && npm --prefix web run build"
 """What makes them."""
 LONGEST_TITLE = 80
-NOTHING_ELSE = "img-src blob: data:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+NOTHING_ELSE = (
+    "img-src blob: data:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
 
 
 def built(name: str) -> str | None:

@@ -18,7 +18,7 @@ from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows
 from limelight.viewer.attentions import TILE, Attention
-from limelight.viewer.envelope import Answer, Scale
+from limelight.viewer.envelope import Answer, Array, Scale
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.sides import Side
 from limelight.viewer.steps import Step
@@ -147,7 +147,7 @@ class Subject:
         return self.attentions[place]
 
     def _about(self, question: Question, go_on: Callable[[], None]) -> Answer:
-        arrays = {}
+        arrays: dict[str, Array] = {}
         sides = []
         for number, side in enumerate(self.sides):
             same = [

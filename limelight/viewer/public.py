@@ -1,0 +1,41 @@
+"""The two doors of the page for programs: `show` in a notebook, `save_html` as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limelight.viewer.file import BYTES, save
+from limelight.viewer.making import Text, subject_of
+from limelight.viewer.notebook import HEIGHT, widget
+
+
+def show(what: Any, text: Text = None, queries: Text = None, title: str = "", height: int = HEIGHT) -> Any:
+    """The page in a notebook, as a widget.
+
+    what     an AttentionMatrix; several, or layer → matrix; what `limelight.watch` has seen; a Reading
+    text     what the keys are tokens of: Segments, a Context, or one label a token; the queries' too where they
+             are as many. Without it tokens are shown by their numbers.
+    queries  what the queries are tokens of, in cross-attention
+
+    Needs the extra `notebook`.
+    """
+    return widget(subject_of(what, text, queries, title), height)
+
+
+def save_html(
+    what: Any,
+    path: str | Path,
+    text: Text = None,
+    queries: Text = None,
+    title: str = "",
+    slices: Sequence[str] = (),
+    budget: int = BYTES,
+) -> Path:
+    """The page as one file that needs no network and no Python; `what`, `text` and `queries` as for `show`.
+
+    slices  heads that must be in it beside the mean over all: "3.5" (layer 3, head 5), "3" (the mean of layer 3)
+    budget  bytes of the file: what has room is in it, and the page says what is not
+    """
+    return save(subject_of(what, text, queries, title), path, slices, budget)
