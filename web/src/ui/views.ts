@@ -1,5 +1,7 @@
 // The views, in the order of their tabs: what is called how, and who makes it.
 
+import { DocumentsView } from "../documents/view";
+import { HeadsView } from "../heads/view";
 import { MapView } from "../map/view";
 import type { ViewName } from "../state/state";
 import { VIEWS } from "../state/state";
@@ -16,9 +18,9 @@ interface ViewKind {
 
 export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
   text: { title: "Text", slices: true, make: (context) => new TextView(context) },
-  heads: { title: "Heads", slices: true, make: (context) => new TextView(context) },
+  heads: { title: "Heads", slices: true, make: (context) => new HeadsView(context) },
   map: { title: "Map", slices: true, make: (context) => new MapView(context) },
-  documents: { title: "Documents", slices: true, make: (context) => new TextView(context) },
+  documents: { title: "Documents", slices: true, make: (context) => new DocumentsView(context) },
   steps: { title: "Steps", slices: true, make: (context) => new TextView(context) },
   process: { title: "Process", slices: false, make: (context) => new TextView(context) },
 };
