@@ -48,6 +48,7 @@ def drawn(picture: Picture) -> Figure:
         raise InputError(f"A picture needs at least one panel; {picture.name!r} has none.")
     sheet = Sheet()
     x, top, deepest = 0.0, 0.0, 0.0
+    scales: dict[str, list[Axes]] = {}
     for number, panel in enumerate(picture.panels):
         if number and number % A_ROW == 0:
             x, top = 0.0, deepest - BELOW
@@ -59,6 +60,10 @@ def drawn(picture: Picture) -> Figure:
             _lines(axes, panel)
         _words(axes, panel, first=number % A_ROW == 0 or panel.y != picture.panels[number - 1].y)
         x, deepest = x + width + GAP, min(deepest, top - height)
+        if isinstance(panel, Panel):
+            scales.setdefault(panel.y, []).append(axes)
+    for alike in scales.values():
+        _one_scale(alike)
     _legend(sheet.first, picture)
     return sheet.finish(picture.title, "", picture.caption)
 
@@ -67,6 +72,13 @@ def _size(panel: Panel | Grid) -> tuple[float, float]:
     if isinstance(panel, Grid):
         return FIELD[0] * len(panel.columns), FIELD[1] * len(panel.rows)
     return WIDTH, HEIGHT
+
+
+def _one_scale(alike: list[Axes]) -> None:
+    """Panels of the same measure go from the same lowest to the same highest."""
+    limits = [axes.get_ylim() for axes in alike]
+    for axes in alike:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _words(axes: Axes, panel: Panel | Grid, first: bool) -> None:
@@ -81,7 +93,7 @@ def _words(axes: Axes, panel: Panel | Grid, first: bool) -> None:
 
 
 def _lines(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
     others: dict[str, str] = {}
     for line in panel.lines:
@@ -91,7 +103,10 @@ def _lines(axes: Axes, panel: Panel) -> None:
         _powers(axes, sorted({x for line in panel.lines for x in line.x}))
     if panel.y_log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_power))
+        low, high = axes.get_ylim()
+        subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
         axes.yaxis.set_minor_locator(NullLocator())
     if panel.y_range is not None:
         low, high = panel.y_range
@@ -148,11 +163,18 @@ def _powers(axes: Axes, values: list[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
-def _power(value: float, place: int) -> str:
-    """Powers of ten in letters that every font has."""
-    exponent = round(math.log10(value)) if value > 0 else 0
-    if -2 <= exponent <= 4:
+def amount(value: float) -> str:
+    """A number on a logarithmic axis, in letters that every font has.
+
+    >>> amount(0.05), amount(20_000), amount(1e6), amount(1e-14)
+    ('0.05', '20k', '1M', '10⁻¹⁴')
+    """
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    if value >= 0.001:
         return f"{value:g}"
+    exponent = round(math.log10(value)) if value > 0 else 0
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 

@@ -171,6 +171,8 @@ def main(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    # A shell begins what it puts in the background with Ctrl-C ignored; it is how the parent stops its runs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = json.loads((folder / "run.json").read_text())
     module, _, function = asked["work"].partition(":")
     result = getattr(importlib.import_module(module), function)(folder, **asked["options"])
