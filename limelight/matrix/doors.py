@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from types import EllipsisType
 from typing import SupportsIndex
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import masks
+from limelight.matrix.arguments import whole_number
 from limelight.matrix.biases import Bias, combined
 from limelight.matrix.masks import Mask
 from limelight.matrix.places import PlaceFunction, ScoreFunction
@@ -125,8 +125,11 @@ def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
 def places(index: Index | tuple[Index, ...], shape: tuple[int, int, int, int]) -> tuple[Place, list[bool]]:
     """The range of every axis, and which axes a plain number took away."""
     asked = list(index) if isinstance(index, tuple) else [index]
-    if Ellipsis in asked:
-        where = asked.index(Ellipsis)
+    dots = [
+        place for place, one in enumerate(asked) if one is Ellipsis
+    ]  # NumPy's arrays compare entry by entry
+    if dots:
+        where = dots[0]
         asked[where : where + 1] = [slice(None)] * (len(shape) - len(asked) + 1)
     asked += [slice(None)] * (len(shape) - len(asked))
     if len(asked) > len(shape):
@@ -142,19 +145,13 @@ def places(index: Index | tuple[Index, ...], shape: tuple[int, int, int, int]) -
             start, stop, _ = one.indices(size)
             ranges.append(range(start, max(start, stop)))
         else:
-            place = whole_number(one, f"The {name} axis takes a whole number or a slice")
+            place = whole_number(
+                one,
+                f"The {name} axis takes a whole number or a slice",
+                "rows() takes several queries at once.",
+            )
             if not -size <= place < size:
                 raise IndexError(f"{name} {place} is out of range: there are {size}.")
             ranges.append(range(place % size, place % size + 1))
         dropped.append(not isinstance(one, slice))
     return (ranges[0], ranges[1], ranges[2], ranges[3]), dropped
-
-
-def whole_number(given: object, must: str) -> int:
-    """Any kind of whole number, those of NumPy and tensors of one entry among them."""
-    try:
-        if not isinstance(given, bool):
-            return operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        pass
-    raise KindError(f"{must}; got {given!r}. rows() takes several queries at once.")

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix.doors import whole_number
+from limelight.matrix.arguments import whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.mixing import Layer
 from limelight.matrix.operator import Transposed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import AttentionMatrix, Entropy, Received, RowStats, masks
+from limelight.matrix import AttentionMatrix, Entropy, Received, Rollout, RowStats, masks
 from tests.oracle import MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -62,6 +62,7 @@ def test_rows() -> None:
     check("weights", matrix.rows(torch.tensor([4])), TRUTH[:, :, [4]])
     check("weights", matrix.rows(numpy.int64(5)), TRUTH[:, :, 5])
     check("weights", matrix.rows(torch.tensor(6)), TRUTH[:, :, 6])
+    check("weights", matrix.rows(numpy.array([3, 4])), TRUTH[:, :, [3, 4]])
     assert matrix.rows([]).shape == (B, H, 0, M)
 
 
@@ -229,7 +230,12 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),
         (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], KindError, "rows()"),
         (lambda: AttentionMatrix(q, k)[True], KindError, "takes a whole number or a slice; got True"),
+        (lambda: AttentionMatrix(q, k)[0, 0, numpy.array([1, 2])], KindError, "rows()"),
         (lambda: AttentionMatrix(q, k).rows(1.5), KindError, "takes a whole number"),
+        (lambda: AttentionMatrix(q, k).rows(torch.tensor([True, False])), KindError, "takes a whole number"),
+        (lambda: AttentionMatrix(q, k).rows(numpy.array([True, False])), KindError, "takes a whole number"),
+        (lambda: AttentionMatrix(q, k)[0, torch.tensor(True)], KindError, "takes a whole number or a slice"),
+        (lambda: Rollout([AttentionMatrix(q, q)], heads=torch.ones(H).bool()), KindError, "whole numbers"),
         (lambda: AttentionMatrix(q, k)[0, 0, 0, 0, 0], InputError, "got 5 indices"),
         (lambda: AttentionMatrix(q, k)[0, H], IndexError, f"head {H} is out of range"),
         (lambda: AttentionMatrix(q, k) @ torch.ones(N), ShapeError, "v must have the shape"),
