@@ -31,10 +31,12 @@ def maybe_whole(given: object, must: str) -> int | None:
     return None if given is None else whole_number(given, must)
 
 
-def finite_number(given: object, name: str, trained: str) -> float:
-    """A finite number, on whatever device it lies; `trained` is the way out for one that asks for a gradient."""
+def finite_number(name: str, given: object, otherwise: str) -> float:
+    """A finite number, on whatever device it lies; `otherwise` says what to do with one that will not serve."""
     if isinstance(given, Tensor) and given.requires_grad:
-        raise InputError(f"{name} receives no gradient; got a tensor that requires one. {trained}")
+        raise InputError(
+            f"{name} receives no gradient; got a tensor that requires one. Give {name}.detach()."
+        )
     try:
         if isinstance(given, str):
             raise TypeError
@@ -42,5 +44,5 @@ def finite_number(given: object, name: str, trained: str) -> float:
     except (TypeError, ValueError, RuntimeError):
         raise KindError(f"{name} must be a number; got {given!r}.") from None
     if not math.isfinite(number):
-        raise InputError(f"{name} must be finite, else every weight is no number; got {number}.")
+        raise InputError(f"{name} must be finite, or no weight is a number; got {number}. {otherwise}")
     return number

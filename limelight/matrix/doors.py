@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import masks
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import finite_number, whole_number
 from limelight.matrix.biases import Bias, combined
 from limelight.matrix.masks import Mask
 from limelight.matrix.places import PlaceFunction, ScoreFunction
@@ -60,14 +60,21 @@ def scores_of(
             f"sink must hold finite scores, or -inf for none; got {sink.tolist()}. A sink at the dtype's largest "
             "number takes all there is."
         )
-    if softcap is not None and not softcap > 0:
-        raise InputError(f"softcap must be above 0; got {softcap}. Leave it out for no cap.")
+    scale = (
+        1 / math.sqrt(max(size.D, 1))
+        if scale is None
+        else finite_number("scale", scale, "Leave it out for 1/√D.")
+    )
+    if softcap is not None:
+        softcap = finite_number("softcap", softcap, "Leave it out for no cap.")
+        if softcap <= 0:
+            raise InputError(f"softcap must be above 0; got {softcap}. Leave it out for no cap.")
     wide = any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in (*floats.values(), bias))
     return Scores(
         q_BHND=query.detach(),
         k_BGMD=key.detach(),
         mask=_as_mask(mask).fit(B, H, N, M),
-        scale=1 / math.sqrt(max(size.D, 1)) if scale is None else float(scale),
+        scale=scale,
         bias=_as_bias(bias, score_mod, shape),
         softcap=softcap,
         sink_H=None if sink is None else sink.detach().to(query.device),
