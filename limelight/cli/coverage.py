@@ -40,10 +40,9 @@ def register(app: typer.Typer) -> None:
                 for line in lines:
                     table.add_row(word, line)
             if found.measured is not None:
-                reason = f": {found.measured.reason}" if found.measured.reason else ""
-                table.add_row(
-                    "measured", f"{found.measured.outcome}{reason} (transformers {measured_with()})"
-                )
+                cause = found.measured.cause
+                said = f"{found.measured.outcome}: {cause}" if cause else found.measured.outcome
+                table.add_row("measured", f"{said} (transformers {measured_with()})")
             Console(markup=False).print(table)
             return
         known = measured()
@@ -53,7 +52,7 @@ def register(app: typer.Typer) -> None:
             return
         table = Table("family", "measured", "reason", box=None, header_style="bold", pad_edge=False)
         for name, row in rows.items():
-            table.add_row(name, row.outcome, row.reason)
+            table.add_row(name, row.outcome, row.cause)
         console = Console(markup=False)
         console.print(table)
         counted = Counter(row.outcome for row in rows.values())

@@ -29,6 +29,17 @@ class Measured:
     outcome: str
     reason: str
 
+    @property
+    def cause(self) -> str:
+        """The reason without the words of an error around it.
+
+        >>> Measured("refused", "No attention of XModel was seen inside the block: it did not run.").cause
+        'it did not run.'
+        """
+        return re.sub(
+            r"^No attention of .*?: (.* cannot be captured: )?| Load the model with .*$", "", self.reason
+        )
+
 
 @dataclass(frozen=True)
 class About:
