@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.arguments import maybe_whole, whole_number
 from limelight.matrix.given import Dense, Documents, Function, Lengths
 from limelight.matrix.places import PlaceFunction
 from limelight.matrix.rules import Causal, Cover, Everything, Mask, Window
@@ -58,7 +59,7 @@ def causal(offset: int | None = None) -> Mask:
     Without an offset the last query sees every key (bottom-right, M - N), as in decoding with a cache.
     `causal(offset=0)` is top-left. In the paper: section 3.2.3, "leftward information flow".
     """
-    return Causal(offset)
+    return Causal(maybe_whole(offset, "causal(offset) must be a whole number of positions"))
 
 
 def window(w: int, offset: int | None = None) -> Mask:
@@ -66,9 +67,12 @@ def window(w: int, offset: int | None = None) -> Mask:
 
     `causal() & window(w)` sees w keys: oneself and w - 1 before. `offset` as in `causal`.
     """
-    if w < 1:
-        raise InputError(f"window(w) must be at least 1, since it counts oneself; got {w}.")
-    return Window(w, offset)
+    wide = whole_number(
+        w, "window(w) must be a whole number of positions", "Leave it out to see any distance."
+    )
+    if wide < 1:
+        raise InputError(f"window(w) must be at least 1, since it counts oneself; got {wide}.")
+    return Window(wide, maybe_whole(offset, "window(…, offset) must be a whole number of positions"))
 
 
 def lengths(
@@ -104,8 +108,7 @@ def dense(seen: Tensor) -> Mask:
     if not isinstance(seen, Tensor) or seen.dtype != torch.bool:
         came = str(seen.dtype) if isinstance(seen, Tensor) else type(seen).__name__
         raise KindError(
-            f"A dense mask must be a bool tensor, True where a query may attend; got {came}. "
-            "Write (mask == 0) for an additive mask of 0 and -inf, or pass it as bias=."
+            f"A dense mask must be a bool tensor, True where a query may attend; got {came}. {_instead(seen)}"
         )
     if seen.dim() not in (2, 4):
         raise ShapeError(
@@ -142,3 +145,21 @@ def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: 
     if numbers.dim() > axes:
         raise ShapeError(f"{name} must have at most {axes} axes, batch first; got {tuple(numbers.shape)}.")
     return numbers.long()
+
+
+def _instead(seen: object) -> str:
+    """What to write in place of a table that is not of bools, or of what is no table."""
+    if isinstance(seen, Tensor) and not seen.is_floating_point():
+        return (
+            "Of 1 for tokens and 0 for padding, (batch, keys), as tokenizers give it, make "
+            "mask.bool()[:, None, None], or masks.lengths(key=mask.sum(-1)) where the padding is at the end; "
+            "of any other table mask.bool()."
+        )
+    if callable(seen):
+        name = getattr(seen, "__name__", "")
+        if seen in (causal, everything):
+            return f"masks.{name} makes a mask where it is called: masks.{name}()."
+        if seen in (window, lengths, documents, dense, function):
+            return f"masks.{name} makes a mask where it is called: masks.{name}(…)."
+        return "Write masks.function(f) for a function f(b, h, q_idx, kv_idx) -> bool."
+    return "Write (mask == 0) for an additive mask of 0 and -inf, or pass it as bias=."

@@ -219,6 +219,8 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
             "additive mask of 0 and -inf",
         ),
         (lambda: AttentionMatrix(q, k, mask="causal"), KindError, "must be a bool tensor"),
+        (lambda: AttentionMatrix(q, k, mask=masks.causal), KindError, "called: masks.causal()"),
+        (lambda: AttentionMatrix(q, k, mask=torch.ones(B, M).int()), KindError, "mask.bool()"),
         (lambda: AttentionMatrix(q, k, bias=torch.zeros(N, 2)), ShapeError, "bias must broadcast"),
         (lambda: AttentionMatrix(q, k, bias=torch.ones(N, M).bool()), KindError, "as mask="),
         (lambda: AttentionMatrix(q, k, softcap=0.0), InputError, "softcap must be above 0"),
@@ -268,3 +270,35 @@ def test_iterating_gives_one_batch_after_the_other() -> None:
     found: list[Tensor] = list(CASE.matrix())
     assert len(found) == B
     check("weights", found[1], TRUTH[1])
+
+
+# ---- what may change under it -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["query", "key", "bias", "sink"])
+@pytest.mark.parametrize("loop", ["plain", None])
+def test_what_was_found_is_found_anew_once_an_input_was_written_into(written: str, loop: str | None) -> None:
+    """A cache of keys and values is written into, step after step."""
+    case = dressed_case(masks.causal())
+    matrix = case.matrix()
+    matrix.read(Entropy(), loop=loop)
+    getattr(case, written).mul_(3)
+    truth = replace(case).truth().weights_BHNM
+    check("received", matrix.read(Received(), loop=loop).raw, truth.sum(2))
+    check("weights", matrix.dense(), truth)
+
+
+def test_several_rows_are_refused_above_the_limit_and_neighbours_come_as_one_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    matrix = CASE.matrix()
+    asked = [4, 5, 6, 2, 2, N - 1]
+    check("weights", matrix.rows(asked), CASE.truth().weights_BHNM[:, :, asked])
+    needed = 4 * B * H * len(asked) * M
+    monkeypatch.setattr("limelight.matrix.matrix.DENSE_LIMIT", needed - 1)
+    with pytest.raises(TooLargeError, match=f"takes {needed} bytes") as error:
+        matrix.rows(asked)
+    assert "dense(limit" not in str(error.value)  # which would be refused as well
+    assert matrix.rows(asked[1:]).shape == (B, H, len(asked) - 1, M)
+    with pytest.raises(TooLargeError, match=rf"dense\(limit={4 * B * H * N * M}\)"):
+        matrix.dense(limit=100)
