@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix.places import Place, PlaceFunction, ScoreFunction, over_places, part
+from limelight.matrix.places import Place, PlaceFunction, ScoreFunction, few_rows, over_places, part
 
 __all__ = ["Bias", "alibi", "alibi_slopes", "relative"]
 
@@ -124,7 +124,9 @@ class OfPlaces(Bias):
     function: PlaceFunction
 
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
-        return s_BHRC.add_(over_places(self.function, *place[:4], s_BHRC.device).to(s_BHRC.dtype))
+        for rows, here_BHRC in _few_rows(s_BHRC, place):
+            here_BHRC.add_(over_places(self.function, *place[:2], rows, place.columns, s_BHRC.device))
+        return s_BHRC
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +143,23 @@ class Modified(Bias):
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
         if self.first is not None:
             s_BHRC = self.first.apply(s_BHRC, place)
-        changed = over_places(self.score_mod, *place[:4], s_BHRC.device, scores=s_BHRC)
-        # What torch keeps for the way back must not be written over.
-        return changed if s_BHRC.requires_grad else s_BHRC.copy_(changed)
+        if s_BHRC.requires_grad:  # what torch keeps for the way back must not be written over
+            return over_places(self.score_mod, *place[:4], s_BHRC.device, scores=s_BHRC)
+        for rows, here_BHRC in _few_rows(s_BHRC, place):
+            changed = over_places(
+                self.score_mod, *place[:2], rows, place.columns, s_BHRC.device, scores=here_BHRC
+            )
+            here_BHRC.copy_(changed)
+        return s_BHRC
 
     def fit(self, B: int, H: int, N: int, M: int) -> Bias:
         return Modified(self.score_mod, None if self.first is None else self.first.fit(B, H, N, M))
+
+
+def _few_rows(s_BHRC: Tensor, place: Place) -> Iterator[tuple[range, Tensor]]:
+    """Some rows of a tile after the other, and their scores."""
+    for rows in few_rows(*place[:4], s_BHRC.device):
+        yield rows, s_BHRC[:, :, rows.start - place.rows.start : rows.stop - place.rows.start]
 
 
 # ---- biases of distance -------------------------------------------------------------------------------

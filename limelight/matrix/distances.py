@@ -43,6 +43,8 @@ class Distance:
 
     offset: int | None = None
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Reach:
         shape = (frame.B, frame.H, frame.N)
         offset = frame.M - frame.N if self.offset is None else self.offset

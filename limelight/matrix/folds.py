@@ -11,6 +11,10 @@ Its law: however the matrix is cut into tiles, and in whatever order they are ab
 is the same, and merging with a neutral element changes nothing. "The same" means up to rounding for sums, and
 exactly for largest entries and the places where they stand (of equals, the lowest key).
 
+Where every batch and head has its own part of the state, as in all folds here, `panels_apart = True` says so, and
+threads absorb tiles of different heads at the same time. Without it one thread reads everything. `walks_again = True`
+tells `why()` of a fold whose `finish` asks for further walks.
+
 Heads are never averaged. Readings are float32 (float64 for float64 inputs), without gradient. Here are the
 simplest folds; the package's docstring says where the others are.
 """
@@ -89,6 +93,8 @@ class RowStats:
     Law: (m, t) ∘ (m', t') = (M, t·exp(m - M) + t'·exp(m' - M)) with M = max(m, m').
     """
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> RowSums:
         shape = (frame.B, frame.H, frame.N)
         return RowSums(
@@ -145,6 +151,8 @@ class Received:
     State: two sums a key.    Neutral: 0.    Law: sums add.
     """
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> KeySums:
         shape = (frame.B, frame.H, frame.M)
         return KeySums(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64))
@@ -175,6 +183,8 @@ class Entropy:
 
     State: one sum a query.    Neutral: 0.    Law: sums add.
     """
+
+    panels_apart = True
 
     def start(self, frame: Frame) -> Tensor:
         return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
-from limelight.matrix.places import Device, PlaceFunction, over_places, part
+from limelight.matrix.places import Device, PlaceFunction, few_rows, over_places, part
 from limelight.matrix.rules import Cover, Mask, judge
 
 
@@ -182,9 +182,16 @@ class Function(Mask):
                 "Write function(mask_mod, batch=…, heads=…), or call mask.fit(B, H, N, M) first; "
                 "an AttentionMatrix does so by itself."
             )
-        return over_places(
-            self.mask_mod, self.batches, self.heads, range(i0, i1), range(j0, j1), device
-        ).bool()
+        both, columns = (self.batches, self.heads), range(j0, j1)
+        seen = [
+            over_places(self.mask_mod, *both, rows, columns, device).bool()
+            for rows in few_rows(*both, range(i0, i1), columns, device)
+        ]
+        return (
+            torch.cat(seen, 2)
+            if seen
+            else torch.zeros(*map(len, both), 0, len(columns), device=device).bool()
+        )
 
     def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
         return Cover.SOME

@@ -39,7 +39,7 @@ from limelight.matrix.biases import Bias
 from limelight.matrix.operator import Applied, TransposedApplied, heads_of
 from limelight.matrix.places import Place
 from limelight.matrix.scores import Scores
-from limelight.matrix.tile import Frame, Stats, Tile, finite
+from limelight.matrix.tile import Frame, Stats, Tile
 
 Read = Callable[[Any], Any]
 
@@ -147,14 +147,14 @@ class Backward:
     need: Need
 
     @property
-    def panels_meet(self) -> bool:
-        """Whether panels add to one place, so that they are read one after the other: heads that share a key
-        head or a factor, batches or heads that share a bias."""
+    def panels_apart(self) -> bool:
+        """Not where panels add to one place: heads that share a key head or a factor, batches or heads that share
+        a bias."""
         B, H = self.product.shape[:2]
         held = [self.scores.k_BGMD.shape[1]] + [self.right.shape[1]] * self.need.right
         if self.need.bias and isinstance(self.scores.bias, Tensor):
-            return self.scores.bias.shape[:2] != (B, H) or min(held) < H
-        return min(held) < H
+            return self.scores.bias.shape[:2] == (B, H) and min(held) == H
+        return min(held) == H
 
     def start(self, frame: Frame) -> Sums:
         scores, need, bias = self.scores, self.need, self.scores.bias
@@ -203,9 +203,7 @@ class Backward:
         sink_H = self.scores.sink_H
         if not self.need.sink or sink_H is None:
             return state.gradients
-        log_share = sink_H[:, None].to(stats.maximum) - finite(stats.maximum) - stats.log_sum
-        share_BHN = log_share.exp().masked_fill(stats.empty, 0.0)
-        return state.gradients._replace(sink=-(share_BHN * state.c_BHN).sum((0, 2)))
+        return state.gradients._replace(sink=-(stats.share_of(sink_H) * state.c_BHN).sum((0, 2)))
 
     def _shared(self, given: Tensor, tile: Tile) -> tuple[slice, Tensor]:
         """Which heads of a tensor over keys serve those of a tile, and their part of it."""
@@ -232,6 +230,9 @@ class Backward:
             with torch.enable_grad():
                 before = capped.detach().requires_grad_()
                 after = modify.apply(before.clone(), place)  # it may write into what it gets
+            if not after.requires_grad:  # the function put something else in the score's place
+                ds_BHRC.zero_()
+                return
             ds_BHRC.copy_(torch.autograd.grad(after, before, ds_BHRC)[0])
         if cap is not None:
             ds_BHRC.sub_(p_BHRC.square_().mul_(ds_BHRC))

@@ -46,6 +46,8 @@ class Histogram:
                 f"Histogram(low, high) must be a range of natural logs of weights; got {self.low} to {self.high}."
             )
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Tensor:
         return frame.full(frame.B, frame.H, self.bins, dtype=torch.int64)
 

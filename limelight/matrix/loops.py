@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limelight.errors import InputError
+from limelight.errors import InputError, TooLargeError
 from limelight.matrix import tiles
 from limelight.matrix.folds import Fold
 from limelight.matrix.native import loop as native
@@ -32,6 +32,7 @@ class Loop:
     refuses  (scores, folds) → why it cannot read this, a sentence without a full stop; None where it can
     plan     (scores, folds, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
     read     (scores, frame, folds, known stats or None, plan) → every fold's state, and the row stats
+    leaves   folds → the places of those that it leaves to the plain loop, which reads them in a walk afterwards
     """
 
     name: str
@@ -39,6 +40,7 @@ class Loop:
     refuses: Callable[[Scores, Folds], str | None]
     plan: Callable[[Scores, Folds, int | None], Plan]
     read: Callable[[Scores, Frame, Folds, Stats | None, Plan], tuple[list[Any], Stats]]
+    leaves: Callable[[Folds], list[int]] = lambda folds: []
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ NATIVE = Loop(
     refuses=native.refuses,
     plan=native.plan,
     read=native.read,
+    leaves=native.leaves,
 )
 
 TRITON = Loop(
@@ -73,6 +76,7 @@ TRITON = Loop(
     refuses=serves.refuses,
     plan=serves.plan,
     read=read_triton,
+    leaves=serves.leaves,
 )
 
 LOOPS = (NATIVE, TRITON, PLAIN)
@@ -86,7 +90,8 @@ def choose(
     only: str | None = None,
     loops: Sequence[Loop] | None = None,
 ) -> Choice:
-    """The first loop that can read these folds; with `only`, that one or an InputError with its reason."""
+    """The first loop that can read these folds within the limit; with `only`, that one or an InputError with its
+    reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
     loops = LOOPS if loops is None else loops
     passed_over: list[tuple[str, str]] = []
     for loop in loops:
@@ -94,7 +99,12 @@ def choose(
             continue
         reason = loop.refuses(scores, folds)
         if reason is None:
-            return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+            try:
+                return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+            except TooLargeError as error:
+                if only is not None or loop is loops[-1]:
+                    raise
+                reason = f"the limit is too small for it: {str(error).partition(';')[0]}"
         passed_over.append((loop.name, reason))
     names = ", ".join(loop.name for loop in loops)
     if not passed_over:

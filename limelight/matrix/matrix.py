@@ -22,7 +22,7 @@ from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
-from limelight.matrix.places import PlaceFunction, ScoreFunction
+from limelight.matrix.places import PlaceFunction, ScoreFunction, runs_of
 from limelight.matrix.tile import Stats
 from limelight.matrix.tiles import as_slice, plan_for, weigh_block
 from limelight.matrix.why import Why, look_into
@@ -79,7 +79,8 @@ class AttentionMatrix:
         self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink, score_mod)
         self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
-        self._stats: Stats | None = None
+        self._found: Stats | None = None
+        self._found_at: tuple[int | None, ...] = ()
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ class AttentionMatrix:
     def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
         chosen = choose(self._scores, folds, limit, loop)
-        return look_into(self._scores, chosen, known=self._stats is not None)
+        return look_into(self._scores, folds, chosen, known=self._stats() is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 
@@ -128,10 +129,15 @@ class AttentionMatrix:
 
     def rows(self, i: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
         """What query `i` looks at, (B, H, M); with several queries, (B, H, how many, M)."""
-        if not isinstance(i, Sequence) and not (isinstance(i, Tensor) and i.dim()):
-            return self[:, :, i]
-        wanted = [self[:, :, each] for each in i]
-        return torch.stack(wanted, dim=2) if wanted else self[:, :, :0]
+        given: Any = i.tolist() if hasattr(i, "tolist") else i  # tensors, NumPy's arrays and numbers
+        if not isinstance(given, Sequence):
+            return self[:, :, given]
+        asked = [places((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
+        B, H, _, M = self.shape
+        _refuse_above(DENSE_LIMIT, (B, H, len(asked), M), self.dtype)
+        # Neighbours are computed together: each block brings the keys to the tiles' dtype once.
+        blocks = [self[:, :, run.start : run.stop] for run in runs_of(asked)]
+        return torch.cat(blocks, dim=2) if blocks else self[:, :, :0]
 
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
@@ -169,7 +175,8 @@ class AttentionMatrix:
             if isinstance(fold, type) or not hasattr(fold, "absorb"):
                 raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states, stats = self._walk(others, limit, loop), self._stats
+        states = self._walk(others, limit, loop)
+        stats = self._found
         assert stats is not None
         # Further walks read what only some loops know, so `loop` does not bind them.
         found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None)))
@@ -194,33 +201,52 @@ class AttentionMatrix:
 
     def _walk(self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None) -> list[Any]:
         chosen = choose(self._scores, folds, limit, loop)
-        if not folds and self._stats is not None:
+        known = self._stats()
+        if not folds and known is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
+        versions = self._versions()
         with exactly(self.device):
-            states, self._stats = chosen.loop.read(self._scores, frame, folds, self._stats, chosen.cut)
+            states, self._found = chosen.loop.read(self._scores, frame, folds, known, chosen.cut)
+        self._found_at = versions
         return states
+
+    def _stats(self) -> Stats | None:
+        """The row stats, once something was read; not those of a Q or K that has been written into since."""
+        return self._found if self._found_at == self._versions() else None
+
+    def _versions(self) -> tuple[int | None, ...]:
+        """How often each tensor has been written into; torch does not count that in inference mode."""
+        scores = self._scores
+        held = (scores.q_BHND, scores.k_BGMD, scores.bias, scores.sink_H)
+        return tuple(x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in held)
 
     def _block(self, ranges: Place, limit: int) -> Tensor:
         batches, heads, rows, columns = ranges
         counts = [len(each) for each in ranges]
-        needed = math.prod(counts) * torch.finfo(self.dtype).bits // 8
-        if needed > limit:
-            raise TooLargeError(
-                f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is "
-                f"{limit}. Ask for a smaller block, read folds instead, or raise it: dense(limit={needed})."
-            )
+        _refuse_above(limit, counts, self.dtype, whole=tuple(counts) == self.shape)
         block = torch.zeros(counts, dtype=self.dtype, device=self.device)
-        cut = plan_for(self._scores)
+        cut, stats = plan_for(self._scores), self._stats()
         # A panel may not begin or end within the query heads that share a key head.
         group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
         step = 1 if heads.start % group or heads.stop % group else cut.panel_heads
         for b, start in product(batches, range(0, len(heads), step)):
             some = heads[start : start + step]
             place = (slice(b, b + 1), as_slice(some), as_slice(rows))
-            known = None if self._stats is None else self._stats.part(place)
+            known = None if stats is None else stats.part(place)
             with exactly(self.device):
                 panel = self._scores.panel(range(b, b + 1), some)
                 weights = weigh_block(panel, known, rows, columns, cut)
             block[b - batches.start, start : start + step] = weights[0]
         return block
+
+
+def _refuse_above(limit: int, counts: Sequence[int], dtype: torch.dtype, whole: bool = False) -> None:
+    """Raise TooLargeError where a block of so many entries along each axis takes more bytes."""
+    needed = math.prod(counts) * torch.finfo(dtype).bits // 8
+    if needed > limit:
+        raised = f", or raise the limit: dense(limit={needed})" if whole else ""
+        raise TooLargeError(
+            f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is {limit}. "
+            f"Ask for a smaller block, or read folds instead{raised}."
+        )

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limelight.matrix.places import runs_of
 from limelight.matrix.scores import Scores, Span
 from limelight.matrix.tile import Arena
 from limelight.matrix.tiles import GRAIN, Plan, weigh_block
@@ -125,7 +126,7 @@ class Layer:
     def _blocks_of(self, tokens: Sequence[int]) -> Iterator[tuple[int, tuple[int, int]]]:
         """Blocks of neighbours among some tokens, and where each stands among them."""
         place = 0
-        for run in _runs(tokens):
+        for run in runs_of(tokens):
             for block in self._blocks(run):
                 yield place + block[0] - run.start, block
             place += len(run)
@@ -154,7 +155,7 @@ class Layer:
         used = [h for h, weight in enumerate(self.shares) if weight]
         if len(used) < len(self.shares):
             groups = groupby(used, key=lambda h: h // share)
-            return [run for _, heads in groups for run in _runs(list(heads))]
+            return [run for _, heads in groups for run in runs_of(list(heads))]
         together = max(1, STRIP_ENTRIES // max(1, self.strip_rows * self.scores.M * share)) * share
         heads = range(len(used))
         return [heads[start : start + together] for start in range(0, len(used), together)]
@@ -221,18 +222,3 @@ def weights_of(
         whole = Span(spans[0].j0, spans[-1].j1)
         cut = Plan(i1 - i0, None, 1, len(panel.heads))
         yield whole, weigh_block(panel, None, range(i0, i1), range(whole.j0, whole.j1), cut)[0]
-
-
-def _runs(numbers: Sequence[int]) -> list[range]:
-    """Numbers in runs of neighbours.
-
-    >>> _runs([3, 4, 5, 9, 3])
-    [range(3, 6), range(9, 10), range(3, 4)]
-    """
-    runs: list[range] = []
-    for number in numbers:
-        if runs and number == runs[-1].stop:
-            runs[-1] = range(runs[-1].start, number + 1)
-        else:
-            runs.append(range(number, number + 1))
-    return runs

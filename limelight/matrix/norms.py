@@ -31,6 +31,8 @@ class Output:
     State: a sum a query and column.    Neutral: 0.    Law: sums add.
     """
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Product:
         return Applied(_values("Output", frame)).start(frame)
 
@@ -81,6 +83,8 @@ class Norms:
     """
 
     output: Tensor | None = None
+
+    panels_apart = True
 
     def start(self, frame: Frame) -> Lengths:
         B, H, N, M = frame.B, frame.H, frame.N, frame.M

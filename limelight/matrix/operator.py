@@ -68,6 +68,8 @@ class Applied:
         """v with all four axes, (B, heads, M, X)."""
         return _with_axes("v", self.v, frame, frame.M, heads=(1, frame.G, frame.H))
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Product:
         v = self.fit(frame).detach()
         return Product(v, frame.full(frame.B, frame.H, frame.N, v.shape[-1]))
@@ -105,6 +107,8 @@ class TransposedApplied:
     def fit(self, frame: Frame) -> Tensor:
         """x with all four axes, (B, heads, N, X)."""
         return _with_axes("x", self.x, frame, frame.N, heads=(1, frame.H))
+
+    panels_apart = True
 
     def start(self, frame: Frame) -> Product:
         x = self.fit(frame).detach()

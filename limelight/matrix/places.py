@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,8 @@ PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 ScoreFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(score, b, h, q_idx, kv_idx) → the score in its place: FlexAttention's score_mod."""
 Device = torch.device | str | None
+ASKED_AT_ONCE = 2**16
+"""Places of which a function of the user's is asked together on the CPU; it may compute several int64 of each."""
 
 
 class Place(NamedTuple):
@@ -47,6 +49,30 @@ def over_places(
     return function(*given, *(torch.arange(place.start, place.stop, device=device) for place in places))
 
 
+def few_rows(batches: range, heads: range, rows: range, columns: range, device: Device) -> Iterator[range]:
+    """The rows of a tile, so few at a time that what a function computes of them stays small beside a tile."""
+    across = len(batches) * len(heads) * len(columns)
+    on_cpu = torch.device(device or "cpu").type == "cpu"
+    step = max(1, ASKED_AT_ONCE // max(1, across) if on_cpu else len(rows))
+    for start in range(rows.start, rows.stop, step):
+        yield range(start, min(start + step, rows.stop))
+
+
 def part(x: Tensor, start: int, stop: int, axis: int = 0) -> Tensor:
     """Some batches (or heads, axis 1) of a tensor; all of it where it has one for all."""
     return x if x.shape[axis] == 1 else x.narrow(axis, start, stop - start)
+
+
+def runs_of(numbers: Sequence[int]) -> list[range]:
+    """Numbers in runs of neighbours.
+
+    >>> runs_of([3, 4, 5, 9, 3])
+    [range(3, 6), range(9, 10), range(3, 4)]
+    """
+    runs: list[range] = []
+    for number in numbers:
+        if runs and number == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs

@@ -38,6 +38,8 @@ class Pool:
     cols: Tensor | Sequence[int]
     limit: int = 2**30
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Pooled:
         rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
         cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)

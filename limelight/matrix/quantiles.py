@@ -84,6 +84,9 @@ class Quantiles:
         object.__setattr__(self, "shares", tuple(float(share) for share in shares))
         object.__setattr__(self, "limit", limit)
 
+    panels_apart = True
+    walks_again = True
+
     def start(self, frame: Frame) -> Masses:
         needed = frame.B * frame.H * frame.N * len(self.shares) * (DIGITS + 4) * 8
         if needed > self.limit:
@@ -111,6 +114,8 @@ class NextDigit:
     shares: tuple[float, ...]
     known: Spelled
     left: int
+
+    panels_apart = True
 
     def start(self, frame: Frame) -> Masses:
         return _start(self.known.digits, self.known, self.left)

@@ -43,6 +43,8 @@ class Peak:
     State: (score, key).    Neutral: (-∞, -1).    Law: the larger score wins, of equals the lower key.
     """
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Best:
         shape = (frame.B, frame.H, frame.N)
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
@@ -75,6 +77,8 @@ class Top:
         if self.k < 1:
             raise InputError(f"Top(k) must keep at least one entry a query; got k = {self.k}.")
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Best:
         shape = (frame.B, frame.H, frame.N, self.k)
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
@@ -102,6 +106,8 @@ class Bottom:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise InputError(f"Bottom(k) must keep at least one entry a query; got k = {self.k}.")
+
+    panels_apart = True
 
     def start(self, frame: Frame) -> Best:
         return Top(self.k).start(frame)

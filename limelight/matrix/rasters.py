@@ -55,6 +55,8 @@ class Picture:
                 f"Picture(height, width) must have at least one cell; got {self.height} × {self.width}."
             )
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Raster:
         rows, columns = _edges(self.height, frame.N), _edges(self.width, frame.M)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix.tile import Frame, Stats, Tile, finite
+from limelight.matrix.tile import Frame, Stats, Tile
 
 
 class SinkReading(NamedTuple):
@@ -49,6 +49,8 @@ class SinkMass:
 
     keys: Tensor | Sequence[int] = ()
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Mass:
         named_BM = _named(self.keys, frame)
         return Mass(frame.full(frame.B, frame.H, frame.N, dtype=frame.wide), named_BM, frame.sink_H)
@@ -70,9 +72,7 @@ class SinkMass:
         keys = state.total.to(stats.maximum.dtype)
         sink = torch.zeros_like(keys)
         if state.sink_H is not None:
-            beside = state.sink_H[:, None].to(keys) - finite(stats.maximum) - stats.log_sum
-            # A sink beyond all measure takes everything, where ∞ - ∞ would be no number.
-            sink = beside.exp().masked_fill(stats.log_sum == torch.inf, 1.0).masked_fill(stats.empty, 0.0)
+            sink = stats.share_of(state.sink_H)
         return SinkReading(sink, keys, sink + keys)
 
 

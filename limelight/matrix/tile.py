@@ -41,6 +41,12 @@ class Stats(NamedTuple):
         """The natural logs of the weights, written into `room` where it is given."""
         return torch.sub(scores, finite(self.maximum)[..., None], out=room).sub_(self.log_sum[..., None])
 
+    def share_of(self, sink_H: Tensor) -> Tensor:
+        """What each query gives to the sink, exp(sink - maximum - log_sum), (B, H, N); nothing where it is empty."""
+        share = (sink_H[:, None].to(self.maximum) - finite(self.maximum) - self.log_sum).exp()
+        # A sink beyond all measure takes everything, where ∞ - ∞ would be no number.
+        return share.masked_fill(self.log_sum == torch.inf, 1.0).masked_fill(self.empty, 0.0)
+
     def part(self, place: tuple[slice, slice, slice]) -> Stats:
         return Stats(self.maximum[place], self.log_sum[place])
 

@@ -54,7 +54,7 @@ class Plan:
     """That limit in bytes: what reads the rest beside this loop keeps to it too."""
 
     @property
-    def loop(self) -> str:
+    def shape(self) -> str:
         return "squares" if self.columns else "strips"
 
     def entries(self, N: int, M: int) -> int:
@@ -153,7 +153,7 @@ def read_tiles(
         blocks=list(row_blocks(scores.N, cut)),
         open_panel=lambda panel: _Reader(scores.panel(*panel), cut, folds, states, stats, known),
         make_room=lambda: cut.arena(scores),
-        workers=1 if any(getattr(fold, "panels_meet", False) for fold in folds) else cut.workers(scores),
+        workers=cut.workers(scores) if all(getattr(fold, "panels_apart", False) for fold in folds) else 1,
         device=scores.device,
     )
     return states, stats

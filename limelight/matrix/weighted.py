@@ -48,6 +48,8 @@ class Weighted(Generic[Result]):
             came = self.factors.dtype if isinstance(self.factors, Tensor) else type(self.factors).__name__
             raise KindError(f"Weighted(…, factors) must be a float tensor, a number a key; got {came}.")
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Factored:
         B, H, M = frame.B, frame.H, frame.M
         factors = self.factors.detach().to(frame.device, frame.dtype)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
+from limelight.matrix.folds import Fold
 from limelight.matrix.loops import Choice
 from limelight.matrix.scores import Scores
 from limelight.matrix.tiles import Plan, panels_of, stats_bytes
@@ -31,6 +34,11 @@ class Why:
     columns: int
     heads_at_once: int
     walks: int
+    """Of the loop itself, which finds the row stats and feeds the folds that it knows."""
+    afterwards: tuple[str, ...]
+    """Folds that the plain loop reads in a walk of its own, since the chosen one does not know them."""
+    again: tuple[str, ...]
+    """Folds that ask for further walks before they are finished."""
     computed: float
     """The share of the N × M entries that is computed; the mask lets the rest be skipped."""
     workers: int
@@ -49,6 +57,10 @@ class Why:
         walks = "one walk finds the row stats and feeds every fold"
         if self.walks == 2:
             walks = "a first walk finds the row stats, a second feeds every fold"
+        if self.afterwards:
+            walks += f" but {', '.join(self.afterwards)}, which the plain loop reads in another"
+        if self.again:
+            walks += f"; {', '.join(self.again)}: further walks"
         passed_over = "".join(f"not       {name}: {reason}\n" for name, reason in self.passed_over)
         return (
             f"loop      {self.shape} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
@@ -61,8 +73,9 @@ class Why:
         )
 
 
-def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
+def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known: bool) -> Why:
     """Foresee a reading of `scores`; `known` says whether the row stats are there already."""
+    names = [type(fold).__name__ for fold in folds]
     cut = choice.cut
     B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
     number = torch.finfo(scores.dtype).bits // 8
@@ -71,7 +84,7 @@ def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
     return Why(
         loop=choice.loop.name,
         runs=choice.loop.runs,
-        shape=cut.loop,
+        shape=cut.shape,
         passed_over=choice.passed_over,
         device=str(scores.device),
         dtype=str(scores.dtype).removeprefix("torch."),
@@ -79,6 +92,10 @@ def look_into(scores: Scores, choice: Choice, known: bool) -> Why:
         columns=columns,
         heads_at_once=heads,
         walks=1 if known or cut.columns is None else 2,
+        afterwards=tuple(names[place] for place in choice.loop.leaves(folds)),
+        again=tuple(
+            name for name, fold in zip(names, folds, strict=True) if getattr(fold, "walks_again", False)
+        ),
         computed=_computed(scores, cut),
         workers=cut.workers(scores),
         stats_bytes=stats_bytes(scores),

@@ -36,6 +36,8 @@ class Share:
 
     at: Mask
 
+    panels_apart = True
+
     def start(self, frame: Frame) -> Pointed:
         shape = (frame.B, frame.H, frame.N)
         at = self.at.fit(frame.B, frame.H, frame.N, frame.M)

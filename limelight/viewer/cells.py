@@ -29,6 +29,8 @@ class Cells:
     side: int
     heard: Callable[[int], None] = field(default=lambda entries: None, compare=False)
 
+    panels_apart = True  # `heard` may be called by several threads at once
+
     def start(self, frame: Frame) -> Raster:
         rows, columns = edges(frame.N, self.side), edges(frame.M, self.side)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)

@@ -331,3 +331,21 @@ def test_a_transposed_product_that_forgets_to_send_back_is_noticed(monkeypatch: 
     monkeypatch.setattr(matrix_module, "multiply", confused)
     with pytest.raises(AssertionError):
         compare("A.T @ x", random_case(), torch.randn(N, 2))
+
+
+def test_a_sink_beyond_all_measure_takes_everything_and_has_a_gradient_of_nothing() -> None:
+    query, key, value = torch.randn(1, 1, 5, 4), torch.randn(1, 1, 7, 4), torch.randn(1, 1, 7, 3)
+    bias = torch.zeros(1, 1, 5, 7)
+    bias[..., 2, :] = torch.finfo(torch.float32).min
+    sink = torch.full((1,), torch.finfo(torch.float32).max).requires_grad_()
+    (AttentionMatrix(query, key, bias=bias, sink=sink) @ value).sum().backward()
+    assert sink.grad is not None
+    assert not sink.grad.isnan().any()
+
+
+def test_a_score_function_that_looks_away_from_the_score_gives_it_no_gradient() -> None:
+    query = torch.randn(1, 1, 5, 4, requires_grad=True)
+    matrix = AttentionMatrix(query, torch.randn(1, 1, 7, 4), score_mod=lambda score, b, h, i, j: -1.0 * j)
+    (matrix @ torch.randn(7, 3)).square().sum().backward()
+    assert query.grad is not None
+    assert not query.grad.any()

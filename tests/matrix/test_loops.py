@@ -36,7 +36,7 @@ from limelight.matrix import loops as choice
 from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
 from limelight.matrix.native import loop as native
 from limelight.matrix.tiles import read_tiles, stats_bytes
-from tests.oracle import Case, random_case
+from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
 
@@ -112,6 +112,38 @@ def test_the_same_to_the_bit_with_any_number_of_threads(
     for others in readings[1:]:
         for one, other in zip(readings[0], others, strict=True):
             assert torch.equal(one, other)
+
+
+@dataclass(frozen=True)
+class OfAllHeads:
+    """A fold as a user may write it: one number for the whole matrix, which says nothing of threads."""
+
+    def start(self, frame: Any) -> Tensor:
+        return frame.full(1, dtype=frame.wide)
+
+    def absorb(self, state: Tensor, tile: Any) -> None:
+        before = float(state)
+        total = float(tile.weights.sum())
+        time.sleep(0)
+        state[0] = before + total
+
+    def merge(self, state: Tensor, other: Tensor) -> Tensor:
+        return state + other
+
+    def finish(self, state: Tensor, stats: Any) -> Tensor:
+        return state
+
+
+def test_a_state_that_heads_share_is_not_written_by_two_threads(threads: Callable[[int], None]) -> None:
+    threads(4)
+    matrix = random_case(shape=(1, 16, 16, 13, 20_011, 2, 2)).matrix()
+    for _ in range(3):
+        assert float(matrix.read(OfAllHeads())) == pytest.approx(16 * 13, rel=1e-6)
+
+
+def test_the_folds_of_the_package_say_that_heads_are_apart() -> None:
+    case = random_case()
+    assert all(build(case).panels_apart for build, _ in FOLDS.values())
 
 
 @dataclass(frozen=True)
@@ -230,6 +262,28 @@ def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> Non
     matrix.read(Received(), limit=enough, loop=loop)
     with pytest.raises(TooLargeError):
         matrix.read(Received(), limit=enough - 1, loop=loop)
+
+
+def test_where_the_quickest_loop_does_not_fit_the_next_one_reads() -> None:
+    matrix = AttentionMatrix(torch.ones(1, 2, 20_011, 32), torch.ones(1, 2, 20_011, 32))
+    why = matrix.why(Received(), limit=2_000_000)
+    if "C++" not in matrix.why(Received()).runs:
+        pytest.skip("not here")
+    assert why.loop == "plain"
+    assert (why.passed_over[0][0], why.passed_over[0][1][:22]) == ("native", "the limit is too small")
+    assert why.bytes <= 2_000_000
+    with pytest.raises(TooLargeError, match="the limit is 1000"):
+        matrix.read(Received(), limit=1_000)
+
+
+def test_why_tells_of_every_walk() -> None:
+    why = random_case(masks.causal()).matrix().why(Received(), Quantiles(0.5), loop="plain")
+    assert (why.afterwards, why.again) == ((), ("Quantiles",))
+    assert "Quantiles: further walks" in str(why)
+    if "C++" in random_case().matrix().why(Received()).runs:
+        why = random_case().matrix().why(Received(), Bottom(3))
+        assert why.afterwards == ("Bottom",)
+        assert "but Bottom, which the plain loop reads in another" in str(why)
 
 
 def test_a_limit_takes_threads_away_before_it_changes_the_cut(threads: Callable[[int], None]) -> None:

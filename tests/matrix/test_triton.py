@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from limelight.errors import TooLargeError
 from limelight.matrix import (
@@ -85,6 +85,21 @@ def dressed(case: Case) -> Case:
     bias[:, -1, 3] = -torch.inf
     bias[:, :, :, 11] = -torch.inf
     return replace(case, scale=0.3, bias=bias.to(case.query.dtype), softcap=2.5, sink=torch.randn(H))
+
+
+def test_what_is_no_number_is_not_hidden() -> None:
+    """The largest of a row of NaN is -∞ to a kernel, as if the row saw nothing."""
+    case = random_case(masks.causal(), shape=SMALL)
+    case.query[0, 0, 5] = torch.nan
+    folds = RowStats(), Entropy(), Peak(), Distance(), Output()
+    *ours, received = read(case, *folds, Received())
+    theirs = case.matrix().read(*folds, loop="plain")
+    assert theirs[0].log_sum.isnan().sum() == 1
+    assert not ours[0].empty.any()
+    assert received.raw[0, 0, : 6 + M - N].isnan().all()  # those that this query may see
+    for fold, one, other in zip(folds, ours, theirs, strict=True):
+        for got, truth in zip(tree_leaves(one), tree_leaves(other), strict=True):
+            assert torch.equal(got.isnan(), truth.isnan()), type(fold).__name__
 
 
 # ---- masks, dtypes, sizes -----------------------------------------------------------------------------

@@ -45,6 +45,12 @@ def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
+    """The places of the folds that the plain loop reads afterwards."""
+    taken = those_taken(folds)
+    return [place for place in range(len(folds)) if place not in taken]
+
+
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
     """Some hundred rows a call, and as many heads as make the call worth its while, within `limit` bytes.
 
@@ -57,7 +63,7 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
         if entries == 0:
             raise too_large(scores, cut, limit)
         cut = _cut(scores, entries)
-    if len(those_taken(folds)) < len(folds):
+    if leaves(folds):
         cut = replace(cut, worker_bytes=max(cut.worker_bytes, plan_for(scores, limit).worker_bytes))
     return within(cut, limit, stats_bytes(scores))
 
@@ -127,8 +133,7 @@ def read(
         device=scores.device,
     )
     stats = known or stats
-    rest = [place for place in range(len(folds)) if place not in mine]
-    if rest:
+    if rest := leaves(folds):
         plain, _ = read_tiles(
             scores, frame, [folds[place] for place in rest], stats, plan_for(scores, cut.limit)
         )

@@ -82,6 +82,8 @@ def _read_rows(kernels: Kernels, frame: Frame, taken: Sequence[Taken]) -> Stats:
         offset=distances[0].offset if distances else None,
         values=products[0][0] if products else None,
     )
+    # The largest of scores that are no numbers is one to torch and -∞ to the kernel, as if nothing were seen.
+    found = found._replace(m=found.m.masked_fill(found.t.isnan(), torch.nan))
     moves = [found, *(kernels.rows(offset=state.offset) for state in distances[1:])]
     mixes = [found, *(kernels.rows(values=given) for given, _ in products[1:])]
     wide = RowStats().finish(RowSums(found.m.double(), found.t, frame.sink_H))

@@ -65,6 +65,11 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     return None
 
 
+def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
+    """The places of the folds that no kernel reads, nor would if they were narrower."""
+    return [place for place, fold in enumerate(folds) if not isinstance(fold, KERNELS)]
+
+
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
     """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling.
 
