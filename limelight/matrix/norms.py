@@ -61,7 +61,7 @@ class NormsReading(NamedTuple):
     """‖v‖, or ‖v·Wo‖, of each key, (B, H, M): any weights times these are the norms between single tokens."""
 
 
-class Lengths(NamedTuple):
+class NormSums(NamedTuple):
     received: Tensor
     total: Tensor
     peak: Tensor
@@ -86,9 +86,9 @@ class Norms:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Lengths:
+    def start(self, frame: Frame) -> NormSums:
         B, H, N, M = frame.B, frame.H, frame.N, frame.M
-        return Lengths(
+        return NormSums(
             frame.full(B, H, M, dtype=frame.wide),
             frame.full(B, H, N, dtype=frame.wide),
             frame.full(B, H, N),
@@ -96,7 +96,7 @@ class Norms:
             _lengths(_values("Norms", frame), self.output, frame),
         )
 
-    def absorb(self, state: Lengths, tile: Tile) -> None:
+    def absorb(self, state: NormSums, tile: Tile) -> None:
         lengths_BHC = state.lengths[tile.columns]
         state.received[tile.columns] += tile.weights.sum(-2) * lengths_BHC
         norms_BHRC = torch.mul(tile.weights, lengths_BHC[:, :, None], out=tile.scratch)
@@ -106,12 +106,12 @@ class Norms:
         here = (state.peak[tile.rows], state.keys[tile.rows])
         state.peak[tile.rows], state.keys[tile.rows] = _larger(here, (peak, keys))
 
-    def merge(self, state: Lengths, other: Lengths) -> Lengths:
+    def merge(self, state: NormSums, other: NormSums) -> NormSums:
         peak, keys = _larger((state.peak, state.keys), (other.peak, other.keys))
         received, total = state.received + other.received, state.total + other.total
-        return Lengths(received, total, peak, keys, state.lengths)
+        return NormSums(received, total, peak, keys, state.lengths)
 
-    def finish(self, state: Lengths, stats: Stats) -> NormsReading:
+    def finish(self, state: NormSums, stats: Stats) -> NormsReading:
         dtype = stats.maximum.dtype
         return NormsReading(
             state.received.to(dtype), state.total.to(dtype), state.peak, state.keys, state.lengths
