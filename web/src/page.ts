@@ -15,5 +15,7 @@ if (packed) {
   packed.remove(); // its letters are not needed twice
   void start({ root, links: true }, new Questions(new Remembering(pack), pack));
 } else {
-  void start({ root, links: true }, new Questions(new Remembering(new Served())));
+  const server = new Served();
+  server.subject = new URLSearchParams(location.search).get("subject") ?? "";
+  void start({ root, links: true, server }, new Questions(new Remembering(server)));
 }

@@ -18,6 +18,8 @@ const state: State = {
   rows: "sentence",
   columns: "word",
   step: 5,
+  trace: ["▁document", "", "3"],
+  stage: 7,
   theme: "dark",
 };
 

@@ -7,7 +7,7 @@ const WAIT = 350;
 const MOST_TRIES = 8;
 
 export class Served implements Source {
-  readonly mode = "served";
+  readonly mode = "served" as const;
 
   /** Which of the texts that were typed in; empty for the first. */
   subject = "";

@@ -4,6 +4,8 @@ import { type Choice, type Level, START, type State, VIEWS } from "./state";
 
 const LEVELS: readonly Level[] = ["token", "word", "sentence", "document"];
 const MOST_PINS = 12;
+const MOST_TRACED = 3;
+const LONGEST_NAME = 80;
 
 /** "view=map&slice=3.5&place=17" */
 export function toLink(state: State, start: State = START): string {
@@ -24,7 +26,9 @@ export function toLink(state: State, start: State = START): string {
   say("rows", state.rows, start.rows);
   say("columns", state.columns, start.columns);
   say("step", state.step, start.step);
+  say("stage", state.stage, start.stage);
   say("theme", state.theme, start.theme);
+  if (state.trace.some((part) => part !== "")) for (const part of state.trace) said.append("trace", part);
   if (state.map)
     said.set(
       "map",
@@ -55,6 +59,11 @@ export function fromLink(link: string, start: State = START): State {
     rows: one("rows", LEVELS, start.rows),
     columns: one("columns", LEVELS, start.columns),
     step: whole(said.get("step")) ?? start.step,
+    trace: said
+      .getAll("trace")
+      .slice(0, MOST_TRACED)
+      .map((part) => part.slice(0, LONGEST_NAME)),
+    stage: whole(said.get("stage")) ?? start.stage,
     theme: one("theme", ["auto", "light", "dark"], start.theme),
   };
 }

@@ -35,6 +35,9 @@ export interface State {
   readonly rows: Level;
   readonly columns: Level;
   readonly step: number;
+  /** What `explain` follows: token, layer, head, each as typed; and the stage that one reads, from 1. */
+  readonly trace: readonly string[];
+  readonly stage: number;
   readonly theme: "auto" | "light" | "dark";
 }
 
@@ -54,6 +57,8 @@ export const START: State = {
   rows: "document",
   columns: "document",
   step: 0,
+  trace: [],
+  stage: 0,
   theme: "auto",
 };
 

@@ -10,6 +10,8 @@ export interface PaneEvents {
   choose(unit: number): void;
   /** The mouse is over a unit of the colouring's level, or over none (−1). */
   hover(unit: number, where: { x: number; y: number }): void;
+  /** Other blocks came into sight. */
+  moved?(): void;
 }
 
 /** Blocks this far beyond the edge are painted, too. */
@@ -125,6 +127,7 @@ export class TextPane {
         block.clear();
       }
     }
+    this.events.moved?.();
   }
 
   private resized(): void {

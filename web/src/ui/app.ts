@@ -1,6 +1,7 @@
 // The page as a whole: title, the six views and their controls, links, theme; what is chosen lives in the store.
 
 import type { Theme } from "../colour/ramp";
+import type { Served } from "../sources/served";
 import { fromLink, toLink } from "../state/link";
 import { type State, Store, type ViewName } from "../state/state";
 import { type About, type Attention, startOf } from "../subject/about";
@@ -10,12 +11,16 @@ import { attentionControl, type Control, sliceControl } from "./common";
 import type { Context, View } from "./context";
 import { button } from "./controls";
 import { el, fill } from "./dom";
+import { tools } from "./tools";
+import { typing } from "./typing";
 import { VIEW_KINDS, viewsOf } from "./views";
 
 export interface Frame {
   readonly root: HTMLElement;
   /** Whether the address may hold the state: not in a notebook, whose address it is. */
   readonly links: boolean;
+  /** The server that the page came from, where it came from one. */
+  readonly server?: Served;
 }
 
 export class App implements Context {
@@ -23,7 +28,7 @@ export class App implements Context {
   private view: View | null = null;
   private shown: ViewName | null = null;
   private readonly bar = el("div", { class: "bar", role: "toolbar", "aria-label": "Controls" });
-  private readonly main = el("main", {});
+  readonly main = el("main", {});
   private readonly status = el("p", { class: "status", role: "status", "aria-live": "polite" });
   private readonly tabs = new Map<ViewName, HTMLButtonElement>();
   private readonly everywhere: Control[];
@@ -55,6 +60,20 @@ export class App implements Context {
     fill(this.status, words);
   }
 
+  shownView(): View | null {
+    return this.view;
+  }
+
+  /** The whole matrix is being read for the first time: how far, and what. */
+  progress(done: number | null, what: string): void {
+    if (done === null) return this.say("");
+    fill(
+      this.status,
+      el("progress", { max: 1, value: done, "aria-label": "Reading" }),
+      ` Reading the whole matrix: ${what}`,
+    );
+  }
+
   close(): void {
     this.view?.close();
     for (const end of this.ends) end();
@@ -80,16 +99,20 @@ export class App implements Context {
         el("p", { class: "quiet" }, about.model),
       ),
       el("nav", { "aria-label": "Views" }, ...tabs),
-      el(
-        "div",
-        { class: "tools" },
-        button("◐", () => this.turnTheme(), { "aria-label": "Light or dark", title: "Light or dark" }),
-      ),
+      tools(this, this.frame.links, this.typing()),
     );
   }
 
-  private turnTheme(): void {
-    this.store.set({ theme: this.theme() === "dark" ? "light" : "dark" });
+  /** Where a server can read a text that is typed in. */
+  private typing(): HTMLElement | null {
+    const { server, root } = this.frame;
+    if (!server || !this.about.has.read) return null;
+    return typing(
+      this.about,
+      server,
+      (subject) => location.assign(`?subject=${encodeURIComponent(subject)}`),
+      root,
+    );
   }
 
   private listen(): void {
@@ -132,7 +155,7 @@ export class App implements Context {
     this.say("");
     this.view = VIEW_KINDS[state.view].make(this);
     this.shown = state.view;
-    const shared = VIEW_KINDS[state.view].slices ? this.everywhere : this.everywhere.slice(0, -1);
+    const shared = VIEW_KINDS[state.view].slices ? this.everywhere : [];
     fill(this.bar, ...shared.map((control) => control.element), ...this.view.controls);
     fill(this.main, this.view.element);
     this.main.dataset.view = state.view;

@@ -13,7 +13,9 @@ export async function start(frame: Frame, questions: Questions): Promise<App | n
   try {
     const about = readAbout(await questions.about());
     if (questions.pack instanceof Pack) questions.pack.said = about.said || questions.pack.said;
-    return new App(frame, about, questions);
+    const app = new App(frame, about, questions);
+    if (frame.server) frame.server.onProgress = (done, what) => app.progress(done, what);
+    return app;
   } catch (error) {
     fill(
       root,

@@ -3,8 +3,10 @@
 import { DocumentsView } from "../documents/view";
 import { HeadsView } from "../heads/view";
 import { MapView } from "../map/view";
+import { ProcessView } from "../process/view";
 import type { ViewName } from "../state/state";
 import { VIEWS } from "../state/state";
+import { StepsView } from "../steps/view";
 import type { About } from "../subject/about";
 import { TextView } from "../text/view";
 import type { Context, View } from "./context";
@@ -21,8 +23,8 @@ export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
   heads: { title: "Heads", slices: true, make: (context) => new HeadsView(context) },
   map: { title: "Map", slices: true, make: (context) => new MapView(context) },
   documents: { title: "Documents", slices: true, make: (context) => new DocumentsView(context) },
-  steps: { title: "Steps", slices: true, make: (context) => new TextView(context) },
-  process: { title: "Process", slices: false, make: (context) => new TextView(context) },
+  steps: { title: "Steps", slices: true, make: (context) => new StepsView(context) },
+  process: { title: "Process", slices: false, make: (context) => new ProcessView(context) },
 };
 
 /** The views that this subject has something to show in. */

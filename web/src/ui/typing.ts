@@ -1,0 +1,76 @@
+// Served only: a text can be typed in, and files dropped; the server reads them and the page starts anew with them.
+
+import type { Served } from "../sources/served";
+import { Refusal } from "../sources/source";
+import type { About } from "../subject/about";
+import { button } from "./controls";
+import { el, fill } from "./dom";
+import { menu } from "./tools";
+
+interface Given {
+  readonly name: string;
+  readonly text: string;
+}
+
+export function typing(
+  about: About,
+  server: Served,
+  begun: (subject: string) => void,
+  root: HTMLElement,
+): HTMLElement {
+  const text = el("textarea", {
+    rows: 7,
+    "aria-label": "Text",
+    placeholder: "A text, or drop files anywhere on the page",
+  });
+  const question = el("input", {
+    type: "text",
+    "aria-label": "Question",
+    placeholder: "Question (optional)",
+  });
+  const files = el("input", {
+    type: "file",
+    multiple: true,
+    accept: "text/*,.md,.txt",
+    "aria-label": "Files",
+  });
+  const told = el("p", { class: "quiet", role: "status" });
+  const dropped: Given[] = [];
+
+  const take = async (list: FileList | null): Promise<void> => {
+    for (const file of [...(list ?? [])].slice(0, about.limits.files - dropped.length))
+      if (file.size <= about.limits.text_bytes) dropped.push({ name: file.name, text: await file.text() });
+      else fill(told, `${file.name} is larger than ${about.limits.text_bytes} bytes.`);
+    if (dropped.length > 0) fill(told, dropped.map(({ name }) => name).join(", "));
+  };
+  const read = async (): Promise<void> => {
+    const typed = text.value.trim() ? [{ name: "text", text: text.value }] : [];
+    const documents = [...dropped, ...typed];
+    if (documents.length === 0) return fill(told, "There is no text yet.");
+    fill(told, "Reading …");
+    try {
+      begun(await server.read(documents, question.value.trim() || null));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      fill(told, error.message);
+    }
+  };
+  files.addEventListener("change", () => void take(files.files));
+  const form = el(
+    "div",
+    { class: "typing" },
+    text,
+    question,
+    files,
+    told,
+    button("Read it", () => void read()),
+  );
+  const made = menu("Your text", form);
+  root.addEventListener("dragover", (event) => event.preventDefault());
+  root.addEventListener("drop", (event) => {
+    event.preventDefault();
+    made.open = true;
+    void take(event.dataTransfer?.files ?? null);
+  });
+  return made;
+}
