@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from limelight.errors import InputError, LimelightError
 from limelight.viewer import shell
 from limelight.viewer.attentions import TILE, Attention
 from limelight.viewer.envelope import Answer, Scale
 from limelight.viewer.heads import FROM_ATLAS, measures
+from limelight.viewer.maps import Map
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.strongest import Strongest, answered, sweep
-from limelight.viewer.subject import Subject, weights
+from limelight.viewer.subject import Subject, tile_place, weights
 
 BYTES = 4_800_000
 """Of the whole file."""
@@ -34,6 +36,10 @@ DEEPEST = 3
 """Beyond this zoom a file holds no tiles."""
 COLUMNS_OF_DOCUMENTS = 24
 """Up to so many documents, what each word of a document's row is goes in too."""
+CELLS_A_BYTE = 4
+"""A cell takes a quarter of a byte at the very least, compressed."""
+LEVEL = 7
+"""Of the compression."""
 CHEAP = 2**30
 """Weights, of all heads: above, what needs a walk of its own is left out."""
 
@@ -124,6 +130,7 @@ class _Making:
     heard: Callable[[], None]
     kept: dict[tuple[int, str], int] = field(default_factory=dict)
     zoom: dict[int, int] = field(default_factory=dict)
+    maps: dict[tuple[int, str], Tensor] = field(default_factory=dict)
     swept: dict[tuple[int, str, str, str], Strongest] = field(default_factory=dict)
 
     def slices(self, attention: Attention) -> list[str]:
@@ -210,8 +217,11 @@ class _Making:
             KEEP[-1],
             STRETCHES,
             lambda entries: self.heard(),
+            attention.step(min(DEEPEST, attention.deepest)),
         )
-        self.swept |= {(number, chosen, *key): each for key, each in found.items()}
+        self.swept |= {(number, chosen, *key): each for key, each in found.strongest.items()}
+        if found.map is not None:
+            self.maps[number, chosen] = found.map
 
     # ---- inside -----------------------------------------------------------------------------------
 
@@ -263,23 +273,36 @@ class _Making:
     def _tiles(
         self, number: int, attention: Attention, chosen: str, zoom: int, reduce: str, must: bool = False
     ) -> bool:
-        """All tiles of a zoom, or none."""
+        """All tiles of a zoom, or none. Before anything is computed, a guess whether there is room."""
+        step = attention.step(zoom)
+        spare = self.pack.room - self.pack.size
+        if not must and attention.N * attention.M / step**2 > CELLS_A_BYTE * spare:
+            return False
         side = TILE * attention.step(zoom)
         before, complete = dict(self.pack.entries), True
         for row, column in product(range(-(-attention.N // side)), range(-(-attention.M // side))):
             place = {"zoom": zoom, "row": row, "column": column, "attention": number}
             question = Question.of("tile", place | {"slice": chosen, "reduce": reduce})
-            answer = self.subject.answer(question, self.heard)
+            answer = self._tile(question, number, attention, chosen)
             scale = Scale.of(answer.arrays["cells"])
             arrays = dict(answer.arrays) | {"cells": scale.encode(answer.arrays["cells"])}
-            complete = complete and self.pack.put(
-                question, replace(answer, arrays=arrays, scales={"cells": scale}), must
-            )
+            if not self.pack.put(question, replace(answer, arrays=arrays, scales={"cells": scale}), must):
+                complete = False
+                break
         if not complete:
             self.pack.entries = before
         elif reduce == "mean" and chosen == attention.start:
             self.zoom[number] = zoom
         return complete
+
+    def _tile(self, question: Question, number: int, attention: Attention, chosen: str) -> Answer:
+        """From the map that the sweep has made, where it is deep enough for what is asked."""
+        made = self.maps.get((number, chosen))
+        if made is None or question["reduce"] == "max":
+            return self.subject.answer(question, self.heard)
+        whole = Map(min(DEEPEST, attention.deepest), made, None, None)
+        layer = attention.chosen(chosen)[0][0]
+        return self.subject.tile_answer(question, whole.tile(attention, layer, tile_place(question), "mean"))
 
     def _between(self, number: int, attention: Attention, chosen: str) -> None:
         given: dict[str, Any] = {"attention": number, "slice": chosen}
@@ -318,5 +341,5 @@ class _Making:
 
 def _deflated(data: bytes) -> bytes:
     """Raw deflate, which browsers undo by themselves."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush()

@@ -20,6 +20,10 @@ from limelight.viewer.whole import Whole
 
 STRIP = 2**22
 """Entries that are held at once."""
+LEAF = 2**14
+"""Entries of a mask that are looked at one by one."""
+GRAIN = 128
+"""Keys; a mask is not asked about less."""
 MOST_ENTRIES = 2**33
 """Of a tile, over all its heads; beyond, it would take minutes."""
 
@@ -60,38 +64,54 @@ def work(attention: Attention, heads: tuple[Head, ...], place: Place) -> int:
     return len(rows) * len(columns) * len(heads)
 
 
-def kept_tile(
-    attention: Attention, wholes: Mapping[int, Whole], heads: tuple[Head, ...], place: Place, reduce: str
-) -> Tiled:
-    """From the maps that the walk over the whole has kept."""
-    rows, columns = place.within(attention)
-    step = attention.step(place.zoom)
-    fine = attention.step(next(iter(wholes.values())).zoom)
-    cut = tuple(slice(span.start // fine, -(-span.stop // fine)) for span in (rows, columns))
-    sizes = [
-        torch.tensor([min(at + fine, size) - at for at in range(0, size, fine)])
-        for size in (attention.N, attention.M)
-    ]
-    area = torch.outer(sizes[0][cut[0]], sizes[1][cut[1]]).double()
-    grid = [
-        edges(len(range(*each.indices(len(size)))), step // fine)
-        for each, size in zip(cut, sizes, strict=True)
-    ]
-    total = torch.zeros(area.shape, dtype=torch.float64)
-    highest = torch.zeros(area.shape)
-    seen = torch.zeros(area.shape, dtype=torch.float64)
-    for layer, head in heads:
-        cells = wholes[layer].map
-        total += cells.mean[head][cut].double()
-        highest = torch.maximum(highest, cells.maximum[head][cut])
-        seen += cells.seen[head][cut].double()
-    coarse = _sums(area, grid)
-    some = _sums(seen / len(heads) * area, grid) / coarse
-    if reduce == "max":
-        found = _maxima(highest, grid)
-    else:
-        found = (_sums(total / len(heads) * area, grid) / coarse).float()
-    return Tiled(found.numpy(), _share(some))
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The whole of a slice in cells of one zoom; a tile of it, or of a lower zoom, is put together from them.
+
+    mean     (cells, cells), of a region too: `of` cuts it
+    maximum  likewise; None where it is not known
+    seen     the share of a cell's entries that may be seen; None to ask the mask
+    """
+
+    zoom: int
+    mean: Tensor
+    maximum: Tensor | None
+    seen: Tensor | None
+
+    @classmethod
+    def of(cls, wholes: Mapping[int, Whole], heads: tuple[Head, ...]) -> Map:
+        """From what the walk over the whole has kept of each head."""
+        first = wholes[heads[0][0]]
+        mean = torch.zeros(first.map.mean.shape[1:], dtype=torch.float64)
+        maximum = torch.zeros(mean.shape)
+        for layer, head in heads:
+            mean += wholes[layer].map.mean[head].double()
+            maximum = torch.maximum(maximum, wholes[layer].map.maximum[head])
+        return cls(first.zoom, mean / len(heads), maximum, first.map.seen[0])
+
+    def tile(self, attention: Attention, layer: int, place: Place, reduce: str) -> Tiled:
+        """`layer` is the one whose mask says what may be seen."""
+        rows, columns = place.within(attention)
+        step, fine = attention.step(place.zoom), attention.step(self.zoom)
+        cut = tuple(slice(span.start // fine, -(-span.stop // fine)) for span in (rows, columns))
+        sizes = (torch.tensor([min(fine, span.stop - at) for at in span[::fine]]) for span in (rows, columns))
+        area = torch.outer(*sizes).double()
+        runs = [Run.of(edges(size, step // fine), 0, size) for size in area.shape]
+
+        def sums(cells: Tensor) -> Tensor:
+            return runs[1].sums(runs[0].sums(cells, -2), -1)
+
+        whole = sums(area)
+        if self.seen is None:
+            seen = seen_cells(attention, layer, rows, columns, step) / whole
+        else:
+            seen = sums(self.seen[cut].double() * area) / whole
+        if reduce == "max":
+            assert self.maximum is not None
+            found = runs[1].maxima(runs[0].maxima(self.maximum[cut], -2), -1)
+        else:
+            found = (sums(self.mean[cut].double() * area) / whole).float()
+        return Tiled(found.numpy(), _share(seen))
 
 
 def exact_tile(
@@ -106,26 +126,30 @@ def exact_tile(
     rows, columns = place.within(attention)
     step = attention.step(place.zoom)
     grid = edges(len(rows), step), edges(len(columns), step)
-    shape = len(grid[0]) - 1, len(grid[1]) - 1
-    cells = torch.zeros(shape, dtype=torch.float64)
-    highest, seen = torch.zeros(shape), torch.zeros(shape, dtype=torch.float64)
-    across = Run.of(grid[1], 0, len(columns))
+    cells = torch.zeros(len(grid[0]) - 1, len(grid[1]) - 1, dtype=torch.float64)
     most = max(len(each) for each in by_layer(heads).values())
     for strip in _strips(rows, step, STRIP // max(1, len(columns) * most)):
         down = Run.of(grid[0], strip.start - rows.start, strip.stop - rows.start)
         for layer, some in by_layer(heads).items():
             go_on()
-            for block_HRC in blocks(attention, layer, some, strip, columns):
+            near = range(
+                columns.start, max(columns.start, min(columns.stop, reach(attention, layer, strip).stop))
+            )
+            if not near:
+                continue
+            across = Run.of(grid[1], 0, len(near))
+            place_ = down.cells, across.cells
+            for block_HRC in blocks(attention, layer, some, strip, near):
                 if reduce == "max":
                     here = across.maxima(down.maxima(block_HRC.amax(0), -2), -1)
-                    highest[down.cells] = torch.maximum(highest[down.cells], here.cpu())
+                    cells[place_] = torch.maximum(cells[place_], here.double().cpu())
                 else:
-                    mixed = block_HRC.sum(0, dtype=torch.float64)
-                    cells[down.cells] += across.sums(down.sums(mixed, -2), -1).cpu()
-        seen[down.cells] += _seen(attention, heads[0], strip, columns, down, across)
-    area = areas(*grid)
-    found = highest if reduce == "max" else (cells / area / len(heads)).float()
-    return Tiled(found.numpy(), _share(seen / area))
+                    mixed_RC = block_HRC.sum(0, dtype=torch.float64)
+                    cells[place_] += across.sums(down.sums(mixed_RC, -2), -1).cpu()
+    whole = areas(*grid)
+    seen = seen_cells(attention, heads[0][0], rows, columns, step) / whole
+    found = cells if reduce == "max" else cells / whole / len(heads)
+    return Tiled(found.float().numpy(), _share(seen))
 
 
 def blocks(
@@ -141,6 +165,17 @@ def blocks(
             yield matrix[where[0], head : head + 1, where[1], where[2]]
 
 
+def reach(attention: Attention, layer: int, rows: range) -> range:
+    """The keys from the first on, up to where none of these queries may look any more."""
+    mask, size = attention.layers[layer].mask, attention.M
+    low, high = 0, -(-size // GRAIN)
+    while low < high:
+        middle = (low + high) // 2
+        hidden = mask.cover(rows.start, rows.stop, middle * GRAIN, size, attention.N, size) is Cover.NONE
+        low, high = (low, middle) if hidden else (middle + 1, high)
+    return range(min(low * GRAIN, size))
+
+
 def _strips(rows: range, step: int, most: int) -> Iterator[range]:
     """Neighbouring rows, whole cells where they fit."""
     height = most // step * step if most >= step else max(1, most)
@@ -148,18 +183,35 @@ def _strips(rows: range, step: int, most: int) -> Iterator[range]:
         yield range(start, min(start + height, rows.stop))
 
 
-def _seen(
-    attention: Attention, head: Head, rows: range, columns: range, down: Run, across: Run
-) -> Tensor | float:
-    """How many entries of each cell may be seen, by the mask of one head."""
-    b, (layer, h) = attention.batch, head
-    mask = attention.layers[layer].mask.at(b, b + 1, h, h + 1)
-    place = rows.start, rows.stop, columns.start, columns.stop, attention.N, attention.M
-    cover = mask.cover(*place)
-    if cover is Cover.SOME:
-        block_RC = mask.block(*place)[0, 0].expand(len(rows), len(columns))
-        return across.sums(down.sums(block_RC.double(), -2), -1)
-    return float(cover is Cover.ALL) * torch.outer(down.lengths, across.lengths).double()
+def seen_cells(attention: Attention, layer: int, rows: range, columns: range, step: int) -> Tensor:
+    """How many entries of each cell may be seen, float64, by the mask of the layer's first head.
+
+    Asked by halves: of a region that may be seen as a whole, or not at all, no entry is looked at.
+    """
+    b = attention.batch
+    mask = attention.layers[layer].mask.at(b, b + 1, 0, 1)
+    sizes = attention.N, attention.M
+
+    def count(rows: range, columns: range) -> Tensor:
+        grid = edges(len(rows), step), edges(len(columns), step)
+        place = rows.start, rows.stop, columns.start, columns.stop
+        cover = mask.cover(*place, *sizes)
+        if cover is not Cover.SOME:
+            return float(cover is Cover.ALL) * areas(*grid).double()
+        if len(rows) * len(columns) <= LEAF or len(grid[0]) == len(grid[1]) == 2:
+            block_RC = mask.block(*place, *sizes)[0, 0].expand(len(rows), len(columns)).double()
+            down, across = Run.of(grid[0], 0, len(rows)), Run.of(grid[1], 0, len(columns))
+            return across.sums(down.sums(block_RC, -2), -1)
+        axis = 0 if len(grid[0]) >= len(grid[1]) else 1
+        middle = (rows, columns)[axis].start + int(grid[axis][len(grid[axis]) // 2])
+        if axis == 0:
+            return torch.cat(
+                [count(range(rows.start, middle), columns), count(range(middle, rows.stop), columns)]
+            )
+        halves = range(columns.start, middle), range(middle, columns.stop)
+        return torch.cat([count(rows, half) for half in halves], dim=1)
+
+    return count(rows, columns)
 
 
 def _share(seen: Tensor) -> Array | None:
@@ -169,13 +221,3 @@ def _share(seen: Tensor) -> Array | None:
     codes = torch.ceil(seen.clamp(0, 1) * 255 - 1e-6)
     found: Array = codes.numpy().astype(np.uint8)
     return found
-
-
-def _sums(cells: Tensor, grid: list[Tensor]) -> Tensor:
-    rows, columns = (Run.of(each, 0, int(each[-1])) for each in grid)
-    return columns.sums(rows.sums(cells, -2), -1)
-
-
-def _maxima(cells: Tensor, grid: list[Tensor]) -> Tensor:
-    rows, columns = (Run.of(each, 0, int(each[-1])) for each in grid)
-    return columns.maxima(rows.maxima(cells, -2), -1)

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.pools import group_sums
+from limelight.matrix.rasters import Run
 from limelight.readings.reading import Head
 from limelight.viewer.attentions import Attention, by_layer
+from limelight.viewer.cells import areas, edges
 from limelight.viewer.envelope import Answer, Array, Scale
-from limelight.viewer.maps import blocks
+from limelight.viewer.maps import blocks, reach
 from limelight.viewer.rows import group_index, how, pool
 from limelight.viewer.whole import Whole
 
@@ -77,6 +79,14 @@ class Strongest:
         return rest
 
 
+@dataclass(frozen=True)
+class Swept:
+    """(level, direction) → the strongest; `map` float32 the mean over the heads in cells, None without."""
+
+    strongest: dict[tuple[str, str], Strongest]
+    map: Tensor | None
+
+
 def answered(
     found: Strongest, attention: Attention, heads: tuple[Head, ...], level: str, direction: str, most: int
 ) -> Answer:
@@ -98,26 +108,52 @@ def sweep(
     most: int,
     stretches: int,
     heard: Callable[[int], None] = lambda entries: None,
-) -> dict[tuple[str, str], Strongest]:
-    """(level, direction) → the strongest, the units of one level on both sides."""
+    side: int | None = None,
+) -> Swept:
+    """The strongest, the units of one level on both sides; with `side`, the mean map in cells of that side too."""
     looking_XN = torch.stack([wholes[layer].looking[head] for layer, head in heads])
     if len(levels) > 1 and not bool((looking_XN == looking_XN[:1]).all()):
         # Where heads see nothing at different queries, what a query counts depends on the head and the level.
         parts = [sweep(attention, heads, [level], wholes, most, stretches, heard) for level in levels]
-        return {key: found for part in parts for key, found in part.items()}
+        return Swept({key: found for part in parts for key, found in part.strongest.items()}, None)
     tables = [_Table.of(attention, level, looking_XN, most, stretches) for level in levels]
     width = attention.M * max(len(each) for each in by_layer(heads).values())
     share_XN = tables[0].share_XN if len(tables) == 1 else torch.ones(looking_XN.shape, dtype=torch.float64)
+    map_ = None if side is None or len(tables) == 1 else _Map.of(attention, side)
     for rows in _strips(tables, attention.N, max(1, STRIP // max(1, width))):
         mixed_RM = _mixed(attention, heads, rows, share_XN)
+        if map_ is not None:
+            map_.take(mixed_RM, rows)
         for table in tables:
             share_R = None if len(tables) == 1 else table.share_XN[0, rows.start : rows.stop]
             table.take(mixed_RM if share_R is None else mixed_RM * share_R[:, None], rows)
         heard(len(rows) * attention.M * len(heads))
-    return {(table.level, name): found for table in tables for name, found in table.found().items()}
+    found = {(table.level, name): found for table in tables for name, found in table.found().items()}
+    return Swept(found, None if map_ is None else map_.mean(len(heads)))
 
 
 # ---- inside -------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Map:
+    """Sums of cells of side × side."""
+
+    sums: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, attention: Attention, side: int) -> _Map:
+        rows, columns = edges(attention.N, side), edges(attention.M, side)
+        return cls(torch.zeros(len(rows) - 1, len(columns) - 1, dtype=torch.float64), rows, columns)
+
+    def take(self, weights_RM: Tensor, rows: range) -> None:
+        down, across = Run.of(self.rows, rows.start, rows.stop), Run.of(self.columns, 0, weights_RM.shape[1])
+        self.sums[down.cells] += across.sums(down.sums(weights_RM, -2), -1)
+
+    def mean(self, heads: int) -> Tensor:
+        return (self.sums / areas(self.rows, self.columns) / heads).float()
 
 
 @dataclass(eq=False)
@@ -229,12 +265,13 @@ def _mixed(attention: Attention, heads: tuple[Head, ...], rows: range, share_XN:
     share = {head: share_XN[place, rows.start : rows.stop] for place, head in enumerate(heads)}
     for layer, some in by_layer(heads).items():
         place = 0
-        for block_HRM in blocks(attention, layer, some, rows, range(attention.M)):
+        columns = reach(attention, layer, rows)
+        for block_HRM in blocks(attention, layer, some, rows, columns):
             here = torch.stack([share[layer, head] for head in some[place : place + len(block_HRM)]])
             if bool((here == here[:1]).all()):
-                total += block_HRM.sum(0, dtype=torch.float64).cpu() * here[0][:, None]
+                total[:, : len(columns)] += block_HRM.sum(0).cpu() * here[0][:, None]
             else:
-                total += (block_HRM.cpu() * here[..., None]).sum(0)
+                total[:, : len(columns)] += (block_HRM.cpu() * here[..., None]).sum(0)
             place += len(block_HRM)
     return total
 

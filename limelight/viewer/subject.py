@@ -229,7 +229,7 @@ class Subject:
             raise InputError("rows are of one level on both sides: by must be the level.")
         wholes = self._whole(place)
         found = sweep(attention, heads, [level], wholes, KEPT, STRETCHES, heard=lambda entries: go_on())
-        return answered(found[level, direction], attention, heads, level, direction, KEPT)
+        return answered(found.strongest[level, direction], attention, heads, level, direction, KEPT)
 
     def _received(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
@@ -269,34 +269,39 @@ class Subject:
         return Answer("thumbs", head, {"cells": scale.encode(cells)}, {"cells": scale})
 
     def _tile(self, question: Question, go_on: Callable[[], None]) -> Answer:
-        attention = self.attention(question)
-        heads, reduce = attention.chosen(question["slice"]), question["reduce"]
-        place = maps.Place(*(question.number(name) for name in ("zoom", "row", "column")))
+        attention, number = self.attention(question), question.number("attention")
+        heads, reduce, place = attention.chosen(question["slice"]), question["reduce"], tile_place(question)
         work = maps.work(attention, heads, place)
-        number = question.number("attention")
-        if not self.ready and work > FREE_WORK:
-            raise NotYetError
-        kept = (
-            self._wholes[number] if not self.ready and self.reading.total > FREE_WORK else self._whole(number)
-        )
+        if not self.ready and self.reading.total <= FREE_WORK:
+            self.read()
+        kept = self._wholes[number]
         if len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
-            found = maps.kept_tile(attention, kept, heads, place, reduce)
+            found = maps.Map.of(kept, heads).tile(attention, heads[0][0], place, reduce)
+        elif not self.ready and work > FREE_WORK:
+            raise NotYetError
         else:
             found = maps.exact_tile(attention, heads, place, reduce, go_on)
+        return self.tile_answer(question, found)
+
+    def tile_answer(self, question: Question, found: maps.Tiled) -> Answer:
+        """The cells with what they are."""
+        attention, place = self.attention(question), tile_place(question)
         step = attention.step(place.zoom)
         rule = (
             "The largest weight of the cell's entries, over the heads"
-            if reduce == "max"
+            if question["reduce"] == "max"
             else "The mean weight of the cell's entries, those that may not be seen counted as 0"
         )
+        told = attention.told(attention.chosen(question["slice"]))
         head = {
             "unit": "probability",
-            "how": f"{rule}; {step} × {step} tokens a cell. {attention.told(heads)}",
+            "how": f"{rule}; {step} × {step} tokens a cell. {told}",
             "step": step,
             "first": [place.row * TILE, place.column * TILE],
         }
-        arrays = {"cells": found.cells} | ({} if found.seen is None else {"seen": found.seen})
-        return Answer("tile", head, arrays)
+        return Answer(
+            "tile", head, {"cells": found.cells} | ({} if found.seen is None else {"seen": found.seen})
+        )
 
     def _between(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention, number = self.attention(question), question.number("attention")
@@ -331,6 +336,10 @@ class Subject:
         seconds = reading.seconds if reading.seconds is not None else time.monotonic() - reading.started
         head = {"state": state, "done": reading.share, "what": reading.what, "seconds": seconds}
         return Answer("progress", head | {"error": reading.error})
+
+
+def tile_place(question: Question) -> maps.Place:
+    return maps.Place(*(question.number(name) for name in ("zoom", "row", "column")))
 
 
 def weights(attention: Attention) -> int:

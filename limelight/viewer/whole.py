@@ -17,20 +17,20 @@ from limelight.matrix.rasters import PictureReading
 from limelight.viewer.attentions import Attention
 from limelight.viewer.cells import Cells
 
-MAP_BYTES = 2**26
+MAP_BYTES = 2**27
 """What the map of one layer may take, of all its heads: as many cells as fit."""
 MOST_CELLS = 1024
 MOST_DOCUMENTS = 16
 """Up to so many, what every token gives to and gets from each document is kept."""
-NUMBERS_A_CELL = 3
-"""Mean, maximum, and how much may be seen."""
+NUMBERS_A_CELL = 2
+"""Mean and maximum."""
 
 
 @dataclass(frozen=True)
 class Whole:
     """Of one layer, for every head.
 
-    map         the cells of zoom `zoom`, (H, cells, cells) each
+    map         the cells of zoom `zoom`, (H, cells, cells) each; `seen` of the first head alone
     raw, per_query  what each key receives, (H, M); see `Received`
     looking     which queries see anything, bool (H, N)
     means       name → the mean over looking queries, (H,) float64: "entropy", "distance", "sink"
@@ -100,7 +100,11 @@ def read_whole(attention: Attention, layer: int, heard: Callable[[int], None]) -
     means = {name: ((x[b].double() * looking_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
     return Whole(
         zoom,
-        PictureReading(*(each[b].float().cpu().clone() for each in cells)),
+        PictureReading(
+            cells.mean[b].float().cpu(),
+            cells.maximum[b].float().cpu(),
+            cells.seen[b, :1].float().cpu().clone(),
+        ),
         received.raw[b].cpu(),
         received.per_query[b].cpu(),
         looking_HN.cpu(),
