@@ -43,7 +43,8 @@ def alibi_slopes(heads: int) -> Tensor:
         return [2.0 ** (-8.0 * (head + 1) / count) for head in range(count)]
 
     power = 2 ** int(math.log2(max(heads, 1)))
-    return torch.tensor((row(power) + row(2 * power)[0::2][: heads - power])[:heads])
+    slopes = row(power) + row(2 * power)[0::2][: heads - power]
+    return torch.tensor(slopes[:heads], device="cpu")
 
 
 def relative(

@@ -78,7 +78,7 @@ class Lengths(Mask):
         return (0, length) if self.side == "right" else (size - length, size)
 
     def _real(self, lengths_B: Tensor | None, start: int, stop: int, size: int) -> Tensor:
-        position = torch.arange(start, stop)[None]
+        position = torch.arange(start, stop, device="cpu")[None]
         if lengths_B is None:
             return torch.ones_like(position, dtype=torch.bool)
         if self.side == "right":

@@ -136,7 +136,7 @@ def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: 
     """Lengths or ids as an int64 tensor on the CPU, with a batch axis in front."""
     if given is None:
         return None
-    numbers = torch.as_tensor(given).detach().cpu()
+    numbers = torch.as_tensor(given, device="cpu").detach()
     if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
         if numbers.numel():  # an empty list has no numbers and torch calls it float
             raise KindError(f"{name} must be whole numbers; got {numbers.dtype}.")

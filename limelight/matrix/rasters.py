@@ -116,7 +116,7 @@ class Picture:
 def _edges(cells: int, size: int) -> Tensor:
     """Where each cell begins, and the end; no more cells than there are rows (or columns)."""
     cells = min(cells, size)
-    return torch.arange(cells + 1) * size // max(cells, 1)
+    return torch.arange(cells + 1, device="cpu") * size // max(cells, 1)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Run:
         last = int(torch.searchsorted(edges, stop))
         begins, ends = edges[first:last].clamp(min=start), edges[first + 1 : last + 1].clamp(max=stop)
         lengths = ends - begins
-        steps = torch.arange(int(lengths.max()))
+        steps = torch.arange(int(lengths.max()), device="cpu")
         twice = steps >= lengths[:, None]
         members = (begins[:, None] + steps).minimum(ends[:, None] - 1) - start
         return cls(slice(first, last), lengths, members, twice if bool(twice.any()) else None)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import AttentionMatrix, Entropy, Received, Rollout, RowStats, masks
-from tests.oracle import MASKS, B, D, G, H, M, N, X, dressed_case, random_case
+from limelight.matrix import AttentionMatrix, Entropy, Picture, Received, Rollout, RowStats, biases, masks
+from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
 CASE = dressed_case(masks.causal())
@@ -139,6 +139,24 @@ def test_autocast_does_not_round_the_tiles() -> None:
         check("weights", matrix[1, 2], TRUTH[1, 2])
         check("output", matrix @ CASE.value, CASE.truth().output_BHND)
         check("received", matrix.read(Received()).raw, TRUTH.sum(2))
+
+
+def test_nothing_is_made_where_torch_makes_tensors_by_default() -> None:
+    folds = [build(CASE) for build, _ in FOLDS.values()]
+
+    def read() -> tuple[Any, ...]:
+        mask = masks.lengths(key=[M] * (B - 1) + [17], side="left") | masks.window(3)
+        matrix = AttentionMatrix(CASE.query, CASE.key, CASE.value, mask=mask, bias=biases.alibi(H))
+        return matrix.read(*folds, Picture(3, 50))
+
+    usual = tensors_of(read())
+    with torch.device("meta"):
+        here = tensors_of(read())
+    assert all(torch.equal(one, other) for one, other in zip(here, usual, strict=True))
+
+
+def tensors_of(readings: tuple[Any, ...]) -> list[Tensor]:
+    return [each for one in readings for each in ([one] if isinstance(one, Tensor) else one)]
 
 
 def test_inference_mode_within_and_around() -> None:
