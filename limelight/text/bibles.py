@@ -212,11 +212,11 @@ def read_links(path: Path) -> list[LinkedVerse]:
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         each = json.loads(line)
-        verses = [
+        source, target = (
             Verse(each[side], tuple(Phrase(start, end, ()) for start, end in each[f"{side} phrases"]))
             for side in ("source", "target")
-        ]
-        found.append(LinkedVerse(each["verse"], *verses, tuple((a, b) for a, b in each["links"])))
+        )
+        found.append(LinkedVerse(each["verse"], source, target, tuple((a, b) for a, b in each["links"])))
     return found
 
 
