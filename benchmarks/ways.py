@@ -17,7 +17,7 @@ from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
 from limelight.matrix.loops import LOOPS, NATIVE, PLAIN, Loop
 from limelight.matrix.native.library import PANEL
-from limelight.matrix.tiles import Plan
+from limelight.matrix.plans import Plan
 from tests.oracle import FOLDS
 from tests.tolerance import check
 

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 
 from limelight.matrix import AttentionMatrix, Entropy, Mask, Received
 from limelight.matrix.doors import scores_of
-from limelight.matrix.tiles import Plan, row_blocks
+from limelight.matrix.plans import Plan, row_blocks
 from limelight.readings.canvas import RESOLUTION
 from limelight.readings.colours import INK, PEAK, QUIET, RAMP
 

@@ -39,7 +39,8 @@ from limelight.matrix import dense as truth_of
 from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
 from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.tiles import Plan, read_tiles
+from limelight.matrix.plans import Plan
+from limelight.matrix.tiles import read_tiles
 from tests import expected
 
 # Distinct sizes off the tile grid: a swapped axis or a forgotten last tile cannot pass.

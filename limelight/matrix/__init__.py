@@ -5,9 +5,11 @@ masks.py     who may look at whom                            rules.py    the cla
 biases.py    what is added by place: ALiBi, T5, functions    given.py    masks of lengths, documents, tables
 places.py    functions of a place                            drawing.py  a mask as text
 scores.py    the logits of any block                         tile.py     what a fold sees
-tiles.py     the loop over tiles                             operator.py A @ v and A.T @ x
-why.py       what a reading will do                          gradients.py and theirs
-rollout.py   a product of many such matrices                 mixing.py   one layer of it
+plans.py     how a loop cuts the matrix                      tiles.py    the loop over tiles
+loops.py     which loop reads, and why                       workers.py  threads over panels and row blocks
+why.py       what a reading will do                          operator.py A @ v and A.T @ x
+gradients.py theirs                                          rollout.py  a product of many such matrices
+mixing.py    one layer of it                                 native/, triton/  the quicker loops
 
 What is read:
 folds.py     RowStats, Received, Entropy                     ranks.py    Peak, Top, Bottom

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix import tiles
 from limelight.matrix.folds import Fold
 from limelight.matrix.native import loop as native
+from limelight.matrix.plans import Plan, plan_for
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Frame, Stats
-from limelight.matrix.tiles import Plan
+from limelight.matrix.tiles import read_tiles
 from limelight.matrix.triton import serves
 from limelight.matrix.triton.loop import read_triton
 
@@ -57,8 +57,8 @@ PLAIN = Loop(
     name="plain",
     runs="plain PyTorch",
     refuses=lambda scores, folds: None,
-    plan=lambda scores, folds, limit: tiles.plan_for(scores, limit),
-    read=tiles.read_tiles,
+    plan=lambda scores, folds, limit: plan_for(scores, limit),
+    read=read_tiles,
 )
 
 NATIVE = Loop(

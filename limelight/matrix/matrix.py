@@ -23,8 +23,9 @@ from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
 from limelight.matrix.places import PlaceFunction, ScoreFunction, runs_of
+from limelight.matrix.plans import as_slice, plan_for
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import as_slice, plan_for, weigh_block
+from limelight.matrix.tiles import weigh_block
 from limelight.matrix.why import Why, look_into
 from limelight.matrix.workers import exactly
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.places import runs_of
+from limelight.matrix.plans import GRAIN, Plan
 from limelight.matrix.scores import Scores, Span
 from limelight.matrix.tile import Arena
-from limelight.matrix.tiles import GRAIN, Plan, weigh_block
+from limelight.matrix.tiles import weigh_block
 from limelight.matrix.workers import exactly, how_many, read_all
 
 STRIP_ENTRIES = 2**21  # of a head; matrix products of fewer rows cost more than the caches that they spare

@@ -10,8 +10,8 @@ import torch
 
 from limelight.matrix.folds import Fold
 from limelight.matrix.loops import Choice
+from limelight.matrix.plans import Plan, panels_of, stats_bytes
 from limelight.matrix.scores import Scores
-from limelight.matrix.tiles import Plan, panels_of, stats_bytes
 
 LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
 

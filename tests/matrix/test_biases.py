@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -60,6 +61,7 @@ def test_alibi_is_a_slope_a_head_times_the_distance() -> None:
     six = biases.alibi_slopes(6)  # the four of the next smaller power, then every second of eight
     assert six.tolist() == [*slopes.tolist(), *(2.0 ** -torch.tensor([1.0, 3.0])).tolist()]
     assert len(biases.alibi_slopes(1)) == 1
+    assert torch.equal(table_of(biases.alibi(numpy.int64(H))), table_of(biases.alibi(H)))
     assert torch.equal(
         table_of(biases.alibi(H)), (-six.double()[:, None, None] * ahead().abs()).expand(B, H, N, M)
     )
@@ -168,6 +170,24 @@ def test_what_is_done_to_the_scores_can_fail() -> None:
 q, k = torch.ones(B, H, N, D), torch.ones(B, H, M, D)
 
 
+@pytest.mark.parametrize("score_mod", [None, double])
+@pytest.mark.parametrize("build", [lambda x: biases.relative(x[:, None]), biases.alibi])
+def test_trained_numbers_are_read_and_refuse_a_gradient(
+    build: Callable[[Tensor], biases.Bias], score_mod: Any
+) -> None:
+    """They would be left without one in silence; nothing is trained where gradients are off."""
+    trained = torch.linspace(-1, 1, H).repeat(32 // H + 1)[:32].requires_grad_()
+    bias = build(trained if build is not biases.alibi else trained[:H])
+    case = replace(random_case(masks.causal()), bias=bias, score_mod=score_mod)
+    matrix = case.matrix()
+    check("weights", matrix.dense(), case.truth().weights_BHNM)
+    for multiply in (lambda: matrix @ case.value, lambda: matrix.T @ torch.ones(N)):
+        with pytest.raises(InputError, match="receive no gradient"):
+            multiply()
+    with torch.no_grad():
+        check("output", matrix @ case.value, case.truth().output_BHND)
+
+
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
@@ -176,6 +196,14 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, H, M, D)
         (lambda: biases.relative(torch.zeros(3, 2)), ShapeError, "at least 4 buckets"),
         (lambda: biases.relative(torch.zeros(32, 2).int()), KindError, "float tensor"),
         (lambda: biases.relative(torch.zeros(32, 2), max_distance=8), InputError, "beyond the distances"),
+        (lambda: biases.relative(torch.zeros(32, 2), max_distance=99.5), KindError, "whole number"),
+        (lambda: biases.relative(torch.zeros(32, 2), offset="end"), KindError, "whole number"),
+        (lambda: biases.alibi(0.5), KindError, "a slope for each, (H,); got 0.5"),
+        (lambda: biases.alibi(torch.ones(2, 2)), KindError, "a slope for each"),
+        (lambda: biases.alibi(None), KindError, "a slope for each"),
+        (lambda: biases.alibi(True), KindError, "whole number of heads"),
+        (lambda: biases.alibi(-1), InputError, "0 or more"),
+        (lambda: biases.alibi_slopes(2.0), KindError, "whole number of heads"),
         (lambda: AttentionMatrix(q, k, score_mod=3), KindError, "score_mod must be a function"),
     ],
 )

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from limelight.matrix import Again, Bottom, Fold, Peak, Tile, Top, masks
 from limelight.matrix.doors import scores_of
+from limelight.matrix.plans import Plan, row_blocks
 from limelight.matrix.tile import Arena
-from limelight.matrix.tiles import Plan, panels, read_tiles, row_blocks, tiles
+from limelight.matrix.tiles import panels, read_tiles, tiles
 from tests.oracle import FOLDS, WALKS_OFTEN, Case, expect_all, random_case
 
 SMALL = (1, 2, 1, 17, 23, 3, 2)  # laws are tried on many cuts, so the matrix is small

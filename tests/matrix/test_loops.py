@@ -35,7 +35,8 @@ from limelight.matrix import (
 from limelight.matrix import loops as choice
 from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
 from limelight.matrix.native import loop as native
-from limelight.matrix.tiles import read_tiles, stats_bytes
+from limelight.matrix.plans import stats_bytes
+from limelight.matrix.tiles import read_tiles
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 

@@ -33,7 +33,7 @@ from limelight.matrix.native import build, loop
 from limelight.matrix.native import library as shelf
 from limelight.matrix.native.library import library, loaded
 from limelight.matrix.native.takes import LARGEST_K, TAKES, Found, those_taken
-from limelight.matrix.tiles import Plan
+from limelight.matrix.plans import Plan
 from tests.matrix.test_folds import extreme
 from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check

@@ -37,7 +37,7 @@ from limelight.matrix import (
 from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
 from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.tiles import Plan, stats_bytes
+from limelight.matrix.plans import Plan, stats_bytes
 from limelight.matrix.triton import cells, serves, sight
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case

@@ -12,18 +12,10 @@ from limelight.matrix.folds import Fold, RowStats
 from limelight.matrix.native.library import PANEL, ROOM_ROWS, library
 from limelight.matrix.native.strips import Keys, read_strip
 from limelight.matrix.native.takes import TAKES, Found, Taken, Wanted, those_taken, wanted_of
+from limelight.matrix.plans import Plan, fitting, panels_of, plan_for, row_blocks, stats_bytes, within
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Arena, Frame, Stats
-from limelight.matrix.tiles import (
-    Plan,
-    panels_of,
-    plan_for,
-    read_tiles,
-    row_blocks,
-    stats_bytes,
-    too_large,
-    within,
-)
+from limelight.matrix.tiles import read_tiles
 from limelight.matrix.workers import read_all
 
 CALL_ENTRIES = 2**22  # of one call: enough that calling costs nothing beside it
@@ -56,15 +48,11 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
 
     What the plain loop reads afterwards counts too. Raises TooLargeError where even the smallest cut is larger.
     """
-    entries = CALL_ENTRIES
-    cut = _cut(scores, entries)
-    while limit is not None and limit - stats_bytes(scores) < cut.worker_bytes:
-        entries //= 2
-        if entries == 0:
-            raise too_large(scores, cut, limit)
-        cut = _cut(scores, entries)
-    if leaves(folds):
-        cut = replace(cut, worker_bytes=max(cut.worker_bytes, plan_for(scores, limit).worker_bytes))
+    cut = fitting(scores, lambda entries: _cut(scores, entries), CALL_ENTRIES, 1, limit)
+    if not leaves(folds):
+        return cut
+    beside = plan_for(scores, limit)
+    cut = replace(cut, worker_bytes=max(cut.worker_bytes, beside.worker_bytes))
     return within(cut, limit, stats_bytes(scores))
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from limelight.matrix.native.library import PANEL, ROOM_ROWS, Job, PartialStruct, SpanStruct, loaded
 from limelight.matrix.native.takes import Found, Wanted, new, room_for
+from limelight.matrix.plans import Plan, as_slice
 from limelight.matrix.pools import Pooled
 from limelight.matrix.scores import Scores, Span
 from limelight.matrix.tile import Arena
-from limelight.matrix.tiles import Plan, as_slice
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limelight.matrix.plans import Plan
 from limelight.matrix.scores import Scores
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import Plan
 from limelight.matrix.triton.cells import Runs
 from limelight.matrix.triton.operands import (
     AreasFound,

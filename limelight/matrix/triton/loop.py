@@ -17,13 +17,14 @@ from limelight.matrix.distances import Distance
 from limelight.matrix.folds import Entropy, Fold, Received, RowStats, RowSums
 from limelight.matrix.norms import Output
 from limelight.matrix.operator import Applied, Product, TransposedApplied
+from limelight.matrix.plans import Plan, plan_for
 from limelight.matrix.pools import Pooled
 from limelight.matrix.ranks import Peak
 from limelight.matrix.rasters import Raster
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
 from limelight.matrix.tile import Frame, Stats
-from limelight.matrix.tiles import Plan, plan_for, read_tiles
+from limelight.matrix.tiles import read_tiles
 from limelight.matrix.triton.cells import Runs, areas_of, gather_maxima, gather_sums
 from limelight.matrix.triton.launch import Kernels
 from limelight.matrix.triton.serves import COLUMN_FOLDS, ROW_FOLDS, WIDEST

@@ -13,12 +13,12 @@ from limelight.matrix.distances import Distance
 from limelight.matrix.folds import Entropy, Fold, Received
 from limelight.matrix.norms import Output
 from limelight.matrix.operator import Applied, TransposedApplied
+from limelight.matrix.plans import Plan, plan_for, stats_bytes, too_large
 from limelight.matrix.pools import Pool
 from limelight.matrix.ranks import Peak
 from limelight.matrix.rasters import Picture
 from limelight.matrix.scores import Scores
 from limelight.matrix.sinks import SinkMass
-from limelight.matrix.tiles import Plan, plan_for, stats_bytes, too_large
 from limelight.matrix.triton.operands import padded
 from limelight.matrix.triton.sight import sight_of
 
