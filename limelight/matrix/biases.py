@@ -21,18 +21,29 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.arguments import maybe_whole, whole_number
 from limelight.matrix.places import Place, PlaceFunction, ScoreFunction, few_rows, over_places, part
 
 __all__ = ["Bias", "alibi", "alibi_slopes", "relative"]
 
+_HEADS = "alibi(heads) must be a whole number of heads"
+
 
 def alibi(heads: int | Sequence[float] | Tensor, offset: int | None = None) -> Bias:
-    """ALiBi: -slope·|j - i|, for so many `heads`, or with the slopes of each given.
+    """ALiBi: -slope·|j - i|, for so many `heads`, or with the slope of each given.
 
     Source: Press et al. 2022, "Train Short, Test Long" (arXiv:2108.12409), section 3, where keys are behind;
     keys ahead are penalised alike.
     """
-    return Alibi(alibi_slopes(heads) if isinstance(heads, int) else torch.as_tensor(heads).detach(), offset)
+    try:
+        slopes_H = heads if isinstance(heads, Tensor) else torch.as_tensor(heads, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        slopes_H = torch.empty(0, 0)
+    if slopes_H.dim() == 0 and not slopes_H.is_floating_point():
+        slopes_H = alibi_slopes(whole_number(heads, _HEADS))
+    if slopes_H.dim() != 1:
+        raise KindError(f"{_HEADS}, or hold a slope for each, (H,); got {heads!r}.")
+    return Alibi(slopes_H, maybe_whole(offset, "alibi(…, offset) must be a whole number of positions"))
 
 
 def alibi_slopes(heads: int) -> Tensor:
@@ -42,6 +53,9 @@ def alibi_slopes(heads: int) -> Tensor:
     def row(count: int) -> list[float]:
         return [2.0 ** (-8.0 * (head + 1) / count) for head in range(count)]
 
+    heads = whole_number(heads, _HEADS)
+    if heads < 0:
+        raise InputError(f"{_HEADS}, 0 or more; got {heads}.")
     power = 2 ** int(math.log2(max(heads, 1)))
     slopes = row(power) + row(2 * power)[0::2][: heads - power]
     return torch.tensor(slopes[:heads], device="cpu")
@@ -67,12 +81,14 @@ def relative(
             f"relative(table) must have the axes (buckets, heads), at least {least} buckets; "
             f"got shape {tuple(table.shape)}."
         )
+    max_distance = whole_number(max_distance, "relative(…, max_distance) must be a whole number of positions")
     if max_distance <= len(table) // least:
         raise InputError(
             f"relative(…, max_distance) must be beyond the distances that have a bucket each, "
             f"{len(table) // least}; got {max_distance}."
         )
-    return Relative(table.detach(), bidirectional, max_distance, offset)
+    offset = maybe_whole(offset, "relative(…, offset) must be a whole number of positions")
+    return Relative(table, bidirectional, max_distance, offset)
 
 
 # ---- what a bias is -----------------------------------------------------------------------------------
@@ -89,6 +105,11 @@ class Bias(ABC):
     def adds(self) -> bool:
         """Whether it only adds numbers that do not depend on the scores: then gradients pass it unchanged."""
         return True
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether what it is made of asks for a gradient, which it does not receive."""
+        return False
 
     def fit(self, B: int, H: int, N: int, M: int) -> Bias:
         """This bias for one attention matrix, or a ShapeError."""
@@ -140,6 +161,10 @@ class Modified(Bias):
     @property
     def adds(self) -> bool:
         return False
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.first is not None and self.first.requires_grad
 
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
         if self.first is not None:
@@ -204,11 +229,15 @@ class Alibi(OfDistance):
     slopes_H: Tensor
     offset: int | None = None
 
+    @property
+    def requires_grad(self) -> bool:
+        return self.slopes_H.requires_grad
+
     def heads_of(self) -> int:
         return len(self.slopes_H)
 
     def of(self, ahead_X: Tensor, heads: range, dtype: torch.dtype) -> Tensor:
-        slopes_H = part(self.slopes_H, heads.start, heads.stop).to(ahead_X.device, dtype)
+        slopes_H = part(self.slopes_H.detach(), heads.start, heads.stop).to(ahead_X.device, dtype)
         return -slopes_H[:, None] * ahead_X.abs()
 
 
@@ -221,11 +250,15 @@ class Relative(OfDistance):
     max_distance: int = 128
     offset: int | None = None
 
+    @property
+    def requires_grad(self) -> bool:
+        return self.table_XH.requires_grad
+
     def heads_of(self) -> int:
         return self.table_XH.shape[1]
 
     def of(self, ahead_X: Tensor, heads: range, dtype: torch.dtype) -> Tensor:
-        table_XH = part(self.table_XH, heads.start, heads.stop, axis=1).to(ahead_X.device, dtype)
+        table_XH = part(self.table_XH.detach(), heads.start, heads.stop, axis=1).to(ahead_X.device, dtype)
         return table_XH[self.buckets(ahead_X)].T
 
     def buckets(self, ahead_X: Tensor) -> Tensor:

@@ -55,6 +55,11 @@ class Inputs(NamedTuple):
 
 def multiply(product: Applied | TransposedApplied, read: Read, scores: Scores, inputs: Inputs) -> Tensor:
     """`read(product)`, with a gradient for every input that asks for one; where none does, without a graph."""
+    if torch.is_grad_enabled() and isinstance(scores.bias, Bias) and scores.bias.requires_grad:
+        raise InputError(
+            "The slopes of alibi and the table of relative receive no gradient; got some that require it. Give "
+            "them detached, or train the bias as a tensor (1, heads, queries, keys)."
+        )
     factor = product.factor
     wanted = [each for each in (*inputs, factor) if isinstance(each, Tensor) and each.requires_grad]
     if not wanted or not torch.is_grad_enabled():
