@@ -44,9 +44,11 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="Where runs and results are kept.")] = Path("comparison"),
         page: Annotated[
             Path | None,
-            typer.Option(help="The page, with numbers and pictures beside it. [OUT/advantages.md]"),
+            typer.Option(help="The page, instead of OUT/advantages.md; numbers and pictures lie beside it."),
         ] = None,
-        jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time. [the cores]")] = None,
+        jobs: Annotated[
+            int | None, typer.Option(min=1, help="Trainings at a time; without it, one a core.")
+        ] = None,
         keep: Annotated[
             bool, typer.Option("--keep", help="Of `search`: all runs from now on take what it finds.")
         ] = False,

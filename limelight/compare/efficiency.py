@@ -129,6 +129,7 @@ def lengths(folder: Path, chosen: Sequence[Rival], device: str) -> list[dict[str
                 for threads in numbers_of_threads(device)
             },
             device,
+            ROUNDS,
         )
         places += [
             {"rival": name, "threads": threads, "length": length, "batch": len(ids), "seconds": each}
@@ -144,7 +145,7 @@ def batches(folder: Path, chosen: Sequence[Rival], device: str) -> list[dict[str
     for number, batch in enumerate(BATCHES):
         tell(folder, number / len(BATCHES), f"{batch} texts")
         ids = texts(batch, BATCHES_LENGTH, device)
-        seconds = in_turns({name: partial(step, ids) for name, step in steps.items()}, device)
+        seconds = in_turns({name: partial(step, ids) for name, step in steps.items()}, device, ROUNDS)
         places += [
             {"rival": name, "threads": 1, "length": BATCHES_LENGTH, "batch": batch, "seconds": each}
             for name, each in seconds.items()
@@ -160,11 +161,13 @@ def decoding(folder: Path, chosen: Sequence[Rival], device: str) -> list[dict[st
     for number, length in enumerate(LENGTHS):
         tell(folder, number / len(LENGTHS), f"a context of {length:,} tokens")
         context, token = texts(1, length, device), texts(1, 1, device)
-        reading = in_turns({name: partial(_read, model, context) for name, model in models.items()}, device)
+        reading = in_turns(
+            {name: partial(_read, model, context) for name, model in models.items()}, device, ROUNDS
+        )
         decoders = {name: _read(model, context) for name, model in models.items()}
         held = {name: held_by(decoder) for name, decoder in decoders.items()}
         writing = in_turns(
-            {name: partial(_write, decoder, token) for name, decoder in decoders.items()}, device
+            {name: partial(_write, decoder, token) for name, decoder in decoders.items()}, device, ROUNDS
         )
         places += [
             {
@@ -207,9 +210,7 @@ def step_of(model: nn.Module, called: nn.Module) -> Callable[[Tensor], None]:
     return step
 
 
-def in_turns(
-    work: Mapping[Any, Callable[[], Any]], device: str, rounds: int = ROUNDS
-) -> dict[Any, list[float]]:
+def in_turns(work: Mapping[Any, Callable[[], Any]], device: str, rounds: int) -> dict[Any, list[float]]:
     """The seconds of each piece of work, `rounds` times, all of them in every round."""
     seconds: dict[Any, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):

@@ -1,0 +1,77 @@
+"""`limelight compare`: runs what was asked for, shows it, keeps it, writes the page; says what it does not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limelight.compare import report, runs, search
+from limelight.compare.plan import Picture
+from limelight.compare.runs import Run
+from tests.compare import made_up
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs that the command asks for; none is run, their results are made up, and nothing is drawn."""
+    seen: list[Run] = []
+
+    def run_all(some: Sequence[Run], out: Path, jobs: int, console: object = None) -> dict[str, Any]:
+        seen.extend(some)
+        return made_up.scope({"attention": (0.9, 0.8), "lstm": (0.2, 0.1)})
+
+    def drawn(picture: Picture, folder: Path) -> Path:
+        (folder / f"{picture.name}.png").write_bytes(b"")
+        return folder / f"{picture.name}.png"
+
+    monkeypatch.setattr(runs, "run_all", run_all)
+    monkeypatch.setattr(report, "draw", drawn)
+    return seen
+
+
+def test_scope(limelight: Callable[..., Any], asked: list[Run], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = limelight("compare", "scope", "--out", out, "--seeds", 2, "--budget", 0.5)
+    assert told.exit_code == 0, told.output
+    words = " ".join(told.stdout.split())
+    assert "Attention is ahead by 70 points, in every seed." in words
+    assert "Right answers by records and distance in tokens" in words
+    assert {run.options["seconds"] for run in asked} == {30.0}
+    assert {run.options["seed"] for run in asked} == {0, 1}
+    numbers = json.loads((out / "advantages" / "scope.json").read_text())
+    assert len(numbers["runs"]) == 4
+    page = out / "advantages.md"
+    assert "Attention is ahead by 70 points" in page.read_text()
+    for picture in ("scope", "scope-grid", "scope-gradient", "scope-learning"):
+        assert f"(advantages/{picture}.png)" in page.read_text()
+        assert (out / "advantages" / f"{picture}.png").is_file()
+    # The page is made again from the numbers alone.
+    before = page.read_text()
+    page.write_text("")
+    asked.clear()
+    assert limelight("compare", "report", "--out", out).exit_code == 0
+    assert page.read_text() == before
+    assert asked == []
+
+
+def test_search(limelight: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trial = {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.125}, "score": -1.0}
+    monkeypatch.setattr(search, "run_all", lambda *words: {"one": trial})
+    monkeypatch.setattr(search, "HERE", tmp_path / "package")
+    told = limelight("compare", "search", "scope", "--out", tmp_path)
+    assert told.exit_code == 0, told.output
+    assert "rate 0.125" in told.stdout
+    assert search.found("scope", "lstm") == {}
+    limelight("compare", "search", "scope", "--out", tmp_path, "--keep")
+    assert search.found("scope", "lstm") == {"rate": 0.125}
+
+
+def test_what_it_refuses(refused: Callable[..., str]) -> None:
+    assert "WHAT must be one of scope" in refused("compare", "scopes")
+    assert "above 0" in refused("compare", "scope", "--budget", 0)
+    assert "takes no further words; got accuracy" in refused("compare", "scope", "accuracy")
+    assert "A search is made for" in refused("compare", "search", "efficiency")

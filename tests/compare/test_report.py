@@ -1,0 +1,122 @@
+"""The page is made from the numbers beside it; what has not been run says so; pictures hold what they should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from limelight.compare import report, store
+from limelight.compare.plan import PARTS, Grid, Line, Panel, Picture, Spread, Table
+from limelight.errors import CheckpointError, InputError
+from tests.compare import made_up
+
+GOOD, BAD = (0.99, 0.98), (0.07, 0.06)
+ROOT = Path(__file__).parents[2]
+
+
+def kept(folder: Path, attention: tuple[float, ...], lstm: tuple[float, ...]) -> store.Kept:
+    runs = made_up.scope({"attention": attention, "lstm": lstm})
+    return store.keep(folder, "scope", "limelight compare scope --seeds 2", runs)
+
+
+def page(folder: Path) -> str:
+    return report.text({name: store.kept(folder, name) for name in PARTS}, "beside")
+
+
+def test_a_changed_number_changes_the_page(tmp_path: Path) -> None:
+    kept(tmp_path, GOOD, BAD)
+    before = page(tmp_path)
+    assert "Attention is ahead by 92 points" in before
+    file = tmp_path / "scope.json"
+    numbers = json.loads(file.read_text())
+    for run in numbers["runs"].values():
+        for place in run["grid"]:
+            place["accuracy"] = 1 - place["accuracy"]
+    file.write_text(json.dumps(numbers))
+    assert "LSTM is ahead by 92 points" in page(tmp_path)
+    assert "Attention is ahead" not in page(tmp_path)
+
+
+def test_what_has_not_been_run_says_so(tmp_path: Path) -> None:
+    assert page(tmp_path).count("Not run yet: `limelight compare") == len(PARTS)
+    kept(tmp_path, GOOD, BAD)
+    told = page(tmp_path)
+    assert told.count("Not run yet: `limelight compare") == len(PARTS) - 1
+    assert "by `limelight compare scope --seeds 2` on" in told
+    for place in PARTS.values():
+        assert f"## {place.title}\n\n*{place.question}*" in told
+
+
+def test_numbers_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "scope.json").write_text('{"part": "scope"}')
+    with pytest.raises(CheckpointError, match=r"scope\.json does not hold"):
+        store.kept(tmp_path, "scope")
+
+
+def test_numbers_come_back_as_they_were(tmp_path: Path) -> None:
+    written = kept(tmp_path / "new", GOOD, BAD)
+    assert store.kept(tmp_path / "new", "scope") == written
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["scope.json"]
+
+
+def test_a_table_in_markdown() -> None:
+    table = Table("t", ("", "right | wrong"), (("a|b", Spread((0.25, 0.75))), ("c", None)), ("", ".0%"))
+    assert report.markdown(table) == [
+        "|  | right \\| wrong |",
+        "| :--- | ---: |",
+        "| a\\|b | 50% (25%–75%) |",
+        "| c | — |",
+    ]
+
+
+def test_the_page_of_the_project_is_made_from_its_numbers() -> None:
+    file = ROOT / "docs" / "advantages.md"
+    parts = {name: store.kept(file.with_suffix(""), name) for name in PARTS}
+    assert file.read_text(encoding="utf-8") == report.text(parts, "advantages")
+
+
+class TestPictures:
+    """Drawn with matplotlib, looked at through its own objects."""
+
+    def line(self, rival: str, *values: float) -> Line:
+        spreads = [Spread((value - 0.1, value + 0.1)) for value in values]
+        return Line.over_seeds(rival.upper(), rival, [4, 64, 512][: len(values)], spreads)
+
+    def test_lines(self) -> None:
+        figures = pytest.importorskip("limelight.compare.figures")
+        pytest.importorskip("matplotlib")
+        lines = (self.line("lstm", 0.2, 0.3), self.line("attention", 0.7, 0.8))
+        panel = Panel(
+            "p", "x", "y", lines, x_log=True, y_range=(0, 1), marks=(("chance", 0.5),), percent=True
+        )
+        figure = figures.drawn(Picture("name", "Title", (panel, panel), "caption"))
+        first, second = figure.axes[:2]
+        assert [list(line.get_ydata()) for line in first.lines[:2]] == [
+            [pytest.approx(0.2), pytest.approx(0.3)],
+            [pytest.approx(0.7), pytest.approx(0.8)],
+        ]
+        # A rival's colour does not depend on who else is there, and the bands reach over the seeds.
+        assert first.lines[0].get_color() == figures.COLOURS["lstm"]
+        band = first.collections[0].get_paths()[0].vertices
+        assert band[:, 1].min() == pytest.approx(0.1)
+        assert band[:, 1].max() == pytest.approx(0.4)
+        assert first.get_ylim() == second.get_ylim()
+        assert [text.get_text() for text in first.get_legend().get_texts()] == ["LSTM", "ATTENTION"]
+
+    def test_grid(self, tmp_path: Path) -> None:
+        figures = pytest.importorskip("limelight.compare.figures")
+        pytest.importorskip("matplotlib")
+        grid = Grid("g", "x", "y", ("4", "64", "512"), ("1", "2"), ((0.1, 0.25, None), (0.5, 0.875, 1.0)))
+        picture = Picture("name", "Title", (grid,), "caption")
+        figure = figures.drawn(picture)
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == ["10", "25", "50", "88", "100"]
+        assert figures.draw(picture, tmp_path) == tmp_path / "name.png"
+        assert (tmp_path / "name.png").stat().st_size > 1000
+
+    def test_nothing_to_draw(self) -> None:
+        figures = pytest.importorskip("limelight.compare.figures")
+        with pytest.raises(InputError, match="at least one panel"):
+            figures.drawn(Picture("name", "Title", (), "caption"))

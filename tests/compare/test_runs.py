@@ -1,0 +1,90 @@
+"""Runs in processes of their own: what has a result is not run again; what was asked differently is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from limelight.compare import runs, search
+from limelight.compare.plan import Options
+from limelight.compare.runs import Run, run_all
+from limelight.errors import CheckpointError, InputError
+
+QUIET = Console(file=io.StringIO())
+
+
+def with_result(out: Path, run: Run, value: Any) -> None:
+    """A run that was done before."""
+    (out / run.name).mkdir(parents=True)
+    (out / run.name / "run.json").write_text(
+        json.dumps({"name": run.name, "work": run.work, "options": run.options})
+    )
+    (out / run.name / "result.json").write_text(json.dumps(value))
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    run = Run("one", "no_such_module:work", {"seed": 3})
+    with_result(tmp_path, run, {"score": 7})
+    assert run_all([run], tmp_path, 1, QUIET) == {"one": {"score": 7}}
+    with pytest.raises(InputError, match="other options"):
+        run_all([Run("one", run.work, {"seed": 4})], tmp_path, 1, QUIET)
+
+
+def test_a_run_writes_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr("signal.signal", lambda *words: None)
+    (tmp_path / "run.json").write_text('{"name": "one", "work": "os:fspath", "options": {}}')
+    runs.main(tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text()) == str(tmp_path)
+    runs.tell(tmp_path, 0.25, "words")
+    assert json.loads((tmp_path / "status.json").read_text()) == {"done": 0.25, "note": "words"}
+
+
+@pytest.mark.slow
+def test_runs_side_by_side(tmp_path: Path) -> None:
+    some = [Run(name, "os:fspath") for name in ("one", "two", "three")]
+    assert run_all(some, tmp_path, 2, QUIET) == {run.name: str(tmp_path / run.name) for run in some}
+    with pytest.raises(CheckpointError, match=r"four failed; .*output\.txt says why"):
+        run_all([Run("four", "builtins:int")], tmp_path, 1, QUIET)
+    assert "TypeError" in (tmp_path / "four" / "output.txt").read_text()
+
+
+TRIALS = {
+    "a": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.1}, "score": -2.0},
+    "b": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.2}, "score": -1.0},
+    "c": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.1}, "score": -1.5},
+    "d": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.2}, "score": -1.5},
+}
+
+
+def test_the_best_trial_of_each_rival_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "HERE", tmp_path)
+    assert search.found("scope", "lstm") == {}
+    search.keep({"part": "scope", "best": search.best(TRIALS), "trials": TRIALS}, tmp_path)
+    assert search.found("scope", "lstm") == {"rate": 0.2}
+    assert search.found("scope", "gru") == {"rate": 0.1}
+    searched = search.kept("scope")
+    assert searched is not None
+    assert [row[-1] for row in search.tried(searched).rows] == ["", "kept", "kept", ""]
+
+
+def test_what_was_found_is_what_the_runs_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from limelight.compare import scope
+
+    monkeypatch.setattr(search, "HERE", tmp_path)
+    before = scope.plan(Options(seeds=1))
+    choice = {"rate": 0.125, "forget_bias": 3.0}
+    search.keep({"part": "scope", "best": {"lstm": choice}, "trials": {}}, tmp_path)
+    after = scope.plan(Options(seeds=1))
+    changed = [new.options["choice"] for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [choice]
+
+
+def test_a_part_without_a_search(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="A search is made for scope"):
+        search.search("efficiency", Options(), tmp_path, 1)

@@ -1,0 +1,51 @@
+"""Another number makes another sentence: who is ahead, by how much, and whether it is more than chance."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from limelight.compare.plan import Spread
+from limelight.compare.sentences import against, best, verdict
+
+
+def test_a_spread_tells_its_seeds() -> None:
+    some = Spread((0.25, 0.5, 0.9))
+    assert (some.mean, some.lowest, some.highest) == (pytest.approx(0.55), 0.25, 0.9)
+    assert some.text(".0%") == "55% (25%–90%)"
+    assert Spread((0.5,)).text(".2f") == "0.50"
+    assert Spread(()).text() == "—"
+    assert math.isnan(Spread(()).mean)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ahead", "apart"),
+    [
+        ((0.9, 0.8), (0.7, 0.6), "A", True),
+        ((0.6, 0.7), (0.9, 0.8), "B", True),
+        ((0.9, 0.6), (0.7, 0.7), "A", False),
+        ((0.7, 0.7), (0.7, 0.6), "A", False),
+    ],
+)
+def test_who_is_ahead(one: tuple[float, ...], other: tuple[float, ...], ahead: str, apart: bool) -> None:
+    measure = {"A": Spread(one), "B": Spread(other)}
+    found = verdict(measure, "A", "B")
+    assert (found.ahead, found.apart) == (ahead, apart)
+    assert found == verdict(measure, "B", "A")
+    # Of errors fewer are better: the same numbers, the other winner.
+    errors = verdict(measure, "A", "B", higher=False)
+    assert {errors.ahead, ahead} == {"A", "B"}
+    assert best(measure) == ahead
+    assert best(measure, higher=False) != ahead
+
+
+def test_the_sentence_follows_the_numbers() -> None:
+    def said(one: tuple[float, ...], other: tuple[float, ...]) -> str:
+        return against("Right", {"A": Spread(one), "B": Spread(other)}, "A", "B", ".0%")
+
+    assert said((0.9, 0.8), (0.2, 0.1)).endswith("A is ahead by 70 points, in every seed.")
+    assert said((0.1, 0.2), (0.8, 0.9)).endswith("B is ahead by 70 points, in every seed.")
+    assert said((0.9, 0.1), (0.3, 0.2)).endswith("but the seeds overlap: no winner.")
+    assert said((0.9,), (0.2, 0.1)).endswith("(one seed).")
+    assert said((0.901,), (0.9,)).endswith("there is no difference.")
