@@ -147,7 +147,9 @@ class OfPlaces(Bias):
 
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
         for rows, here_BHRC in _few_rows(s_BHRC, place):
-            here_BHRC.add_(over_places(self.function, *place[:2], rows, place.columns, s_BHRC.device))
+            here_BHRC.add_(
+                _as_numbers(over_places(self.function, *place[:2], rows, place.columns, s_BHRC.device))
+            )
         return s_BHRC
 
 
@@ -170,12 +172,12 @@ class Modified(Bias):
         if self.first is not None:
             s_BHRC = self.first.apply(s_BHRC, place)
         if s_BHRC.requires_grad:  # what torch keeps for the way back must not be written over
-            return over_places(self.score_mod, *place[:4], s_BHRC.device, scores=s_BHRC)
+            return _as_numbers(over_places(self.score_mod, *place[:4], s_BHRC.device, scores=s_BHRC))
         for rows, here_BHRC in _few_rows(s_BHRC, place):
             changed = over_places(
                 self.score_mod, *place[:2], rows, place.columns, s_BHRC.device, scores=here_BHRC
             )
-            here_BHRC.copy_(changed)
+            here_BHRC.copy_(_as_numbers(changed))
         return s_BHRC
 
     def fit(self, B: int, H: int, N: int, M: int) -> Bias:
@@ -186,6 +188,15 @@ def _few_rows(s_BHRC: Tensor, place: Place) -> Iterator[tuple[range, Tensor]]:
     """Some rows of a tile after the other, and their scores."""
     for rows in few_rows(*place[:4], s_BHRC.device):
         yield rows, s_BHRC[:, :, rows.start - place.rows.start : rows.stop - place.rows.start]
+
+
+def _as_numbers(found: Tensor) -> Tensor:
+    if found.dtype == torch.bool:
+        raise KindError(
+            "A function given as bias or score_mod must answer with numbers; got bools, which would be 0 and 1. "
+            "Give a function that says who may attend as mask=masks.function(f)."
+        )
+    return found
 
 
 # ---- biases of distance -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from limelight.matrix import masks
 from limelight.matrix.arguments import finite_number, whole_number
 from limelight.matrix.biases import Bias, combined
 from limelight.matrix.masks import Mask
+from limelight.matrix.places import Place as PlaceOfTile
 from limelight.matrix.places import PlaceFunction, ScoreFunction
 from limelight.matrix.scores import Scores
 from limelight.shapes import sizes
@@ -70,7 +71,7 @@ def scores_of(
         if softcap <= 0:
             raise InputError(f"softcap must be above 0; got {softcap}. Leave it out for no cap.")
     wide = any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in (*floats.values(), bias))
-    return Scores(
+    scores = Scores(
         q_BHND=query.detach(),
         k_BGMD=key.detach(),
         mask=_as_mask(mask).fit(B, H, N, M),
@@ -82,6 +83,20 @@ def scores_of(
         batches=range(B),
         heads=range(H),
     )
+    _try_functions(scores)
+    return scores
+
+
+def _try_functions(scores: Scores) -> None:
+    """Ask for the first place of all, so that a function which cannot serve is refused here and not in a walk."""
+    if not all((scores.batches, scores.heads, scores.N, scores.M)):
+        return
+    first = range(1)
+    with torch.no_grad():
+        scores.mask.at(0, 1, 0, 1).block(0, 1, 0, 1, scores.N, scores.M, scores.device)
+        if isinstance(scores.bias, Bias):
+            zero = torch.zeros(1, 1, 1, 1, dtype=scores.dtype, device=scores.device)
+            scores.bias.apply(zero, PlaceOfTile(first, first, first, first, scores.N, scores.M))
 
 
 def _as_mask(mask: Mask | Tensor | None) -> Mask:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.places import Device, PlaceFunction, few_rows, over_places, part
 from limelight.matrix.rules import Cover, Mask, judge
 
@@ -184,7 +184,7 @@ class Function(Mask):
             )
         both, columns = (self.batches, self.heads), range(j0, j1)
         seen = [
-            over_places(self.mask_mod, *both, rows, columns, device).bool()
+            _as_bools(over_places(self.mask_mod, *both, rows, columns, device))
             for rows in few_rows(*both, range(i0, i1), columns, device)
         ]
         return (
@@ -213,6 +213,15 @@ class Function(Mask):
 
 
 # ---- helpers ------------------------------------------------------------------------------------------
+
+
+def _as_bools(found: Tensor) -> Tensor:
+    if found.is_floating_point() and found.numel():  # of no places, it has not been asked
+        raise KindError(
+            f"mask_mod must answer with True where a query may attend; got {found.dtype}, where all but 0 would be "
+            "True. Give a function of what is added to the scores as bias=."
+        )
+    return found.bool()
 
 
 def _overlap(start: int, stop: int, low: int, high: int) -> int:

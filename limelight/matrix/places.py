@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limelight.errors import InputError
+
 PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(b, h, q_idx, kv_idx) → what stands there: FlexAttention's mask_mod, or a bias."""
 ScoreFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -37,7 +39,10 @@ def over_places(
     device: Device = None,
     scores: Tensor | None = None,
 ) -> Tensor:
-    """What a function says of each place of a tile, (B, H, R, C); with `scores`, they are its first argument."""
+    """What a function says of each place of a tile, (B, H, R, C); with `scores`, they are its first argument.
+
+    InputError where it is not written for that.
+    """
     places = (batches, heads, rows, columns)
     given = () if scores is None else (scores,)
     if not all(places):
@@ -46,7 +51,22 @@ def over_places(
     for axis in (3, 2, 1, 0):
         over = tuple(0 if place == axis else None for place in range(4))
         function = torch.vmap(function, in_dims=(*(0 for _ in given), *over))
-    return function(*given, *(torch.arange(place.start, place.stop, device=device) for place in places))
+    try:
+        found = function(*given, *(torch.arange(place.start, place.stop, device=device) for place in places))
+    except (RuntimeError, ValueError) as error:
+        if "vmap" not in str(error):  # its own trouble
+            raise
+        raise InputError(
+            "A function of places is asked for a whole tile at once: it must answer with a tensor and not branch on "
+            f"what it is given. torch says: {str(error).partition('. ')[0]}. Write torch.where(i >= j, a, b) for "
+            "`a if i >= j else b`, torch.full_like(j, a) for a constant, and & | ~ for `and`, `or`, `not`."
+        ) from error
+    if found.shape != (tile := tuple(map(len, places))):
+        raise InputError(
+            f"A function of places must answer with one number a place; got {tuple(found.shape[4:])} of them, "
+            f"{tuple(found.shape)} for a tile of {tile}."
+        )
+    return found
 
 
 def few_rows(batches: range, heads: range, rows: range, columns: range, device: Device) -> Iterator[range]:

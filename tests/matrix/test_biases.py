@@ -203,6 +203,24 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
         (lambda: biases.alibi(True), KindError, "whole number of heads"),
         (lambda: biases.alibi(-1), InputError, "0 or more"),
         (lambda: biases.alibi_slopes(2.0), KindError, "whole number of heads"),
+        (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: 0.0), InputError, "must answer with a tensor"),
+        (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: i if i > j else j), InputError, "not branch"),
+        (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: i >= j), KindError, "mask=masks.function(f)"),
+        (
+            lambda: AttentionMatrix(q, k, score_mod=lambda s, b, h, i, j: s if i else -s),
+            InputError,
+            "not branch",
+        ),
+        (
+            lambda: AttentionMatrix(q, k, score_mod=lambda s, b, h, i, j: s > 0),
+            KindError,
+            "with numbers; got bools",
+        ),
+        (
+            lambda: AttentionMatrix(q, k, mask=masks.causal() & masks.function(lambda b, h, i, j: i or j)),
+            InputError,
+            "not branch",
+        ),
         (lambda: AttentionMatrix(q, k, score_mod=3), KindError, "score_mod must be a function"),
     ],
 )

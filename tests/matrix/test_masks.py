@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,6 +114,10 @@ def test_a_function_that_reads_a_table_is_written_for_single_numbers() -> None:
     assert mask.draw(2, 3) == "█·█\n███"
 
 
+def drawn(mask_mod: Any) -> str:
+    return masks.function(mask_mod).draw(N, M)
+
+
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
@@ -138,6 +144,19 @@ def test_a_function_that_reads_a_table_is_written_for_single_numbers() -> None:
         (lambda: masks.function(3), KindError, "must be a function"),
         (lambda: masks.function(lambda b, h, i, j: i > j).dense(N, M), InputError, "batch=…, heads=…"),
         (lambda: masks.function(lambda b, h, i, j: i > j, heads=4).fit(B, H, N, M), ShapeError, "heads=4"),
+        (
+            lambda: drawn(lambda b, h, i, j: i > 2 if i > j else j > 2),
+            InputError,
+            "not branch .* torch.where",
+        ),
+        (lambda: drawn(lambda b, h, i, j: i > j and j > 0), InputError, "not branch .* & | ~ for `and`"),
+        (lambda: drawn(lambda b, h, i, j: True), InputError, "must answer with a tensor .* torch.full_like"),
+        (lambda: drawn(lambda b, h, i, j: torch.ones(3) > i), InputError, r"one number a place; got \(3,\)"),
+        (
+            lambda: drawn(lambda b, h, i, j: 0.5 * i),
+            KindError,
+            "True where a query may attend; got torch.float32",
+        ),
         (lambda: masks.causal() & torch.ones(2, 2), TypeError, "unsupported operand"),
     ],
 )
