@@ -111,6 +111,7 @@ def application(
     library, cache = Library(subject, read), Cache(cache_bytes)
     door, worker = door or Door(), worker or Worker()
     cookie = "limelight-token"
+    subject.answer(Question.of("about", {}))  # finds words and sentences, before anybody waits for them
     library.walk(subject)
 
     def refused(status: int, said: str, **headers: str) -> Response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 
@@ -97,12 +97,17 @@ class Side:
     # ---- inside -----------------------------------------------------------------------------------
 
     @cached_property
+    def _once(self) -> _Once:
+        return _Once(self.segments)
+
+    @cached_property
     def _groups(self) -> dict[str, Groups]:
         names = [
             self.labels.get(token, "·") if start == end else self.segments.text[start:end]
             for token, (start, end) in enumerate(self.segments.spans)
         ]
-        return {"token": Groups.tokens(names)} | {level: Groups.of(self.segments, level) for level in UNITS}
+        segments = cast(Segments, self._once)
+        return {"token": Groups.tokens(names)} | {level: Groups.of(segments, level) for level in UNITS}
 
     @cached_property
     def _index(self) -> dict[str, Array]:
@@ -119,7 +124,7 @@ class Side:
 
     def _held(self, level: Level) -> list[Any]:
         """The units that have tokens, as `Groups` keeps them."""
-        return [unit for unit in self.segments.units(level) if unit.first_token >= 0]
+        return [unit for unit in self._once.units(level) if unit.first_token >= 0]
 
     def _spans(self, level: Level) -> list[Span]:
         held = self._held(level)
@@ -130,9 +135,7 @@ class Side:
         return [(unit.start, unit.start + len(name)) for unit, name in zip(held, names, strict=True)]
 
     def _homes(self, level: Level) -> list[int]:
-        places = [
-            number for number, unit in enumerate(self.segments.units("document")) if unit.first_token >= 0
-        ]
+        places = [number for number, unit in enumerate(self._once.units("document")) if unit.first_token >= 0]
         held = {number: place for place, number in enumerate(places)}
         return [held.get(unit.document, NO_UNIT) for unit in self._held(level)]
 
@@ -141,3 +144,12 @@ class Side:
         codes = np.frombuffer(self.segments.text.encode("utf-32-le", "surrogatepass"), np.uint32)
         pairs = np.concatenate([[0], np.cumsum(codes > 0xFFFF)])
         return (places + pairs[places]).astype(np.uint32)
+
+
+class _Once:
+    """Segments whose units are found once: of a hundred thousand tokens that takes a second a level."""
+
+    def __init__(self, segments: Segments) -> None:
+        self.text, self.spans, self.names = segments.text, segments.spans, segments.names
+        self.units = cache(segments.units)
+        self.index = cache(segments.index)
