@@ -1,16 +1,21 @@
 """Attention against recurrence, by measurement.
 
-rivals.py      who takes part: networks with the same number of parameters
-recall.py      a task with a known distance: records, and a question about one of them
-runs.py        trainings side by side, each in its own process, gone on with where they stopped
-budget.py      equal processor time: how many updates fit into it
-plan.py        the parts of the comparison, what they are asked, and what each hands to the report
-sentences.py   sentences that follow from numbers
-search.py      the same small search for every rival; what it found
-scope.py       how far and through how much can each relate two tokens?
-efficiency.py  how fast are training and decoding, and what do they cost with length?
-figures.py     what was measured, as pictures
-report.py      what was measured, in the terminal and as a page
+plan.py          the parts of the comparison, what they are asked, and what each hands to the report
+rivals.py        who takes part: networks with the same number of parameters
+runs.py          trainings side by side, each in its own process, gone on with where they stopped
+budget.py        equal processor time: how many updates fit into it
+timed.py         a training for a given processor time
+search.py        the same small search for every rival; what it found
+
+scope*.py        how far, and through how many records, can each relate two tokens? (recall.py is the task)
+accuracy*.py     how right are pronunciation and translation? (contests.py has the tasks)
+alignment*.py    does cross-attention find the links that people set? (strongs.py judges, aligners.py are beside it)
+efficiency*.py   how fast are training and decoding? (processes.py: in two processes)
+
+sentences.py     sentences that follow from numbers
+figures.py       what was measured, as pictures
+report.py        what was measured, in the terminal and as a page
+store.py         what was measured, on disk
 
 A part of the comparison is a module with three functions (plan.py has the types):
 

@@ -19,7 +19,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
     found = Measured.of(results)
     sentences: list[str] = []
     if found.places("length"):
-        sentences += [*_fastest(found), *_against_each(found), _deep(found), *_threads(found)]
+        sentences += [*_against_each(found), *_fastest(found), _deep(found), *_threads(found)]
     if found.places("processes"):
         sentences.append(_processes(found))
     if found.places("decoding"):

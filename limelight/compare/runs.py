@@ -57,6 +57,8 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars, _all_stopped(alive):
         shown: dict[str, TaskID] = {}
+        done = len(runs) - len(waiting)
+        total = bars.add_task("all runs", total=len(runs), completed=done, note=f"{done} of {len(runs)}")
         while waiting or alive:
             while waiting and len(alive) < jobs:
                 run = waiting.pop(0)
@@ -73,7 +75,11 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
                         f"The run {name} failed; {out / name / 'output.txt'} says why. The same command goes on "
                         "with the others."
                     )
-                bars.update(shown[name], completed=1.0, note="done")
+                done += 1
+                bars.remove_task(shown[name])
+                bars.update(total, completed=done, note=f"{done} of {len(runs)}")
+                if not console.is_terminal:
+                    console.print(f"{name} is done, {done} of {len(runs)}", highlight=False, markup=False)
     return {run.name: json.loads((out / run.name / "result.json").read_text()) for run in runs}
 
 

@@ -34,7 +34,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
         runs.setdefault(run["label"], []).append(run)
     return Part(
         "scope",
-        (*_compared(runs), _reaches(runs), _between(runs), _arriving(runs), *_spent(runs)),
+        (_reaches(runs), *_compared(runs), _between(runs), _arriving(runs), *_spent(runs)),
         tables(runs),
         pictures(runs),
         _method(runs),

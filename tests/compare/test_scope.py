@@ -94,10 +94,12 @@ def test_what_is_said_follows_the_numbers() -> None:
     good, bad, middle = (0.99, 0.98), (0.07, 0.06), (0.50, 0.49)
     won = result(made_up.scope({"attention": good, "lstm": bad, "gru": middle}))
     lost = result(made_up.scope({"attention": bad, "lstm": good, "gru": middle}))
-    assert all("Attention is ahead by 49 points, in every seed" in sentence for sentence in won.sentences[:4])
-    assert all("LSTM is ahead by 92 points, in every seed" in sentence for sentence in lost.sentences[:4])
-    assert "with 12 records Attention up to 4,096 tokens, LSTM at no distance" in " ".join(won.sentences)
-    assert "with 12 records Attention at no distance, LSTM up to 4,096 tokens" in " ".join(lost.sentences)
+    assert all(
+        "Attention is ahead by 49 points, in every seed" in sentence for sentence in won.sentences[1:5]
+    )
+    assert all("LSTM is ahead by 92 points, in every seed" in sentence for sentence in lost.sentences[1:5])
+    assert "with 12 records Attention up to 4,096 tokens, LSTM at no distance" in won.sentences[0]
+    assert "with 12 records Attention at no distance, LSTM up to 4,096 tokens" in lost.sentences[0]
     assert "none rose by more" in won.sentences[-1]
     risen = result(made_up.scope({"attention": good, "lstm": middle}, rise=0.3))
     assert "LSTM (+30 points)" in risen.sentences[-1]
