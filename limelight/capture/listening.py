@@ -81,7 +81,7 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
 
 
 def reporting(listener: Listener) -> tuple[Record, Missed]:
-    """For sources that hook the modules of one listener: how it is told of what they record, and of what they miss."""
+    """For sources that hook modules for one listener: what tells it of a call, and of one that was missed."""
 
     def record(module: nn.Module, inputs: Inputs) -> None:
         if listener in listeners(module):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from limelight.capture.families.lookups import Looked
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Mask, masks
 from limelight.matrix.given import Dense, Function
@@ -29,12 +31,17 @@ class Mover:
             key=self._tensor(inputs.key),
             value=None if inputs.value is None else self._tensor(inputs.value),
             mask=None if inputs.mask is None else self._mask(inputs.mask, inputs),
-            bias=self._tensor(inputs.bias) if isinstance(inputs.bias, Tensor) else inputs.bias,
+            bias=self._bias(inputs.bias),
             sink=None if inputs.sink is None else self._tensor(inputs.sink),
         )
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)
+
+    def _bias(self, bias: Any) -> Any:
+        if isinstance(bias, Looked):
+            return bias.moved(self._tensor)
+        return self._tensor(bias) if isinstance(bias, Tensor) else bias
 
     def _mask(self, mask: Mask, inputs: Inputs) -> Mask:
         if self._latest is None or self._latest[0] is not mask:

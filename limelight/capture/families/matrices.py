@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from limelight.capture.families.lookups import Looked
 from limelight.capture.families.scores import Scores
 from limelight.capture.inputs import Inputs, Kind
 from limelight.matrix import masks
@@ -55,6 +56,9 @@ def split_heads(scores: Scores, value: Tensor, output: Tensor, module: nn.Module
             terms=tuple((apart(tensor, N, M), factor) for tensor, factor in scores.terms),
             hidden=tuple((apart(places, N, M), fill) for places, fill in scores.hidden),
             zeroed=tuple(apart(places, N, M) for places in scores.zeroed),
+            lookups=tuple(
+                lookup.moved(lambda tensor: apart(tensor, *tensor.shape[-2:])) for lookup in scores.lookups
+            ),
         )
     return Whole(scores, apart(value, M, value.shape[-1]), apart(output, N, output.shape[-1]))
 
@@ -129,12 +133,13 @@ def inputs_of(
         return None
     mask, terms = split
     key, value = _shared(scores.k, whole.value, scores.shape)
+    added = _sum(terms)
     return Inputs(
         query=scores.q.expand(*scores.shape[:-1], scores.q.shape[-1]),
         key=key,
         value=value,
         mask=mask,
-        bias=_sum(terms),
+        bias=Looked(scores.lookups, added) if scores.lookups else added,
         scale=scores.scale,
         softcap=scores.cap,
         output=whole.output,

@@ -11,6 +11,10 @@ from limelight.capture.families import Family, longformer, tape
 from limelight.capture.listening import Missed, Record
 
 BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", tape.follow)
+LOOKED_UP = Family(
+    "followed by tape: Q, K, V, and the vectors that are looked up by distance; memory linear in the length",
+    tape.follow,
+)
 WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)
 
 SPARSE = (
@@ -39,8 +43,8 @@ TAPED = """
 bark.BarkSelfAttention blip.BlipAttention blip.BlipTextSelfAttention bloom.BloomAttention bros.BrosSelfAttention
 canine.CanineSelfAttention clap.ClapAudioSelfAttention clvp.ClvpSelfAttention codegen.CodeGenAttention
 convbert.ConvBertSelfAttention cpmant.CpmAntAttention cvt.CvtSelfAttention dab_detr.DabDetrAttention
-dab_detr.DetrAttention data2vec.Data2VecVisionSelfAttention deberta.DisentangledSelfAttention
-deberta_v2.DisentangledSelfAttention deepseek_ocr2.DeepseekOcr2SamVisionAttention donut.DonutSwinSelfAttention
+dab_detr.DetrAttention data2vec.Data2VecVisionSelfAttention deepseek_ocr2.DeepseekOcr2SamVisionAttention
+donut.DonutSwinSelfAttention
 evolla.EvollaSequenceAlignerCrossAttention evolla.EvollaSequenceCompressorAttention falcon.FalconAttention
 fastspeech2_conformer.FastSpeech2ConformerAttention flaubert.MultiHeadAttention flava.FlavaSelfAttention
 fsmt.Attention funnel.FunnelRelMultiheadAttention git.GitSelfAttention glpn.GLPNEfficientSelfAttention
@@ -88,6 +92,8 @@ WAY_OUT = "use attn_implementation='eager' with output_attentions=True, which gi
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(TAPED.split(), BY_TAPE),
+    "deberta.DisentangledSelfAttention": LOOKED_UP,
+    "deberta_v2.DisentangledSelfAttention": LOOKED_UP,
     **dict.fromkeys(
         SAMPLED.split(), refused("its weights belong to points sampled between pixels, not to keys")
     ),

@@ -1,7 +1,7 @@
 """The tape: what happens between Q·Kᵀ and softmax, noted while a module computes its attention by hand.
 
 Inside one module's forward every torch function passes by. A product of two batches of matrices is taken for Q·Kᵀ
-until shown otherwise, and what is then done to it is noted beside it (`scores.py`): numbers that scale it, tensors
+until shown otherwise, and what is then done to it is noted beside it (`steps.py`): numbers that scale it, tensors
 that are added, places that are filled. When softmax comes and its result multiplies another matrix, that one was V,
 and the AttentionMatrix is complete. It holds Q, K, V and what was added as references; the scores themselves are
 never kept. Scores that go through anything else are lost, and `missed` is told by which operation.
@@ -21,7 +21,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from limelight.capture.families.matrices import Memo, inputs_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
-from limelight.capture.families.scores import AFTER_SOFTMAX, STEPS, Scores
+from limelight.capture.families.scores import Scores
+from limelight.capture.families.steps import AFTER_SOFTMAX, STEPS
 from limelight.capture.inputs import Kind
 from limelight.capture.listening import Missed, Record
 
