@@ -29,7 +29,7 @@ class Histogram:
 
     The bins divide `low` to `high`, natural logs of weights (for powers of ten, n · ln 10). Whatever is
     smaller counts in the first bin, a weight too small for its float among it, and whatever is larger in the
-    last. Keys that a query may not see are not counted.
+    last. Keys that a query may not see are not counted, nor is a query whose weights are no numbers.
 
     State: a count a bin.    Neutral: 0.    Law: counts add.
     """
@@ -54,13 +54,21 @@ class Histogram:
     def absorb(self, state: Tensor, tile: Tile) -> None:
         assert tile.stats is not None, "weights need the row stats, which the loop finds first"
         logs = tile.stats.subtract_from(tile.scores, tile.scratch)
+        lost = tile.stats.lost
+        some_lost = bool(lost.any())
+        if some_lost:
+            logs.masked_fill_(lost[..., None], self.low)  # into the first bin, and out of it again
         logs.sub_(self.low).mul_(self.bins / (self.high - self.low)).clamp_(0, self.bins - 1)
         B, H = logs.shape[:2]
         bins = logs.to(torch.int32).view(B * H, -1)  # rounds down, as none is below 0
         bins += torch.arange(B * H, device=bins.device, dtype=torch.int32)[:, None] * self.bins
         counts = torch.bincount(bins.flatten(), minlength=B * H * self.bins).view(B, H, self.bins)
         for start, stop in maybe_hidden(tile):  # hidden keys have fallen into the first bin
-            counts[..., 0] -= (tile.scores[..., start - tile.j0 : stop - tile.j0] == -torch.inf).sum((-2, -1))
+            hidden = tile.scores[..., start - tile.j0 : stop - tile.j0] == -torch.inf
+            if some_lost:
+                hidden &= ~lost[..., None]
+            counts[..., 0] -= hidden.sum((-2, -1))
+        counts[..., 0] -= lost.sum(-1) * tile.scores.shape[-1]
         state[tile.batches.start : tile.batches.stop, tile.heads.start : tile.heads.stop] += counts
 
     def merge(self, state: Tensor, other: Tensor) -> Tensor:

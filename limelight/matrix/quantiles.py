@@ -28,7 +28,10 @@ ENTRIES = 2**16  # of a tile, looked at together
 
 
 class QuantileReading(NamedTuple):
-    """(B, H, N, shares) each; 0 for a query that sees nothing, or whose sink leaves less than a grain."""
+    """(B, H, N, shares) each; 0 for a query that sees nothing, or whose sink leaves less than a grain.
+
+    A query whose weights are no numbers has -1 keys, and NaN for their weight.
+    """
 
     keys: Tensor
     """The least number of keys that together hold the share."""
@@ -138,7 +141,11 @@ def _absorb(state: Masses, tile: Tile) -> None:
     assert tile.stats is not None, "weights need the row stats, which the loop finds first"
     # Not tile.weights, which in a first walk may differ in the last bit from those of the next.
     weights = tile.stats.subtract_from(tile.scores, tile.scratch).exp_()
-    for rows in _row_blocks(weights):
+    lost = tile.stats.lost
+    if bool(lost.any()):
+        weights.masked_fill_(lost[..., None], 0.0)
+    B, H, R, C = weights.shape
+    for rows in _row_blocks(B * H * C, R):
         _absorb_rows(state, tile, weights[:, :, rows], rows)
 
 
@@ -171,7 +178,23 @@ def _finish(
         wanted = torch.tensor(shares, dtype=torch.float64, device=state.grains.device)
         target = (wanted * state.grains.sum(-1)).ceil().long()
         known = Spelled(torch.zeros_like(target), torch.zeros_like(target), target)
-    reached = state.grains.flip(-1).cumsum(-1).flip(-1)  # by a digit and all larger ones
+    B, H, N, P = known.target.shape
+    found = [
+        _next_digit(state, known, rows, stats.maximum.dtype) for rows in _row_blocks(B * H * P * DIGITS, N)
+    ]
+    digits, above = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
+    if state.left:
+        return Again(NextDigit(shares, Spelled(digits, above, known.target), state.left - 1))
+    nothing, lost = known.target == 0, stats.lost[..., None]
+    weights = _as_float(digits, stats.maximum.dtype).masked_fill(nothing, 0.0).masked_fill(lost, torch.nan)
+    return QuantileReading(above.masked_fill(nothing, 0).masked_fill(lost, -1), weights)
+
+
+def _next_digit(state: Masses, known: Spelled, rows: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Some rows' digits with the next one, and the mass above them; after the last, the number of keys."""
+    grains = state.grains[:, :, rows]
+    known = Spelled(*(each[:, :, rows] for each in known))
+    reached = grains.flip(-1).cumsum(-1).flip(-1)  # by a digit and all larger ones
     missing = (known.target - known.above)[..., None]
     # The largest digit that reaches what is missing. Should none do, since two loops differ in the last bit of
     # a score, the lowest is as near as it gets.
@@ -179,24 +202,19 @@ def _finish(
     beyond = torch.nn.functional.pad(reached, (0, 1))[..., 1:].expand(*digit.shape[:-1], -1).gather(-1, digit)
     digits = (known.digits << BITS) + digit[..., 0]
     if state.left:
-        return Again(
-            NextDigit(shares, Spelled(digits, known.above + beyond[..., 0], known.target), state.left - 1)
-        )
+        return digits, known.above + beyond[..., 0]
     # The last digit makes a weight whole, so mass over weight is the number of keys.
-    dtype = stats.maximum.dtype
     next_digits = torch.arange(DIGITS, device=digit.device)
     unit = (_as_float((known.digits[..., None] << BITS) + next_digits, dtype) * GRAINS).long().clamp_(min=1)
-    above = ((state.grains // unit) * (next_digits > digit)).sum(-1)
+    above = ((grains // unit) * (next_digits > digit)).sum(-1)
     of_this = -(-(missing - beyond).clamp_(min=0) // unit.gather(-1, digit))[..., 0]
-    nothing = known.target == 0
-    weights = _as_float(digits, dtype).masked_fill(nothing, 0.0)
-    return QuantileReading((state.larger + above + of_this).masked_fill(nothing, 0), weights)
+    return digits, state.larger[:, :, rows] + above + of_this
 
 
-def _row_blocks(weights: Tensor) -> Iterator[slice]:
-    B, H, R, C = weights.shape
-    step = max(1, ENTRIES // max(1, B * H * C))
-    return (slice(start, min(start + step, R)) for start in range(0, R, step))
+def _row_blocks(across: int, rows: int) -> Iterator[slice]:
+    """Rows of so many entries, few enough to be looked at together; one block of none where there are none."""
+    step = max(1, ENTRIES // max(1, across))
+    return (slice(start, min(start + step, rows)) for start in range(0, max(rows, 1), step))
 
 
 def _whole(dtype: torch.dtype) -> torch.dtype:

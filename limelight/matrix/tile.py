@@ -28,6 +28,11 @@ class Stats(NamedTuple):
         """Which queries may look at nothing, bool (B, H, N)."""
         return self.maximum == -torch.inf
 
+    @property
+    def lost(self) -> Tensor:
+        """Which queries have a score that is no number, so that none of their weights is one, bool (B, H, N)."""
+        return (self.maximum + self.log_sum).isnan()
+
     def weigh(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
         """The weights of scores whose last axis are keys and whose other axes are those of these stats.
 

@@ -158,6 +158,23 @@ def test_a_histogram_is_in_the_bins_that_it_names() -> None:
     assert case.matrix().read(Histogram(2, low=-0.2, high=-0.1)).counts.tolist() == [[[9, 1]]]
 
 
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_query_that_is_no_number_spoils_no_other(cut: str) -> None:
+    """One NaN in Q: its row alone is lost to the folds that count, and to those that count by head left out."""
+    case = random_case(masks.causal())
+    spoiled = replace(case, query=case.query.clone())
+    spoiled.query[1, 2, N - 2, 0] = torch.nan
+    left_out = torch.ones(B, H, N, 1, dtype=torch.bool)
+    left_out[1, 2, N - 2] = False
+    quantiles, histogram = spoiled.read(Quantiles(0.3, 0.8), Histogram(7), cut=CUTS[cut])
+    whole, _ = case.read(Quantiles(0.3, 0.8), Histogram(7), cut=CUTS[cut])
+    [counts] = replace(case, mask=case.mask & masks.dense(left_out)).read(Histogram(7), cut=CUTS[cut])
+    assert torch.equal(quantiles.keys, whole.keys.where(left_out, -1))
+    assert torch.equal(quantiles.weights.isnan(), ~left_out.expand_as(whole.weights))
+    assert torch.equal(quantiles.weights.nan_to_num(), whole.weights.where(left_out, 0.0))
+    assert torch.equal(histogram.counts, counts.counts)
+
+
 @settings(max_examples=25)
 @given(groups=st.lists(st.integers(0, 6), max_size=20), axis=st.integers(0, 2))
 def test_groups_are_summed_alike_on_every_device(groups: list[int], axis: int) -> None:
