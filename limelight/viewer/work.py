@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,17 +72,23 @@ class Worker:
 
     async def do(self, key: str, make: Make, gone: asyncio.Event) -> Any:
         """The job's result. Raises FullError at once, DroppedError when `gone` is set while it waits."""
-        job = self._join(key, make)
-        result = asyncio.wrap_future(job.result)
-        leaving = asyncio.ensure_future(gone.wait())
+        job, loop, ended = self._join(key, make), asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_: Future[Any]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it who asked
+                loop.call_soon_threadsafe(ended.set)
+
+        # Not asyncio.wrap_future: who leaves would cancel the result of all who wait for the same.
+        job.result.add_done_callback(tell)
+        waits = [asyncio.ensure_future(event.wait()) for event in (ended, gone)]
         try:
-            await asyncio.wait({result, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if result.done():
-                return result.result()
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if job.result.done():
+                return job.result.result()
             raise DroppedError("The one who asked has gone.")
         finally:
-            leaving.cancel()
-            result.cancel()
+            for wait in waits:
+                wait.cancel()
             with self._turn:
                 job.waiting -= 1
 

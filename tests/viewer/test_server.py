@@ -60,6 +60,7 @@ def read(documents: Mapping[str, str], question: str | None) -> Subject:
 
 
 def test_answers_are_those_of_the_subject(client: Callable[..., Any]) -> None:
+    cases.subject().read()
     page = client()
     for path in (
         "row?place=3&slice=2",
