@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
         keep: Annotated[
             bool, typer.Option("--keep", help="Of `search`: all runs from now on take what it finds.")
         ] = False,
-        device: Annotated[str, typer.Option(help="Where efficiency is measured: cpu or cuda.")] = "cpu",
+        device: Annotated[str, typer.Option(help="Where efficiency is measured: cpu, or cuda too.")] = "cpu",
     ) -> None:
         from limelight.compare import store
         from limelight.compare.plan import PARTS, Options
@@ -66,7 +67,6 @@ def register(app: typer.Typer) -> None:
             seeds=seeds,
             longest=60 * converge,
             data=str(data),
-            device=device,
         )
         page = page or out / "advantages.md"
         console = Console()
@@ -77,12 +77,17 @@ def register(app: typer.Typer) -> None:
             raise InputError(f"One thing at a time: {what} takes no further words; got {' '.join(parts)}.")
         if what not in (*PARTS, "all", "report"):
             raise InputError(f"WHAT must be one of {', '.join(PARTS)}, all, search or report; got {what!r}.")
-        for name in PARTS if what == "all" else (() if what == "report" else (what,)):
-            module = import_module(PARTS[name].module)
-            at_a_time = 1 if PARTS[name].alone else jobs or cores()
-            runs = run_all(module.plan(options), out / "runs", at_a_time)
+        if device not in (devices := sorted({place.device for place in PARTS.values()})):
+            raise InputError(f"device must be one of {', '.join(devices)}; got {device!r}.")
+        if what == "efficiency" and device != "cpu":
+            what = next(name for name, place in PARTS.items() if place.device == device)
+        asked = {"all": [name for name in PARTS if PARTS[name].device in ("cpu", device)], "report": []}
+        for name in asked.get(what, [what]):
+            place = PARTS[name]
+            runs = import_module(place.module).plan(replace(options, device=place.device))
+            results = run_all(runs, out / "runs", 1 if place.alone else jobs or cores())
             command = shlex.join(["limelight", *sys.argv[1:]])
-            show(store.keep(page.with_suffix(""), name, command, runs).told(), console)
+            show(store.keep(page.with_suffix(""), name, command, results).told(), console)
         console.print()
         for file in publish(page):
             console.print(str(file), markup=False, highlight=False, soft_wrap=True)

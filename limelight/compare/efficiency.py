@@ -82,7 +82,7 @@ def plan(options: Options) -> list[Run]:
         kinds.append("processes")
     return [
         Run(
-            f"efficiency-{kind}",
+            f"efficiency-{options.device}-{kind}",
             "limelight.compare.efficiency:measure",
             {"kind": kind, "device": options.device},
         )

@@ -33,6 +33,11 @@ class Measured:
         return self._any["device"]
 
     @property
+    def part(self) -> str:
+        """The part of the comparison that this is."""
+        return "efficiency" if self.device == "cpu" else "accelerator"
+
+    @property
     def tokens(self) -> int:
         return self._any["tokens"]
 

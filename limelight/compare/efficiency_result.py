@@ -24,7 +24,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
         sentences.append(_processes(found))
     if found.places("decoding"):
         sentences += [_writing(found), _growth(found), _reading(found), _memory(found)]
-    return Part("efficiency", tuple(sentences), tables(found), pictures(found), _method(found))
+    return Part(found.part, tuple(sentences), tables(found), pictures(found), _method(found))
 
 
 def _fastest(found: Measured) -> list[str]:

@@ -124,7 +124,7 @@ def _training(found: Measured) -> Picture:
         title = f"by batch, {length:,} tokens each, 1 thread"
         panels.append(Panel(title, "texts in a batch", "tokens a second", lines, x_log=True, y_log=True))
     caption = f"Medians of {found.rounds} rounds, bands all rounds."
-    return Picture("efficiency-training", "How fast is training?", tuple(panels), caption)
+    return Picture(f"{found.part}-training", "How fast is training?", tuple(panels), caption)
 
 
 def _line(found: Measured, name: str, x: list[int], values: list[list[float]]) -> Line:

@@ -158,13 +158,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Place:
-    """A part's place in the comparison: its title, its question, and the module that measures it. The runs of one
-    that takes the time by the clock go `alone`, one after the other."""
+    """A part's place in the comparison: its title, its question, and the module that measures it.
+
+    alone    its runs are timed by the clock, so they go one after the other
+    device   what it is measured on
+    command  the words after `limelight compare` that measure it; its name, where there are none
+    """
 
     title: str
     question: str
     module: str
     alone: bool = False
+    device: str = "cpu"
+    command: str = ""
 
 
 PARTS: dict[str, Place] = {
@@ -193,6 +199,14 @@ PARTS: dict[str, Place] = {
         "How fast are training and decoding, and what does length cost?",
         "limelight.compare.efficiency",
         alone=True,
+    ),
+    "accelerator": Place(
+        "Efficiency on a GPU",
+        "The same where thousands of products are made at once.",
+        "limelight.compare.efficiency",
+        alone=True,
+        device="cuda",
+        command="efficiency --device cuda",
     ),
 }
 """The parts in the order in which the page has them."""

@@ -115,7 +115,7 @@ def _searches() -> list[str]:
 def _summary(told: Mapping[str, Part | None]) -> str:
     lines = ["## In short", ""]
     for name, part in told.items():
-        title = f"[{PARTS[name].title}](#{PARTS[name].title.lower()})"
+        title = f"[{PARTS[name].title}](#{PARTS[name].title.lower().replace(' ', '-')})"
         lines.append(f"- **{title}.** {part.sentences[0] if part and part.sentences else 'Not run yet.'}")
     return "\n".join([*lines, ""])
 
@@ -124,7 +124,9 @@ def _section(name: str, kept: Kept | None, part: Part | None, folder: str) -> st
     place = PARTS[name]
     lines = [f"## {place.title}", "", f"*{place.question}*", ""]
     if kept is None or part is None:
-        return "\n".join([*lines, f"Not run yet: `limelight compare {name}` measures it.", ""])
+        return "\n".join(
+            [*lines, f"Not run yet: `limelight compare {place.command or name}` measures it.", ""]
+        )
     lines += [f"- {sentence}" for sentence in part.sentences]
     for picture in part.pictures:
         lines += ["", f"![{picture.title}]({folder}/{picture.name}.png)", "", f"*{picture.caption}*"]

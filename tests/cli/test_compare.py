@@ -74,4 +74,5 @@ def test_what_it_refuses(refused: Callable[..., str]) -> None:
     assert "WHAT must be one of scope" in refused("compare", "scopes")
     assert "above 0" in refused("compare", "scope", "--budget", 0)
     assert "takes no further words; got accuracy" in refused("compare", "scope", "accuracy")
+    assert "device must be one of cpu, cuda" in refused("compare", "efficiency", "--device", "abacus")
     assert "A search is made for" in refused("compare", "search", "efficiency")

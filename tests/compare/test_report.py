@@ -41,6 +41,7 @@ def test_a_changed_number_changes_the_page(tmp_path: Path) -> None:
 
 def test_what_has_not_been_run_says_so(tmp_path: Path) -> None:
     assert page(tmp_path).count("Not run yet: `limelight compare") == len(PARTS)
+    assert "Not run yet: `limelight compare efficiency --device cuda` measures it." in page(tmp_path)
     kept(tmp_path, GOOD, BAD)
     told = page(tmp_path)
     assert told.count("Not run yet: `limelight compare") == len(PARTS) - 1
