@@ -76,7 +76,12 @@ def register(app: typer.Typer) -> None:
             typer.Option(min=0, help="Longest answer; 0 lets the question look.", rich_help_panel=DOCUMENTS),
         ] = 32,
         chat: Annotated[
-            bool, typer.Option("--chat", help="Use the model's chat template.", rich_help_panel=DOCUMENTS)
+            bool,
+            typer.Option(
+                "--chat",
+                help="Use the model's chat template; one JSON file of messages is a conversation.",
+                rich_help_panel=DOCUMENTS,
+            ),
         ] = False,
         windows: Annotated[
             bool,

@@ -48,12 +48,6 @@ def _family_of_class(kind: type[nn.Module]) -> Family | None:
     return None
 
 
-def families_in(model: nn.Module) -> dict[str, Family]:
-    """The names of all modules of a known family, and their families."""
-    found = ((name, family_of(module)) for name, module in model.named_modules())
-    return {name: family for name, family in found if family is not None}
-
-
 @contextmanager
 def families(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears every module of a known family.
