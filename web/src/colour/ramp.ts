@@ -53,13 +53,29 @@ export function colourRgb(theme: Theme, share: number): Rgb {
 /** The number of the colour for a share between 0 and 1. */
 export const step = (share: number): number => Math.round(Math.min(1, Math.max(0, share)) * (STEPS - 1));
 
-/** Whether text on that colour must be of the paper's kind instead of the ink's. */
-export function turnsText(theme: Theme, share: number): boolean {
-  return contrast(colourRgb(theme, share), INK[theme]) < contrast(colourRgb(theme, share), PAPER[theme]);
+/** What text on a colour is written in: the page's ink, or pure black or white where ink would be hard to read. */
+export type Letters = "ink" | "black" | "white";
+
+/** Contrast that text needs (WCAG 2.2, level AA). */
+const ENOUGH = 4.5;
+const INK: Readonly<Record<Theme, Rgb>> = { light: rgb("#1f2430"), dark: rgb("#e6e8ec") };
+const lettersOf = new Map<Theme, readonly Letters[]>();
+
+export function letters(theme: Theme, share: number): Letters {
+  let made = lettersOf.get(theme);
+  if (!made) {
+    made = Array.from({ length: STEPS }, (_, number) =>
+      readable(colourRgb(theme, number / (STEPS - 1)), INK[theme]),
+    );
+    lettersOf.set(theme, made);
+  }
+  return made[step(share)]!;
 }
 
-export const INK: Record<Theme, Rgb> = { light: rgb("#1f2430"), dark: rgb("#e6e8ec") };
-export const PAPER: Record<Theme, Rgb> = { light: rgb("#ffffff"), dark: rgb("#10131a") };
+function readable(on: Rgb, ink: Rgb): Letters {
+  if (contrast(on, ink) >= ENOUGH) return "ink";
+  return contrast(on, [0, 0, 0]) >= contrast(on, [255, 255, 255]) ? "black" : "white";
+}
 
 /** Contrast of two colours, 1 to 21 (WCAG 2.2, "contrast ratio"). */
 export function contrast(one: Rgb, other: Rgb): number {

@@ -1,6 +1,6 @@
 // Documents: how much attention goes from which document (or sentence) to which, as a table and as a flow.
 
-import { colour, turnsText } from "../colour/ramp";
+import { colour, letters } from "../colour/ramp";
 import { brief, highest, type Scale, scale } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
 import { Refusal } from "../sources/source";
@@ -142,11 +142,7 @@ export class DocumentsView implements View {
     const cell = (row: number, column: number): HTMLElement => {
       const value = values[row * width + column]!;
       const share = shown.share(value);
-      const made = el(
-        "td",
-        { "data-value": value, class: turnsText(theme, share) ? "turned" : null },
-        brief(value),
-      );
+      const made = el("td", { "data-value": value, class: `on-${letters(theme, share)}` }, brief(value));
       paint(made, { background: colour(theme, share) });
       return made;
     };

@@ -1,5 +1,6 @@
 // What is seen, as one SVG: boxes, letters, canvases and drawings where they stand in the page. Nothing is loaded.
 
+import { HIGHLIGHTS } from "../text/painted";
 import { svg } from "../ui/dom";
 
 const CLEAR = new Set(["transparent", "rgba(0, 0, 0, 0)"]);
@@ -135,14 +136,13 @@ class Drawing {
   }
 }
 
-/** Where text stands on a dark colour: [start, end, its colour]. */
+/** Where text is not written in the page's ink: [start, end, its colour]. */
 function turnedPlaces(text: Text): [number, number, string][] {
   if (!("highlights" in CSS)) return [];
-  const root = text.parentElement?.closest(".limelight");
-  const paper = root ? getComputedStyle(root).getPropertyValue("--turned").trim() : "";
   const found: [number, number, string][] = [];
-  for (const range of CSS.highlights.get("limelight-turned") ?? [])
-    if (range.startContainer === text) found.push([range.startOffset, range.endOffset, paper]);
+  for (const [colour, name] of Object.entries(HIGHLIGHTS))
+    for (const range of CSS.highlights.get(name) ?? [])
+      if (range.startContainer === text) found.push([range.startOffset, range.endOffset, colour]);
   return found;
 }
 

@@ -1,6 +1,6 @@
 // Heads: layers × heads, each as a small picture of its matrix or as one number; choose one, several, or a mean.
 
-import { colourRgb, type Theme, turnsText } from "../colour/ramp";
+import { colourRgb, letters, type Theme } from "../colour/ramp";
 import { brief, highest, type Scale, scale, written } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
 import { Refusal } from "../sources/source";
@@ -194,7 +194,7 @@ export class HeadsView implements View {
         Number.isNaN(value) ? "–" : brief(value),
       );
       paint(made, { background: `rgb(${colourRgb(theme, share).join(" ")})` });
-      if (turnsText(theme, share)) made.classList.add("turned");
+      made.classList.add(`on-${letters(theme, share)}`);
       return made;
     }
     const picture = thumb(cells, row, head, this.context.theme());

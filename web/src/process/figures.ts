@@ -1,6 +1,6 @@
 // Numbers of a stage as bars, strips, cells or a table.
 
-import { colour, STEPS, type Theme, turnsText } from "../colour/ramp";
+import { colour, letters, STEPS, type Theme } from "../colour/ramp";
 import { label } from "../subject/visible";
 import { el, paint } from "../ui/dom";
 import { ends, type Figure, numberText } from "./explanation";
@@ -130,7 +130,7 @@ function cells(numbers: Figure, theme: Theme): HTMLElement {
     const share = mask ? 0 : Math.round(value * (STEPS - 1)) / (STEPS - 1);
     const made = el(
       "td",
-      { class: mask ? (value ? "open" : "closed") : turnsText(theme, share) ? "turned" : null },
+      { class: mask ? (value ? "open" : "closed") : `on-${letters(theme, share)}` },
       written && value >= 0.005 ? value.toFixed(2).replace(/^0/, "") : "",
     );
     if (!mask) paint(made, { background: colour(theme, share) });

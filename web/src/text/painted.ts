@@ -1,7 +1,7 @@
 // One block of text in the page: real text, and below it a canvas with the colours of its units.
 // The text is never touched by a choice: that is why repainting a long text takes milliseconds.
 
-import { colour, MARK, type Theme, turnsText } from "../colour/ramp";
+import { colour, type Letters, letters, MARK, type Theme } from "../colour/ramp";
 import type { Level } from "../state/state";
 import type { Side } from "../subject/side";
 import { el } from "../ui/dom";
@@ -25,15 +25,15 @@ export interface Colouring {
   readonly theme: Theme;
 }
 
-/** Text that stands on a dark colour, wherever in the page. */
-const TURNED = "limelight-turned";
+/** Names of the highlights for text that the page's ink could not be read in, wherever in the page. */
+export const HIGHLIGHTS = { black: "limelight-black", white: "limelight-white" } as const;
 
 export class PaintedBlock {
   readonly element: HTMLElement;
   private readonly canvas = el("canvas", { "aria-hidden": "true" });
   private readonly letters: Text;
   private boxes = new Map<Level, Box[]>();
-  private turned: Range[] = [];
+  private turned: [Letters, Range][] = [];
 
   constructor(
     readonly block: Block,
@@ -52,14 +52,15 @@ export class PaintedBlock {
     const context = this.cleared();
     this.clear();
     if (shares) {
-      const ranges: Range[] = [];
+      const ranges: [Letters, Range][] = [];
       for (const box of this.boxesOf(level)) {
         const share = shares[box.unit]!;
         if (!(share > 0)) continue;
         context.fillStyle = colour(theme, share);
         rounded(context, box, 2);
         context.fill();
-        if (turnsText(theme, share)) ranges.push(this.rangeOf(level, box.unit)!);
+        const written = letters(theme, share);
+        if (written !== "ink") ranges.push([written, this.rangeOf(level, box.unit)!]);
       }
       this.turn(ranges);
     }
@@ -77,8 +78,7 @@ export class PaintedBlock {
 
   /** Give back what it holds while it cannot be seen. */
   clear(): void {
-    const all = highlight();
-    for (const range of this.turned) all?.delete(range);
+    for (const [written, range] of this.turned) highlight(written)?.delete(range);
     this.turned = [];
   }
 
@@ -151,9 +151,8 @@ export class PaintedBlock {
     return range;
   }
 
-  private turn(ranges: Range[]): void {
-    const all = highlight();
-    for (const range of ranges) all?.add(range);
+  private turn(ranges: [Letters, Range][]): void {
+    for (const [written, range] of ranges) highlight(written)?.add(range);
     this.turned = ranges;
   }
 
@@ -176,13 +175,13 @@ function rounded(context: CanvasRenderingContext2D, box: Box, radius: number): v
   context.roundRect(box.x - 1, box.y, box.width + 2, box.height, radius);
 }
 
-/** The one highlight for text on dark colours; browsers without highlights keep the ink. */
-function highlight(): Highlight | null {
-  if (!("highlights" in CSS)) return null;
-  let found = CSS.highlights.get(TURNED);
+/** The one highlight of its kind; browsers without highlights keep the ink. */
+function highlight(written: Letters): Highlight | null {
+  if (written === "ink" || !("highlights" in CSS)) return null;
+  let found = CSS.highlights.get(HIGHLIGHTS[written]);
   if (!found) {
     found = new Highlight();
-    CSS.highlights.set(TURNED, found);
+    CSS.highlights.set(HIGHLIGHTS[written], found);
   }
   return found;
 }
