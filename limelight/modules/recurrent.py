@@ -3,7 +3,7 @@
     RecurrentTranslator      an encoder, read in both directions, and a decoder: Sutskever et al. 2014
                              (arXiv:1409.3215) without attention, with Bahdanau's or with Luong's
     RecurrentLanguageModel   one direction, the next token
-    RecurrentClassifier      both directions, their mean, one score a class
+    RecurrentClassifier      both directions (or one), their mean, one score a class
 
 They take and give what `Transformer`, `LanguageModel` and `Classifier` take and give, so that data, loop, search
 and measures are the same for all of them.
@@ -35,6 +35,7 @@ class Recurrence:
 
     `forget_bias` is what the LSTM's forget gates begin with: at 0 a fresh cell halves what it remembers at
     every step (Gers et al. 2000, Jozefowicz et al. 2015). The GRU's update gates begin with it likewise.
+    `causal` is for a classifier alone: it reads in one direction, as the language model that it was made from.
     """
 
     cell: Literal["lstm", "gru"] = "lstm"
@@ -44,6 +45,7 @@ class Recurrence:
     decoder_layers: int = 2
     dropout: float = 0.1
     forget_bias: float = 1.0
+    causal: bool = False
     architecture: Literal["recurrent"] = "recurrent"
 
     def __post_init__(self) -> None:
@@ -215,7 +217,7 @@ class RecurrentLanguageModel(nn.Module):
 
 
 class RecurrentClassifier(nn.Module):
-    """Both directions, the mean over the text, and one score a class: ids (B, N) → (B, classes)."""
+    """Both directions (one, if causal), the mean over the text, and one score a class: ids (B, N) → (B, classes)."""
 
     role: ClassVar[Role] = "classes"
 
@@ -224,7 +226,7 @@ class RecurrentClassifier(nn.Module):
         self.shape = shape
         self.embedding = TokenEmbedding(vocabulary, shape.width)
         self.dropout = nn.Dropout(shape.dropout)
-        self.encoder = Recurrent(shape, shape.width, shape.encoder_layers, both=True)
+        self.encoder = Recurrent(shape, shape.width, shape.encoder_layers, both=not shape.causal)
         self.norm = nn.LayerNorm(shape.width)
         self.output = nn.Linear(shape.width, classes)
 

@@ -29,7 +29,11 @@ from limelight.modules.positions import positions
 
 @dataclass(frozen=True)
 class Shape:
-    """What a Transformer's blocks look like. Widths in features, dropout as a probability."""
+    """What a Transformer's blocks look like. Widths in features, dropout as a probability.
+
+    `causal` is for a classifier alone: no token attends to what stands after it, as in the language model that it
+    was made from.
+    """
 
     width: int = 256
     heads: int = 4
@@ -44,6 +48,7 @@ class Shape:
     attention_dropout: float = 0.0
     attention_bias: bool = False
     longest: int = 1024
+    causal: bool = False
     architecture: Literal["transformer"] = "transformer"
 
     def __post_init__(self) -> None:
@@ -254,10 +259,16 @@ class Classifier(nn.Module):
         self.output = nn.Linear(shape.width, classes)
 
     def forward(self, source: Tensor, source_lengths: Tensor | None = None) -> Tensor:
-        x_BNE = self.encoder(source, mask=_visible(source_lengths, source))
+        x_BNE = self.encoder(source, mask=self.visible(_visible(source_lengths, source)))
         if source_lengths is None:
             return self.output(x_BNE.mean(1))
         text_BN1 = (
             torch.arange(source.shape[1], device=source.device)[None, :, None] < source_lengths[:, None, None]
         )
         return self.output((x_BNE * text_BN1).sum(1) / source_lengths[:, None].clamp_min(1))
+
+    def visible(self, mask: Mask | None) -> Mask | None:
+        """What the tokens may attend to, of what `mask` leaves."""
+        if not self.shape.causal:
+            return mask
+        return masks.causal() if mask is None else masks.causal() & mask

@@ -13,8 +13,11 @@ from limelight.readings.groups import Groups
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import average_heads, received_words
 from limelight.readings.reading import Head, Reading
+from limelight.readings.removal import Removal, removal_check
+from limelight.tasks.closed import output_without
 from limelight.text.boundaries import words
 from limelight.text.segments import NO_UNIT, Segments
+from limelight.text.tokenizers import END
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Look:
     received   what each word of the source receives: axis ("source word",) or ("word",)
     alignment  answer words × source words; None for a classifier, which writes no words
     heads      how the heads that these numbers come from were chosen
+    removal    how far the classes' probabilities move without each word; None for what is no classifier
     """
 
     prediction: Prediction
     received: Reading
     alignment: Alignment | None
     heads: str
+    removal: Removal | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -38,6 +43,7 @@ class Look:
             "received": self.received.to_json(),
             "alignment": self.alignment.to_json() if self.alignment else None,
             "heads": self.heads,
+            "removal": self.removal.to_json() if self.removal else None,
         }
 
 
@@ -70,8 +76,10 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
         how = "All heads of all layers, each with equal weight."
     answer = trace.prediction
     if predictor.model.role == "classes":
-        received = received_words(trace.layers("encoder"), word_groups(trace.source, after=1), heads)
-        return Look(answer, average_heads(received.per_query), None, how)
+        words_of = word_groups(trace.source, after=1)
+        received = average_heads(received_words(trace.layers("encoder"), words_of, heads).per_query)
+        output = output_without(predictor.model, [*answer.source_ids, END])
+        return Look(answer, received, None, how, removal_check(output, words_of, received))
     if not words(answer.text):
         raise InputError(
             f"There is nothing to look at: the model's answer to {answer.source!r} holds no word."

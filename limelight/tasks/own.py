@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from limelight.errors import InputError
-from limelight.matrix import masks
-from limelight.modules.transformer import Classifier, LanguageModel, Transformer
+from limelight.modules.transformer import Classifier, LanguageModel
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
 from limelight.readings.reading import Head
+from limelight.tasks.closed import output_without
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
@@ -101,24 +100,7 @@ class Own:
 
     def _output(self, context: Context, trace: Trace, rows: slice | list[int]) -> Callable[[Tensor], Tensor]:
         """The scores of the next tokens, or of the classes, with some tokens closed to everybody."""
-        model = self.predictor.model
-        device = next(model.parameters()).device
-        ids_1M = torch.tensor([context.ids], device=device)
-        target_1N = torch.tensor([[START, *trace.prediction.target_ids]], device=device)
-
-        def output(kept_JM: Tensor) -> Tensor:
-            J, kept_JM = len(kept_JM), kept_JM.to(device)
-            mask = masks.dense(kept_JM[:, None, None, :])
-            if isinstance(model, LanguageModel):
-                last_JNE = model.decoder(ids_1M.expand(J, -1), mask=masks.causal() & mask)
-                return model.decoder.embedding.scores(last_JNE)[:, rows]
-            assert isinstance(model, (Transformer, Classifier))
-            last_JME = model.encoder(ids_1M.expand(J, -1), mask=mask)
-            if isinstance(model, Transformer):
-                return model.decode(target_1N.expand(J, -1), last_JME, mask)[:, rows]
-            return model.output((last_JME * kept_JM[..., None]).sum(1) / kept_JM.sum(1, keepdim=True))
-
-        return output
+        return output_without(self.predictor.model, context.ids, trace.prediction.target_ids, rows)
 
 
 def _with_special(context: Context, before: tuple[int, ...], after: tuple[int, ...]) -> Context:

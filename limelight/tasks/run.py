@@ -21,6 +21,7 @@ from limelight.tasks.look import word_groups
 from limelight.tasks.origin import Start, check_same, effective, keep
 from limelight.tasks.recipe import Recipe, rendered
 from limelight.tasks.task import TASKS, Rows, Task
+from limelight.tasks.transfer import classifier_from
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
 
@@ -39,7 +40,7 @@ def train_recipe(
 
     A folder `out` that holds a run already is gone on with. `start` is a trained model to begin from
     (fine-tuning), or its name or folder: its tokenizers and shape are kept, whatever the recipe says of them; it
-    is itself not changed.
+    is itself not changed. A language model may begin a classifier.
     Raises RecipeError where `start`, or the run in `out`, is of another task, and where the run in `out` was
     begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
     process is training in `out`.
@@ -120,9 +121,11 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
         check_same(out, recipe, rows, start)
         return begun
     given = start.model
+    torch.manual_seed(recipe.training.seed)
+    if given is not None and (given.task, recipe.task) == ("language", "classify"):
+        given = classifier_from(given, sorted({label for _, label in rows}))
     if given is not None and given.task != recipe.task:
         raise RecipeError(f"A model for the task {given.task!r} cannot begin a run of {recipe.task!r}.")
-    torch.manual_seed(recipe.training.seed)
     if given is None:
         saved = TASKS[recipe.task](recipe).new(rows)
     else:  # what the old model said of its training and its heads is not true of the new one

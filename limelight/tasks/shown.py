@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from limelight.readings.reading import visible
+from limelight.readings.removal import Removal
 from limelight.readings.terminal import alignment_table, ranked_list, word_shades
 from limelight.tasks.look import Look
 
@@ -32,6 +33,9 @@ def shown(look: Look) -> RenderableType:
     parts += [Text(), Text("What each word receives, in the order of the text", style="bold")]
     parts.append(word_shades(words, look.received.values.tolist(), look.received.unit))
     parts += [Text(), Text("The same from high to low", style="bold"), ranked_list(look.received, most=MOST)]
+    if look.removal is not None:
+        parts += [Text(), Text("How far the answer moves without each word", style="bold")]
+        parts += [ranked_list(look.removal.moved, most=MOST), Text(_agreement(look.removal), style="dim")]
     parts.append(Text())
     if look.alignment is not None:
         parts += [
@@ -47,6 +51,13 @@ def picture(look: Look) -> Figure:
     from limelight.readings.pictures import alignment_picture, bars_picture
 
     return alignment_picture(look.alignment) if look.alignment is not None else bars_picture(look.received)
+
+
+def _agreement(removal: Removal) -> str:
+    """Whether what moves the answer is what receives attention."""
+    if math.isnan(removal.correlation):
+        return "Spearman's rank correlation with what the words receive: undefined."
+    return f"Spearman's rank correlation with what the words receive: {removal.correlation:.2f}."
 
 
 def _certainty(look: Look) -> str:

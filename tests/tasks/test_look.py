@@ -180,8 +180,10 @@ def test_the_terminal_shows_the_very_numbers() -> None:
 def test_the_words_stand_in_the_order_of_the_text_and_from_high_to_low() -> None:
     found = looked("classify", "red cats good run now birds sing here there sleep")
     text = rendered(found)
-    shaded, ranked = text.split("in the order of the text")[1].split("from high to low")
+    shaded, lists = text.split("in the order of the text")[1].split("from high to low")
+    ranked, moved = lists.split("How far the answer moves without each word")
     assert [word for word in shaded.split() if word.isalpha()][:10] == found.prediction.source.split()
+    assert next(line.split()[1] for line in moved.splitlines() if line.lstrip()[:1].isdigit()) == "good"
     names = [line.split()[1] for line in ranked.splitlines() if line.lstrip()[:1].isdigit()]
     assert names == [*(entry.label for entry in found.received.ranked()[:8]), "lower"]
     assert "2 lower ones not shown" in ranked
