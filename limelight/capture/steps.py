@@ -147,8 +147,9 @@ class Strand:
         if old <= kept and all(any(torch.equal(row, one) for one in known) for row in old_BGMD):
             raise CaptureError(
                 "The rows of a batch must stay in their places from step to step; the cache has reordered them, as "
-                "beam search does. Generate outside of the block, then watch one forward over the sequences that "
-                "came out, model(sequences): its weights are the same."
+                "beam search does, and what it gives back need not be what it went on with. Generate outside of the "
+                "block, then watch one forward over the sequences that came out: model(sequences), or of an "
+                "encoder-decoder model(**inputs, decoder_input_ids=sequences). Its weights are the same."
             )
 
 
