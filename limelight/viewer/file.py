@@ -36,6 +36,8 @@ DEEPEST = 3
 """Beyond this zoom a file holds no tiles."""
 COLUMNS_OF_DOCUMENTS = 24
 """Up to so many documents, what each word of a document's row is goes in too."""
+ENTRY = 130
+"""Bytes that the head of a pack takes for an entry, beside its key."""
 CELLS_A_BYTE = 4
 """A cell takes a quarter of a byte at the very least, compressed."""
 LEVEL = 7
@@ -53,13 +55,14 @@ class Pack:
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.entries.values()))
+        """With what the pack's own head says of each entry."""
+        return sum(len(key) + ENTRY + len(data) for key, data in self.entries.items())
 
     def put(self, question: Question, answer: Answer, must: bool = False) -> bool:
         """Whether it had room; in the place of an earlier answer to the same question."""
         packed = _deflated(answer.to_bytes(question.params))
-        spare = self.room - self.size + len(self.entries.get(question.key, b""))
-        if len(packed) > spare and not must:
+        taken = len(self.entries.get(question.key, b"")) or -(len(question.key) + ENTRY)
+        if self.size - taken + len(packed) > self.room and not must:
             return False
         self.entries[question.key] = packed
         return True
