@@ -12,6 +12,8 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix.tile import Frame, Stats, Tile
 
+ENTRIES = 2**18  # of the result, brought to its dtype together
+
 
 class Pooled(NamedTuple):
     sums: Tensor
@@ -28,8 +30,8 @@ class Pool:
     nothing are left out of the mean; a group of none but those has a row of 0.
 
     `rows` and `cols` name the group of each query and key: (N,) and (M,) for all batches, or (B, N) and
-    (B, M); whole numbers from 0, in any order; -1 is a token of no group, which is left out. The state is the
-    result itself, P × Q numbers a head: above `limit` bytes it is refused.
+    (B, M); whole numbers from 0, in any order; -1 is a token of no group, which is left out. The state is as large
+    as the result, P × Q numbers a head: above `limit` bytes for both it is refused.
 
     State: a sum a pair of groups.    Neutral: 0.    Law: sums add.
     """
@@ -43,7 +45,8 @@ class Pool:
     def start(self, frame: Frame) -> Pooled:
         rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
         cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)
-        needed = frame.B * frame.H * (P + 1) * (Q + 1) * torch.finfo(frame.wide).bits // 8
+        wide, own = (torch.finfo(dtype).bits // 8 for dtype in (frame.wide, frame.dtype))
+        needed = frame.B * frame.H * ((P + 1) * (Q + 1) * wide + P * Q * own)
         if needed > self.limit:
             raise TooLargeError(
                 f"Pool would keep {frame.B} × {frame.H} × {P} × {Q} numbers, {needed} bytes, and may keep "
@@ -70,8 +73,14 @@ class Pool:
         looking_BHN = (~stats.empty).to(state.sums.dtype)
         queries_BHP = state.sums.new_zeros(state.sums.shape[:3])  # whole numbers: their sums are exact
         queries_BHP.scatter_add_(-1, state.rows_BN[:, None].expand_as(looking_BHN), looking_BHN)
-        means = state.sums / queries_BHP.clamp(min=1)[..., None]
-        return means[:, :, :-1, :-1].to(stats.maximum.dtype)
+        queries_BHP.clamp_(min=1)
+        B, H, P, Q = (state.sums.shape[0], state.sums.shape[1], *(size - 1 for size in state.sums.shape[2:]))
+        means = stats.maximum.new_empty(B, H, P, Q)
+        step = max(1, ENTRIES // max(1, B * H * Q))  # a few groups at a time: there is no room for all twice
+        for start in range(0, P, step):
+            some = slice(start, min(start + step, P))
+            means[:, :, some] = state.sums[:, :, some, :Q] / queries_BHP[:, :, some, None]
+        return means
 
 
 def group_sums(x: Tensor, groups: Tensor, count: int, axis: int) -> Tensor:

@@ -69,8 +69,8 @@ class Quantiles:
     weight counted by its own size. A sink's share is left out. Shares are above 0 and below 1.
 
     Exact, at the price of several walks over the matrix: five for float32 and eleven for float64, the first
-    of them shared with the other folds of a `read`. The state is some 70 whole numbers for each query and
-    share: above `limit` bytes it is refused.
+    of them shared with the other folds of a `read`. The state is a whole number for each query, share and value
+    of a digit, and that of a walk is let go once the next has its own: above `limit` bytes it is refused.
 
     State: the mass by next digit.    Neutral: 0.    Law: masses add, to the bit in any order.
     """
@@ -91,7 +91,11 @@ class Quantiles:
     walks_again = True
 
     def start(self, frame: Frame) -> Masses:
-        needed = frame.B * frame.H * frame.N * len(self.shares) * (DIGITS + 4) * 8
+        P = len(self.shares)
+        a_query = (1 + 2 * P) * DIGITS + 2 * P * len(
+            Spelled._fields
+        )  # the first walk's, and those of two more
+        needed = frame.B * frame.H * frame.N * a_query * 8
         if needed > self.limit:
             raise TooLargeError(
                 f"Quantiles would keep {needed} bytes, and may keep {self.limit}. Ask for fewer shares, or "

@@ -29,6 +29,7 @@ from limelight.matrix import (
     Weighted,
     dense,
     masks,
+    pools,
 )
 from limelight.matrix.pools import group_sums, segment_sums
 from tests.oracle import CUTS, B, H, M, N, X, random_case
@@ -173,6 +174,38 @@ def test_a_query_that_is_no_number_spoils_no_other(cut: str) -> None:
     assert torch.equal(quantiles.weights.isnan(), ~left_out.expand_as(whole.weights))
     assert torch.equal(quantiles.weights.nan_to_num(), whole.weights.where(left_out, 0.0))
     assert torch.equal(histogram.counts, counts.counts)
+
+
+@pytest.mark.parametrize("rows", [[0] * N, [n % 3 - 1 for n in range(N)], [-1] * N])
+@pytest.mark.parametrize("entries", [1, 2**18])
+def test_a_pool_finished_a_few_groups_at_a_time(
+    rows: list[int], entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "ENTRIES", entries)
+    cols = [m // 5 for m in range(M)]
+    case = random_case(masks.causal())
+    pooled = case.matrix().read(Pool(rows, cols))
+    of_rows = torch.nn.functional.one_hot(torch.tensor(rows) + 1)[:, 1:].double()
+    of_cols = torch.nn.functional.one_hot(torch.tensor(cols)).double()
+    weights = case.truth().weights_BHNM
+    check("pooled", pooled, of_rows.T @ weights @ of_cols / of_rows.sum(0)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("fold", "what", "numbers"),
+    [
+        (Quantiles, (0.5, 0.9), 8 * B * H * N * 2 * 2 * 64),  # the masses of two walks, two shares, 64 digits
+        (Pool, (range(N), range(M)), (8 + 4) * B * H * N * M),  # sums, and the result
+    ],
+)
+def test_a_limit_counts_all_that_a_fold_holds_at_once(fold: Any, what: tuple[Any, ...], numbers: int) -> None:
+    with pytest.raises(TooLargeError) as refused:
+        matrix.read(fold(*what, limit=numbers))
+    needed = int(str(refused.value).rpartition("limit=")[2].rstrip(")."))
+    assert numbers < needed < 1.6 * numbers
+    matrix.read(fold(*what, limit=needed))
+    with pytest.raises(TooLargeError):
+        matrix.read(fold(*what, limit=needed - 1))
 
 
 @settings(max_examples=25)
