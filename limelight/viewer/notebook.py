@@ -31,7 +31,7 @@ def widget(subject: Subject, height: int = HEIGHT) -> Any:
 
         _esm = shell.needed(shell.WIDGET)
         _css = shell.needed(shell.STYLE)
-        height = traitlets.Int(height).tag(sync=True)
+        height = traitlets.Int(HEIGHT).tag(sync=True)
 
         def __init__(self, **traits: Any) -> None:
             super().__init__(**traits)
@@ -43,7 +43,7 @@ def widget(subject: Subject, height: int = HEIGHT) -> Any:
                 reply, data = self.answers.reply(content)
                 self.send(reply, buffers=data)
 
-    return Page()
+    return Page(height=height)
 
 
 class Answers:

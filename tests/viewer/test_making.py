@@ -1,0 +1,157 @@
+"""Subjects out of looks, watches and models: the right sides, the right rows, steps and process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import limelight as ll
+from limelight.errors import ShapeError
+from limelight.tasks.documents import look_documents
+from limelight.tasks.look import look
+from limelight.tasks.own import Own
+from limelight.viewer.looks import ENDS, Kept, of_documents, of_look, reading_with, slice_text
+from limelight.viewer.making import subject_of
+from limelight.viewer.subject import Subject
+from tests.tasks import small
+from tests.viewer.cases import ask
+
+
+def predictor(task: str) -> ll.Predictor:
+    return ll.Predictor.load(small.trained(task)[2] / "out")
+
+
+def words_of(about: Subject, side: int) -> tuple[str, ...]:
+    return about.sides[side].groups("word").names
+
+
+def test_a_translation_shows_the_numbers_of_its_alignment() -> None:
+    made = predictor("translate")
+    [seen] = look(made, ["red cats sing now"])
+    about = of_look(made, seen)
+    assert [attention.name for attention in about.attentions] == ["cross-attention", "encoder", "decoder"]
+    assert seen.alignment is not None
+    cross = about.attentions[0]
+    for place in range(len(seen.alignment.targets)):
+        row = ask(about, "row", place=place, slice=cross.start)
+        np.testing.assert_allclose(row.arrays["values"], seen.alignment.raw.values[place], atol=1e-6)
+        assert row.head["elsewhere"] == pytest.approx(seen.alignment.elsewhere.values[place], abs=1e-6)
+    assert words_of(about, 0) == seen.alignment.targets
+    assert words_of(about, 1) == seen.alignment.sources
+    assert about.sides[0].labels == {len(about.sides[0]) - 1: ENDS}
+    received = ask(about, "received", slice=cross.start).arrays["raw"]
+    assert received.shape == seen.alignment.received().values.shape
+
+
+def test_steps_are_what_the_model_would_have_written() -> None:
+    made = predictor("translate")
+    [seen] = look(made, ["red cats sing now"])
+    steps = ask(of_look(made, seen), "steps").head["steps"]
+    answer = seen.prediction
+    assert len(steps) == len(answer.target_ids) + 1
+    total = sum(np.log(step["probability"]) for step in steps)
+    assert total == pytest.approx(answer.log_probability, abs=1e-3)
+    for place, step in enumerate(steps):
+        assert step["place"] == place
+        shares = [share for _, share in step["candidates"]]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) <= 1 + 1e-9
+        assert [step["text"], step["probability"]] in step["candidates"]
+    assert steps[-1]["text"] == ENDS
+
+
+def test_a_language_model_is_read_by_what_it_predicts() -> None:
+    made = predictor("language")
+    [seen] = look(made, ["the light"])
+    about = of_look(made, seen)
+    [attention] = about.attentions
+    assert seen.alignment is not None
+    names = about.sides[0].groups("word").names
+    first = len(names) - len(seen.alignment.targets)
+    for place, name in enumerate(seen.alignment.targets):
+        assert names[first + place] == name
+        row = ask(about, "row", place=first + place, slice=attention.start).arrays["values"]
+        np.testing.assert_allclose(row, seen.alignment.raw.values[place][: len(row)], atol=1e-6)
+    steps = ask(about, "steps").head["steps"]
+    assert steps[0]["place"] == len(seen.prediction.source_ids)
+    assert about.sides[0].segments.spans[steps[0]["place"]] != (0, 0)
+
+
+def test_a_classifier_has_an_encoder_and_no_steps() -> None:
+    made = predictor("classify")
+    [seen] = look(made, ["what a good day"])
+    about = of_look(made, seen)
+    assert [attention.name for attention in about.attentions] == ["encoder"]
+    received = ask(about, "received", slice=about.attentions[0].start).arrays["per_query"]
+    np.testing.assert_allclose(received, seen.received.values, atol=1e-6)
+    assert not ask(about, "about").head["has"]["steps"]
+
+
+def test_the_process_is_that_of_explain() -> None:
+    made = predictor("translate")
+    [seen] = look(made, ["red cats sing now"])
+    about = of_look(made, seen)
+    first = ask(about, "process").head["explanation"]
+    assert first["text"] == "red cats sing now"
+    assert all(stage["check"]["ok"] for stage in first["stages"])
+    other = ask(about, "process", token="cats", layer="0", head="1").head["explanation"]
+    assert any("cats" in sentence for sentence in other["choice"])
+
+
+def test_documents_show_what_the_answer_looked_at() -> None:
+    kept = Kept(Own(predictor("language"), "small"))
+    documents = {"a": "the light falls on every word", "b": "every word on the light ."}
+    seen = look_documents(kept.reader, documents, "the light", answer_tokens=3)
+    about = of_documents(kept, seen)
+    run = kept.runs[0]
+    assert [attention.name for attention in about.attentions] == ["answer", "self-attention"]
+    place = 1 if run.answer is None else run.rows[0]
+    values = ask(about, "row", level="token", by="document", place=place).arrays["values"]
+    alone = ll.looked_at(run.layers, run.context.segments, [place]).documents
+    np.testing.assert_allclose(values, alone.values, atol=1e-6)
+    table = ask(about, "between", attention=1).arrays["values"]
+    assert seen.table is not None
+    np.testing.assert_allclose(table, seen.table.values, atol=1e-6)
+
+
+def test_a_line_is_answered_and_a_text_is_read() -> None:
+    read = reading_with(Own(predictor("translate"), "small"), answer_tokens=4)
+    assert read({"text 1": "red cats"}, None).steps
+    two = read({"a": "red cats", "b": "now here"}, None)
+    assert not two.steps
+    assert two.sides[1].groups("document").names == ("a", "b")
+
+
+def test_what_a_watch_has_seen_is_grouped_by_what_belongs_together() -> None:
+    model = predictor("translate").model
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with ll.watch(model) as seen, torch.no_grad():
+        model(ids, ids[:, :3])
+    about = subject_of(seen, queries=["one", "two", "three"], text=list("abcde"))
+    told = {(each.kind, each.N, each.M): each for each in about.attentions}
+    assert set(told) == {("self", 5, 5), ("self", 3, 3), ("cross", 3, 5)}
+    assert told["self", 3, 3].queries.groups("token").names == ("one", "two", "three")
+    assert told["cross", 3, 5].keys.groups("token").names == tuple("abcde")
+    row = ask(
+        about,
+        "row",
+        attention=about.attentions.index(told["cross", 3, 5]),
+        level="token",
+        by="token",
+        place=2,
+    )
+    matrix = next(call.matrix for call in seen if call.kind == "cross")
+    np.testing.assert_allclose(row.arrays["values"], matrix[0, :, 2].mean(0), atol=1e-6)
+    assert "cross_attention" in told["cross", 3, 5].names[0]
+
+
+def test_texts_that_do_not_fit_are_refused() -> None:
+    matrix = ll.AttentionMatrix(torch.randn(1, 1, 3, 2), torch.randn(1, 1, 5, 2))
+    assert [len(side) for side in subject_of(matrix).sides] == [3, 5]
+    with pytest.raises(ShapeError, match="each of the matrix's 5 keys"):
+        subject_of(matrix, list("abcd"))
+
+
+def test_heads_are_written_as_a_slice() -> None:
+    assert slice_text([(3, 5), (4, 1)]) == "3.5,4.1"
