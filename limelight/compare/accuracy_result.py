@@ -1,12 +1,256 @@
-"""What accuracy found, in tables, figures and sentences."""
+"""What accuracy gave: tables, pictures and sentences, task by task, from the runs' dicts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from limelight.compare.plan import Part
+from limelight.compare.contests import CONTESTS, LABELS, Contest
+from limelight.compare.curves import line, over, times
+from limelight.compare.plan import Cell, Line, Panel, Part, Picture, Spread, Table
+from limelight.compare.sentences import against, best, listed
+
+Runs = dict[str, list[Mapping[str, Any]]]
+"""One task's runs of one kind (short or long), by the rival's label, in the order of `LABELS`."""
+
+NAMES = {"pronounce": "Pronunciation", "translate": "Translation"}
+WORDS = {
+    "word error rate": ("words with an error", ".1%", "points"),
+    "phoneme error rate": ("phone errors", ".1%", "points"),
+    "BLEU": ("BLEU", ".1f", "points"),
+    "chrF": ("chrF", ".1f", "points"),
+}
+"""What a measure is called in a sentence, how its values are written, and the unit of a difference."""
+HIGHER = {"BLEU", "chrF"}
+SHARES = (0.25, 0.5, 1.0)
+"""Parts of the budget after which the leader is named."""
 
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
-    """An empty part."""
-    return Part("accuracy", (), (), (), ())
+    """Tables, pictures and sentences from the runs' dicts."""
+    sentences: list[str] = []
+    tables: list[Table] = []
+    pictures: list[Picture] = []
+    for task, contest in CONTESTS.items():
+        kinds = {kind: _runs(results, task, kind) for kind in ("short", "long")}
+        for kind, runs in kinds.items():
+            if runs:
+                sentences += _sentences(task, contest, kind, runs)
+                tables += [_table(task, contest, kind, runs), _lengths(task, contest, kind, runs)]
+        if any(kinds.values()):
+            pictures.append(_picture(task, contest, kinds))
+    return Part("accuracy", tuple(sentences), tuple(tables), tuple(pictures), _method(results))
+
+
+def _runs(results: Mapping[str, Mapping[str, Any]], task: str, kind: str) -> Runs:
+    """Those of a task and kind, by label; rivals without a run are left out."""
+    some = [run for run in results.values() if (run["task"], run["kind"]) == (task, kind)]
+    by_label: Runs = {label: [run for run in some if run["label"] == label] for label in LABELS.values()}
+    return {label: each for label, each in by_label.items() if each}
+
+
+def _spreads(runs: Runs, measure: str, part: str = "test") -> dict[str, Spread]:
+    return {
+        label: Spread(tuple(run[part][measure] for run in some if measure in run.get(part, {})))
+        for label, some in runs.items()
+    }
+
+
+def _budget(kind: str, runs: Runs) -> str:
+    """The time that was really spent, in words."""
+    spent = [run["CPU seconds"] / 60 for some in runs.values() for run in some]
+    told = (
+        f"{min(spent):.0f}"
+        if round(min(spent)) == round(max(spent))
+        else f"{min(spent):.0f} to {max(spent):.0f}"
+    )
+    return f"{told} CPU-minutes{', to convergence' if kind == 'long' else ''}"
+
+
+# ---- sentences ----------------------------------------------------------------------------------------
+
+
+def _sentences(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
+    words, form, unit = WORDS[contest.score]
+    measure, higher = _spreads(runs, contest.score), contest.higher
+    what = f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
+    found = [
+        against(what, measure, one, other, form, unit, higher)
+        for one, other in (("luong", "lstm"), ("attention", "lstm"), ("attention", "luong"))
+        for one, other in [(LABELS[one], LABELS[other])]
+        if one in measure and other in measure
+    ]
+    found += [_by_length(task, contest, runs)]
+    if kind == "short":
+        found.append(_leaders(task, contest, runs))
+    else:
+        found += _settled(task, runs)
+    return found
+
+
+def _by_length(task: str, contest: Contest, runs: Runs) -> str:
+    """Whose mean is best in every class of length."""
+    each = []
+    for number in range(len(contest.lengths)):
+        measure = _spreads(_class(runs, number), contest.score)
+        known = {label: spread for label, spread in measure.items() if spread.values}
+        if known:
+            leader = best(known, contest.higher)
+            each.append(
+                f"{_named(contest, number)}: {leader} ({known[leader].text(WORDS[contest.score][1])})"
+            )
+    return f"{NAMES[task]}, the best by the length of the source: {'; '.join(each)}."
+
+
+def _leaders(task: str, contest: Contest, runs: Runs) -> str:
+    """Whose mean is best after parts of the time, on held-out rows."""
+    end = min(times(some)[-1] for some in runs.values() if times(some))
+    each = []
+    for share in SHARES:
+        measure = {label: over(some, share * end, contest.score) for label, some in runs.items()}
+        leader = best(measure, contest.higher)
+        each.append(
+            f"after {share * end / 60:.1f} minutes {leader} ({measure[leader].text(WORDS[contest.score][1])})"
+        )
+    return f"{NAMES[task]}, the best on held-out rows on the way: {listed(each)}."
+
+
+def _settled(task: str, runs: Runs) -> list[str]:
+    """Which of the long runs had stopped getting better before their rate fell."""
+    settled = [label for label, some in runs.items() if all(run["settled"] for run in some)]
+    going = [label for label in runs if label not in settled]
+    told = []
+    if settled:
+        told.append(f"{NAMES[task]}: {listed(settled)} got no better at a level rate before the time was up.")
+    if going:
+        told.append(
+            f"{NAMES[task]}: {listed(going)} still got better at a level rate when the time was up, so more time "
+            "would give more."
+        )
+    return told
+
+
+# ---- tables and pictures --------------------------------------------------------------------------------
+
+
+def _table(task: str, contest: Contest, kind: str, runs: Runs) -> Table:
+    names = [name for name in WORDS if any(name in run["test"] for some in runs.values() for run in some)]
+    clean = any("clean" in run for some in runs.values() for run in some)
+    columns = ["rival", "parameters", "rate", "updates", "epochs", "CPU minutes", *names]
+    forms = ["", ",d", "g", ",.0f", ".1f", ".1f", *(WORDS[name][1] for name in names)]
+    if clean:
+        columns.append(f"{contest.score}, nothing shared")
+        forms.append(WORDS[contest.score][1])
+    rows = []
+    for label, some in runs.items():
+        only = {label: some}
+        row = [
+            label,
+            some[0]["parameters"],
+            some[0]["rate"],
+            Spread((sum(run["updates"] for run in some) / len(some),)),
+            Spread((sum(run["epochs"] for run in some) / len(some),)),
+            Spread(tuple(run["CPU seconds"] / 60 for run in some)),
+            *(_spreads(only, name)[label] for name in names),
+        ]
+        rows.append((*row, _spreads(only, contest.score, "clean")[label]) if clean else tuple(row))
+    note = "Mean over the seeds, with the lowest and the highest in brackets."
+    if clean:
+        note += (
+            " Nothing shared: the test sources that have no eight words in a row with any training source."
+        )
+    return Table(
+        f"{NAMES[task]} after {_budget(kind, runs)}", tuple(columns), tuple(rows), tuple(forms), note
+    )
+
+
+def _lengths(task: str, contest: Contest, kind: str, runs: Runs) -> Table:
+    words, form, _ = WORDS[contest.score]
+    places = range(len(contest.lengths))
+    rows: list[tuple[Cell, ...]] = [
+        (label, *(_spreads(_class({label: some}, number), contest.score)[label] for number in places))
+        for label, some in runs.items()
+    ]
+    [first, *_] = runs.values()
+    counts = [first[0]["by length"][number]["sources"] for number in places]
+    columns = ("rival", *(f"{_named(contest, number)} ({counts[number]:,})" for number in places))
+    title = f"{NAMES[task]} by length: {words} after {_budget(kind, runs)}"
+    return Table(
+        title, columns, tuple(rows), ("", *[form] * len(places)), "In brackets: sources in the test."
+    )
+
+
+def _picture(task: str, contest: Contest, kinds: Mapping[str, Runs]) -> Picture:
+    words, _, _ = WORDS[contest.score]
+    percent = contest.score not in HIGHER
+    panels = []
+    for kind, runs in kinds.items():
+        lines = tuple(line(some, contest.score) for some in runs.values() if times(some))
+        if lines:
+            title = "one seed, to convergence" if kind == "long" else f"{_seeds(runs)}"
+            panels.append(Panel(title, "CPU-minutes", f"{words}, held-out", lines, percent=percent))
+    kind, runs = next((kind, runs) for kind, runs in reversed(list(kinds.items())) if runs)
+    by_length = tuple(
+        Line.over_seeds(
+            label,
+            some[0]["rival"],
+            contest.lengths,
+            [
+                _spreads(_class({label: some}, number), contest.score)[label]
+                for number in range(len(contest.lengths))
+            ],
+        )
+        for label, some in runs.items()
+    )
+    panels.append(
+        Panel(
+            f"by length, {'to convergence' if kind == 'long' else _seeds(runs)}",
+            f"{contest.unit} of the source, at least",
+            f"{words}, test",
+            by_length,
+            percent=percent,
+        )
+    )
+    caption = (
+        f"{NAMES[task]}: {words} over processor time of training on one thread, "
+        f"{'more' if contest.higher else 'less'} is better; bands from the lowest to the highest seed."
+    )
+    return Picture(f"accuracy-{task}", NAMES[task], tuple(panels), caption)
+
+
+def _seeds(runs: Runs) -> str:
+    most = max(len(some) for some in runs.values())
+    return "one seed" if most == 1 else f"{most} seeds"
+
+
+def _class(runs: Runs, number: int) -> Runs:
+    """The runs with the measures of one class of length in the place of the test's."""
+    return {
+        label: [dict(run) | {"test": run["by length"][number]} for run in some]
+        for label, some in runs.items()
+    }
+
+
+def _named(contest: Contest, number: int) -> str:
+    least, after = contest.lengths[number], contest.lengths[number + 1 : number + 2]
+    return f"{least} to {after[0] - 1} {contest.unit}" if after else f"{least} {contest.unit} or more"
+
+
+def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    if not results:
+        return ()
+    told = [
+        "Every rival has the same data in the same order, the same loop, batches and processor time on one thread; "
+        "each learns at the rate that the same search found for it on held-out rows. Weights are averaged, and the "
+        "average with the best held-out score is tested, once, with greedy search.",
+        "The rate stays level for the first part of the time and then falls to zero; a run to convergence begins to "
+        "fall early once its evaluations get no better.",
+    ]
+    for task in CONTESTS:
+        counts = [run["parameters"] for run in results.values() if run["task"] == task]
+        if counts:
+            told.append(
+                f"{NAMES[task]}: {min(counts):,} to {max(counts):,} parameters, "
+                f"{max(counts) / min(counts) - 1:.1%} apart."
+            )
+    return tuple(told)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +163,14 @@ def judged(contest: Contest, data: Path, answered: dict[str, str]) -> dict[str, 
     found: dict[str, Any] = {"test": on(lambda source: True)}
     if (folder / "test-clean.tsv").is_file():
         found["clean"] = on({source for source, _ in task.read(folder, "test-clean")}.__contains__)
-    ends = [*(least - 1 for least in contest.lengths[1:]), None]
+    ends: list[int | None] = [*(least - 1 for least in contest.lengths[1:]), None]
     found["by length"] = [
-        {"from": least, "to": most}
-        | on(lambda source, a=least, z=most: _within(contest.length(source), a, z))
+        {"from": least, "to": most} | on(partial(_within, contest, least, most))
         for least, most in zip(contest.lengths, ends, strict=True)
     ]
     return found
 
 
-def _within(length: int, least: int, most: int | None) -> bool:
+def _within(contest: Contest, least: int, most: int | None, source: str) -> bool:
+    length = contest.length(source)
     return length >= least and (most is None or length <= most)

@@ -1,0 +1,137 @@
+"""What generalisation gave: tables, pictures and sentences, from the runs' dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limelight.compare.plan import Line, Panel, Part, Picture, Spread, Table
+from limelight.compare.sentences import against, listed
+
+Run = Mapping[str, Any]
+STARTS = {"general": "from the language model", "scratch": "from scratch"}
+NAMES = {"spam": "Spam", "help-topics": "Topics"}
+
+
+def result(results: dict[str, dict[str, Any]]) -> Part:
+    """Tables, pictures and sentences from the runs' dicts."""
+    models = [run for run in results.values() if "perplexity" in run]
+    tuned = [run for run in results.values() if "accuracy" in run]
+    tasks = [task for task in NAMES if any(run["task"] == task for run in tuned)]
+    by_task = {task: [run for run in tuned if run["task"] == task] for task in tasks}
+    return Part(
+        "generalisation",
+        tuple(sentence for task, runs in by_task.items() for sentence in _sentences(task, runs)),
+        (*(_table(task, runs) for task, runs in by_task.items()), *([_models(models)] if models else [])),
+        ((_picture(by_task),) if by_task else ()),
+        _method(tuned, models),
+    )
+
+
+def _right(runs: Sequence[Run], labels: int, label: str, start: str, measure: str = "accuracy") -> Spread:
+    return Spread(
+        tuple(
+            run[measure]
+            for run in runs
+            if (run["labels"], run["label"], run["start"]) == (labels, label, start)
+        )
+    )
+
+
+def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
+    """What the general start is worth, and which rival is ahead, label by label."""
+    told = []
+    labels_of = dict.fromkeys(run["label"] for run in runs)
+    for count in _counts(runs):
+        for label in labels_of:
+            measure = {words: _right(runs, count, label, start) for start, words in STARTS.items()}
+            if all(spread.values for spread in measure.values()):
+                what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
+                told.append(against(what, measure, STARTS["general"], STARTS["scratch"], ".1%"))
+        measure = {label: _right(runs, count, label, "general") for label in labels_of}
+        known = {label: spread for label, spread in measure.items() if spread.values}
+        if len(known) == 2:
+            first, second = known
+            what = f"{NAMES[task]} with {count:,} labels, {STARTS['general']}, right answers"
+            told.append(against(what, known, first, second, ".1%"))
+    return told
+
+
+def _counts(runs: Sequence[Run]) -> list[int]:
+    return sorted({run["labels"] for run in runs})
+
+
+def _table(task: str, runs: Sequence[Run]) -> Table:
+    counts = _counts(runs)
+    rows = [
+        (
+            label,
+            words,
+            *(_right(runs, count, label, start, measure) for count in counts for measure in MEASURES),
+        )
+        for label in dict.fromkeys(run["label"] for run in runs)
+        for start, words in STARTS.items()
+    ]
+    columns = [f"{name}, {count:,} labels" for count in counts for name in ("right", "macro F1")]
+    often, test = runs[0]["most frequent"], runs[0]["test"]
+    return Table(
+        NAMES[task],
+        ("rival", "start", *columns),
+        tuple(rows),
+        ("", "", *[".1%", ".3f"] * len(counts)),
+        f"On {test:,} texts of the test; who always names the most frequent class is right {often:.1%} of the time.",
+    )
+
+
+MEASURES = ("accuracy", "macro F1")
+
+
+def _models(models: Sequence[Run]) -> Table:
+    rows = [
+        (run["label"], run["parameters"], run["updates"], run["CPU seconds"] / 60, run["perplexity"])
+        for run in models
+    ]
+    columns = ("rival", "parameters", "updates", "CPU minutes", "perplexity a token")
+    return Table("The language models", columns, tuple(rows), ("", ",d", ",d", ".1f", ".1f"))
+
+
+def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
+    panels = []
+    for task, runs in by_task.items():
+        counts = _counts(runs)
+        lines = []
+        for label in dict.fromkeys(run["label"] for run in runs):
+            rival = next(run["rival"] for run in runs if run["label"] == label)
+            for start, words in STARTS.items():
+                there = [count for count in counts if _right(runs, count, label, start).values]
+                spreads = [_right(runs, count, label, start) for count in there]
+                name = f"{label}, {words}"
+                lines.append(Line.over_seeds(name, rival, there, spreads, dashed=start == "scratch"))
+        marks = (("most frequent class", float(runs[0]["most frequent"])),)
+        panels.append(
+            Panel(NAMES[task], "labels", "right answers", tuple(lines), x_log=True, marks=marks, percent=True)
+        )
+    caption = (
+        "Right answers by the number of labels, from general training and from scratch; bands from the lowest to \
+the highest seed."
+    )
+    return Picture("generalisation", "Generalisation", tuple(panels), caption)
+
+
+def _method(tuned: Sequence[Run], models: Sequence[Run]) -> tuple[str, ...]:
+    told = [
+        "A language model learns from general text: speeches, a novel, a manual. A classifier with its tokenizer and "
+        "layers, and a last layer for the classes, is then trained on the labels, once with the language model's "
+        "weights and once with fresh ones, for the same processor time. A fifth of the labels is kept to choose the "
+        "best weights by; the test is seen once.",
+    ]
+    if models:
+        told.append(
+            "The networks have "
+            + listed([f"{run['parameters']:,} parameters ({run['label']})" for run in models])
+            + " as language models."
+        )
+    if tuned:
+        seeds = len({run["seed"] for run in tuned})
+        told.append(f"{seeds} {'seed draws' if seeds == 1 else 'seeds draw'} other labels and other weights.")
+    return tuple(told)

@@ -1,0 +1,174 @@
+"""What the parts make of made-up numbers: who is ahead is named, losses too, and what is missing is left out."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import Any
+
+import pytest
+
+from limelight.compare import accuracy_result, alignment_result, curves, generalisation_result
+from limelight.compare.contests import CONTESTS, LABELS
+from limelight.compare.plan import Line, Panel, Part, Spread
+
+BLEU = {"lstm": 7.0, "luong": 26.0, "attention": 21.0}
+
+
+def accuracy_run(task: str, rival: str, kind: str, seed: int) -> dict[str, Any]:
+    contest = CONTESTS[task]
+    value = BLEU[rival] + seed / 8 if task == "translate" else (40.0 - BLEU[rival]) / 100
+    other = "chrF" if task == "translate" else "phoneme error rate"
+    scores = {"sources": 31, contest.score: value, other: value / 2}
+    return {
+        "task": task,
+        "rival": rival,
+        "label": LABELS[rival],
+        "kind": kind,
+        "seed": seed,
+        "rate": 1e-3,
+        "parameters": 1000 + len(rival),
+        "updates": 100,
+        "epochs": 2.5,
+        "CPU seconds": 900.0,
+        "settled": rival == "lstm",
+        "curve": [{"step": n, "CPU seconds": 300.0 * n, contest.score: value * n / 3} for n in (1, 2, 3)],
+        "test": scores,
+        **({"clean": scores} if task == "translate" else {}),
+        "by length": [
+            {"from": least, "to": None, **scores, contest.score: value - number * (rival == "luong")}
+            for number, least in enumerate(contest.lengths)
+        ],
+    }
+
+
+def plain(part: Part) -> str:
+    return "\n".join(part.sentences)
+
+
+def test_accuracy_names_whoever_is_ahead() -> None:
+    runs = {
+        f"{task}-{rival}-{kind}-{seed}": accuracy_run(task, rival, kind, seed)
+        for task, rival, (kind, seed) in product(CONTESTS, LABELS, [("short", 1), ("short", 2), ("long", 1)])
+    }
+    part = accuracy_result.result(json.loads(json.dumps(runs)))
+    told = plain(part)
+    assert "LSTM with attention is ahead by 19.0 points" in told
+    assert "LSTM with attention is ahead by 5.0 points" in told
+    assert "LSTM without attention got no better at a level rate" in told
+    assert part.tables[0].title == "Pronunciation after 15 CPU-minutes"
+    assert len(part.tables) == 8
+    for table in part.tables:
+        assert all(len(row) == len(table.columns) == len(table.forms) for row in table.rows)
+    curve = part.pictures[1].panels[0]
+    assert isinstance(curve, Panel)
+    assert curve.lines[1].x[0] == pytest.approx(5.0)
+    assert curve.lines[1].y[-1] == pytest.approx(26.1875)
+    assert (curve.lines[1].low[-1], curve.lines[1].high[-1]) == (26.125, 26.25)
+
+
+def test_accuracy_does_with_what_is_there() -> None:
+    one = accuracy_run("translate", "attention", "short", 1)
+    part = accuracy_result.result({"a": one})
+    assert len(part.tables) == 2
+    assert "Transformer" in plain(part)
+    assert accuracy_result.result({}) == Part("accuracy", (), (), (), ())
+
+
+def test_curves_meet_in_time() -> None:
+    two = [accuracy_run("translate", "lstm", "short", seed) for seed in (1, 2)]
+    two[1]["curve"] = [{"CPU seconds": 500.0, "BLEU": 3.0}]
+    assert curves.times(two) == [500.0]
+    assert curves.times([two[0]], points=3) == [300.0, 600.0, 900.0]
+    assert curves.over(two, 1e9, "BLEU") == Spread((7.125, 3.0))
+    assert isinstance(curves.line(two, "BLEU"), Line)
+
+
+def head(layer: int, number: int, row: str, rate: float) -> dict[str, Any]:
+    scores = {"links": 97, "sure": 53, "precision": 1 - rate, "recall": 0.5, "error rate": rate}
+    return {"layer": layer, "head": number, "row": row, "valid": scores, "test": scores}
+
+
+def test_alignment_names_the_best_head_and_the_aligner() -> None:
+    heads = [
+        head(layer, number, row, 0.9 - 0.1 * layer - 0.02 * number - 0.01 * (row == "has read"))
+        for layer, number, row in product(range(2), range(3), ("predicts", "has read"))
+    ]
+    runs = {
+        "t": {
+            "rival": "attention",
+            "label": "Transformer",
+            "CPU seconds": 60.0,
+            "heads": heads,
+            "chosen": {
+                "heads": [[1, 2]],
+                "test": dict.fromkeys(("predicts", "has read"), heads[0]["test"]),
+            },
+        },
+        "a": {
+            "aligner": "eflomal",
+            "label": "eflomal",
+            "CPU seconds": 30.0,
+            "verses": {"all": 1009, "test": 101},
+            "links": 7001,
+            "test": {way: heads[0]["test"] | {"error rate": 0.3} for way in ("to target", "joined")},
+        },
+    }
+    part = alignment_result.result(json.loads(json.dumps(runs)))
+    told = plain(part)
+    assert "of all heads layer 1 head 2, by the row that has read it" in told
+    assert "on the test 75.0%" in told
+    assert "eflomal, to target is ahead by 45.0 points" in told
+    assert part.tables[0].rows[0][0] == "eflomal, to target"
+    assert len(part.tables[1].rows) == 6
+    assert "7,001 phrases" in " ".join(part.method)
+    assert alignment_result.result({"a": json.loads(json.dumps(runs["a"]))}).pictures == ()
+
+
+def test_generalisation_says_what_the_general_start_is_worth() -> None:
+    right = {
+        ("attention", "general"): 0.9,
+        ("attention", "scratch"): 0.8,
+        ("lstm", "general"): 0.7,
+        ("lstm", "scratch"): 0.75,
+    }
+    runs: dict[str, dict[str, Any]] = {
+        f"{task}-{count}-{rival}-{start}-{seed}": {
+            "task": task,
+            "rival": rival,
+            "label": generalisation_label(rival),
+            "start": start,
+            "labels": count,
+            "seed": seed,
+            "test": 503,
+            "accuracy": right[rival, start] + seed / 100,
+            "macro F1": 0.5,
+            "most frequent": 0.6,
+        }
+        for task, count, (rival, start), seed in product(("spam", "help-topics"), (100, 1000), right, (1, 2))
+    }
+    runs["lm"] = {
+        "label": "LSTM",
+        "rival": "lstm",
+        "parameters": 11,
+        "updates": 7,
+        "CPU seconds": 60.0,
+        "perplexity": 9.5,
+    }
+    part = generalisation_result.result(runs)
+    told = plain(part)
+    assert (
+        "Spam with 1,000 labels, Transformer, right answers: from the language model 91.5% (91.0%–92.0%), from "
+        "scratch 81.5% (81.0%–82.0%); from the language model is ahead by 10.0 points"
+    ) in told
+    assert "LSTM, right answers: from the language model 71.5%" in told
+    assert "from scratch is ahead by 5.0 points" in told
+    assert len(part.tables) == 3
+    panel = part.pictures[0].panels[0]
+    assert isinstance(panel, Panel)
+    assert [line.dashed for line in panel.lines] == [False, True, False, True]
+    assert generalisation_result.result({}).tables == ()
+
+
+def generalisation_label(rival: str) -> str:
+    return {"attention": "Transformer", "lstm": "LSTM"}[rival]
