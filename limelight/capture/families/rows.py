@@ -15,6 +15,11 @@ LOOKED_UP = Family(
     "followed by tape: Q, K, V, and the vectors that are looked up by distance; memory linear in the length",
     tape.follow,
 )
+TABLED = Family(
+    "followed by tape: Q, K, V, and relative positions as a table, a number for every pair and head; memory grows "
+    "with the square of the length",
+    tape.follow,
+)
 WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)
 
 SPARSE = (
@@ -47,7 +52,7 @@ dab_detr.DetrAttention data2vec.Data2VecVisionSelfAttention deepseek_ocr2.Deepse
 donut.DonutSwinSelfAttention
 evolla.EvollaSequenceAlignerCrossAttention evolla.EvollaSequenceCompressorAttention falcon.FalconAttention
 fastspeech2_conformer.FastSpeech2ConformerAttention flaubert.MultiHeadAttention flava.FlavaSelfAttention
-fsmt.Attention funnel.FunnelRelMultiheadAttention git.GitSelfAttention glpn.GLPNEfficientSelfAttention
+fsmt.Attention git.GitSelfAttention glpn.GLPNEfficientSelfAttention
 got_ocr2.GotOcr2VisionAttention gpt_neo.GPTNeoSelfAttention gpt_neox_japanese.GPTNeoXJapaneseAttention
 gptj.GPTJAttention grounding_dino.GroundingDinoMultiheadAttention groupvit.GroupViTAttention
 hiera.HieraMaskUnitAttention ibert.IBertSelfAttention imagegpt.ImageGPTAttention
@@ -65,7 +70,7 @@ squeezebert.SqueezeBertSelfAttention superglue.SuperGlueSelfAttention swin2sr.Sw
 swinv2.Swinv2SelfAttention table_transformer.TableTransformerAttention tapas.TapasSelfAttention
 timesformer.TimesformerSelfAttention trocr.TrOCRAttention tvp.TvpAttention
 unlimited_ocr.UnlimitedOcrSamVisionAttention vilt.ViltSelfAttention visual_bert.VisualBertSelfAttention
-vitdet.VitDetAttention vits.VitsAttention xglm.XGLMAttention xlm.MultiHeadAttention xlnet.XLNetRelativeAttention
+vitdet.VitDetAttention vits.VitsAttention xglm.XGLMAttention xlm.MultiHeadAttention
 zoedepth.ZoeDepthMultiheadAttention
 """
 """One softmax(QKᵀ + …)·V a call, in plain operations."""
@@ -94,6 +99,8 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(TAPED.split(), BY_TAPE),
     "deberta.DisentangledSelfAttention": LOOKED_UP,
     "deberta_v2.DisentangledSelfAttention": LOOKED_UP,
+    "funnel.FunnelRelMultiheadAttention": TABLED,
+    "xlnet.XLNetRelativeAttention": TABLED,
     **dict.fromkeys(
         SAMPLED.split(), refused("its weights belong to points sampled between pixels, not to keys")
     ),
