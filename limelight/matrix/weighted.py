@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.distances import Distance
 from limelight.matrix.folds import Again, Fold, Received
 from limelight.matrix.pools import Pool
@@ -32,7 +32,8 @@ class Weighted(Generic[Result]):
 
     With the lengths of the values, `Weighted(Pool(rows, cols), matrix.read(Norms()).lengths)` pools ‖α·v‖
     between words; with 0 for some keys and 1 for the others those keys are left out, the rest unchanged.
-    `fold` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M).
+    `fold` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
+    for a Picture none is below 0.
 
     State: that of the fold.    Neutral and law: those of the fold.
     """
@@ -47,6 +48,11 @@ class Weighted(Generic[Result]):
         if not isinstance(self.factors, Tensor) or not self.factors.is_floating_point():
             came = self.factors.dtype if isinstance(self.factors, Tensor) else type(self.factors).__name__
             raise KindError(f"Weighted(…, factors) must be a float tensor, a number a key; got {came}.")
+        if isinstance(self.fold, Picture) and bool((self.factors < 0).any()):
+            raise InputError(
+                "Weighted(Picture(…), factors) must have factors of 0 or more, since a cell's maximum begins at 0; "
+                f"got {float(self.factors.min())}."
+            )
 
     panels_apart = True
 
