@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError
+from limelight.matrix.arguments import whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -39,6 +40,8 @@ class Histogram:
     high: float = 0.0
 
     def __post_init__(self) -> None:
+        bins = whole_number(self.bins, "Histogram(bins) must be a whole number of bins")
+        object.__setattr__(self, "bins", bins)
         if self.bins < 1:
             raise InputError(f"Histogram(bins) must have at least one bin; got {self.bins}.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):

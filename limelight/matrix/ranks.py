@@ -9,17 +9,20 @@ to find; only the chunks that can hold a winner are then looked into. Both steps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.errors import InputError, TooLargeError
+from limelight.matrix.arguments import whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
 CHUNK = 32
+LIMIT = 2**31  # bytes, unless another is given
 
 
 class Ranked(NamedTuple):
@@ -67,21 +70,22 @@ class Peak:
 class Top:
     """The `k` largest weights of each query and their keys, (B, H, N, k) each, the largest first.
 
+    The state is as large as the reading: above `limit` bytes for both it is refused.
+
     State: k (score, key) a query.    Neutral: k times (-∞, -1).
     Law: of both lists the k largest, of equal scores the lower key first.
     """
 
     k: int
+    limit: int = field(default=LIMIT, repr=False)
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"Top(k) must keep at least one entry a query; got k = {self.k}.")
+        object.__setattr__(self, "k", _entries("Top", self.k))
 
     panels_apart = True
 
     def start(self, frame: Frame) -> Best:
-        shape = (frame.B, frame.H, frame.N, self.k)
-        return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
+        return _no_entries("Top", self.k, self.limit, frame)
 
     def absorb(self, state: Best, tile: Tile) -> None:
         _keep_first(state, tile, tile.scores, self.k)
@@ -97,20 +101,22 @@ class Top:
 class Bottom:
     """The `k` smallest weights of each query among the keys that it sees, (B, H, N, k) each, the smallest first.
 
+    The state is as large as the reading: above `limit` bytes for both it is refused.
+
     State: k (-score, key) a query.    Neutral: k times (-∞, -1).
     Law: of both lists the k smallest scores, of equals the lower key first.
     """
 
     k: int
+    limit: int = field(default=LIMIT, repr=False)
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"Bottom(k) must keep at least one entry a query; got k = {self.k}.")
+        object.__setattr__(self, "k", _entries("Bottom", self.k))
 
     panels_apart = True
 
     def start(self, frame: Frame) -> Best:
-        return Top(self.k).start(frame)
+        return _no_entries("Bottom", self.k, self.limit, frame)
 
     def absorb(self, state: Best, tile: Tile) -> None:
         turned = torch.neg(tile.scores, out=tile.scratch)
@@ -123,7 +129,26 @@ class Bottom:
         return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: Stats) -> Ranked:
-        return Ranked(stats.weigh(-state.scores).masked_fill(state.keys < 0, 0.0), state.keys)
+        scores = -state.scores
+        return Ranked(stats.weigh(scores, scores).masked_fill_(state.keys < 0, 0.0), state.keys)
+
+
+def _entries(fold: str, k: int) -> int:
+    k = whole_number(k, f"{fold}(k) must keep a whole number of entries a query")
+    if k < 1:
+        raise InputError(f"{fold}(k) must keep at least one entry a query; got k = {k}.")
+    return k
+
+
+def _no_entries(fold: str, k: int, limit: int, frame: Frame) -> Best:
+    shape = (frame.B, frame.H, frame.N, k)
+    needed = math.prod(shape) * (2 * torch.finfo(frame.dtype).bits + torch.iinfo(torch.int64).bits) // 8
+    if needed > limit:
+        raise TooLargeError(
+            f"{fold} would keep {frame.B} × {frame.H} × {frame.N} × {k} scores, keys and weights, {needed} bytes, "
+            f"and may keep {limit}. Ask for fewer a query, or raise it: {fold}({k}, limit={needed})."
+        )
+    return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 
 
 def _keep_first(state: Best, tile: Tile, scores: Tensor, k: int) -> None:

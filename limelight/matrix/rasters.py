@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
+from limelight.matrix.arguments import whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -50,6 +51,9 @@ class Picture:
     limit: int = 2**30
 
     def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            cells = whole_number(getattr(self, name), f"Picture({name}) must be a whole number of cells")
+            object.__setattr__(self, name, cells)
         if self.height < 1 or self.width < 1:
             raise InputError(
                 f"Picture(height, width) must have at least one cell; got {self.height} × {self.width}."

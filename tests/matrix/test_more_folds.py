@@ -196,6 +196,8 @@ def test_a_pool_finished_a_few_groups_at_a_time(
     [
         (Quantiles, (0.5, 0.9), 8 * B * H * N * 2 * 2 * 64),  # the masses of two walks, two shares, 64 digits
         (Pool, (range(N), range(M)), (8 + 4) * B * H * N * M),  # sums, and the result
+        (Top, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),  # scores, keys and weights
+        (Bottom, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),
     ],
 )
 def test_a_limit_counts_all_that_a_fold_holds_at_once(fold: Any, what: tuple[Any, ...], numbers: int) -> None:
@@ -219,16 +221,24 @@ def test_groups_are_summed_alike_on_every_device(groups: list[int], axis: int) -
 
 
 matrix = random_case().matrix()
+long = AttentionMatrix(torch.ones(1, 1, 200_000, 1), torch.ones(1, 1, 200_000, 1))
 
 
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
         (lambda: Bottom(0), InputError, "at least one entry"),
+        (lambda: Top(2.0), KindError, r"Top\(k\) must keep a whole number .* got 2.0"),
+        (lambda: Top("2"), KindError, "got '2'"),
+        (lambda: Bottom(None), KindError, r"Bottom\(k\) must keep a whole number"),
+        (lambda: long.read(Top(200_000)), TooLargeError, r"Top\(200000, limit=640000000000\)"),
+        (lambda: long.read(Bottom(200_000)), TooLargeError, r"Bottom\(200000, limit=640000000000\)"),
         (lambda: Quantiles(), InputError, r"Quantiles\(0.5, 0.9\)"),
         (lambda: Quantiles(1.0), InputError, "below 1"),
         (lambda: matrix.read(Quantiles(0.5, limit=1_000)), TooLargeError, r"limit=\d+"),
         (lambda: Histogram(0), InputError, "at least one bin"),
+        (lambda: Histogram(9.5), KindError, "whole number of bins"),
+        (lambda: Picture(3.5, 2), KindError, r"Picture\(height\) .* got 3.5"),
         (lambda: Histogram(low=0.0, high=-1.0), InputError, "a range"),
         (lambda: Picture(0, 3), InputError, "at least one cell"),
         (lambda: matrix.read(Picture(99, 99, limit=1_000)), TooLargeError, r"Picture\(99, 99, limit=\d+\)"),
@@ -239,6 +249,7 @@ matrix = random_case().matrix()
         (lambda: matrix.read(Norms(torch.ones(H, X, 2).int())), KindError, "float tensor"),
         (lambda: Weighted(Top(3), torch.ones(M)), KindError, "Distance, Picture, Pool, Received"),
         (lambda: Weighted(Received(), torch.ones(M).int()), KindError, "a number a key"),
+        (lambda: Weighted(Picture(2, 2), -torch.ones(M)), InputError, "0 or more, .* got -1.0"),
         (lambda: matrix.read(Weighted(Received(), torch.ones(N))), ShapeError, rf"\({M},\)"),
     ],
 )
