@@ -154,21 +154,21 @@ class Foreign:
         """An encoder-decoder: cross-attention, row i predicts token i of the answer."""
         encoder = self.model.get_encoder()
         with watch(encoder) as seen:
-            encoder(input_ids=ids)
+            states = encoder(input_ids=ids)  # read once; all that follows goes on from here
         layers = _layers(seen, "self")
-        written = self._generated({"input_ids": ids}, max(most, 1))[0].tolist()
+        written = self._generated({"input_ids": ids, "encoder_outputs": states}, max(most, 1))[0].tolist()
         answer = written[1:]
         read = torch.tensor(
             [written[: max(len(answer), 1)]], device=ids.device
         )  # row i predicts answer token i
         with watch(self.model) as seen:
-            self.model(input_ids=ids, decoder_input_ids=read, **_uncached(self.model))
+            self.model(encoder_outputs=states, decoder_input_ids=read, **_uncached(self.model))
         rows = range(read.shape[1])
         output = without(self.model, {"input_ids": ids, "decoder_input_ids": read}, rows=list(rows))
         text = self.tokenizer.decode(answer, skip_special_tokens=True)
         return Run(context, layers, _layers(seen, "cross"), tuple(rows), ANSWER, text, output=output)
 
-    def _generated(self, inputs: dict[str, Tensor], most: int) -> Tensor:
+    def _generated(self, inputs: dict[str, Any], most: int) -> Tensor:
         """Greedily, so that the same text has the same answer."""
         mask = torch.ones_like(inputs["input_ids"])
         pad = self.tokenizer.pad_token_id

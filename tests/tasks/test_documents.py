@@ -154,6 +154,25 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     assert (found.removal.moved.values > 0).all()
 
 
+def test_an_encoder_reads_its_text_once() -> None:
+    words = tuple(f"w{i}" for i in range(90))
+    read = Foreign(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
+    context = read.context({"one": "w3 w4", "two": "w5 w6 w7"}, "w8", False)
+    reads: list[object] = []
+    hook = read.model.get_encoder().register_forward_hook(lambda *_: reads.append(1))
+    run = read.run(context, 4)
+    hook.remove()
+    assert len(reads) == 1
+    with torch.no_grad(), watch(read.model) as seen:
+        ids = torch.tensor([context.ids])
+        written = read.model.generate(ids, max_new_tokens=4, do_sample=False, num_beams=1)
+    cross = [call for call in seen if call.kind == "cross"]
+    assert len(cross) == len(run.looking) and written.shape[1] - 1 == len(run.rows)
+    for call in cross:
+        found = run.looking[call.layer].dense()
+        torch.testing.assert_close(found, call.matrix.dense()[:, :, : found.shape[2]], atol=KNOWN, rtol=0)
+
+
 @pytest.mark.parametrize(("width", "ways"), [(160, 4), (80, 2), (30, 1)])
 def test_a_line_has_as_many_ways_to_count_as_leave_room_for_its_label(width: int, ways: int) -> None:
     found = look_documents(reader("encoder"), {"a": "the sun0 . " * 7, "b": "the moon1 ."}, "ask0")
