@@ -397,6 +397,9 @@ export class MapView implements View {
       context.beginPath();
       context.rect(LEFT, TOP, width, height);
       context.clip();
+      context.beginPath();
+      context.rect(x, y, this.matrix.columns * k, this.matrix.rows * k);
+      context.clip();
       context.strokeStyle = MARK;
       context.globalAlpha = 0.55;
       line(context, LEFT, top + (size * k) / 2, LEFT + width, top + (size * k) / 2);

@@ -8,7 +8,7 @@ export function sliceName(slice: string, attention: Attention): string {
   const total = layers.reduce((sum, layer) => sum + layer.heads, 0);
   if (slice === "mean") return total === 1 ? "the only head" : `mean over all ${total} heads`;
   const parts = slice.split(",");
-  if (parts.length > 1) return `mean over ${parts.length} parts: ${parts.join(", ")}`;
+  if (parts.length > 1) return `mean over heads ${parts.join(", ")}`;
   const [layer, head] = slice.split(".");
   if (head !== undefined) return `layer ${layer}, head ${head}`;
   const heads = layers.find((one) => String(one.layer) === layer)?.heads ?? 0;

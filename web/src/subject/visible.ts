@@ -1,7 +1,7 @@
 // Text as it may be shown: what would move other text, or cannot be seen at all, is written out.
 
 /** Controls and format signs (direction, zero width, tags); those that letters need for their form stay. */
-const UNSEEN = /(?![\n\t\r\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+export const UNSEEN = /(?![\n\t\r\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** Longer words are cut in the middle; their length is told. */
 export const LONGEST_WORD = 160;

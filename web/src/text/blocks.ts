@@ -96,7 +96,7 @@ function swapsOf(side: Side, specials: boolean): Swap[] {
   }
   const long = [...swaps];
   let next = 0;
-  for (const found of side.text.matchAll(/(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu)) {
+  for (const found of side.text.matchAll(UNSEEN)) {
     while (next < long.length && long[next]!.end <= found.index) next++;
     if (next < long.length && long[next]!.start <= found.index) continue;
     swaps.push({ start: found.index, end: found.index + found[0].length, text: visible(found[0]) });

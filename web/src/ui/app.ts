@@ -15,6 +15,9 @@ import { tools } from "./tools";
 import { typing } from "./typing";
 import { VIEW_KINDS, viewsOf } from "./views";
 
+/** Milliseconds after the last change until the address holds it: browsers refuse changes that come too fast. */
+const LINK_AFTER = 100;
+
 export interface Frame {
   readonly root: HTMLElement;
   /** Whether the address may hold the state: not in a notebook, whose address it is. */
@@ -34,6 +37,7 @@ export class App implements Context {
   private readonly everywhere: Control[];
   private readonly dark = matchMedia("(prefers-color-scheme: dark)");
   private readonly ends: (() => void)[] = [];
+  private linking: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly frame: Frame,
@@ -164,11 +168,16 @@ export class App implements Context {
 
   /** Another view is a step in the browser's history; everything else changes the step that one stands on. */
   private link(state: State, before: State | null): void {
-    const link = this.linkTo(state);
-    if (link === location.hash || (link === "#" && location.hash === "")) return;
-    const address = link === "#" ? location.pathname + location.search : link;
-    if (before && before.view !== state.view) history.pushState(null, "", address);
-    else history.replaceState(null, "", address);
+    clearTimeout(this.linking);
+    const write = (way: "pushState" | "replaceState", wanted: State): void => {
+      const link = this.linkTo(wanted);
+      if (link === (location.hash || "#")) return;
+      history[way](null, "", link === "#" ? location.pathname + location.search : link);
+    };
+    if (before && before.view !== state.view) {
+      write("replaceState", before); // what may not have been written yet: the way back leads there
+      write("pushState", state);
+    } else this.linking = setTimeout(() => write("replaceState", state), LINK_AFTER);
   }
 
   private linkTo(state: State): string {

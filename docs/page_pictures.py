@@ -1,0 +1,69 @@
+"""The pictures of page.md: each view of the page in light and dark, taken in Chromium.
+
+    python docs/page_pictures.py             all of them, into docs/pictures/page-VIEW-light.png and -dark.png
+    python docs/page_pictures.py map steps   these views only
+
+Needs the extra `browser` and Chromium (Debian: apt-get install chromium).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limelight.errors import InputError, require
+from limelight.viewer.file import save
+from limelight.viewer.sample import subjects
+
+PICTURES = Path(__file__).parent / "pictures"
+WINDOW = {"width": 1280, "height": 800}
+VIEWS: Mapping[str, tuple[str, str]] = {
+    "text": ("documents", "place=2&pin=word:12:from:1.0,2.3,1.3&pin=word:5:from:1.0,2.3,1.3"),
+    "heads": ("documents", "view=heads&attention=1"),
+    "map": ("documents", "view=map&attention=1&map=26.00_34.00_14.00"),
+    "documents": ("documents", "view=documents&attention=1"),
+    "steps": ("translation", "view=steps&step=2"),
+    "process": ("translation", "view=process&stage=12"),
+}
+"""View → which subject, and the link to it."""
+
+
+def take(views: list[str]) -> None:
+    playwright = require("playwright.sync_api", extra="browser", purpose="Taking pictures of the page")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise InputError("There is no Chromium here. On Debian: apt-get install chromium.")
+    wanted = {VIEWS[view][0] for view in views}
+    with tempfile.TemporaryDirectory() as folder, playwright.sync_playwright() as started:
+        pages = {
+            name: save(subject, Path(folder, f"{name}.html"))
+            for name, subject in subjects()
+            if name in wanted
+        }
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for view in views:
+            subject, link = VIEWS[view]
+            for scheme in ("light", "dark"):
+                shoot(browser, f"{pages[subject].as_uri()}#{link}", scheme, f"page-{view}-{scheme}.png")
+        browser.close()
+
+
+def shoot(browser: Any, address: str, scheme: str, name: str) -> None:
+    page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
+    page.goto(address)
+    page.wait_for_selector("#limelight main > *")
+    if "view=map" in address:
+        page.wait_for_timeout(1000)
+        page.mouse.move(560, 470)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=PICTURES / name)
+    page.close()
+    print(PICTURES / name)
+
+
+if __name__ == "__main__":
+    take(sys.argv[1:] or list(VIEWS))
