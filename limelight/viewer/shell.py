@@ -16,7 +16,7 @@ from limelight.errors import InputError
 from limelight.readings.reading import visible
 
 SCRIPT, STYLE, WIDGET = "page.js", "page.css", "widget.js"
-BUILD = "npm --prefix web ci && npm --prefix web run build"
+BUILD = "make page"
 """What makes them."""
 LONGEST_TITLE = 80
 NOTHING_ELSE = (

@@ -204,7 +204,7 @@ def test_nothing_but_the_two_that_are_named_may_run(page: str) -> None:
 
 def test_without_a_front_end_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "built", lambda name: None)
-    with pytest.raises(InputError, match="npm"):
+    with pytest.raises(InputError, match=shell.BUILD):
         save(cases.subject(), tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 
