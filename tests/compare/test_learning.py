@@ -1,0 +1,273 @@
+"""The runs of accuracy, alignment and generalisation from beginning to end, on tiny data; and stopped on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limelight.compare import accuracy, alignment, contests, generalisation, timed
+from limelight.compare.contests import CONTESTS, LABELS, Contest, judged, rivals, spread_over
+from limelight.compare.plan import Options
+from limelight.compare.rivals import TOLERANCE
+from limelight.compare.runs import Run
+from limelight.errors import InputError
+from limelight.modules.saved import load_model
+from limelight.modules.transformer import Shape
+from limelight.tasks.measures import references_of
+from limelight.text.bibles import linked_verses
+from limelight.training.loop import Evaluation, Settings
+
+WORDS = {
+    "a": "un",
+    "red": "rojo",
+    "cat": "gato",
+    "sees": "ve",
+    "big": "grande",
+    "dog": "perro",
+    "now": "ahora",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def verses(count: int, seed: int) -> list[tuple[str, str]]:
+    """Some words and their translations in another order, each with its number."""
+    chance, names = random.Random(seed), list(WORDS)
+    rows = []
+    for _ in range(count):
+        some = chance.sample(names, 4)
+        mark = '<w lemma="strong:H{}">{}</w>'
+        one = " ".join(mark.format(names.index(word), word) for word in some)
+        other = " ".join(mark.format(names.index(word), WORDS[word]) for word in reversed(some))
+        rows.append((one, other))
+    return rows
+
+
+def write_bible(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for seed, (part, count) in enumerate({"train": 101, "valid": 11, "test": 13}.items()):
+        rows = verses(count, seed)
+        sides = [{f"Gen.1.{n}": row[side] for n, row in enumerate(rows)} for side in (0, 1)]
+        linked = list(linked_verses(*sides))
+        (folder / f"{part}.tsv").write_text("".join(f"{v.source.text}\t{v.target.text}\n" for v in linked))
+        (folder / f"links-{part}.jsonl").write_text("".join(json.dumps(v.to_json()) + "\n" for v in linked))
+
+
+def tiny(contest: Contest, folder: str) -> Contest:
+    return replace(contest, folder=folder, reference=Shape(64, 2, 96, 1, 1), tokens=200, judged=5)
+
+
+# ── Accuracy ──
+
+
+def test_rivals_of_every_contest_are_of_one_size() -> None:
+    for contest in CONTESTS.values():
+        entered = rivals(contest, 53, 47, False)
+        make = contests.maker(53, 47, False)
+        sizes = {name: contests.parameters(make, rival.shape) for name, rival in entered.items()}
+        assert sizes.keys() == LABELS.keys()
+        assert max(sizes.values()) <= (1 + 2 * TOLERANCE) * min(sizes.values())
+        assert [rival.attends for rival in entered.values()] == [False, True, True]
+
+
+def test_the_plan_goes_seed_by_seed_and_ends_with_the_long_runs() -> None:
+    runs = accuracy.plan(Options(seeds=2, longest=7200.0, data="here"))
+    assert len(runs) == 2 * 2 * 3 + 2 * 3
+    assert len({run.name for run in runs}) == len(runs)
+    assert [run.options["seed"] for run in runs[:12]] == [1] * 6 + [2] * 6
+    assert all(run.options["kind"] == "long" and run.options["seconds"] == 7200.0 for run in runs[12:])
+    assert len(accuracy.plan(Options(seeds=1, longest=0.0))) == 6
+    tried = accuracy.trials(Options(seconds=7.0))
+    assert len(tried) == len(accuracy.RATES) * 6
+    assert {run.options["seconds"] for run in tried} == {7.0}
+
+
+@pytest.mark.slow
+def test_a_run_of_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bible(tmp_path / "data" / "pairs")
+    monkeypatch.setitem(CONTESTS, "translate", tiny(CONTESTS["translate"], "pairs"))
+    monkeypatch.setattr(
+        accuracy, "TRAINING", replace(accuracy.TRAINING, precision="float32", checkpoint_every=7)
+    )
+    options = {"task": "translate", "rival": "luong", "data": str(tmp_path / "data"), "rate": 1e-2}
+    (tmp_path / "run").mkdir()
+    found = accuracy.measure(tmp_path / "run", **options, seconds=0.4, seed=1, kind="short")
+    assert json.loads(json.dumps(found)) == found
+    assert found["curve"][-1]["step"] == found["updates"]
+    assert [place["sources"] for place in found["by length"]] == [13, 0, 0, 0]
+    assert found["test"]["sources"] == 13
+    answers = [line.split("\t") for line in (tmp_path / "run" / "answers.tsv").read_text().splitlines()]
+    told = judged(CONTESTS["translate"], tmp_path / "data", dict(answers))
+    assert told["test"] == found["test"]
+    right = {source: target for source, [target] in references_of(_rows(tmp_path)).items()}
+    assert judged(CONTESTS["translate"], tmp_path / "data", right)["test"]["BLEU"] == pytest.approx(100.0)
+    (tmp_path / "trial").mkdir()
+    trial = accuracy.trial(tmp_path / "trial", **options, seconds=0.2)
+    assert (trial["rival"], trial["choice"]) == ("translate/luong", {"rate": 1e-2})
+    assert trial["score"] < 0
+    with pytest.raises(InputError, match="rival must be one of lstm, luong, attention"):
+        accuracy.trial(tmp_path / "trial", **(options | {"rival": "gru"}), seconds=0.2)
+
+
+def _rows(tmp_path: Path) -> list[tuple[str, str]]:
+    lines = (tmp_path / "data/pairs/test.tsv").read_text().splitlines()
+    return [(source, target) for source, target in (line.split("\t") for line in lines)]
+
+
+def test_rows_are_judged_evenly_and_with_all_their_targets() -> None:
+    rows = [(str(n), "x") for n in range(101)] + [("0", "y")]
+    kept = spread_over(rows, 10)
+    assert [source for source, _ in kept] == ["0", *map(str, range(10, 100, 10)), "0"]
+    assert spread_over(rows, 1000) == rows
+
+
+# ── Equal time ──
+
+
+def timed_run(folder: Path, seconds: float, patience: int, score: float | None) -> timed.Timed:
+    from limelight.training.batches import Labelled
+
+    torch.manual_seed(3)
+    shape = Shape(16, 2, 16, 1, 1)
+    model = contests.build("classifier", shape, 11, 11, True, 2)
+    examples = Labelled([[4, 5, n % 5 + 4] for n in range(31)], [n % 2 for n in range(31)])
+    scores = iter(range(10**6))
+    settings = Settings(steps=1, tokens=40, warmup=5, checkpoint_every=3)
+
+    def evaluate(model: torch.nn.Module) -> Evaluation:
+        return Evaluation({"x": 0.0}, float(next(scores)) if score is None else score)
+
+    folder.mkdir(exist_ok=True)
+    return timed.train_for(seconds, model, examples, settings, folder, evaluate, 8, patience)
+
+
+def test_the_time_is_kept_and_the_rate_falls_to_zero(tmp_path: Path) -> None:
+    found = timed_run(tmp_path / "run", 0.3, 0, None)
+    assert 0.1 < found.seconds < 0.9  # a busy machine is no clock
+    decided = json.loads((tmp_path / "run" / "fall.json").read_text())
+    assert decided["level"] < found.settings.steps == decided["steps"]
+    assert found.settings.decay == pytest.approx(1 - decided["level"] / decided["steps"])
+    assert not found.settled
+    steps = [record["step"] for record in timed.curve(tmp_path / "run")]
+    assert steps == sorted(set(steps))
+    again = timed_run(tmp_path / "run", 0.3, 0, None)  # nothing is left to do
+    assert again.outcome.progress.step == found.outcome.progress.step
+
+
+def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
+    found = timed_run(tmp_path / "run", 0.3, 2, 1.0)
+    trial = json.loads((tmp_path / "run" / "trial.json").read_text())["updates"]
+    decided = json.loads((tmp_path / "run" / "fall.json").read_text())
+    assert found.settled
+    assert decided["level"] < timed.LEVEL * trial
+
+
+# ── Alignment ──
+
+
+@pytest.mark.slow
+def test_a_run_of_alignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bible(tmp_path / "data" / "bible-en-es")
+    monkeypatch.setattr(alignment, "CONTEST", tiny(alignment.CONTEST, "bible-en-es"))
+    monkeypatch.setattr(
+        alignment, "TRAINING", replace(alignment.TRAINING, precision="float32", warmup=10, average=0.9)
+    )
+    (tmp_path / "attention").mkdir()
+    found = alignment.measure(tmp_path / "attention", "attention", str(tmp_path / "data"), 0.5, 1e-2)
+    assert json.loads(json.dumps(found))["verses"] == {"valid": 11, "test": 13}
+    assert [(head["layer"], head["head"], head["row"]) for head in found["heads"]] == [
+        (0, number, row) for number in (0, 1) for row in alignment.ROWS
+    ]
+    assert all(head["test"]["sure"] == 4 * 13 for head in found["heads"])
+    told = alignment.result({"attention": found})
+    assert "on the test" in told.sentences[0]
+    saved = load_model(tmp_path / "attention" / "model")
+    assert saved.parameters == found["parameters"]
+    pytest.importorskip("thot")
+    (tmp_path / "aligner").mkdir()
+    aligner = alignment.align(tmp_path / "aligner", "fast_align", str(tmp_path / "data"))
+    assert aligner["links"] == 4 * (101 + 11 + 13)
+    assert aligner["test"]["to target"]["error rate"] < 0.2  # words that always go together
+
+
+def test_a_head_that_is_always_right_has_no_error() -> None:
+    [verse] = linked_verses(*({"Gen.1.1": side} for side in verses(1, 5)[0]))
+    found = alignment.gold(verse, alignment.words(verse.target.text), alignment.words(verse.source.text))
+    table = torch.zeros(1, 4, 4)
+    for target, source in found.sure:
+        table[0, target, source] = 0.7
+    forced = alignment.Forced(found, ((2, 1),), {"predicts": table, "has read": table.flip(-1)})
+    assert alignment.of_heads([forced], [(2, 1)], "predicts").error_rate == 0.0
+    assert alignment.of_heads([forced], [(2, 1)], "has read").error_rate == 1.0
+    assert alignment.peaks(torch.zeros(2, 3)) == []
+
+
+# ── Generalisation ──
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generalisation, "REFERENCE", Shape(32, 2, 48, 1, 1))
+    monkeypatch.setattr(generalisation, "VOCABULARY", 300)
+    monkeypatch.setattr(generalisation, "WINDOW", 31)
+    monkeypatch.setattr(generalisation, "CORPORA", {"spam": (20, 40)})
+    monkeypatch.setattr(generalisation, "TUNING_SECONDS", {40: 0.2})
+    monkeypatch.setattr(
+        generalisation, "GENERAL", replace(generalisation.GENERAL, precision="float32", tokens=300)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", ["lstm", "attention"])
+@pytest.mark.usefixtures("small_networks")
+def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("general-en", "spam"):
+        (data / name).mkdir(parents=True)
+    text = " ".join(source for source, _ in _plain(67))
+    for part in ("train", "valid"):
+        (data / "general-en" / f"{part}.txt").write_text(text)
+    for part in ("train", "test"):
+        rows = (f"{source}\t{'spam' if 'cat' in source else 'ham'}\n" for source, _ in _plain(61))
+        (data / "spam" / f"{part}.tsv").write_text("".join(rows))
+    folder = tmp_path / f"generalisation-language-{rival}"
+    folder.mkdir()
+    found = generalisation.language(folder, rival, str(data), 0.3)
+    (folder / "run.json").write_text("{}")
+    (folder / "result.json").write_text(json.dumps(found))
+    for start in generalisation.STARTS:
+        run = tmp_path / start
+        run.mkdir()
+        tuned = generalisation.measure(run, "spam", rival, start, 40, str(data), 1, 1e-2)
+        assert json.loads(json.dumps(tuned)) == tuned
+        assert 0 <= tuned["accuracy"] <= 1
+        assert tuned["labels"] == 40
+        assert load_model(run / "model").model.shape.causal  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="start must be one of general, scratch"):
+        generalisation.measure(tmp_path / "general", "spam", rival, "zero", 40, str(data), 1, 1e-2)
+    with pytest.raises(InputError, match="must be trained first"):
+        generalisation._waited_for(tmp_path / "elsewhere")
+
+
+def _plain(count: int) -> list[tuple[str, str]]:
+    return [(" ".join(random.Random(seed).sample(list(WORDS), 4)), "") for seed in range(count)]
+
+
+def test_the_language_models_come_first() -> None:
+    runs: list[Run] = generalisation.plan(Options(seeds=3))
+    assert [run.work.rpartition(":")[2] for run in runs[:2]] == ["language"] * 2
+    assert len(runs) == 2 + 3 * 2 * 3 * 2 * 2
+    assert len({run.name for run in runs}) == len(runs)
+    assert len(generalisation.trials(Options())) == 2 + 4 * len(generalisation.RATES)
