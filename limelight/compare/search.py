@@ -20,7 +20,7 @@ from limelight.compare.plan import PARTS, Cell, Options, Table
 from limelight.compare.runs import run_all
 from limelight.errors import InputError
 
-SEARCHED = ("scope", "accuracy")
+SEARCHED = ("scope", "accuracy", "generalisation")
 """The parts that have trials."""
 HERE = Path(__file__).with_name("found")
 """Where the package keeps what was found, for all runs from then on."""
