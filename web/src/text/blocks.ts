@@ -2,7 +2,7 @@
 // Each block knows which character of the side's text stands where in it.
 
 import type { Side } from "../subject/side";
-import { LONGEST_WORD, label, shortened, visible } from "../subject/visible";
+import { LONGEST_WORD, label, shortened, UNSEEN, visible } from "../subject/visible";
 
 /** Lines are gathered until a block has this many characters … */
 const ENOUGH = 600;
