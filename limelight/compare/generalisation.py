@@ -242,7 +242,7 @@ def tune(
         return Evaluation({"loss": loss}, -loss)
 
     timed = train_for(
-        seconds or next(time for most, time in TUNING_SECONDS.items() if labels <= most),
+        seconds or next(each for most, each in TUNING_SECONDS.items() if labels <= most),
         begun.model,
         job.examples(begun, given[kept:]),
         replace(TUNING, rate=rate, seed=seed),

@@ -63,9 +63,13 @@ def train_for(
     plan = _kept(
         folder / "trial.json", lambda: {"updates": updates_within(seconds, model, examples, settings)}
     )
+    # A checkpoint at every evaluation: the level part may end with any, and the fall goes on from there.
+    every = max(1, plan["updates"] // evaluations)
+    saved = min(every, settings.checkpoint_every)
     settings = replace(
         settings,
-        evaluate_every=max(1, plan["updates"] // evaluations),
+        evaluate_every=every - every % saved,
+        checkpoint_every=saved,
         warmup=min(settings.warmup, plan["updates"] // 10),
     )
     level = max(1, round(LEVEL * plan["updates"]))

@@ -67,7 +67,7 @@ def mail_text(raw: str) -> str:
     'Hi Free prizes! Now'
     """
     message = email.message_from_string(raw, policy=email.policy.compat32)
-    words = f"{_subject(message)} {_body(message)}".split()
+    words = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", f"{_subject(message)} {_body(message)}").split()
     return " ".join(word for word in words[:MOST_WORDS] if any(map(str.isalnum, word)))
 
 

@@ -144,7 +144,7 @@ def timed_run(folder: Path, seconds: float, patience: int, score: float | None) 
     model = contests.build("classifier", shape, 11, 11, True, 2)
     examples = Labelled([[4, 5, n % 5 + 4] for n in range(31)], [n % 2 for n in range(31)])
     scores = iter(range(10**6))
-    settings = Settings(steps=1, tokens=40, warmup=5, checkpoint_every=3)
+    settings = Settings(steps=1, tokens=40, warmup=5, checkpoint_every=200)
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
         return Evaluation({"x": 0.0}, float(next(scores)) if score is None else score)
@@ -171,6 +171,9 @@ def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
     trial = json.loads((tmp_path / "run" / "trial.json").read_text())["updates"]
     decided = json.loads((tmp_path / "run" / "fall.json").read_text())
     assert found.settled
+    assert found.outcome.progress.step == decided["steps"]
+    told = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert told == sorted(set(told))  # the fall went on from where the level part ended
     assert decided["level"] < timed.LEVEL * trial
 
 

@@ -70,6 +70,7 @@ def test_a_mail_is_what_its_reader_sees() -> None:
     assert mail_text("Subject: =?nobody-knows?q?a?=\n\nb") == "=?nobody-knows?q?a?= b"
     assert len(mail_text("Subject: a\n\n" + "b " * 999).split()) == MOST_WORDS
     assert mail_text("") == ""
+    assert mail_text("Subject: a\x00b\n\n\x1b[1mc\x9f") == "a b [1mc"
 
 
 def test_mails_that_say_the_same_are_one(tmp_path: Path) -> None:
