@@ -8,6 +8,7 @@ Needs the extra `browser` and Chromium (Debian: apt-get install chromium).
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import tempfile
@@ -15,12 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from limelight.errors import InputError, require
 from limelight.viewer.file import save
 from limelight.viewer.sample import subjects
 
 PICTURES = Path(__file__).parent / "pictures"
-WINDOW = {"width": 1280, "height": 800}
+WINDOW = {"width": 1200, "height": 720}
+COLOURS = 96
+DARK = 0.55
+"""How large the dark pictures are beside the light ones."""
 VIEWS: Mapping[str, tuple[str, str]] = {
     "text": ("documents", "place=2&pin=word:12:from:1.0,2.3,1.3&pin=word:5:from:1.0,2.3,1.3"),
     "heads": ("documents", "view=heads&attention=1"),
@@ -60,9 +66,16 @@ def shoot(browser: Any, address: str, scheme: str, name: str) -> None:
         page.wait_for_timeout(1000)
         page.mouse.move(560, 470)
     page.wait_for_timeout(1500)
-    page.screenshot(path=PICTURES / name)
+    shrunk(page.screenshot(), 1.0 if scheme == "light" else DARK).save(PICTURES / name, optimize=True)
     page.close()
     print(PICTURES / name)
+
+
+def shrunk(png: bytes, share: float) -> Image.Image:
+    """Few colours and, of what is shown small, few pixels: pictures stand in the repository for good."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS)
+    return image.quantize(COLOURS, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":
