@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.capture import rules
+from limelight.capture.diagonals import Diagonals
 from limelight.capture.inputs import Inputs, Kind
 from limelight.errors import CaptureError
 from limelight.matrix import Mask, masks
@@ -125,7 +126,7 @@ def _one_a_head(sink: Tensor) -> Tensor:
 
 def _mask_and_bias(
     words: Convention, module: nn.Module, given: dict[str, Any], position_bias: Tensor | None
-) -> tuple[Mask | None, Tensor | None]:
+) -> tuple[Mask | None, Tensor | Diagonals | None]:
     mask = given.get("attention_mask")
     if words == "flash":
         return _flash_mask(module, given), None

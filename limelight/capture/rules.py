@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from limelight.capture.diagonals import Diagonals, by_distance
 from limelight.errors import KindError
 from limelight.matrix import Mask, masks
 
@@ -42,17 +43,19 @@ def read(tensor: Tensor) -> Reading:
     return known
 
 
-def with_position_bias(tensor: Tensor | None, position_bias: Tensor) -> tuple[Mask | None, Tensor]:
+def with_position_bias(
+    tensor: Tensor | None, position_bias: Tensor
+) -> tuple[Mask | None, Tensor | Diagonals]:
     """A mask and a bias together as models join them, copying neither unless a whole row is hidden.
 
     There, models put the least number in the place of the bias, and the row sees everything alike.
     """
     if tensor is None:
-        return None, position_bias
+        return None, by_distance(position_bias)
     told = read(tensor)
     if told.hides_rows and tensor.dtype == torch.bool:
         return None, torch.where(tensor, position_bias, torch.finfo(position_bias.dtype).min)
-    return told.mask, position_bias if told.bias is None else position_bias + told.bias
+    return told.mask, by_distance(position_bias) if told.bias is None else position_bias + told.bias
 
 
 def version(tensor: Tensor) -> int | None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture import rules
+from limelight.capture.diagonals import Diagonals, laid_out
 from limelight.capture.inputs import Inputs
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import CaptureError
@@ -34,7 +35,7 @@ class Strand:
         self._queries = [self._first.query]
         self._keys = Rows(self._first.key)
         self._values = None if self._first.value is None else Rows(self._first.value)
-        self._pieces: list[Piece] = []  # the first one is made when a second call comes
+        self._pieces: list[Piece] = []
         self._referred = _versions(self._first.query, self._first.key, self._first.value, self._first.bias)
 
     @property
@@ -69,12 +70,10 @@ class Strand:
         Raises CaptureError where the cache has reordered the batch.
         """
         first = self._first
-        if inputs.kind != first.kind or (inputs.bias is not None and not isinstance(inputs.bias, Tensor)):
+        if inputs.kind != first.kind or not isinstance(inputs.bias, Tensor | Diagonals | None):
             return False
         if inputs.key.shape[:2] != first.key.shape[:2] or inputs.query.shape[:2] != first.query.shape[:2]:
             return False
-        if not self._pieces:
-            self._pieces = [piece_of(first, 0, 0)]
         return self._takes_cross(inputs) if first.kind == "cross" else self._takes_self(without_room(inputs))
 
     # ---- inside -----------------------------------------------------------------------------------
@@ -111,10 +110,15 @@ class Strand:
         self._joined = None
         self._queries.append(inputs.query)
         self._referred += _versions(inputs.query, inputs.bias)
-        last = self._pieces.pop()
-        piece = piece_of(inputs, last.i1, j0)
+        last = self._begun().pop()
+        piece = piece_of(_with_table(inputs), last.i1, j0)
         merged = last.followed_by(piece)
         self._pieces += [last, piece] if merged is None else [merged]
+
+    def _begun(self) -> list[Piece]:
+        """The pieces, once there is more than the first call."""
+        self._pieces = self._pieces or [piece_of(_with_table(self._first), 0, 0)]
+        return self._pieces
 
     def _bias(self) -> Tensor | None:
         """What is added to the scores, laid out: every step has its own rows."""
@@ -129,7 +133,7 @@ class Strand:
 
     def _forgets(self, old_BGMD: Tensor) -> bool:
         """Forget what the cache has forgotten, such as tokens that a smaller model had guessed wrong."""
-        old, last = old_BGMD.shape[2], self._pieces[-1]
+        old, last = old_BGMD.shape[2], self._begun()[-1]
         rows = old - (self._keys.length - last.i1)
         if not 0 < rows < last.i1 or not torch.equal(old_BGMD, self._keys.part(0, old)):
             return False
@@ -151,6 +155,13 @@ class Strand:
                 "block, then watch one forward over the sequences that came out: model(sequences), or of an "
                 "encoder-decoder model(**inputs, decoder_input_ids=sequences). Its weights are the same."
             )
+
+
+def _with_table(inputs: Inputs) -> Inputs:
+    """With a bias of distances laid out: every step adds rows of its own."""
+    if not isinstance(inputs.bias, Diagonals):
+        return inputs
+    return replace(inputs, bias=laid_out(inputs.bias, inputs.key.shape[2]))
 
 
 def _versions(*given: object) -> list[tuple[Tensor, int | None]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from limelight.capture.compiled import is_compiled
+from limelight.capture.diagonals import Diagonals
 from limelight.capture.families.lookups import Looked
 from limelight.capture.pieces import Pieces
 from limelight.matrix import AttentionMatrix, Mask
@@ -115,13 +116,13 @@ def _tensors(matrix: AttentionMatrix) -> tuple[list[Tensor], list[Tensor]]:
     """What a matrix refers to: what grows with the tokens, and tables, which grow with their square."""
     scores = matrix._scores
     bias = scores.bias
-    looked = [*bias.lines, bias.rest] if isinstance(bias, Looked) else [bias]
-    given = [scores.q_BHND, scores.k_BGMD, matrix.value, *looked, *_in_mask(scores.mask)]
-    held = [one for one in given if isinstance(one, Tensor)]
-    lines = [scores.q_BHND, scores.k_BGMD, matrix.value, *(bias.lines if isinstance(bias, Looked) else ())]
-    tables = [one for one in held if not any(one is line for line in lines)
-              and one.dim() > 1 and one.shape[-2] > 1 and one.shape[-1] == scores.M > 1]  # fmt: skip
-    return [one for one in held if not any(one is table for table in tables)], tables
+    lines = [scores.q_BHND, scores.k_BGMD, matrix.value]
+    lines += bias.lines if isinstance(bias, Looked | Diagonals) else ()
+    others = [bias.rest if isinstance(bias, Looked) else bias, *_in_mask(scores.mask)]
+    given = [one for one in others if isinstance(one, Tensor)]
+    tables = [one for one in given if one.shape[-2] > 1 and one.shape[-1] == scores.M > 1]
+    rows = [one for one in given if not any(one is table for table in tables)]
+    return [*(one for one in lines if one is not None), *rows], tables
 
 
 def _in_mask(mask: Mask) -> Iterator[Tensor]:

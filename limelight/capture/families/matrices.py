@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.families.lookups import Looked
+from limelight.capture.diagonals import by_distance
+from limelight.capture.families.lookups import Looked, Lookup
 from limelight.capture.families.scores import Scores
 from limelight.capture.inputs import Inputs, Kind
 from limelight.matrix import masks
+from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
 
 FAR = -1e4
@@ -133,13 +135,12 @@ def inputs_of(
         return None
     mask, terms = split
     key, value = _shared(scores.k, whole.value, scores.shape)
-    added = _sum(terms)
     return Inputs(
         query=scores.q.expand(*scores.shape[:-1], scores.q.shape[-1]),
         key=key,
         value=value,
         mask=mask,
-        bias=Looked(scores.lookups, added) if scores.lookups else added,
+        bias=_as_short_as_can_be(scores.lookups, _sum(terms)),
         scale=scores.scale,
         softcap=scores.cap,
         output=whole.output,
@@ -190,6 +191,12 @@ def _shared(k: Tensor, value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, T
     B, _, _, M = shape
     G = max(k.shape[1], value.shape[1])
     return k.expand(B, G, M, k.shape[-1]), value.expand(B, G, M, value.shape[-1])
+
+
+def _as_short_as_can_be(lookups: tuple[Lookup, ...], added: Tensor | None) -> Tensor | Bias | None:
+    if lookups:
+        return Looked(lookups, added)
+    return None if added is None else by_distance(added)
 
 
 def _sum(terms: list[tuple[Tensor, float]]) -> Tensor | None:
