@@ -17,6 +17,10 @@ from limelight.compare.scope_numbers import (
 )
 from limelight.compare.search import worded
 
+STATES = ("fresh", "trained")
+FAINTEST = 1e-30
+"""Shares of the gradient below this one are cut off in the picture."""
+
 
 def tables(runs: Runs) -> tuple[Table, ...]:
     """From the whole grid to the single runs."""
@@ -60,7 +64,7 @@ def _relations(runs: Runs) -> Table:
         ("steps between", label, *(f"{steps_between(some[0], distance):,}" for distance in distances))
         for label, some in runs.items()
     ]
-    for when in ("fresh", "trained"):
+    for when in STATES:
         rows += [
             (f"gradient, {when}", label, *(f"{arriving(some, when, distance):.0e}" for distance in distances))
             for label, some in runs.items()
@@ -135,6 +139,7 @@ def _grids(runs: Runs) -> Picture:
 
 def _gradients(runs: Runs) -> Picture:
     distances = all_distances(runs)
+    shares = [arriving(some, when, d) for some in runs.values() for when in STATES for d in distances]
     panels = tuple(
         Panel(
             f"{when} networks",
@@ -151,13 +156,11 @@ def _gradients(runs: Runs) -> Picture:
             ),
             x_log=True,
             y_log=True,
-            y_range=(1e-30, 1e2),
+            y_range=(max(min(shares), FAINTEST) / 3, 3 * max(shares)),
         )
-        for when in ("fresh", "trained")
+        for when in STATES
     )
-    caption = (
-        "The gradient that arrives at a record, relative to that at the question; what lies below is cut off."
-    )
+    caption = "The gradient that arrives at a record, relative to that at the question."
     return Picture("scope-gradient", "How much of the gradient arrives?", panels, caption)
 
 
