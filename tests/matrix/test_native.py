@@ -69,6 +69,23 @@ def expect_known(case: Case, cut: Plan) -> None:
 
 
 @built
+def test_the_smallest_exponentials_are_as_exact_as_the_largest() -> None:
+    """To a unit in the last place, down to where float32 ends; ln 2 in one rounded part costs three."""
+    key = torch.linspace(-87.2, -40, 4_099)[None, None, :, None].clone()
+    key[..., 0, 0] = 0.0  # the row's maximum, and with it the sum, is 1
+    [[raw]] = AttentionMatrix(torch.ones(1, 1, 1, 1), key, scale=1.0).read(Received(), loop="native").raw
+    truth = key[0, 0, :, 0].double().exp()
+    assert float(((raw - truth).abs() / truth).max()) < 1.2 * torch.finfo(torch.float32).eps
+
+
+@built
+def test_the_library_bears_the_flags_that_it_was_built_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build.source()
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-Og"))
+    assert build.source() != before
+
+
+@built
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("mask", MASKS)
 def test_every_known_fold_reads_the_truth(mask: str, cut: str) -> None:

@@ -30,8 +30,9 @@ ANY: Variant = ("plain", 4, ())
 
 
 def source() -> str:
-    """What tells one state of the sources from another; the library bears it, and is refused if it differs."""
-    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
+    """What tells one state of the sources and flags from another; the library bears it, or is refused."""
+    files = b"".join((HERE / name).read_bytes() for name in SOURCES)
+    return hashlib.sha256(files + repr((FLAGS, X86, ANY)).encode()).hexdigest()[:16]
 
 
 def build(library: Path = LIBRARY) -> str | None:
