@@ -96,9 +96,7 @@ def _by_length(task: str, contest: Contest, runs: Runs) -> str:
         known = {label: spread for label, spread in measure.items() if spread.values}
         if known:
             leader = best(known, contest.higher)
-            each.append(
-                f"{_named(contest, number)}: {leader} ({known[leader].text(WORDS[contest.score][1])})"
-            )
+            each.append(f"{_named(contest, number)}: {leader}, {known[leader].text(WORDS[contest.score][1])}")
     return f"{NAMES[task]}, the best by the length of the source: {'; '.join(each)}."
 
 
@@ -110,9 +108,9 @@ def _leaders(task: str, contest: Contest, runs: Runs) -> str:
         measure = {label: over(some, share * end, contest.score) for label, some in runs.items()}
         leader = best(measure, contest.higher)
         each.append(
-            f"after {share * end / 60:.1f} minutes {leader} ({measure[leader].text(WORDS[contest.score][1])})"
+            f"after {share * end / 60:.1f} minutes {leader}, {measure[leader].text(WORDS[contest.score][1])}"
         )
-    return f"{NAMES[task]}, the best on held-out rows on the way: {listed(each)}."
+    return f"{NAMES[task]}, the best on held-out rows on the way: {'; '.join(each)}."
 
 
 def _settled(task: str, runs: Runs) -> list[str]:

@@ -133,7 +133,7 @@ def _picture(run: Run) -> Picture:
         )
         for row, words in READ.items()
     )
-    caption = f"{run['label']}: alignment error rate on the test of every head, less is better."
+    caption = f"{run['label']}: alignment error rate of every head on the test, in percent; less is better."
     return Picture(f"alignment-{run['rival']}", run["label"], panels, caption)
 
 
