@@ -4,6 +4,7 @@ dense.py     the slow plain truth, one function a stage      matrix.py   Attenti
 masks.py     who may look at whom                            rules.py    the classes behind the masks
 biases.py    what is added by place: ALiBi, T5, functions    given.py    masks of lengths, documents, tables
 places.py    functions of a place                            drawing.py  a mask as text
+doors.py     what a matrix may be made of                    arguments.py  whole and finite numbers
 scores.py    the logits of any block                         tile.py     what a fold sees
 plans.py     how a loop cuts the matrix                      tiles.py    the loop over tiles
 loops.py     which loop reads, and why                       workers.py  threads over panels and row blocks
