@@ -27,15 +27,19 @@ WINDOW = {"width": 1200, "height": 720}
 COLOURS = 96
 DARK = 0.55
 """How large the dark pictures are beside the light ones."""
-VIEWS: Mapping[str, tuple[str, str]] = {
-    "text": ("documents", "place=2&pin=word:12:from:1.0,2.3,1.3&pin=word:5:from:1.0,2.3,1.3"),
-    "heads": ("documents", "view=heads&attention=1"),
-    "map": ("documents", "view=map&attention=1&map=26.00_34.00_14.00"),
-    "documents": ("documents", "view=documents&attention=1"),
-    "steps": ("translation", "view=steps&step=2"),
-    "process": ("translation", "view=process&stage=12"),
+VIEWS: Mapping[str, tuple[str, str, str]] = {
+    "text": (
+        "documents",
+        "place=2&pin=word:12:from:1.0,2.3,1.3&pin=word:5:from:1.0,2.3,1.3",
+        ".pin .ranks",
+    ),
+    "heads": ("documents", "view=heads&attention=1", ".heads .head canvas"),
+    "map": ("documents", "view=map&attention=1&map=26.00_34.00_14.00", ".legend .ticks span"),
+    "documents": ("documents", "view=documents&attention=1", ".between td[data-value]"),
+    "steps": ("translation", "view=steps&step=2", ".lines path"),
+    "process": ("translation", "view=process&stage=12", "[data-stage='12'] figure"),
 }
-"""View → which subject, and the link to it."""
+"""View → which subject, the link to it, and what is there when it was drawn."""
 
 
 def take(views: list[str]) -> None:
@@ -52,20 +56,21 @@ def take(views: list[str]) -> None:
         }
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for view in views:
-            subject, link = VIEWS[view]
+            subject, link, drawn = VIEWS[view]
             for scheme in ("light", "dark"):
-                shoot(browser, f"{pages[subject].as_uri()}#{link}", scheme, f"page-{view}-{scheme}.png")
+                shoot(
+                    browser, f"{pages[subject].as_uri()}#{link}", drawn, scheme, f"page-{view}-{scheme}.png"
+                )
         browser.close()
 
 
-def shoot(browser: Any, address: str, scheme: str, name: str) -> None:
+def shoot(browser: Any, address: str, drawn: str, scheme: str, name: str) -> None:
     page = browser.new_page(viewport=WINDOW, color_scheme=scheme)
     page.goto(address)
-    page.wait_for_selector("#limelight main > *")
+    page.wait_for_selector(drawn)
     if "view=map" in address:
-        page.wait_for_timeout(1000)
         page.mouse.move(560, 470)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(1000)
     shrunk(page.screenshot(), 1.0 if scheme == "light" else DARK).save(PICTURES / name, optimize=True)
     page.close()
     print(PICTURES / name)

@@ -64,7 +64,7 @@ def test_a_cell_of_the_map_has_the_colour_of_its_number(
     opened: Callable[..., Any], source: str, subject: Subject, request: pytest.FixtureRequest
 ) -> None:
     page = opened(f"{request.getfixturevalue(source)}#view=map&scale=linear", offline=source == "file")
-    page.wait_for_function("document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
+    page.wait_for_function("() => document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
     values = np.asarray(cases.ask(subject, "tile", zoom=0, row=0, column=0).arrays["cells"])
     side = len(values)
     got = page.evaluate(

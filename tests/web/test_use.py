@@ -48,26 +48,26 @@ def test_words_are_chosen_by_arrow_and_by_search(
         if place is not None:
             page.wait_for_function("link => location.hash.includes(link)", arg=f"place={place}")
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("!location.hash.endsWith('place=0')")
+    page.wait_for_function("() => !location.hash.endsWith('place=0')")
     page.keyboard.press("/")
     page.keyboard.type("printer")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('.chosen')?.textContent === 'printer'")
+    page.wait_for_function("() => document.querySelector('.chosen')?.textContent === 'printer'")
     assert "printer" in page.locator(".status").text_content()
     assert page.locator(".told").text_content() == "1 of 1"
 
 
 def test_the_map_is_used_by_keyboard_and_leads_into_the_text(opened: Callable[..., Any], file: str) -> None:
     page = opened(f"{file}#view=map")
-    page.wait_for_function("document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
+    page.wait_for_function("() => document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
     page.locator(".map-field").focus()
     page.keyboard.press("+")
-    page.wait_for_function("location.hash.includes('map=')")
+    page.wait_for_function("() => location.hash.includes('map=')")
     page.keyboard.press("ArrowDown")
     page.wait_for_selector(".map-view .figure")
     assert "attends to" in page.locator(".status").text_content()
     page.keyboard.press("0")
-    page.wait_for_function("!location.hash.includes('map=')")
+    page.wait_for_function("() => !location.hash.includes('map=')")
     page.keyboard.press("Enter")
     page.wait_for_selector(".text-view .chosen")
 
@@ -149,5 +149,5 @@ def test_a_text_view_repaints_without_touching_the_text(opened: Callable[..., An
     page.locator(".pane").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function("location.hash.includes('place=6')")
+    page.wait_for_function("() => location.hash.includes('place=6')")
     assert page.evaluate("window.changes") == 0

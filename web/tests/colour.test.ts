@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { colourRgb, contrast, letters, type Rgb, STEPS, type Theme, table } from "../src/colour/ramp";
-import { DECADES, scale, written } from "../src/colour/scale";
+import { DECADES, scale, scaleOf, written } from "../src/colour/scale";
 
 const THEMES: readonly Theme[] = ["light", "dark"];
 const LETTERS: Record<Theme, Record<string, Rgb>> = {
@@ -46,6 +46,9 @@ test("a scale takes values to shares and back", () => {
   }
   expect(scale("log", 1).share(10 ** -DECADES)).toBeCloseTo(0, 9);
   expect(scale("linear", 0).share(0)).toBe(0);
+  expect(scaleOf("log", [0, 0.02, 0.5, 1]).share(0.02)).toBeCloseTo(0, 9);
+  expect(scaleOf("log", [0.9, 1]).share(0.1)).toBeCloseTo(0, 9);
+  expect(scaleOf("log", []).share(0)).toBe(0);
 });
 
 test("numbers are written with four digits, and never as a nought that is none", () => {

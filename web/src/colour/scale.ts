@@ -2,8 +2,10 @@
 
 export type ScaleKind = "log" | "linear";
 
-/** The logarithmic scale reaches this many powers of ten below the highest value; what is lower is "low". */
+/** The logarithmic scale reaches so many powers of ten below the highest value; what is lower is "low". */
 export const DECADES = 3;
+/** Of numbers that lie close together it reaches down to the lowest, but no less than this. */
+const LEAST_DECADES = 1;
 
 export interface Scale {
   readonly kind: ScaleKind;
@@ -14,7 +16,8 @@ export interface Scale {
   value(share: number): number;
 }
 
-export function scale(kind: ScaleKind, high: number): Scale {
+/** `low`: the lowest number above 0, where it is known. */
+export function scale(kind: ScaleKind, high: number, low = 0): Scale {
   const top = high > 0 && Number.isFinite(high) ? high : 1;
   if (kind === "linear") {
     return {
@@ -24,11 +27,12 @@ export function scale(kind: ScaleKind, high: number): Scale {
       value: (share) => share * top,
     };
   }
+  const decades = low > 0 ? Math.min(DECADES, Math.max(LEAST_DECADES, Math.log10(top / low))) : DECADES;
   return {
     kind,
     high: top,
-    share: (value) => (value > 0 ? clipped(1 + Math.log10(value / top) / DECADES) : 0),
-    value: (share) => top * 10 ** (DECADES * (share - 1)),
+    share: (value) => (value > 0 ? clipped(1 + Math.log10(value / top) / decades) : 0),
+    value: (share) => top * 10 ** (decades * (share - 1)),
   };
 }
 
@@ -39,6 +43,15 @@ export function highest(values: ArrayLike<number>): number {
   let most = 0;
   for (let place = 0; place < values.length; place++) if (values[place]! > most) most = values[place]!;
   return most;
+}
+
+/** The scale of a row: from its lowest number above 0 to its highest. */
+export function scaleOf(kind: ScaleKind, values: ArrayLike<number>): Scale {
+  const high = highest(values);
+  let low = high;
+  for (let place = 0; place < values.length; place++)
+    if (values[place]! > 0 && values[place]! < low) low = values[place]!;
+  return scale(kind, high, low);
 }
 
 /** A number under a legend: two significant digits. */

@@ -1,7 +1,7 @@
 // Documents: how much attention goes from which document (or sentence) to which, as a table and as a flow.
 
 import { colour, letters } from "../colour/ramp";
-import { brief, highest, type Scale, scale } from "../colour/scale";
+import { brief, type Scale, scaleOf } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
 import { Refusal } from "../sources/source";
 import type { Level, State } from "../state/state";
@@ -110,7 +110,7 @@ export class DocumentsView implements View {
 
   private draw(state: State, answer: Answer, between: Between): void {
     const { values } = between;
-    const shown = scale(state.scale, highest(values));
+    const shown = scaleOf(state.scale, values);
     const attention = this.context.attention();
     fill(
       this.field,

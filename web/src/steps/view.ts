@@ -1,7 +1,7 @@
 // Steps: an answer as it was written, token by token: what each attended to, and what else could have come.
 
 import { MARK } from "../colour/ramp";
-import { highest, type Scale, scale, written } from "../colour/scale";
+import { type Scale, scale, scaleOf, written } from "../colour/scale";
 import { Refusal } from "../sources/source";
 import type { Level, State } from "../state/state";
 import type { Attention } from "../subject/about";
@@ -160,7 +160,7 @@ export class StepsView implements View {
     const { row, by, refusal } = await this.rowOf(step, state);
     if (this.context.store.state !== state) return;
     [this.row, this.by] = [row, by];
-    this.colours = scale(state.scale, row ? highest(row.values) : 1);
+    this.colours = scaleOf(state.scale, row?.values ?? []);
     const shares = row ? row.values.map((value) => this.colours.share(value)) : null;
     const theme = this.context.theme();
     const marked = [{ level: "token" as Level, unit: step.place }];

@@ -1,6 +1,6 @@
 // Text: choose a word, and all others take the colour of their attention, from it or to it.
 
-import { highest, type Scale, scale, written } from "../colour/scale";
+import { type Scale, scale, scaleOf, written } from "../colour/scale";
 import { isAbort, Refusal } from "../sources/source";
 import { type Choice, chosen, type State } from "../state/state";
 import type { Row } from "../subject/rows";
@@ -125,6 +125,9 @@ export class TextView implements View {
       this.pins.element,
       this.tip.element,
     );
+    const { level, by } = this.context.store.state;
+    const bare = { level: by, shares: null, marked: [], theme: this.context.theme() };
+    for (const pane of this.panes) pane.colour(bare, level); // the text can be read before any number is there
   }
 
   private pane(side: Side): TextPane {
@@ -146,7 +149,8 @@ export class TextView implements View {
     const attention = this.context.attention();
     const valid = state.place !== null && state.place < this.own(state).count(state.level);
     const choice = valid ? chosen(state) : null;
-    if (before === null && choice) requestAnimationFrame(() => this.choose(choice.place, true));
+    const own = this.panes.find((pane) => pane.side === this.own(state));
+    if (before === null && choice) requestAnimationFrame(() => own?.stand(choice.place, true));
     this.asking.abort();
     this.asking = new AbortController();
     const { signal } = this.asking;
@@ -185,7 +189,7 @@ export class TextView implements View {
   private colour(state: State, choice: Choice | null, row: Row | null, refusal = ""): void {
     this.row = row;
     this.choice = choice;
-    this.scale = scale(state.scale, row ? highest(row.values) : 1);
+    this.scale = scaleOf(state.scale, row?.values ?? []);
     const shares = row ? row.values.map((value) => this.scale.share(value)) : null;
     const theme = this.context.theme();
     const attention = this.context.attention();

@@ -1,7 +1,7 @@
 // What a colour means: the ramp, numbers below it, and their unit.
 
 import { STEPS, type Theme, table } from "../colour/ramp";
-import { brief, DECADES, type Scale } from "../colour/scale";
+import { brief, type Scale } from "../colour/scale";
 import { el, fill, paint } from "./dom";
 
 export class Legend {
@@ -21,7 +21,7 @@ export class Legend {
     for (let step = 0; step < STEPS; step++)
       image.data.set([colours[3 * step]!, colours[3 * step + 1]!, colours[3 * step + 2]!, 255], 4 * step);
     context.putImageData(image, 0, 0);
-    const count = scale.kind === "log" ? DECADES : 2;
+    const count = scale.kind === "log" ? 3 : 2;
     const ticks = Array.from({ length: count + 1 }, (_, place) => {
       const share = place / count;
       const low = scale.kind === "log" && place === 0 ? "≤ " : "";
