@@ -86,7 +86,7 @@ def how_far() -> Iterator[Callable[[str, int, int], None]]:
 
         def progress(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what)
+                tasks[what] = bar.add_task(what, total=of)
             bar.update(tasks[what], completed=done, total=of)
 
         yield progress

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
-from limelight.cli.documents import named_documents
+from limelight.cli.documents import how_far, named_documents
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
 from tests.capture import foreign
@@ -111,6 +112,20 @@ def test_our_own_models_take_a_question_too(
     result = limelight("look", tmp_path / "one.txt", "--model", model("translate"), "--question", "red birds")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "one.txt" in result.stdout
+
+
+def test_a_bar_stands_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for terminal in (True, False):
+        monkeypatch.setattr(
+            "limelight.cli.documents.Console", partial(Console, force_terminal=terminal, width=80)
+        )
+        with how_far() as progress:
+            progress("windows", 3, 7)
+        said = capsys.readouterr().err
+        assert ("3/7" in said) is terminal
+        assert bool(said) is terminal
 
 
 # ── Conversations ──
