@@ -31,7 +31,12 @@ BYTES = 4_800_000
 """Of the whole file."""
 KEEP = (8, 16, 32, 64)
 """How many of each row are tried, few first."""
-STRETCHES = 128
+STRETCHES = range(32, 129)
+"""In so many, fewer and longer ones of a longer text, what is not kept of a row is summed up."""
+STRETCH_BYTES = 2**19
+"""Of all units together."""
+TOKENS = 4096
+"""Up to so many, tokens have rows of their own; words always have."""
 DEEPEST = 3
 """Beyond this zoom a file holds no tiles."""
 COLUMNS_OF_DOCUMENTS = 24
@@ -141,6 +146,10 @@ class _Making:
         asked = self.asked if attention is self.subject.attentions[0] else ()
         return list(dict.fromkeys([attention.start, "mean", *asked]))
 
+    def levels(self, attention: Attention) -> tuple[str, ...]:
+        """Those whose rows are looked for."""
+        return LEVELS if max(attention.N, attention.M) <= TOKENS else LEVELS[1:]
+
     def needed(self) -> None:
         """What every page has. `about` counts now, though it is written again at the end."""
         self._put("about", must=True)
@@ -163,15 +172,14 @@ class _Making:
     def wanted(self) -> None:
         """More of it, while there is room: from what most people look at to what few do."""
         self._tiles_of(1, "mean")
-        for keep in KEEP[1:3]:
-            self._rows_of("word", keep)
+        self._rows_of("word", KEEP[1])
         self._tiles_of(0, "max")
         self._tiles_of(1, "max")
         self._rows_of("sentence", KEEP[-1])
         self._rows_of("document", KEEP[-1])
-        self._tiles_of(2, "mean")
-        self._words_of_documents()
         self._rows_of("token", KEEP[0])
+        self._words_of_documents()
+        self._tiles_of(2, "mean")
         for keep in KEEP[2:]:
             self._rows_of("token", keep)
             self._rows_of("word", keep)
@@ -194,6 +202,7 @@ class _Making:
                 told | {"slices": slices, "measures": measures, "zoom": self.zoom.get(number, 0)}
             )
         head["attentions"] = attentions
+        head["levels"] = [level for level in LEVELS if self._everywhere(level)]
         kept = min(self.kept.values(), default=0)
         zoom = min(self.zoom.values(), default=0)
         said = (
@@ -210,15 +219,15 @@ class _Making:
         return [each.name for each in measures(attention) if cheap or each.name not in FROM_ATLAS]
 
     def sweep(self, number: int, attention: Attention, chosen: str) -> None:
-        """All rows of all levels; tokens too where they are not many more than words."""
+        """The strongest of all rows of all levels, and the map."""
         wholes = self.subject.wholes(number)
         found = sweep(
             attention,
             attention.chosen(chosen),
-            LEVELS,
+            self.levels(attention),
             wholes,
             KEEP[-1],
-            STRETCHES,
+            min(max(STRETCH_BYTES // max(attention.N, attention.M), STRETCHES[0]), STRETCHES[-1]),
             lambda entries: self.heard(),
             attention.step(min(DEEPEST, attention.deepest)),
         )
@@ -243,6 +252,13 @@ class _Making:
             return False
         return self.pack.put(question, answer, must)
 
+    def _everywhere(self, level: str) -> bool:
+        """Whether the rows of a level are there for every slice that is offered."""
+        return all(
+            _rows_question(number, chosen, level, "to").key in self.pack.entries
+            for number, chosen in self.kept
+        )
+
     def _rows_of(self, level: str, keep: int) -> None:
         for number, attention, chosen in self._all():
             self._rows(number, attention, chosen, level, keep)
@@ -250,23 +266,20 @@ class _Making:
     def _rows(
         self, number: int, attention: Attention, chosen: str, level: str, keep: int, must: bool = False
     ) -> bool:
-        complete = True
+        """Of both directions, or none; of tokens what they receive, too."""
+        if level not in self.levels(attention):
+            return False
+        before = dict(self.pack.entries)
+        done = level != "token" or self._put("received", attention=number, slice=chosen, level=level)
         for direction in ("from", "to"):
             found = self.swept[number, chosen, level, direction]
-            given = {
-                "attention": number,
-                "slice": chosen,
-                "level": level,
-                "by": level,
-                "direction": direction,
-            }
             answer = answered(found, attention, attention.chosen(chosen), level, direction, keep)
-            there = self.pack.put(Question.of("rows", given), answer, must)
-            complete = complete and there
-            if there and level == "word":
-                before = self.kept.get((number, chosen), keep) if direction == "to" else keep
-                self.kept[number, chosen] = min(before, keep)
-        return complete
+            done = done and self.pack.put(_rows_question(number, chosen, level, direction), answer, must)
+        if not done:
+            self.pack.entries = before
+        elif level == "word":
+            self.kept[number, chosen] = keep
+        return done
 
     def _tiles_of(self, zoom: int, reduce: str) -> None:
         for number, attention, chosen in self._all():
@@ -329,7 +342,7 @@ class _Making:
     def _all_of(self, number: int, attention: Attention, chosen: str) -> bool:
         told: dict[str, Any] = {"attention": number, "slice": chosen}
         done = [self._put("received", level=level, **told) for level in LEVELS[1:]]
-        done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in LEVELS]
+        done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in self.levels(attention)]
         done += [self._tiles(number, attention, chosen, 0, reduce) for reduce in ("mean", "max")]
         return all(done)
 
@@ -340,6 +353,11 @@ class _Making:
                     for place in range(side.count("document")):
                         given: dict[str, Any] = {"attention": number, "slice": chosen, "place": place}
                         self._put("row", level="document", by="word", direction=direction, **given)
+
+
+def _rows_question(number: int, chosen: str, level: str, direction: str) -> Question:
+    given = {"attention": number, "slice": chosen, "level": level, "by": level, "direction": direction}
+    return Question.of("rows", given)
 
 
 def _deflated(data: bytes) -> bytes:

@@ -106,9 +106,7 @@ class Worker:
             job = self._jobs.get(key)
             if job is None or job.waiting == 0:
                 if len(self._queue) >= self.most:
-                    raise FullError(
-                        f"{len(self._queue)} questions wait to be answered. Ask again in a moment."
-                    )
+                    raise FullError(f"{len(self._queue)} questions wait already. Ask again in a moment.")
                 job = self._jobs[key] = Job(key, make)
                 # Begun from the start: one who leaves does not cancel it for the others, nor under the worker's hands.
                 job.result.set_running_or_notify_cancel()
