@@ -1,4 +1,4 @@
-"""The runs of accuracy, alignment and generalisation from beginning to end, on tiny data; and stopped on the way."""
+"""The runs of accuracy, alignment and generalisation from beginning to end, on tiny data, and killed on the way."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ def test_rows_are_judged_evenly_and_with_all_their_targets() -> None:
 # ── Equal time ──
 
 
-def timed_run(folder: Path, seconds: float, patience: int, score: float | None) -> timed.Timed:
+def timed_run(
+    folder: Path, seconds: float, patience: int, score: float | None, killed_at: int | None = None
+) -> timed.Timed:
     from limelight.training.batches import Labelled
 
     torch.manual_seed(3)
@@ -147,7 +149,10 @@ def timed_run(folder: Path, seconds: float, patience: int, score: float | None) 
     settings = Settings(steps=1, tokens=40, warmup=5, checkpoint_every=200)
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
-        return Evaluation({"x": 0.0}, float(next(scores)) if score is None else score)
+        number = next(scores)
+        if number == killed_at:
+            raise RuntimeError("killed")
+        return Evaluation({"x": 0.0}, float(number) if score is None else score)
 
     folder.mkdir(exist_ok=True)
     return timed.train_for(seconds, model, examples, settings, folder, evaluate, 8, patience)
@@ -175,6 +180,22 @@ def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
     told = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert told == sorted(set(told))  # the fall went on from where the level part ended
     assert decided["level"] < timed.LEVEL * trial
+
+
+@pytest.mark.parametrize("killed_at", [3, 5])  # in the level part, in the fall
+def test_a_killed_run_goes_on(killed_at: int, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        timed_run(tmp_path / "run", 0.2, 0, 1.0, killed_at)
+    kept = {file.name: file.read_text() for file in (tmp_path / "run").glob("*.json")}
+    before = [record["step"] for record in timed.curve(tmp_path / "run")]
+    found = timed_run(tmp_path / "run", 0.2, 0, 1.0)
+    assert kept["trial.json"] == (tmp_path / "run" / "trial.json").read_text()
+    if "fall.json" in kept:
+        assert kept["fall.json"] == (tmp_path / "run" / "fall.json").read_text()
+    after = [record["step"] for record in timed.curve(tmp_path / "run")]
+    assert len(before) == killed_at
+    assert after[: len(before)] == before
+    assert after[-1] == found.settings.steps
 
 
 # ── Alignment ──
