@@ -108,8 +108,6 @@ class Worker:
                 if len(self._queue) >= self.most:
                     raise FullError(f"{len(self._queue)} questions wait already. Ask again in a moment.")
                 job = self._jobs[key] = Job(key, make)
-                # Begun from the start: one who leaves does not cancel it for the others, nor under the worker's hands.
-                job.result.set_running_or_notify_cancel()
                 self._queue.append(job)
                 self._turn.notify()
             job.waiting += 1

@@ -331,6 +331,23 @@ def test_a_job_that_nobody_waits_for_ends(worker: Worker) -> None:
     assert ended.wait(1)
 
 
+def test_who_leaves_takes_nothing_from_others(worker: Worker) -> None:
+    free = threading.Event()
+
+    async def run() -> Any:
+        gone = asyncio.Event()
+        leaves = asyncio.ensure_future(worker.do("same", lambda go_on: free.wait(5), gone))
+        stays = asyncio.ensure_future(worker.do("same", lambda go_on: free.wait(5), asyncio.Event()))
+        await asyncio.sleep(0.01)
+        gone.set()
+        with pytest.raises(DroppedError):
+            await leaves
+        free.set()
+        return await asyncio.wait_for(stays, 5)
+
+    assert asyncio.run(run())
+
+
 def test_a_job_may_take_so_long_and_no_longer(worker: Worker) -> None:
     def endless(go_on: Callable[[], None]) -> None:
         while True:
