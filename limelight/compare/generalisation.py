@@ -37,8 +37,10 @@ from limelight.training.loop import Evaluation, Settings
 
 __all__ = ["language", "measure", "plan", "result", "trial", "trials"]
 
-SECONDS, TRIAL_SECONDS = 900.0, 40.0
-"""Processor time of a language model's training, and of a trial of the search."""
+SECONDS = 900.0
+"""Processor time of a language model's training."""
+TRIAL_LANGUAGE_SECONDS, TRIAL_SECONDS = 240.0, 40.0
+"""The same for the search, and for one of its trials."""
 TUNING_SECONDS = {100: 20.0, 1000: 60.0, 10_000: 180.0}
 """Processor time of a classifier's training, by the most labels that it may have."""
 LABELS = {"lstm": "LSTM", "attention": "Transformer"}
@@ -102,7 +104,8 @@ def plan(options: Options) -> list[Run]:
 def trials(options: Options) -> list[Run]:
     """Every rate for every rival and start, with a thousand labels of spam; language models for them come first."""
     where = "limelight.compare.generalisation"
-    models = [run for run in plan(options) if run.work.endswith(":language")]
+    short = replace(options, seconds=options.seconds or TRIAL_LANGUAGE_SECONDS)
+    models = [run for run in plan(short) if run.work.endswith(":language")]
     rated = [
         Run(
             f"generalisation-{rival}-{start}-trial-{number}",
