@@ -198,13 +198,14 @@ def judged(model: nn.Module) -> Evaluation:
     return Evaluation({"accuracy": math.fsum(right) / len(right), "nats": -score}, score)
 
 
-def gradients(model: nn.Module, count: int = 4) -> list[dict[str, float]]:
+def gradients(model: nn.Module) -> list[dict[str, float]]:
     """How much of the answer's gradient arrives at the record: its norm, relative to that at the question itself.
 
-    Mean over `count` sequences with one record, in float64, so that little is not nothing.
+    Mean over some sequences with one record, in float64, so that little is not nothing.
     """
     exact = deepcopy(model).double()
-    return [{"distance": distance, "share": _arrives(exact, distance, count)} for distance in DISTANCES]
+    counts = {distance: max(1, min(8, DISTANCES[-1] // distance)) for distance in DISTANCES}
+    return [{"distance": d, "share": _arrives(exact, d, count)} for d, count in counts.items()]
 
 
 def _arrives(model: nn.Module, distance: int, count: int) -> float:
