@@ -7,7 +7,11 @@ import { el, paint } from "./ui/dom";
 import { start } from "./ui/start";
 
 function render({ model, el: place }: { model: WidgetModel; el: HTMLElement }): () => void {
-  const root = el("div", {});
+  // A notebook has keys of its own; those pressed in the page belong to the page.
+  const root = el("div", {
+    "data-lm-suppress-shortcuts": "true",
+    onkeydown: (event: Event) => event.stopPropagation(),
+  });
   paint(root, { height: `${Number(model.get("height")) || 640}px` });
   place.append(root);
   const notebook = new Notebook(model);
