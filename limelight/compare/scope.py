@@ -42,6 +42,8 @@ ENTRIES = 2**16
 MOST, LEAST, AT_A_TIME = 512, 32, 2**15
 """… so many sequences where they are short, so few where they are long; tokens in one forward."""
 EVALUATIONS = 12
+JUDGED = (4, 12), (16, 96, 496)
+"""Records and distances by which a training is judged; the longest of these texts are as long as training's."""
 SEQUENCES = 2000
 """So many a second are ready to be read."""
 TRAINING = Settings(steps=1, tokens=4000, warmup=100, weight_decay=0.01, average=0.99, checkpoint_every=200)
@@ -145,6 +147,7 @@ def measure(
         "questions": progress.tokens,
         "CPU seconds": timed.seconds,
         "score": progress.best_score,
+        "judged": {"records": JUDGED[0], "distances": JUDGED[1]},
         "curve": [{name: record[name] for name in ("CPU seconds", "accuracy")} for record in curve(folder)],
     }
     if not ask:
@@ -189,7 +192,7 @@ def judged(model: nn.Module) -> Evaluation:
     The score is minus the loss, in nats, since near chance it tells more than the share of right answers.
     """
     right, nats = [], []
-    for records, distance in product((4, 12), (16, 64, 256)):
+    for records, distance in product(*JUDGED):
         one = asked_at(64, records, distance, torch.Generator().manual_seed(104_729 + distance + records))
         scores = torch.cat(_answers(model, one))
         right.append(float((scores.argmax(-1) == one.answers_B).float().mean()))

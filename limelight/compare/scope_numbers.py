@@ -55,7 +55,8 @@ def regions_of(runs: Runs) -> dict[str, Wanted]:
     records, distances, longest = all_records(runs), all_distances(runs), longest_trained(runs)
     middle = records[len(records) // 2]
     few, many = [r for r in records if r < middle], [r for r in records if r > middle]
-    near, far = [d for d in distances if d <= longest], [d for d in distances if d > longest]
+    # A text of `longest` tokens has its farthest two one less apart.
+    near, far = [d for d in distances if d < longest], [d for d in distances if d >= longest]
     regions: dict[str, Wanted] = {}
     for place, where in (("within", near), ("beyond", far)):
         for some in (few, many):

@@ -16,6 +16,7 @@ from limelight.compare.scope_numbers import (
     steps_between,
 )
 from limelight.compare.search import worded
+from limelight.compare.sentences import listed
 
 STATES = ("fresh", "trained")
 FAINTEST = 1e-30
@@ -171,8 +172,10 @@ def _learning(runs: Runs) -> Picture:
             x = tuple(place["CPU seconds"] for place in run["curve"])
             y = tuple(place["accuracy"] for place in run["curve"])
             lines.append(Line("" if number else label, run["rival"], x, y))
+    judged = next(iter(runs.values()))[0]["judged"]
+    records, distances = judged["records"], judged["distances"]
     panel = Panel(
-        "4 and 12 records, 16 to 256 tokens apart",
+        f"{listed([str(count) for count in records])} records, {distances[0]} to {distances[-1]} tokens apart",
         "CPU-seconds",
         "right answers",
         tuple(lines),

@@ -24,6 +24,7 @@ def scope(right: dict[str, tuple[float, ...]], rise: float = 0.0) -> dict[str, d
             "questions": 2_000_000,
             "CPU seconds": 83.0,
             "longest": LONGEST,
+            "judged": {"records": [4, 12], "distances": [16, 96]},
             "curve": [
                 {"CPU seconds": float(n), "accuracy": share - (rise if n < 8 else 0.0)} for n in range(12)
             ],
