@@ -3,7 +3,8 @@
 watching.py  watch(model)                          seen.py      what it has kept; telling.py: the table, the memory
 sources.py   where attention is computed:
              hugging_face.py, backends.py   pytorch.py   own.py   families/   handmade.py   compiled.py, places.py
-listening.py who hears of it                       inputs.py    what a backend was given; rules.py: its mask
+listening.py who hears of it                       inputs.py    what a backend was given; rules.py: its mask,
+                                                                diagonals.py: tables of relative positions
 steps.py     steps of a decoder as one matrix, pieces.py       naming.py, verifying.py, offload.py, empty.py
 lazy.py      output_attentions=True on demand, on_demand.py    without.py
 """
