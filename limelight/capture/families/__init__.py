@@ -4,7 +4,7 @@ A family is a row of `rows.py`: which module computes the attention, and how it 
 by the tape (`tape.py`), which notes what happens between Q·Kᵀ and softmax; those whose scores are no plain product
 have a small file of their own. Nothing of the model is changed.
 
-    products.py   Q·Kᵀ and weights·V as torch functions write them     scores.py    what is known of a tensor of scores
+    products.py   Q·Kᵀ and weights·V, as torch functions say them     scores.py    what is known of a tensor of scores
     steps.py      what may be done to scores; moves.py: their shapes   lookups.py   DeBERTa's additions, by distance
     matrices.py   scores in the words of AttentionMatrix               about.py     what is known without running it
 """
