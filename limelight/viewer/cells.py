@@ -20,14 +20,14 @@ from limelight.matrix.rasters import PictureReading, Raster
 class Cells:
     """The matrix in cells of side × side entries; those at its end are smaller: `PictureReading`.
 
-    heard  is told how many entries were read, tile by tile; what it raises ends the walk
+    heard  is given each tile when it was read; what it raises ends the walk
 
     State: a sum, a maximum and a count a cell.    Neutral: 0.
     Law: sums and counts add, of maxima the larger stays.
     """
 
     side: int
-    heard: Callable[[int], None] = field(default=lambda entries: None, compare=False)
+    heard: Callable[[Tile], None] = field(default=lambda tile: None, compare=False)
 
     panels_apart = True  # `heard` may be called by several threads at once
 
@@ -39,7 +39,7 @@ class Cells:
 
     def absorb(self, state: Raster, tile: Tile) -> None:
         Picture(1, 1).absorb(state, tile)  # which looks at the state's cells alone
-        self.heard(tile.scores.numel())
+        self.heard(tile)
 
     def merge(self, state: Raster, other: Raster) -> Raster:
         return Picture(1, 1).merge(state, other)

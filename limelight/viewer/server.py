@@ -20,7 +20,9 @@ from limelight.viewer.questions import Question
 from limelight.viewer.subject import NotYetError, Subject
 from limelight.viewer.work import DroppedError, FullError, GoOn, LateError, Worker
 
-TEXT_BYTES = 4_000_000
+TEXT_BYTES = 1_000_000
+READS = 4
+"""Texts that wait to be read by the model, which has a thread of its own: nobody else waits for it."""
 FILES = 50
 SUBJECTS = 4
 """Texts that were typed in and are kept; the one asked for longest ago goes first."""
@@ -109,7 +111,7 @@ def application(
     from starlette.routing import Route
 
     library, cache = Library(subject, read), Cache(cache_bytes)
-    door, worker = door or Door(), worker or Worker()
+    door, worker, reader = door or Door(), worker or Worker(), Worker(most=READS)
     cookie = "limelight-token"
     subject.answer(Question.of("about", {}))  # finds words and sentences, before anybody waits for them
     library.walk(subject)
@@ -217,7 +219,7 @@ def application(
         gone = asyncio.Event()
         watcher = asyncio.ensure_future(_watch(request, gone))
         try:
-            made = await worker.do(
+            made = await reader.do(
                 f"read {secrets.token_hex(8)}", lambda go_on: reads(documents, question), gone
             )
             return JSONResponse({"subject": library.add(made)})
@@ -252,7 +254,7 @@ def application(
             Route("/read", typed, methods=["POST"]),
         ],
         exception_handlers={404: lost, 500: broken},
-        lifespan=_lifespan(library, worker),
+        lifespan=_lifespan(library, (worker, reader)),
     )
     app.state.cache, app.state.library = cache, library
     return _WithHeaders(app)
@@ -311,13 +313,14 @@ async def _watch(request: Any, gone: asyncio.Event) -> None:
     gone.set()
 
 
-def _lifespan(library: Library, worker: Worker) -> Any:
+def _lifespan(library: Library, workers: tuple[Worker, ...]) -> Any:
     from contextlib import asynccontextmanager
 
     @asynccontextmanager
     async def lifespan(app: Any) -> Any:
         yield
         library.stopped.set()
-        worker.stop()
+        for worker in workers:
+            worker.stop()
 
     return lifespan

@@ -14,10 +14,11 @@ import torch
 
 import limelight
 from limelight.errors import InputError, LimelightError
+from limelight.matrix import Tile
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows
-from limelight.viewer.attentions import TILE, Attention
+from limelight.viewer.attentions import TILE, Attention, Matrix
 from limelight.viewer.envelope import Answer, Array, Scale
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.sides import Side
@@ -104,19 +105,28 @@ class Subject:
             number = 0
             try:
                 for place, attention in enumerate(self.attentions):
-                    for layer in attention.layers:
+                    for layer, matrix in attention.layers.items():
                         number += 1
                         self.reading.what = f"layer {number} of {layers}"
+                        before = self.reading.done
                         if layer not in self._wholes[place]:
-                            self._wholes[place][layer] = read_whole(attention, layer, self._heard(go_on))
+                            heard = self._heard(matrix, go_on)
+                            self._wholes[place][layer] = read_whole(attention, layer, heard)
+                        self.reading.done = before + matrix.shape[1] * attention.N * attention.M
             except Exception as error:
                 self.reading.error = str(error)
                 raise
             self.reading.seconds = time.monotonic() - self.reading.started
 
-    def _heard(self, go_on: Callable[[], None]) -> Callable[[int], None]:
-        def heard(entries: int) -> None:
-            self.reading.done += entries
+    def _heard(self, matrix: Matrix, go_on: Callable[[], None]) -> Callable[[Tile], None]:
+        """Counts rows: what a mask hides is no tile. Rows of a panel are read from the first to the last."""
+        before, rows = self.reading.done, dict[int, int]()
+
+        def heard(tile: Tile) -> None:
+            rows[tile.heads.start] = len(tile.heads) * max(
+                tile.i1, rows.get(tile.heads.start, 0) // len(tile.heads)
+            )
+            self.reading.done = before + sum(rows.values()) * matrix.shape[3]
             go_on()
 
         return heard

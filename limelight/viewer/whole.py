@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass
+from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass, Tile
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.rasters import PictureReading
 from limelight.viewer.attentions import Attention
@@ -77,8 +77,8 @@ def sinks_of(attention: Attention) -> Tensor:
     return at
 
 
-def read_whole(attention: Attention, layer: int, heard: Callable[[int], None]) -> Whole:
-    """Walk over one layer. `heard` is told of every tile how many entries it has."""
+def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) -> Whole:
+    """Walk over one layer. `heard` is given every tile."""
     matrix, b = attention.layers[layer], attention.batch
     zoom = map_zoom(attention)
     folds: list[Any] = [

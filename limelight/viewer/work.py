@@ -19,6 +19,8 @@ from limelight.errors import LimelightError
 
 WAITING = 512
 """Jobs in the queue; one more is refused."""
+ENDING = 2.0
+"""Seconds that a job is given to end when the server does."""
 SECONDS = 60.0
 """What a job may take, from when it is begun."""
 
@@ -99,7 +101,7 @@ class Worker:
             for job in self._jobs.values():
                 job.waiting = 0
             self._turn.notify_all()
-        self._thread.join()
+        self._thread.join(ENDING)
 
     def _join(self, key: str, make: Make) -> Job:
         with self._turn:

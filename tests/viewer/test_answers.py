@@ -311,7 +311,10 @@ def test_a_walk_can_be_ended_and_goes_on_where_it_was() -> None:
         about.read(once)
     assert ask(about, "progress").head["state"] == "failed"
     assert ask(about, "progress").head["error"] == "enough"
-    about.read()
+    shares: list[float] = []
+    about.read(lambda: shares.append(about.reading.share))
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.9  # though the mask hides half of it
     assert ask(about, "progress").head["done"] == 1
     same = ask(about, "thumbs").arrays["cells"] == ask(cases.subject(), "thumbs").arrays["cells"]
     assert same.all()
