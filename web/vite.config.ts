@@ -1,7 +1,7 @@
 // Two scripts of one source, each self-contained: page.js for the server and the file, widget.js for notebooks.
 //   vite build                  page.js and page.css
 //   vite build --mode widget    widget.js, beside them
-import { defineConfig } from "vitest/config";
+import { defineConfig } from "vite";
 
 export default defineConfig(({ mode }) => {
   const widget = mode === "widget";
@@ -19,6 +19,5 @@ export default defineConfig(({ mode }) => {
       },
       reportCompressedSize: false,
     },
-    test: { include: ["tests/**/*.test.ts"] },
   };
 });
