@@ -223,8 +223,8 @@ async def _together(port: int, tokens: int, clients: int, seconds: float) -> tup
                 (
                     lambda: tile(chance, tokens, deepest, deepest, "0.0"),
                     lambda: tile(chance, tokens, deepest, deepest - 1, "0.0"),
-                    lambda: f"row?place={chance.randrange(tokens)}&slice=0.1",
-                    lambda: f"row?place={chance.randrange(tokens)}&slice=0.1&direction=to",
+                    lambda: f"row?place={chance.randrange(tokens)}&slice=0.0",
+                    lambda: f"row?place={chance.randrange(tokens)}&slice=0.0&direction=to",
                 )
             )()
             start = time.monotonic()
