@@ -53,10 +53,11 @@ WATCH = """() => {
         if (!clicked) return;
         const since = clicked;
         clicked = 0;
-        requestAnimationFrame(() => requestAnimationFrame(() => window.repaints.push(performance.now() - since)));
+        requestAnimationFrame(() => setTimeout(() => window.repaints.push(performance.now() - since)));
     }).observe(document.querySelector('.panel'), {childList: true});
 }"""
-"""The panel is filled right after the colours were painted, in the same task."""
+"""The panel is filled right after the colours were painted, in the same task; what a frame's callback puts off
+until later runs when the frame was drawn."""
 
 PAINTED = """() => {
     const canvas = document.querySelector('.pane .block canvas');

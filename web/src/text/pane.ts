@@ -15,7 +15,7 @@ export interface PaneEvents {
 }
 
 /** Blocks this far beyond the edge are painted, too. */
-const AHEAD = "400px";
+const AHEAD = "200px";
 
 export class TextPane {
   readonly element: HTMLElement;
