@@ -2,16 +2,15 @@
 
 import { select } from "d3-selection";
 import { type ZoomBehavior, type ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
-import { MARK } from "../colour/ramp";
 import { type Scale, scale, written } from "../colour/scale";
 import type { State } from "../state/state";
-import type { Attention } from "../subject/about";
 import { scaleControl } from "../ui/common";
 import type { Context, Seen, View } from "../ui/context";
 import { button, Choices } from "../ui/controls";
 import { el } from "../ui/dom";
 import { Legend } from "../ui/legend";
-import { type Axis, borders, named, names } from "./axes";
+import { cellLines } from "./cells";
+import { cleared, drawBorders, drawCross, drawNames, LEFT, type OnCanvas, TOP } from "./frame";
 import { Painter } from "./painter";
 import {
   cellSize,
@@ -24,13 +23,9 @@ import {
   zoomFor,
 } from "./pyramid";
 import { type Reading, Readout } from "./readout";
-import { type Tile, Tiles } from "./tiles";
+import { Tiles } from "./tiles";
 
-/** Space for names: left of the map and above it, in pixels. */
-const LEFT = 118;
-const TOP = 104;
 const NEAREST = 64;
-const FINE = ["rgb(128 128 128 / 18%)", "rgb(128 128 128 / 45%)", "rgb(228 87 46 / 75%)"] as const;
 
 export class MapView implements View {
   readonly element: HTMLElement;
@@ -318,9 +313,9 @@ export class MapView implements View {
       this.colours,
       theme,
     );
-    this.drawBorders(context);
+    drawBorders(context, this.onCanvas());
     context.restore();
-    this.drawNames(context);
+    drawNames(context, this.onCanvas(), getComputedStyle(this.field));
     if (shown[0]) this.legend.show(this.colours, theme, shown[0].unit, this.lack());
     this.drawCross();
   }
@@ -333,83 +328,22 @@ export class MapView implements View {
       : "";
   }
 
-  private axes(): { across: Axis; down: Axis } {
+  private onCanvas(): OnCanvas {
     const attention = this.context.attention();
     const { k, x, y } = this.transform;
+    const { width, height } = this.size;
     return {
-      across: { side: attention.key, scale: k, origin: x - LEFT, length: this.size.width },
-      down: { side: attention.query, scale: k, origin: y - TOP, length: this.size.height },
+      across: { side: attention.key, scale: k, origin: x - LEFT, length: width },
+      down: { side: attention.query, scale: k, origin: y - TOP, length: height },
+      matrix: this.matrix,
     };
-  }
-
-  private drawBorders(context: CanvasRenderingContext2D): void {
-    const { across, down } = this.axes();
-    const { k, x, y } = this.transform;
-    const right = Math.min(LEFT + across.length, x + this.matrix.columns * k);
-    const bottom = Math.min(TOP + down.length, y + this.matrix.rows * k);
-    context.lineWidth = 1;
-    for (const [place, strength] of borders(across)) {
-      context.strokeStyle = FINE[strength]!;
-      line(context, Math.round(LEFT + place) + 0.5, Math.max(TOP, y), Math.round(LEFT + place) + 0.5, bottom);
-    }
-    for (const [place, strength] of borders(down)) {
-      context.strokeStyle = FINE[strength]!;
-      line(context, Math.max(LEFT, x), Math.round(TOP + place) + 0.5, right, Math.round(TOP + place) + 0.5);
-    }
-    context.strokeStyle = "rgb(128 128 128 / 60%)";
-    context.strokeRect(x - 0.5, y - 0.5, this.matrix.columns * k + 1, this.matrix.rows * k + 1);
-  }
-
-  private drawNames(context: CanvasRenderingContext2D): void {
-    const { across, down } = this.axes();
-    const style = getComputedStyle(this.field);
-    context.fillStyle = style.color;
-    context.font = `11.5px ${style.fontFamily}`;
-    context.textBaseline = "middle";
-    const bottom = Math.max(TOP, this.transform.y) - 6;
-    const right = Math.max(LEFT, this.transform.x) - 7;
-    const [columns, rows] = [named(across), named(down)];
-    context.textAlign = "left";
-    for (const { middle, name } of columns ? names(across, columns) : []) {
-      context.save();
-      context.translate(LEFT + middle, bottom);
-      context.rotate(-Math.PI / 3.2);
-      context.fillText(name, 0, 0, TOP + 12);
-      context.restore();
-    }
-    context.textAlign = "right";
-    for (const { middle, name } of rows ? names(down, rows) : [])
-      context.fillText(name, right, TOP + middle, LEFT - 12);
   }
 
   private drawCross(): void {
     const context = cleared(this.cross, this.field);
-    const { k, x, y } = this.transform;
-    const attention = this.context.attention();
-    if (this.at) {
-      const zoomed = zoomFor(this.matrix, k);
-      const size = cellSize(this.matrix, zoomed);
-      const row = Math.floor(this.at.row / size) * size;
-      const column = Math.floor(this.at.column / size) * size;
-      const [left, top] = [x + column * k, y + row * k];
-      const { width, height } = this.size;
-      context.save();
-      context.beginPath();
-      context.rect(LEFT, TOP, width, height);
-      context.clip();
-      context.beginPath();
-      context.rect(x, y, this.matrix.columns * k, this.matrix.rows * k);
-      context.clip();
-      context.strokeStyle = MARK;
-      context.globalAlpha = 0.55;
-      line(context, LEFT, top + (size * k) / 2, LEFT + width, top + (size * k) / 2);
-      line(context, left + (size * k) / 2, TOP, left + (size * k) / 2, TOP + height);
-      context.globalAlpha = 1;
-      context.lineWidth = 2;
-      context.strokeRect(left, top, Math.max(3, size * k), Math.max(3, size * k));
-      context.restore();
-    }
-    this.readout.show(attention, this.at && this.reading(this.at), this.refusal ?? "");
+    const size = cellSize(this.matrix, zoomFor(this.matrix, this.transform.k));
+    if (this.at) drawCross(context, this.onCanvas(), this.at, size);
+    this.readout.show(this.context.attention(), this.at && this.reading(this.at), this.refusal ?? "");
   }
 
   private reading(at: { row: number; column: number }): Reading {
@@ -428,34 +362,4 @@ export class MapView implements View {
     }
     return { ...at, size: 1, value: "" };
   }
-}
-
-function cellLines(tile: Tile, matrix: Pyramid, attention: Attention): (string | number)[][] {
-  const size = cellSize(matrix, tile.at.zoom);
-  const lines: (string | number)[][] = [];
-  for (let cell = 0; cell < tile.cells.length; cell++) {
-    const row = (tile.at.row * TILE + Math.floor(cell / tile.columns)) * size;
-    const column = (tile.at.column * TILE + (cell % tile.columns)) * size;
-    const [rowEnd, columnEnd] = [Math.min(row + size, matrix.rows), Math.min(column + size, matrix.columns)];
-    const [query, key] = [attention.query.label("token", row), attention.key.label("token", column)];
-    lines.push([query, key, row, rowEnd - 1, column, columnEnd - 1, tile.cells[cell]!]);
-  }
-  return lines;
-}
-
-function cleared(canvas: HTMLCanvasElement, over: HTMLElement): CanvasRenderingContext2D {
-  const dense = window.devicePixelRatio || 1;
-  const [width, height] = [Math.round(over.clientWidth * dense), Math.round(over.clientHeight * dense)];
-  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d")!;
-  context.setTransform(dense, 0, 0, dense, 0, 0);
-  context.clearRect(0, 0, over.clientWidth, over.clientHeight);
-  return context;
-}
-
-function line(context: CanvasRenderingContext2D, x: number, y: number, toX: number, toY: number): void {
-  context.beginPath();
-  context.moveTo(x, y);
-  context.lineTo(toX, toY);
-  context.stroke();
 }
