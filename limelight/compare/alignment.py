@@ -65,7 +65,7 @@ TRAINING = Settings(
     smoothing=0.1,
     weight_decay=0.01,
     average=0.999,
-    precision="bf16",
+    precision="auto",
     checkpoint_every=200,
 )
 DROPOUT = 0.15

@@ -13,6 +13,7 @@ from torch import nn
 
 from limelight.training.batches import Examples, Order
 from limelight.training.loop import Settings, loss_of
+from limelight.training.precision import autocast
 
 TRIALS = 12
 """Updates that are timed; the first two are not counted."""
@@ -28,7 +29,7 @@ def updates_within(seconds: float, model: nn.Module, examples: Examples, setting
         start = time.process_time()
         for rows in batches[number * settings.accumulate % len(batches) :][: settings.accumulate]:
             batch = examples.batch(rows)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+            with autocast(settings.precision, torch.device("cpu")):
                 loss = loss_of(trial(**batch.inputs), batch.labels, settings.smoothing)
             loss.backward()
         nn.utils.clip_grad_norm_(trial.parameters(), 1.0)

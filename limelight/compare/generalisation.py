@@ -59,7 +59,7 @@ GENERAL = Settings(
     warmup=200,
     weight_decay=0.1,
     average=0.999,
-    precision="bf16",
+    precision="auto",
     checkpoint_every=200,
 )
 TUNING = Settings(steps=1, tokens=3000, warmup=50, weight_decay=0.05, average=0.99, checkpoint_every=200)

@@ -93,8 +93,10 @@ def _origin(recipe: Recipe, rows: Rows, start: Start) -> dict[str, Any]:
     for row in rows:
         digest.update(json.dumps(row).encode())
     text, shape = asdict(recipe.text), asdict(recipe.model)
-    if start.model is not None:  # its own tokenizers and shape are taken, whatever the recipe says
-        text, shape = {"window": recipe.text.window}, {}
+    if (
+        start.model is not None
+    ):  # its own tokenizers and shape are taken, whatever the recipe says, but for dropout
+        text, shape = {"window": recipe.text.window}, {"dropout": recipe.model.dropout}
     return {
         "start": start.name,
         "training rows": digest.hexdigest(),

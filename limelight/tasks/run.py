@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,7 +20,7 @@ from limelight.tasks.look import word_groups
 from limelight.tasks.origin import Start, check_same, effective, keep
 from limelight.tasks.recipe import Recipe, rendered
 from limelight.tasks.task import TASKS, Rows, Task
-from limelight.tasks.transfer import classifier_from
+from limelight.tasks.transfer import classifier_from, with_dropout
 from limelight.training.loop import Evaluation, Outcome, train
 from limelight.training.reporting import Reporter
 
@@ -39,8 +38,8 @@ def train_recipe(
     """Train by a recipe on a data folder, and write the model to `out/model`.
 
     A folder `out` that holds a run already is gone on with. `start` is a trained model to begin from
-    (fine-tuning), or its name or folder: its tokenizers and shape are kept, whatever the recipe says of them; it
-    is itself not changed. A language model may begin a classifier.
+    (fine-tuning), or its name or folder: its tokenizers and shape are kept, whatever the recipe says of them, but
+    for dropout, which is the recipe's; it is itself not changed. A language model may begin a classifier.
     Raises RecipeError where `start`, or the run in `out`, is of another task, and where the run in `out` was
     begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
     process is training in `out`.
@@ -130,7 +129,8 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
         saved = TASKS[recipe.task](recipe).new(rows)
     else:  # what the old model said of its training and its heads is not true of the new one
         prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
-        saved = replace(given, model=deepcopy(given.model), prediction=prediction, training={}, card="")
+        given = with_dropout(given, recipe.model.dropout)
+        saved = replace(given, prediction=prediction, training={}, card="")
     out.mkdir(parents=True, exist_ok=True)
     keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)

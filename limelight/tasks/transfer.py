@@ -1,7 +1,10 @@
-"""A language model → a classifier: what it knows of the language is kept, only the last layer is new.
+"""What a trained model hands to the next training: its weights, its tokenizers, its shape.
 
-The classifier has the language model's tokenizer, table and layers, and reads in the same direction; in place of
-the scores of the next token stand those of the classes, from the mean over the text.
+Dropout is not among them: it belongs to a training, so a fine-tuning has its own recipe's.
+
+A language model → a classifier: what it knows of the language is kept, only the last layer is new. The classifier
+has the language model's tokenizer, table and layers, and reads in the same direction; in place of the scores of
+the next token stand those of the classes, from the mean over the text.
 """
 
 from __future__ import annotations
@@ -14,9 +17,19 @@ from typing import cast
 import torch
 
 from limelight.errors import InputError
-from limelight.modules.recurrent import RecurrentClassifier, RecurrentLanguageModel
-from limelight.modules.saved import SavedModel
-from limelight.modules.transformer import Classifier, LanguageModel
+from limelight.modules.attention import Role
+from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
+from limelight.modules.saved import SavedModel, architecture, build
+from limelight.modules.transformer import Classifier, LanguageModel, Shape
+
+
+def with_dropout(saved: SavedModel, dropout: float) -> SavedModel:
+    """The same model with another dropout; `saved` is not changed."""
+    shape = replace(cast(Shape | Recurrence, saved.model.shape), dropout=dropout)
+    kind = architecture(cast(Role, saved.model.role), shape)
+    model = build(kind, shape, len(saved.source), len(saved.target), saved.shared, len(saved.classes))
+    model.load_state_dict(saved.model.state_dict())
+    return replace(saved, model=model.train(saved.model.training))
 
 
 def classifier_from(language: SavedModel, classes: Sequence[str]) -> SavedModel:

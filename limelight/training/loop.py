@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from limelight.training.checkpoints import (
     save_weights,
 )
 from limelight.training.interrupts import interrupts_wait
+from limelight.training.precision import Precision, autocast
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import SCHEDULES, learning_rate
 
@@ -47,6 +48,7 @@ class Settings:
     tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
     clip bounds the norm of the gradient; 0 leaves it as it is.
     average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
+    precision "auto" is bf16 where the processor multiplies in it, float32 elsewhere.
     patience stops after so many evaluations without a better score; 0 never stops early.
     """
 
@@ -61,7 +63,7 @@ class Settings:
     smoothing: float = 0.0
     weight_decay: float = 0.0
     average: float = 0.999
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     evaluate_every: int = 1000
     checkpoint_every: int = 500
     patience: int = 0
@@ -81,8 +83,10 @@ class Settings:
             raise InputError(f"rate must be a number above 0; got {self.rate}.")
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
-        if self.precision not in ("float32", "bf16"):
-            raise InputError(f'precision must be "float32" or "bf16"; got {self.precision!r}.')
+        if self.precision not in get_args(Precision):
+            raise InputError(
+                f"precision must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
+            )
         if not 0 <= self.average < 1:
             raise InputError(
                 f"average must be a decay, 0 (none) up to but not including 1; got {self.average}."
@@ -217,9 +221,7 @@ def _update(
         last = number == len(batches) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             batch = batch.to(accelerator.device)
-            with torch.autocast(
-                batch.labels.device.type, torch.bfloat16, enabled=settings.precision == "bf16"
-            ):
+            with autocast(settings.precision, batch.labels.device):
                 loss = loss_of(model(**batch.inputs), batch.labels, settings.smoothing) / max(tokens, 1)
             accelerator.backward(loss)
         total += loss.item()

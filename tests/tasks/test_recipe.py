@@ -146,7 +146,7 @@ def test_unknown_words_and_wrong_types_are_named(text: str, said: str) -> None:
         ("training", "smoothing = 1.5", "smoothing must be from 0 to 1"),
         ("training", "rate = inf", "rate must be a number above 0"),
         ("training", "schedule = 'linear'", "schedule must be one of paper, trapezoid"),
-        ("training", "precision = 'fp16'", "precision must be one of float32, bf16"),
+        ("training", "precision = 'fp16'", "precision must be one of auto, float32, bf16"),
         ("training", "average = 1.0", "average must be a decay"),
         ("training", "patience = -1", "patience must be at least 0"),
     ],

@@ -275,6 +275,7 @@ def test_fine_tuning_keeps_tokenizers_and_shape_and_leaves_the_old_model_alone(t
     text = (
         small.recipe_text("translate", steps=3)
         .replace("width = 32", "width = 48")
+        .replace("dropout = 0.0", "dropout = 0.25")
         .replace("shared", "# shared")
     )
     data = tmp_path / "data"
@@ -288,7 +289,8 @@ def test_fine_tuning_keeps_tokenizers_and_shape_and_leaves_the_old_model_alone(t
     assert len(tuned.source) == len(start.source)  # "fish" did not get a token
     assert tuned.shared
     assert tuned.source.encode("red fish").ids == start.source.encode("red fish").ids
-    assert tuned.model.shape == start.model.shape
+    assert tuned.model.shape == replace(start.model.shape, dropout=0.25)  # dropout belongs to the training
+    assert {each.p for each in tuned.model.modules() if isinstance(each, torch.nn.Dropout)} == {0.25}
     assert outcome.progress.step == 3
     assert not same(weights(tuned), before)
     assert same(weights(start), before)
