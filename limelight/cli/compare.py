@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         from limelight.compare import store
         from limelight.compare.plan import PARTS, Options
         from limelight.compare.report import publish, show
-        from limelight.compare.runs import cores, run_all
+        from limelight.compare.runs import cores, made_on, run_all
 
         if budget is not None and not budget > 0:
             raise InputError(f"budget must be a number of minutes above 0; got {budget}.")
@@ -87,7 +87,8 @@ def register(app: typer.Typer) -> None:
             runs = import_module(place.module).plan(replace(options, device=place.device))
             results = run_all(runs, out / "runs", 1 if place.alone else jobs or cores())
             command = shlex.join(["limelight", *sys.argv[1:]])
-            show(store.keep(page.with_suffix(""), name, command, results).told(), console)
+            machines = made_on(results, out / "runs")
+            show(store.keep(page.with_suffix(""), name, command, results, machines).told(), console)
         console.print()
         for file in publish(page):
             console.print(str(file), markup=False, highlight=False, soft_wrap=True)

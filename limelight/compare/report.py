@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Shown
 
 from limelight.compare.figures import draw
+from limelight.compare.machine import in_words
 from limelight.compare.plan import PARTS, Cell, Part, Spread, Table
 from limelight.compare.rivals import TOLERANCE
 from limelight.compare.search import SEARCHED, tried
@@ -147,9 +147,13 @@ def markdown(table: Table) -> list[str]:
 
 
 def _origin(kept: Kept, folder: str) -> list[str]:
-    machine: dict[str, Any] = kept.machine
-    where = f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
-    if "accelerator" in machine:
-        where += f", {machine['accelerator']}"
     numbers = f"[{kept.part}.json]({folder}/{kept.part}.json)"
-    return [f"- Measured {kept.date} by `{kept.command}` on {where}; numbers: {numbers}."]
+    lines = [f"- Measured by `{kept.command}`, the last of it {kept.date}; numbers: {numbers}."]
+    for each in kept.machines:
+        share = "" if len(kept.machines) == 1 else f" ({len(each['runs'])} of {len(kept.runs)} runs)"
+        lines.append(f"- Machine{share}: {in_words(each['machine'])}.")
+    if len(kept.machines) > 1:
+        lines.append(
+            "- A minute is worth more on a faster machine: see which runs each has made in the numbers."
+        )
+    return lines

@@ -1,7 +1,8 @@
 """Trainings side by side: each in a process of its own, with one thread, in a folder of its own.
 
 A run is a function's name and its options. Its folder holds `run.json` (what was asked), `status.json` (how far
-it is) and, at the end, `result.json`. What has a result is not run again; what was stopped goes on.
+it is) and, at the end, `machine.json` (where it was done) and `result.json`. What has a result is not run again;
+what was stopped goes on. The three but for `status.json` are all that must be kept to go on another day.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from limelight.compare.machine import machine
 from limelight.errors import CheckpointError, InputError
 from limelight.training.reporting import Report, Reporter
 
@@ -81,6 +83,11 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
                 if not console.is_terminal:
                     console.print(f"{name} is done, {done} of {len(runs)}", highlight=False, markup=False)
     return {run.name: json.loads((out / run.name / "result.json").read_text()) for run in runs}
+
+
+def made_on(names: Iterable[str], out: Path) -> dict[str, dict[str, Any]]:
+    """The machine of each run that has a result."""
+    return {name: json.loads((out / name / "machine.json").read_text()) for name in names}
 
 
 def cores() -> int:
@@ -182,6 +189,7 @@ def main(folder: Path) -> None:
     asked = json.loads((folder / "run.json").read_text())
     module, _, function = asked["work"].partition(":")
     result = getattr(importlib.import_module(module), function)(folder, **asked["options"])
+    _write(folder / "machine.json", machine())
     _write(folder / "result.json", result)
 
 

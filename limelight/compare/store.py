@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,12 +20,15 @@ from limelight.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Kept:
-    """One part's runs by name, and where they come from."""
+    """One part's runs by name, and where they come from.
+
+    machines  every machine that made some of the runs, with their names: {"machine": {…}, "runs": […]}
+    """
 
     part: str
     date: str
     command: str
-    machine: dict[str, Any]
+    machines: list[dict[str, Any]]
     runs: dict[str, dict[str, Any]]
 
     def told(self) -> Part:
@@ -35,10 +37,26 @@ class Kept:
         return told
 
 
-def keep(folder: Path, part: str, command: str, runs: Mapping[str, dict[str, Any]]) -> Kept:
-    """Write `folder`/part.json, aside first, so that a reader sees the old file or the new one."""
+def keep(
+    folder: Path,
+    part: str,
+    command: str,
+    runs: Mapping[str, dict[str, Any]],
+    made_on: Mapping[str, dict[str, Any]],
+) -> Kept:
+    """Write `folder`/part.json, aside first, so that a reader sees the old file or the new one.
+
+    made_on  each run's machine, by the run's name
+    """
     date = datetime.now(UTC).isoformat(timespec="minutes")
-    kept = Kept(part, date, command, machine(), dict(runs))
+    machines: list[dict[str, Any]] = []
+    for name in runs:
+        known = next((each for each in machines if each["machine"] == made_on[name]), None)
+        if known is None:
+            machines.append({"machine": made_on[name], "runs": [name]})
+        else:
+            known["runs"].append(name)
+    kept = Kept(part, date, command, machines, dict(runs))
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{part}.partial"
     partial.write_text(json.dumps(asdict(kept), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -58,26 +76,3 @@ def kept(folder: Path, part: str) -> Kept | None:
         return Kept(**json.loads(file.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{file} does not hold what `limelight compare` writes: {error}.") from error
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
-    import torch
-
-    told = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
-    if torch.cuda.is_available():
-        told["accelerator"] = torch.cuda.get_device_name()
-    return told
-
-
-def _processor() -> str:
-    """Its name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

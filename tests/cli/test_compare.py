@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from limelight.compare import report, runs, search
+from limelight.compare.machine import machine
 from limelight.compare.plan import Picture
 from limelight.compare.runs import Run
 from tests.compare import made_up
@@ -29,6 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         return folder / f"{picture.name}.png"
 
     monkeypatch.setattr(runs, "run_all", run_all)
+    monkeypatch.setattr(runs, "made_on", lambda names, out: dict.fromkeys(names, machine()))
     monkeypatch.setattr(report, "draw", drawn)
     return seen
 

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from limelight.compare import report, store
+from limelight.compare.machine import machine
 from limelight.compare.plan import PARTS, Grid, Line, Panel, Picture, Spread, Table
 from limelight.errors import CheckpointError, InputError
 from tests.compare import made_up
 
 GOOD, BAD = (0.99, 0.98), (0.07, 0.06)
+HERE = machine()
 ROOT = Path(__file__).parents[2]
 
 
 def kept(folder: Path, attention: tuple[float, ...], lstm: tuple[float, ...]) -> store.Kept:
     runs = made_up.scope({"attention": attention, "lstm": lstm})
-    return store.keep(folder, "scope", "limelight compare scope --seeds 2", runs)
+    return store.keep(folder, "scope", "limelight compare scope --seeds 2", runs, dict.fromkeys(runs, HERE))
 
 
 def page(folder: Path) -> str:
@@ -45,9 +47,23 @@ def test_what_has_not_been_run_says_so(tmp_path: Path) -> None:
     kept(tmp_path, GOOD, BAD)
     told = page(tmp_path)
     assert told.count("Not run yet: `limelight compare") == len(PARTS) - 1
-    assert "by `limelight compare scope --seeds 2` on" in told
+    assert "by `limelight compare scope --seeds 2`, the last of it" in told
+    assert f"- Machine: {HERE['processor']}" in told
     for place in PARTS.values():
         assert f"## {place.title}\n\n*{place.question}*" in told
+
+
+def test_runs_of_several_machines_say_so(tmp_path: Path) -> None:
+    runs = made_up.scope({"attention": GOOD, "lstm": BAD})
+    other = HERE | {"processor": "Another"}
+    first, *rest = runs
+    store.keep(
+        tmp_path, "scope", "limelight compare scope", runs, {first: other, **dict.fromkeys(rest, HERE)}
+    )
+    told = page(tmp_path)
+    assert f"- Machine (1 of {len(runs)} runs): Another" in told
+    assert f"- Machine ({len(rest)} of {len(runs)} runs): {HERE['processor']}" in told
+    assert "worth more on a faster machine" in told
 
 
 def test_numbers_that_cannot_be_read(tmp_path: Path) -> None:

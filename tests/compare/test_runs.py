@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from limelight.compare import runs, search
+from limelight.compare.machine import machine
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, run_all
 from limelight.errors import CheckpointError, InputError
@@ -41,6 +42,7 @@ def test_a_run_writes_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "run.json").write_text('{"name": "one", "work": "os:fspath", "options": {}}')
     runs.main(tmp_path)
     assert json.loads((tmp_path / "result.json").read_text()) == str(tmp_path)
+    assert runs.made_on([tmp_path.name], tmp_path.parent) == {tmp_path.name: machine()}
     runs.tell(tmp_path, 0.25, "words")
     assert json.loads((tmp_path / "status.json").read_text()) == {"done": 0.25, "note": "words"}
 

@@ -1,0 +1,48 @@
+"""What a run's numbers depend on besides the code: kept with every run, told on the page."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """This one: its processor, what that multiplies in, and the versions of what runs on it."""
+    import torch
+
+    from limelight.training.precision import in_bf16
+
+    told = {
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "training": "bf16" if in_bf16("auto", torch.device("cpu")) else "float32",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    if torch.cuda.is_available():
+        told["accelerator"] = torch.cuda.get_device_name()
+    return told
+
+
+def in_words(told: dict[str, Any]) -> str:
+    """A machine in a line.
+
+    >>> in_words({"processor": "X1", "instructions": "AVX2", "training": "float32", "cores": 2, "torch": "2.13.0"})
+    'X1 (AVX2, products of "auto" in float32), 2 cores, torch 2.13.0'
+    """
+    line = (
+        f'{told["processor"]} ({told["instructions"]}, products of "auto" in {told["training"]}), '
+        f"{told['cores']} cores, torch {told['torch']}"
+    )
+    return f"{line}, {told['accelerator']}" if "accelerator" in told else line
+
+
+def _processor() -> str:
+    """Its name, where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
