@@ -7,6 +7,7 @@
     serve     the page in a browser: text, heads, map, documents
     predict   answers to lines of text
     train     train or fine-tune a model by a recipe
+    average   the mean of several fine-tunings of one model
     embed     Word2vec: train word vectors, find nearest words
     compare   attention against recurrence, by measurement
     data      make the default data sets
@@ -98,7 +99,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from limelight.cli import atlas, compare, coverage, data, embed, explain, look, models, predict, serve, train  # noqa: E402
+from limelight.cli import (  # noqa: E402
+    atlas,
+    average,
+    compare,
+    coverage,
+    data,
+    embed,
+    explain,
+    look,
+    models,
+    predict,
+    serve,
+    train,
+)
 
-for command in (look, atlas, coverage, explain, serve, predict, train, compare, embed, data, models):
+for command in (look, atlas, coverage, explain, serve, predict, train, average, compare, embed, data, models):
     command.register(app)

@@ -19,6 +19,9 @@ from limelight.tasks.recipe import Recipe, changes, rendered
 NOTICE = "NOTICE"
 """The file beside the data that says whose it is."""
 
+COUNTERS = ("step", "epoch", "tokens")
+"""What stands beside the measures of an evaluation."""
+
 OPTIONS = {"steps", "rate", "seed"}
 """The words of [training] that `limelight train` has an option for."""
 
@@ -29,9 +32,7 @@ def trained_card(saved: SavedModel, data: Path, recipe: Recipe, line: str, start
     `recipe` has the settings as they were, whatever its file says; `start` names the model it began from.
     """
     training = saved.training
-    counters = ("step", "epoch", "tokens")
-    held_out = {name: value for name, value in training["held out"].items() if name not in counters}
-    results = "\n".join(f"- {name}: {value:.4g}" for name, value in held_out.items())
+    results = "\n".join(f"- {name}: {value:.4g}" for name, value in _measures(training["held out"]).items())
     classes = f" Classes: {', '.join(saved.classes)}." if saved.classes else ""
     begun = f"\n\nStarted from {start}, whose shape and tokenizers it keeps." if start else ""
     return f"""\
@@ -56,6 +57,37 @@ language or length, was not tried.
 {rendered(recipe).strip()}
 ```
 """
+
+
+def averaged_card(saved: SavedModel, data: Path, line: str) -> str:
+    """Markdown for the mean of some models' weights, made by the command `line` and judged on the folder `data`."""
+    training = saved.training
+    rows = "\n".join(
+        f"- {name}: {', '.join(f'{measure} {value:.4g}' for measure, value in _measures(held_out).items())}"
+        for name, held_out in {**training["mean of"], "their mean": training["held out"]}.items()
+    )
+    return f"""\
+# {saved.task}
+
+{saved.parameters:,} parameters: {_shape(saved.model)}. The mean of the weights of {len(training["mean of"])} models.
+
+Command: `{line}`
+
+Data: that of the models, {training["rows"]:,} rows; judged on `{data}`. Licence: {_licence(data)}
+
+Cost: {training["updates"]:,} updates, {training["tokens"]:,} labels, {training["CPU minutes"]:.1f} CPU-minutes, of
+all models together, what they began from not counted.
+
+Held-out results (`{data}`, part `valid`, greedy search):
+
+{rows}
+
+Limits: those of the models; it was measured on nothing but these held-out rows.
+"""
+
+
+def _measures(held_out: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in held_out.items() if name not in COUNTERS}
 
 
 def _shape(model: nn.Module) -> str:

@@ -84,10 +84,7 @@ def _train(
         model=outcome.model.eval(),
         training=told | {"rows": len(rows), "held out": best},
     )
-    if trained.model.role == "pairs":
-        heads = alignment_heads(trained, valid[:PAIRS_TO_ALIGN])
-        if heads is not None:
-            trained = replace(trained, prediction=trained.prediction | {"alignment": heads.to_json()})
+    trained = with_alignment(trained, valid)
     trained = replace(trained, card=trained_card(trained, data, recipe, line, begun_from.name))
     save_model(trained, out / "model")
     return trained, outcome
@@ -135,6 +132,14 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
     keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)
     return saved
+
+
+def with_alignment(saved: SavedModel, valid: Rows) -> SavedModel:
+    """The same model with the heads that align its words, chosen on held-out pairs; as it is where there are none."""
+    heads = alignment_heads(saved, valid[:PAIRS_TO_ALIGN]) if saved.model.role == "pairs" else None
+    if heads is None:
+        return saved
+    return replace(saved, prediction=saved.prediction | {"alignment": heads.to_json()})
 
 
 def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads | None:

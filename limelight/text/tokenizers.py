@@ -113,6 +113,10 @@ class Tokenizer:
         path.write_text(self._inner.to_str(pretty=True), encoding="utf-8", newline="\n")
         return path
 
+    def cuts_like(self, other: Tokenizer) -> bool:
+        """Whether both give the same tokens for every text."""
+        return self.kind == other.kind and self._inner.to_str() == other._inner.to_str()
+
     # ── Using it ──
 
     def encode(self, text: str) -> Encoded:

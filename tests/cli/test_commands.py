@@ -6,10 +6,12 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 
+from limelight.modules.saved import load_model
 from limelight.modules.word_vectors import WordVectors
 from limelight.tasks import run
 from limelight.training.reporting import Reporter
@@ -63,6 +65,16 @@ def test_a_model_of_another_task_is_refused(
     refused: Refused, to_train: tuple[object, ...], model: Model
 ) -> None:
     assert "cannot begin a run of 'classify'" in refused(*to_train, "--from", model("translate"))
+
+
+def test_a_mean_is_made_and_set_beside_its_parts(limelight: Call, model: Model, tmp_path: Path) -> None:
+    part = Path(model("classify"))
+    other = copytree(part / "model", tmp_path / "other")
+    data, out = part.parent / "data", tmp_path / "mean"
+    result = limelight("average", part, other, "--data", data, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"{out}: loss" in result.stdout
+    assert load_model(out).task == "classify"
 
 
 def test_a_slip_in_a_recipe_is_named(refused: Refused, to_train: tuple[object, ...], tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""The mean of several trained models' weights: often better than each, at the cost of one.
+
+Fine-tunings that began from one model stay in one valley of the loss, and the mean of their weights lies nearer to
+its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482). Models that were begun apart have no such mean:
+theirs says nothing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from limelight.errors import InputError
+from limelight.models import find_model
+from limelight.modules.recurrent import Recurrence
+from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.modules.transformer import Shape
+from limelight.tasks.card import averaged_card
+from limelight.tasks.recipe import Recipe, Search, Text
+from limelight.tasks.run import with_alignment
+from limelight.tasks.task import TASKS
+from limelight.training.loop import Settings
+
+SUMMED = ("updates", "tokens", "CPU minutes")
+"""What the trainings of the parts cost together."""
+
+
+def average(models: Sequence[str | Path], data: Path, out: Path) -> SavedModel:
+    """The mean of some models, by name or folder, judged on `data`'s held-out rows; written to `out`.
+
+    Raises InputError for fewer than two, and where they differ in task, shape (but for dropout), tokenizers or
+    classes.
+    """
+    if (count := len(set(map(str, models)))) < 2:
+        raise InputError(f"A mean needs at least two different models; got {count}.")
+    parts = {str(name): load_model(find_model(name)) for name in models}
+    mean = mean_of(parts)
+    prediction = {
+        word.name: mean.prediction[word.name] for word in fields(Search) if word.name in mean.prediction
+    }
+    shape = cast(Shape | Recurrence, mean.model.shape)
+    task = TASKS[mean.task](Recipe(mean.task, Text(), shape, Settings(steps=1), Search(**prediction)))
+    valid = task.read(data, "valid")
+    told = {name: sum(part.training.get(name, 0) for part in parts.values()) for name in SUMMED}
+    mean = replace(
+        mean,
+        training=told
+        | {
+            "rows": max(part.training.get("rows", 0) for part in parts.values()),
+            "held out": dict(task.judge(mean, valid).measures),
+            "mean of": {name: part.training.get("held out", {}) for name, part in parts.items()},
+        },
+    )
+    mean = with_alignment(mean, valid)
+    line = shlex.join(["limelight", "average", *parts, "--data", str(data), "--out", str(out)])
+    mean = replace(mean, card=averaged_card(mean, data, line))
+    save_model(mean, out)
+    return mean
+
+
+def mean_of(parts: dict[str, SavedModel]) -> SavedModel:
+    """The first model with the mean of all their weights; none of them is changed."""
+    (first_name, first), *others = parts.items()
+    for name, other in others:
+        if (differs := _difference(first, other)) is not None:
+            raise InputError(
+                f"A mean is of models that are alike: {first_name} and {name} have different {differs}. "
+                "Give fine-tunings of one model."
+            )
+    model = deepcopy(first.model)
+    weights = [dict(part.model.named_parameters()) for part in parts.values()]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.stack([each[name] for each in weights]).mean(0, dtype=torch.float64))
+    return replace(first, model=model.eval(), training={}, card="")
+
+
+def _difference(one: SavedModel, other: SavedModel) -> str | None:
+    """What keeps two models from having a mean, in a word."""
+    shapes = [replace(cast(Shape | Recurrence, each.model.shape), dropout=0.0) for each in (one, other)]
+    same = {
+        "tasks": one.task == other.task,
+        "shapes": shapes[0] == shapes[1],
+        "tokenizers": one.source.cuts_like(other.source) and one.target.cuts_like(other.target),
+        "classes": one.classes == other.classes,
+    }
+    return next((what for what, alike in same.items() if not alike), None)
