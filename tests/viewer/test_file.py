@@ -136,7 +136,7 @@ def test_a_file_has_the_size_that_it_may_have(budget: int, tmp_path: Path) -> No
     found = answers_of(path.read_text(encoding="utf-8"))
     [attention] = found["about"][0]["attentions"]
     assert attention["slices"] == ["mean"]
-    assert "tile?attention=0&column=0&reduce=mean&row=0&slice=mean&zoom=0" in found
+    assert "tile?attention=0&column=0&reduce=mean&row=0&slice=mean&weigh=weight&zoom=0" in found
     assert found["about"][0]["file"]["kept"] >= 8
 
 
