@@ -100,7 +100,9 @@ def test_the_strongest_are_exact_and_enough(page: str) -> None:
     found, slices = answers_of(page), {"mean": None, "2.1": [(2, 1)]}
     sides = cases.subject().sides[0].groups("word")
     for chosen, direction in product(slices, ("from", "to")):
-        head, arrays = found[f"rows?attention=0&by=word&direction={direction}&level=word&slice={chosen}"]
+        head, arrays = found[
+            f"rows?attention=0&by=word&direction={direction}&level=word&slice={chosen}&weigh=weight"
+        ]
         assert head["kept"] >= 32
         for unit in (0, 5, len(sides) - 1):
             row = ask(cases.subject(), "row", place=unit, direction=direction, slice=chosen).arrays["values"]
@@ -121,9 +123,11 @@ def test_about_says_what_is_in_it(page: str) -> None:
     [attention] = about["attentions"]
     assert attention["slices"][0] == "mean"
     assert {"0", "2", "0.0", "2.2"} < set(attention["slices"])
+    assert attention["weighs"] == ["weight"]
+    assert "without sinks" in about["file"]["said"]
     for chosen in attention["slices"]:
         for key in ("rows?attention=0&by=word&direction=to&level=word", "received?attention=0&level=word"):
-            assert f"{key}&slice={chosen}" in found
+            assert f"{key}&slice={chosen}&weigh=weight" in found
     for measure in attention["measures"]:
         assert f"heads?attention=0&measure={measure['name']}" in found
 

@@ -4,9 +4,10 @@ import { colour, letters } from "../colour/ramp";
 import { brief, type Scale, scaleOf } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
 import { Refusal } from "../sources/source";
-import type { Level, State } from "../state/state";
+import type { Level, State, Weigh } from "../state/state";
 import type { Side } from "../subject/side";
 import { sliceName } from "../subject/slices";
+import { nameTold, unitTold } from "../subject/weighs";
 import { scaleControl } from "../ui/common";
 import type { Context, Seen, View } from "../ui/context";
 import { Select } from "../ui/controls";
@@ -30,6 +31,8 @@ export interface Between {
   readonly columns: Side;
   readonly rowLevel: Level;
   readonly columnLevel: Level;
+  readonly weigh: Weigh;
+  readonly unit: string;
 }
 
 export class DocumentsView implements View {
@@ -61,14 +64,15 @@ export class DocumentsView implements View {
 
   seen(): Seen | null {
     if (!this.shown) return null;
-    const { values, rows, columns, rowLevel, columnLevel } = this.shown;
+    const { values, rows, columns, rowLevel, columnLevel, weigh, unit } = this.shown;
     const width = columns.count(columnLevel);
     const heads = Array.from({ length: width }, (_, place) => columns.label(columnLevel, place, 80));
     const lines = Array.from({ length: rows.count(rowLevel) }, (_, place) => [
       rows.label(rowLevel, place, 80),
       ...values.subarray(place * width, (place + 1) * width),
     ]);
-    return { name: `${rowLevel}s-by-${columnLevel}s`, table: [["", ...heads], ...lines] };
+    const name = nameTold(`${rowLevel}s-by-${columnLevel}s`, weigh);
+    return { name, table: [[unit, ...heads], ...lines] };
   }
 
   close(): void {}
@@ -81,6 +85,7 @@ export class DocumentsView implements View {
         state.slice,
         state.rows,
         state.columns,
+        state.weigh,
       );
       if (this.context.store.state !== state) return;
       this.shown = {
@@ -89,6 +94,8 @@ export class DocumentsView implements View {
         columns: attention.key,
         rowLevel: state.rows,
         columnLevel: state.columns,
+        weigh: state.weigh,
+        unit: unitTold(String(answer.head.unit), state.weigh),
       };
       this.draw(state, answer, this.shown);
     } catch (error) {
@@ -117,7 +124,7 @@ export class DocumentsView implements View {
       el("section", { "aria-label": "Table" }, this.table(between, shown)),
       el("section", { "aria-label": "Flow", class: "flow" }, flow(between, this.context.theme())),
     );
-    this.legend.show(shown, this.context.theme(), String(answer.head.unit));
+    this.legend.show(shown, this.context.theme(), between.unit);
     fill(
       this.panel,
       el("h2", {}, "Who attends to whom"),

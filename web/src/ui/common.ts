@@ -1,11 +1,13 @@
 // Controls that several views share; each writes one part of the state and shows it.
 
 import type { ScaleKind } from "../colour/scale";
-import type { Direction, Level, State } from "../state/state";
-import type { Attention } from "../subject/about";
+import type { Direction, Level, State, Weigh } from "../state/state";
+import { type Attention, movedTo } from "../subject/about";
 import { sliceName } from "../subject/slices";
+import { WEIGH_NAMES } from "../subject/weighs";
 import type { Context } from "./context";
 import { Choices, type Option, Select } from "./controls";
+import { el, fill } from "./dom";
 
 export interface Control {
   readonly element: HTMLElement;
@@ -62,6 +64,27 @@ export function scaleControl({ store }: Context): Control {
   return { element: choices.element, show: (state) => choices.set(state.scale) };
 }
 
+/** How weights are told; not there where there is nothing to choose. */
+export function weighControl(context: Context): Control {
+  const element = el("div", {});
+  let choices: Choices | null = null;
+  let offered = "";
+  return {
+    element,
+    show: (state) => {
+      const { weighs } = context.attention();
+      if (weighs.join() !== offered) {
+        offered = weighs.join();
+        const options = weighs.map((value) => ({ value, name: WEIGH_NAMES[value] }));
+        choices = new Choices("Weights", options, (value) => context.store.set({ weigh: value as Weigh }));
+        fill(element, choices.element);
+        element.hidden = weighs.length < 2;
+      }
+      choices?.set(state.weigh);
+    },
+  };
+}
+
 /** Which heads: the mean over all, over a layer, or one head; several are chosen in the view of the heads. */
 export function sliceControl(context: Context): Control {
   const select = new Select("Heads", [], (value) => context.store.set({ slice: value }));
@@ -100,13 +123,7 @@ function sliceOptions(attention: Attention, current: string): Option[] {
 export function attentionControl({ store, about }: Context): Control {
   const options = about.attentions.map(({ number, name }) => ({ value: String(number), name }));
   const select = new Select("Attention", options, (value) =>
-    store.set({
-      attention: Number(value),
-      slice: about.attentions[Number(value)]!.slice,
-      place: null,
-      pins: [],
-      map: null,
-    }),
+    store.set(movedTo(about, Number(value), store.state.weigh)),
   );
   return { element: select.element, show: (state) => select.set(String(state.attention)) };
 }
