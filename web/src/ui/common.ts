@@ -21,11 +21,13 @@ const LEVELS: readonly Option[] = [
   { value: "document", name: "document" },
 ];
 
-export function levelControl({ store, attention }: Context): Control {
+export function levelControl(context: Context): Control {
+  const { store } = context;
   const select = new Select("Choose a", LEVELS, (value) => {
     const level = value as Level;
     const { state } = store;
-    const side = state.direction === "from" ? attention().query : attention().key;
+    const { query, key } = context.attention();
+    const side = state.direction === "from" ? query : key;
     const place = state.place === null ? null : side.moved(state.place, state.level, level);
     store.set({ level, by: level, place: place === null || place < 0 ? null : place });
   });
@@ -37,7 +39,7 @@ export function byControl({ store }: Context): Control {
   return { element: select.element, show: (state) => select.set(state.by) };
 }
 
-export function directionControl({ store, attention }: Context): Control {
+export function directionControl(context: Context): Control {
   const choices = new Choices(
     "Direction",
     [
@@ -45,8 +47,10 @@ export function directionControl({ store, attention }: Context): Control {
       { value: "to", name: "receives from" },
     ],
     (value) =>
-      store.set(
-        attention().one ? { direction: value as Direction } : { direction: value as Direction, place: null },
+      context.store.set(
+        context.attention().one
+          ? { direction: value as Direction }
+          : { direction: value as Direction, place: null },
       ),
   );
   return { element: choices.element, show: (state) => choices.set(state.direction) };
