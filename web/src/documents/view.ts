@@ -3,7 +3,7 @@
 import { colour, letters } from "../colour/ramp";
 import { brief, type Scale, scaleOf } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
-import { Refusal } from "../sources/source";
+import { isAbort, Refusal } from "../sources/source";
 import type { Level, State, Weigh } from "../state/state";
 import type { Side } from "../subject/side";
 import { sliceName } from "../subject/slices";
@@ -45,6 +45,7 @@ export class DocumentsView implements View {
   private readonly columns: Select;
   private readonly scaling;
   private shown: Between | null = null;
+  private asking = new AbortController();
 
   constructor(private readonly context: Context) {
     const { store } = context;
@@ -75,10 +76,15 @@ export class DocumentsView implements View {
     return { name, table: [[unit, ...heads], ...lines] };
   }
 
-  close(): void {}
+  close(): void {
+    this.asking.abort();
+  }
 
   private async ask(state: State): Promise<void> {
     const attention = this.context.attention();
+    this.asking.abort();
+    this.asking = new AbortController();
+    const { signal } = this.asking;
     try {
       const answer = await this.context.questions.between(
         attention.number,
@@ -86,6 +92,7 @@ export class DocumentsView implements View {
         state.rows,
         state.columns,
         state.weigh,
+        signal,
       );
       if (this.context.store.state !== state) return;
       this.shown = {
@@ -99,6 +106,7 @@ export class DocumentsView implements View {
       };
       this.draw(state, answer, this.shown);
     } catch (error) {
+      if (signal.aborted || isAbort(error)) return;
       if (!(error instanceof Refusal)) throw error;
       this.shown = null;
       const one = attention.query.count("document") * attention.key.count("document") <= 1;

@@ -28,8 +28,14 @@ export class Questions {
     return { ...row, unit: unitTold(row.unit, weigh) };
   }
 
-  received(attention: number, slice: string, level: Level, weigh: Weigh): Promise<Answer> {
-    return this.source.ask("received", { attention, slice, level, weigh });
+  received(
+    attention: number,
+    slice: string,
+    level: Level,
+    weigh: Weigh,
+    signal?: AbortSignal,
+  ): Promise<Answer> {
+    return this.source.ask("received", { attention, slice, level, weigh }, signal);
   }
 
   heads(attention: number, measure: string): Promise<Answer> {
@@ -44,8 +50,15 @@ export class Questions {
     return this.source.ask("tile", params, signal);
   }
 
-  between(attention: number, slice: string, rows: Level, columns: Level, weigh: Weigh): Promise<Answer> {
-    return this.source.ask("between", { attention, slice, rows, columns, weigh });
+  between(
+    attention: number,
+    slice: string,
+    rows: Level,
+    columns: Level,
+    weigh: Weigh,
+    signal?: AbortSignal,
+  ): Promise<Answer> {
+    return this.source.ask("between", { attention, slice, rows, columns, weigh }, signal);
   }
 
   steps(): Promise<Answer> {

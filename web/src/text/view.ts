@@ -161,7 +161,7 @@ export class TextView implements View {
     try {
       const row = choice
         ? await this.context.questions.row(attention.number, choice, state.by, state.weigh, signal)
-        : await this.receivedRow(state);
+        : await this.receivedRow(state, signal);
       if (signal.aborted) return;
       this.colour(state, choice, row);
     } catch (error) {
@@ -172,9 +172,9 @@ export class TextView implements View {
   }
 
   /** Nothing is chosen: what every unit receives, where the source can say. */
-  private async receivedRow(state: State): Promise<Row | null> {
+  private async receivedRow(state: State, signal: AbortSignal): Promise<Row | null> {
     const answer = await this.context.questions
-      .received(this.context.attention().number, state.slice, state.by, state.weigh)
+      .received(this.context.attention().number, state.slice, state.by, state.weigh, signal)
       .catch((error: unknown) => {
         if (error instanceof Refusal) return null;
         throw error;
