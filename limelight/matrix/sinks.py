@@ -61,7 +61,9 @@ class SinkMass:
         named_BC = state.named_BM[tile.batches.start : tile.batches.stop, tile.j0 : tile.j1]
         # Of a tile's many keys few are named: those of any batch are taken out first.
         columns = named_BC.any(0).nonzero()[:, 0]
-        if len(columns):
+        if bool(named_BC.all()):
+            state.total[tile.rows] += tile.weights.sum(-1)
+        elif len(columns):
             taken = tile.weights[..., columns] * named_BC[:, columns].to(tile.weights.dtype)[:, None, None]
             state.total[tile.rows] += taken.sum(-1)
 

@@ -49,11 +49,16 @@ def mean_of_rows(matrix: AttentionMatrix, rows: Sequence[int], batch: int) -> Te
 
 def weighed_by_values(shares_HM: Tensor, matrix: AttentionMatrix, batch: int) -> Tensor:
     """(heads, keys): the same shares times the lengths of the values, each head's divided by their sum."""
+    weighed_HM: Tensor = shares_HM * value_lengths(matrix, batch)
+    return weighed_HM / weighed_HM.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def value_lengths(matrix: AttentionMatrix, batch: int) -> Tensor:
+    """‖v‖ of every query head and key, (heads, keys) float64: query heads that share a key head share its values."""
     if matrix.value is None:
         raise InputError("weigh='value' needs the values, and this matrix was made without: give value=.")
-    norms_GM = matrix.value[batch].double().norm(dim=-1).cpu()
-    weighed_HM: Tensor = shares_HM * norms_GM.repeat_interleave(len(shares_HM) // len(norms_GM), dim=0)
-    return weighed_HM / weighed_HM.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    norms_GM: Tensor = matrix.value[batch].double().norm(dim=-1).cpu()
+    return norms_GM.repeat_interleave(matrix.shape[1] // max(1, len(norms_GM)), dim=0)
 
 
 def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:

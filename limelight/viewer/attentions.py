@@ -14,6 +14,7 @@ from limelight.matrix import Mask
 from limelight.readings.measures import head_labels
 from limelight.readings.reading import Head, name_heads
 from limelight.viewer.sides import Side
+from limelight.viewer.way import Way
 
 TILE = 256
 """Cells of a tile's side."""
@@ -44,6 +45,8 @@ class Attention:
     start   the slice that a page begins with
     batch   which text of the matrices' batch
     note    what a reader should know, such as which row predicts what
+    ways    number of the layer → how its weights are told, where they are not told as they are
+    unit    of what is told; rule: how that came of the weights, "" where it is the weights
     """
 
     name: str
@@ -56,6 +59,9 @@ class Attention:
     start: str = "mean"
     batch: int = 0
     note: str = ""
+    ways: Mapping[int, Way] = field(default_factory=dict)
+    unit: str = "probability"
+    rule: str = ""
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -117,7 +123,10 @@ class Attention:
         return tuple(dict.fromkeys(found))
 
     def told(self, heads: tuple[Head, ...]) -> str:
-        """The heads in words, and that each counts the same."""
+        """The heads in words, that each counts the same, and the rule by which their weights are told."""
+        return f"{self._named(heads)} {self.rule}".rstrip()
+
+    def _named(self, heads: tuple[Head, ...]) -> str:
         if heads == self.heads and len(heads) > MOST_NAMED:
             return f"Mean of all {len(heads)} heads of {len(self.layers)} layers, each with equal weight."
         if len(heads) == 1:

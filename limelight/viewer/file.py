@@ -26,6 +26,7 @@ from limelight.viewer.maps import Map
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.strongest import Strongest, answered, sweep
 from limelight.viewer.subject import Subject, tile_place, weights
+from limelight.viewer.weighs import PLAIN
 
 BYTES = 4_800_000
 """Of the whole file."""
@@ -199,7 +200,13 @@ class _Making:
             measures = [each for each in told["measures"] if each["name"] in self.measures(attention)]
             slices = [chosen for place, chosen in self.kept if place == number]
             attentions.append(
-                told | {"slices": slices, "measures": measures, "zoom": self.zoom.get(number, 0)}
+                told
+                | {
+                    "slices": slices,
+                    "measures": measures,
+                    "zoom": self.zoom.get(number, 0),
+                    "weighs": [PLAIN],
+                }
             )
         head["attentions"] = attentions
         head["levels"] = [level for level in LEVELS if self._everywhere(level)]
@@ -207,7 +214,8 @@ class _Making:
         zoom = min(self.zoom.values(), default=0)
         said = (
             f"This file holds of each word at least the {kept} strongest exactly and the rest as colours, the map to "
-            f"zoom {zoom}, and the heads that are offered."
+            f"zoom {zoom}, and the heads that are offered. Its numbers are the weights as they are; a "
+            "served page also tells them without sinks, and by value norm where values are known."
         )
         said += f" Make it again for others: {again}" if again else ""
         head["file"] = {"kept": kept, "zoom": zoom, "said": said}

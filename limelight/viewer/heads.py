@@ -18,7 +18,7 @@ from limelight.readings.atlas import atlas
 from limelight.viewer.attentions import Attention
 from limelight.viewer.cells import areas, edges
 from limelight.viewer.envelope import Array
-from limelight.viewer.whole import Whole
+from limelight.viewer.whole import Whole, sinks_told
 
 THUMB = 32
 """Cells of a small picture's side, at most."""
@@ -34,7 +34,7 @@ class Measure(NamedTuple):
 
 def measures(attention: Attention) -> list[Measure]:
     """Which there are for this attention."""
-    sinks = "the first token" if attention.kind == "self" else "special tokens"
+    sinks = sinks_told(attention)
     found = [
         Measure("entropy", "nats", "Entropy of a query's weights, -Σ a·ln a; mean over the queries."),
         Measure("distance", "tokens", "Distance to the keys looked at, Σ a·|j - i|; mean over the queries."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.rasters import Run
 from limelight.matrix.rules import Cover
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import TILE, Attention, by_layer
+from limelight.viewer.attentions import TILE, Attention, Matrix, by_layer
 from limelight.viewer.cells import areas, edges
 from limelight.viewer.envelope import Array
 from limelight.viewer.whole import Whole
@@ -26,6 +27,8 @@ GRAIN = 128
 """Keys; a mask is not asked about less."""
 MOST_ENTRIES = 2**33
 """Of a tile, over all its heads; beyond, it would take minutes."""
+MOST_WEIGHED = 2**28
+"""The same where no map is kept, so that every look from afar would cost as much again."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,10 @@ def exact_tile(
     attention: Attention, heads: tuple[Head, ...], place: Place, reduce: str, go_on: Callable[[], None]
 ) -> Tiled:
     """From blocks of the matrix itself, a strip after the other; `go_on` is asked between, and may raise."""
-    if work(attention, heads, place) > MOST_ENTRIES:
+    most_entries = MOST_WEIGHED if attention.ways else MOST_ENTRIES
+    if work(attention, heads, place) > most_entries:
         raise TooLargeError(
-            f"This tile takes in {work(attention, heads, place):,} weights, and at most {MOST_ENTRIES:,} are "
+            f"This tile takes in {work(attention, heads, place):,} weights, and at most {most_entries:,} are "
             "computed for one. Zoom in, or choose fewer heads."
         )
     rows, columns = place.within(attention)
@@ -155,14 +159,29 @@ def exact_tile(
 def blocks(
     attention: Attention, layer: int, heads: list[int], rows: range, columns: range
 ) -> Iterator[Tensor]:
-    """The weights of some rows and columns, (H, R, C): of all heads of the layer together, or one by one."""
-    matrix = attention.layers[layer]
-    where = attention.batch, slice(rows.start, rows.stop), slice(columns.start, columns.stop)
-    if len(heads) == matrix.shape[1]:
-        yield matrix[where[0], :, where[1], where[2]]
-    else:
-        for head in heads:
-            yield matrix[where[0], head : head + 1, where[1], where[2]]
+    """What is told of some rows and columns, (H, R, C): of all heads of the layer together, or one by one."""
+    for told_HRC, _ in told_and_plain(attention, layer, heads, rows, columns):
+        yield told_HRC
+
+
+def told_and_plain(
+    attention: Attention, layer: int, heads: list[int], rows: range, columns: range
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """`blocks`, and beside each the weights as the softmax gave them: the same, unless the attention has `ways`."""
+    matrix, way, b = attention.layers[layer], attention.ways.get(layer), attention.batch
+    where = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+    every = len(heads) == matrix.shape[1]
+    for some in [slice(None)] if every else [slice(head, head + 1) for head in heads]:
+        plain_HRC = matrix[b, some, where[0], where[1]]
+        if way is None:
+            yield plain_HRC, plain_HRC
+        else:
+            yield way.told(plain_HRC, some, *where, complete=partial(_complete, matrix, b, some)), plain_HRC
+
+
+def _complete(matrix: Matrix, batch: int, heads: slice, rows: slice) -> Tensor:
+    found: Tensor = matrix[batch, heads, rows, :]
+    return found
 
 
 def reach(attention: Attention, layer: int, rows: range) -> range:

@@ -9,6 +9,7 @@ from typing import Any
 from limelight.errors import InputError
 
 LEVELS = ("token", "word", "sentence", "document")
+WEIGHS = ("weight", "sink-free", "value")
 NEEDED = ""
 LONGEST_PARAM = 2000
 
@@ -30,6 +31,7 @@ ATTENTION, SLICE = Param("0", number=True), Param("mean")
 LEVEL, NUMBER = Param("word", values=LEVELS), Param(number=True)
 DIRECTION = Param("from", values=("from", "to"))
 REDUCE = Param("mean", values=("mean", "max"))
+WEIGH = Param("weight", values=WEIGHS)
 DOCUMENTS = Param("document", values=LEVELS)
 ANY = Param(free=True)
 
@@ -42,9 +44,17 @@ KINDS: dict[str, dict[str, Param]] = {
         "place": NUMBER,
         "direction": DIRECTION,
         "by": LEVEL,
+        "weigh": WEIGH,
     },
-    "rows": {"attention": ATTENTION, "slice": SLICE, "level": LEVEL, "direction": DIRECTION, "by": LEVEL},
-    "received": {"attention": ATTENTION, "slice": SLICE, "level": LEVEL},
+    "rows": {
+        "attention": ATTENTION,
+        "slice": SLICE,
+        "level": LEVEL,
+        "direction": DIRECTION,
+        "by": LEVEL,
+        "weigh": WEIGH,
+    },
+    "received": {"attention": ATTENTION, "slice": SLICE, "level": LEVEL, "weigh": WEIGH},
     "heads": {"attention": ATTENTION, "measure": Param()},
     "thumbs": {"attention": ATTENTION},
     "tile": {
@@ -54,8 +64,15 @@ KINDS: dict[str, dict[str, Param]] = {
         "row": NUMBER,
         "column": NUMBER,
         "reduce": REDUCE,
+        "weigh": WEIGH,
     },
-    "between": {"attention": ATTENTION, "slice": SLICE, "rows": DOCUMENTS, "columns": DOCUMENTS},
+    "between": {
+        "attention": ATTENTION,
+        "slice": SLICE,
+        "rows": DOCUMENTS,
+        "columns": DOCUMENTS,
+        "weigh": WEIGH,
+    },
     "steps": {},
     "process": {"token": ANY, "answer_token": ANY, "layer": ANY, "head": ANY},
     "progress": {},
@@ -67,7 +84,7 @@ class Question:
     """A kind and its canonical params.
 
     >>> Question.of("received", {"level": "sentence"}).key
-    'received?attention=0&level=sentence&slice=mean'
+    'received?attention=0&level=sentence&slice=mean&weigh=weight'
     """
 
     kind: str

@@ -19,7 +19,7 @@ from limelight.readings.measures import pooling_rule
 from limelight.readings.reading import Head
 from limelight.viewer.attentions import Attention, by_layer
 from limelight.viewer.envelope import Array
-from limelight.viewer.maps import blocks
+from limelight.viewer.maps import blocks, reach, told_and_plain
 from limelight.viewer.sides import Side
 from limelight.viewer.whole import Whole
 
@@ -57,10 +57,14 @@ def attends_to(
     tokens = checked(attention.queries, level, place)
     weights_M = torch.zeros(attention.M, dtype=torch.float64)
     for layer, some in by_layer(heads).items():
-        whole = wholes.get(layer)
-        if level == "document" and whole is not None and whole.from_documents is not None:
+        whole, way = wholes.get(layer), attention.ways.get(layer)
+        by_rows = way is not None and way.divides
+        if level == "document" and whole is not None and whole.from_documents is not None and not by_rows:
             looking_H = whole.looking[:, torch.from_numpy(tokens)].sum(-1).clamp(min=1)
-            weights_M += (whole.from_documents[..., place].double() / looking_H[:, None])[some].sum(0)
+            given_HM = whole.from_documents[..., place].double()
+            if way is not None:
+                given_HM = given_HM * way.factor_HM.cpu()
+            weights_M += (given_HM / looking_H[:, None])[some].sum(0)
             continue
         weights_M += _mean_rows(attention, layer, some, tokens, go_on).sum(0)
     pooled = pool(weights_M[None] / len(heads), attention.keys, by)[0]
@@ -82,7 +86,7 @@ def receives_from(
     index = group_index(attention.queries, by)
     for layer, some in by_layer(heads).items():
         whole = wholes[layer]
-        if level == "document" and whole.to_documents is not None:
+        if level == "document" and whole.to_documents is not None and layer not in attention.ways:
             given_HN = whole.to_documents[..., place].double()[some]
         else:
             given_HN = _columns(attention, layer, some, tokens, go_on)
@@ -93,6 +97,22 @@ def receives_from(
         )
         total += (sums_HU / counts_HU.clamp(min=1)).sum(0)
     return Row((total / len(heads)).float().numpy(), None)
+
+
+def received(
+    attention: Attention, layer: int, heads: list[int], whole: Whole, go_on: GoOn
+) -> tuple[Tensor, Tensor]:
+    """What each key receives from all queries, and from a query that could see it, (heads, M) float64 each."""
+    raw_HM, per_query_HM = whole.raw[heads].double(), whole.per_query[heads].double()
+    way = attention.ways.get(layer)
+    if way is None:
+        return raw_HM, per_query_HM
+    if not way.divides:
+        factor_HM = way.factor_HM[heads].cpu()
+        return raw_HM * factor_HM, per_query_HM * factor_HM
+    found_HM = _sums_of_rows(attention, layer, heads, go_on)
+    # Their ratio is how many queries could see the key; a key that got nothing gets nothing here.
+    return found_HM, found_HM * (per_query_HM / raw_HM.where(raw_HM > 0, 1))
 
 
 def checked(side: Side, level: str, place: int) -> Array:
@@ -123,10 +143,26 @@ def _mean_rows(attention: Attention, layer: int, heads: list[int], tokens: Array
         looking = torch.zeros(len(some), 1, dtype=torch.float64)
         for run in runs(tokens, STRIP // max(1, attention.M * len(some))):
             go_on()
-            for block_HRM in blocks(attention, layer, some, run, range(attention.M)):
-                total += block_HRM.sum(1, dtype=torch.float64).cpu()
-                looking += (block_HRM > 0).any(-1).sum(-1, keepdim=True).cpu()
+            for told_HRM, plain_HRM in told_and_plain(attention, layer, some, run, range(attention.M)):
+                total += told_HRM.sum(1, dtype=torch.float64).cpu()
+                looking += (plain_HRM > 0).any(-1).sum(-1, keepdim=True).cpu()
         found.append(total / looking.clamp(min=1))
+    return torch.cat(found)
+
+
+def _sums_of_rows(attention: Attention, layer: int, heads: list[int], go_on: GoOn) -> Tensor:
+    """(heads, M) float64: the sum over all queries."""
+    _affordable(attention.N * attention.M * len(heads))
+    found = []
+    for some in _apart(attention, layer, heads):
+        total = torch.zeros(len(some), attention.M, dtype=torch.float64)
+        for run in runs(np.arange(attention.N), STRIP // max(1, attention.M * len(some))):
+            go_on()
+            if not (near := reach(attention, layer, run)):
+                continue
+            for told_HRC in blocks(attention, layer, some, run, near):
+                total[:, : near.stop] += told_HRC.sum(1, dtype=torch.float64).cpu()
+        found.append(total)
     return torch.cat(found)
 
 

@@ -93,7 +93,7 @@ def answered(
     """As the page gets it, with unit and rule."""
     bare = found.kept(most)
     head = {
-        "unit": "probability",
+        "unit": attention.unit,
         "how": how(attention, level, level, direction, heads),
         "heads": len(heads),
     }

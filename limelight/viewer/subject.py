@@ -5,25 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 
-import limelight
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import Tile
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
-from limelight.viewer import maps, rows
-from limelight.viewer.attentions import TILE, Attention, Matrix
-from limelight.viewer.envelope import Answer, Array, Scale
-from limelight.viewer.questions import LEVELS, Question
+from limelight.viewer import maps, rows, weighs
+from limelight.viewer.attentions import TILE, Attention, Matrix, by_layer
+from limelight.viewer.envelope import Answer, Scale
+from limelight.viewer.questions import Question
 from limelight.viewer.sides import Side
 from limelight.viewer.steps import Step
 from limelight.viewer.strongest import answered, sweep
+from limelight.viewer.told import about
 from limelight.viewer.whole import Whole, read_whole
 
 MOST_BETWEEN = 10**6
@@ -86,6 +85,7 @@ class Subject:
                     self.sides.append(side)
         self._wholes: dict[int, dict[int, Whole]] = {number: {} for number in range(len(self.attentions))}
         self.reading = Reading(sum(map(weights, self.attentions)))
+        self._weighed: dict[tuple[int, str], Attention] = {}
         self._lock = Lock()
 
     # ---- the walk over everything -----------------------------------------------------------------
@@ -151,64 +151,27 @@ class Subject:
         return made
 
     def attention(self, question: Question) -> Attention:
+        """The one that is asked about, its weights told in the way that is asked for."""
         place = question.number("attention")
         if place >= len(self.attentions):
             raise InputError(f"There are {len(self.attentions)} attentions, counted from 0; got {place}.")
-        return self.attentions[place]
+        key = place, question.params.get("weigh", weighs.PLAIN)
+        if key not in self._weighed:
+            self._weighed[key] = weighs.weighed(self.attentions[place], key[1], self._wholes[place])
+        return self._weighed[key]
 
     def _about(self, question: Question, go_on: Callable[[], None]) -> Answer:
-        arrays: dict[str, Array] = {}
-        sides = []
-        for number, side in enumerate(self.sides):
-            same = [
-                n for n, other in enumerate(self.sides[:number]) if other.segments.text == side.segments.text
-            ]
-            sides.append(side.about() | {"same_as": same[0] if same else None})
-            arrays |= side.arrays(str(number))
+        has = {"steps": bool(self.steps), "process": self.explain is not None}
         head = {
             "title": self.title,
             "model": self.model,
             "how": self.how,
-            "mode": "served",
-            "sides": sides,
-            "attentions": [self._told(attention) for attention in self.attentions],
-            "levels": list(LEVELS),
             "level": self.level,
             "notes": list(self.notes),
             "question": self.question,
             "answer": self.answer_text,
-            "has": {"steps": bool(self.steps), "process": self.explain is not None, "read": False},
-            "limits": {"text_bytes": 0, "files": 0},
-            "made": {
-                "limelight": limelight.__version__,
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
         }
-        return Answer("about", head, arrays)
-
-    def _told(self, attention: Attention) -> dict[str, Any]:
-        return {
-            "name": attention.name,
-            "kind": attention.kind,
-            "query": self.sides.index(attention.queries),
-            "key": self.sides.index(attention.keys),
-            "rows": attention.N,
-            "columns": attention.M,
-            "tile": TILE,
-            "deepest": attention.deepest,
-            "layers": [
-                {
-                    "layer": layer,
-                    "name": attention.names.get(layer, f"layer {layer}"),
-                    "heads": matrix.shape[1],
-                }
-                for layer, matrix in attention.layers.items()
-            ],
-            "slices": None,
-            "slice": attention.start,
-            "measures": [each._asdict() for each in numbers.measures(attention)],
-            "note": attention.note,
-        }
+        return about(self.sides, self.attentions, has, head)
 
     def _row(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention, place = self.attention(question), question.number("attention")
@@ -220,7 +183,7 @@ class Subject:
         else:
             found = rows.receives_from(attention, heads, *unit, self._whole(place), go_on)
         head = {
-            "unit": "probability",
+            "unit": attention.unit,
             "how": rows.how(attention, level, by, direction, heads),
             "heads": len(heads),
             "total": float(found.values.sum(dtype=np.float64)),
@@ -246,16 +209,16 @@ class Subject:
         heads, level = attention.chosen(question["slice"]), question["level"]
         wholes = self._whole(question.number("attention"))
         index, units = rows.group_index(attention.keys, level), attention.keys.count(level)
-        found = {}
-        for name in ("raw", "per_query"):
-            mean_M = sum(getattr(wholes[layer], name)[head].double() for layer, head in heads) / len(heads)
-            found[name] = (
-                torch.zeros(units + 1, dtype=torch.float64).index_add_(0, index, mean_M).float().numpy()
-            )
+        sums = torch.zeros(2, attention.M, dtype=torch.float64)
+        for layer, some in by_layer(heads).items():
+            pair = rows.received(attention, layer, some, wholes[layer], go_on)
+            sums += torch.stack([each_HM.sum(0) for each_HM in pair])
+        pooled = torch.zeros(2, units + 1, dtype=torch.float64).index_add_(1, index, sums / len(heads))
+        found = dict(zip(("raw", "per_query"), pooled.float().numpy(), strict=True))
         rule = f"Summed over the tokens of a {level}: the weight that all queries together give to the token"
         head = {
-            "unit_raw": "tokens",
-            "unit_per_query": "probability",
+            "unit_raw": "tokens" if attention.unit == "probability" else attention.unit,
+            "unit_per_query": attention.unit,
             "how": f"{rule}; per query: the mean weight from a query that could see it. {attention.told(heads)}",
             "elsewhere": float(found["raw"][-1]),
         }
@@ -285,7 +248,11 @@ class Subject:
         if not self.ready and self.reading.total <= FREE_WORK:
             self.read()
         kept = self._wholes[number]
-        if len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
+        if attention.ways:
+            if any(way.divides for way in attention.ways.values()) and work <= maps.MOST_WEIGHED:
+                self._whole(number)  # or every tile would need whole rows
+            found = maps.exact_tile(attention, heads, place, reduce, go_on)
+        elif len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
             found = maps.Map.of(kept, heads).tile(attention, heads[0][0], place, reduce)
         elif not self.ready and work > FREE_WORK:
             raise NotYetError
@@ -304,7 +271,7 @@ class Subject:
         )
         told = attention.told(attention.chosen(question["slice"]))
         head = {
-            "unit": "probability",
+            "unit": attention.unit,
             "how": f"{rule}; {step} × {step} tokens a cell. {told}",
             "step": step,
             "first": [place.row * TILE, place.column * TILE],
@@ -327,7 +294,7 @@ class Subject:
             found = rows.attends_to(attention, heads, levels[0], place, levels[1], wholes, go_on)
             table[place] = torch.from_numpy(found.values)
         sides = attention.queries.groups(levels[0]), attention.keys.groups(levels[1])
-        head = {"unit": "probability", "how": f"{pooling_rule(*sides)} {attention.told(heads)}"}
+        head = {"unit": attention.unit, "how": f"{pooling_rule(*sides)} {attention.told(heads)}"}
         return Answer("between", head, {"values": table.float().numpy()})
 
     def _steps(self, question: Question, go_on: Callable[[], None]) -> Answer:

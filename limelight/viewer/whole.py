@@ -33,6 +33,7 @@ class Whole:
     map         the cells of zoom `zoom`, (H, cells, cells) each; `seen` of the first head alone
     raw, per_query  what each key receives, (H, M); see `Received`
     looking     which queries see anything, bool (H, N)
+    others      what each query gives to all keys but the sinks, (H, N)
     means       name → the mean over looking queries, (H,) float64: "entropy", "distance", "sink"
     from_documents  Σ over a document's queries of what each key gets, (H, M, P); None where documents are too many
     to_documents    Σ over a document's keys of what each query gives, (H, N, P); None likewise
@@ -43,6 +44,7 @@ class Whole:
     raw: Tensor
     per_query: Tensor
     looking: Tensor
+    others: Tensor
     means: dict[str, Tensor]
     from_documents: Tensor | None
     to_documents: Tensor | None
@@ -50,7 +52,8 @@ class Whole:
     @property
     def nbytes(self) -> int:
         """What it holds."""
-        tensors = (*self.map, self.raw, self.per_query, self.looking, self.from_documents, self.to_documents)
+        kept = (self.raw, self.per_query, self.looking, self.others)
+        tensors = (*self.map, *kept, self.from_documents, self.to_documents)
         return sum(each.nbytes for each in tensors if each is not None)
 
 
@@ -77,23 +80,31 @@ def sinks_of(attention: Attention) -> Tensor:
     return at
 
 
+def sinks_told(attention: Attention) -> str:
+    """The sinks in words."""
+    return "the first token" if attention.kind == "self" else "special tokens"
+
+
 def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) -> Whole:
     """Walk over one layer. `heard` is given every tile."""
     matrix, b = attention.layers[layer], attention.batch
-    zoom = map_zoom(attention)
+    zoom, sinks = map_zoom(attention), sinks_of(attention).to(matrix.device)
     folds: list[Any] = [
         RowStats(),
         Received(),
         Entropy(),
         Distance(),
-        SinkMass(sinks_of(attention).to(matrix.device)),
+        SinkMass(sinks),
+        SinkMass(
+            ~sinks
+        ),  # summed by itself: 1 less the sinks would lose the digits of a head that rests on them
         Cells(attention.step(zoom), heard),
     ]
     if few := 1 < attention.queries.count("document") <= MOST_DOCUMENTS:
         folds.append(TransposedApplied(_members(attention, "queries", matrix.device)))
     if few_keys := 1 < attention.keys.count("document") <= MOST_DOCUMENTS:
         folds.append(Applied(_members(attention, "keys", matrix.device)))
-    stats, received, entropy, distance, sink, cells, *products = matrix.read(*folds)
+    stats, received, entropy, distance, sink, others, cells, *products = matrix.read(*folds)
     looking_HN = ~stats.empty[b]
     count_H = looking_HN.sum(-1).clamp(min=1)
     per_query = {"entropy": entropy, "distance": distance.mean, "sink": sink.total}
@@ -108,6 +119,7 @@ def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) 
         received.raw[b].cpu(),
         received.per_query[b].cpu(),
         looking_HN.cpu(),
+        others.keys[b].cpu(),
         means,
         products.pop(0)[b].cpu() if few else None,
         products.pop(0)[b].cpu() if few_keys else None,

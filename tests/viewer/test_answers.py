@@ -274,7 +274,7 @@ def test_what_there_is_not_is_said(kind: str, params: dict[str, Any], said: str)
 def test_one_question_has_one_key() -> None:
     full = Question.of("row", {"place": "007", "slice": " mean "})
     assert full.key == Question.of("row", {"place": 7}).key
-    assert full.key == "row?attention=0&by=word&direction=from&level=word&place=7&slice=mean"
+    assert full.key == "row?attention=0&by=word&direction=from&level=word&place=7&slice=mean&weigh=weight"
     assert Question.of("about", {}).key == "about"
 
 

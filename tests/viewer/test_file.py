@@ -100,7 +100,9 @@ def test_the_strongest_are_exact_and_enough(page: str) -> None:
     found, slices = answers_of(page), {"mean": None, "2.1": [(2, 1)]}
     sides = cases.subject().sides[0].groups("word")
     for chosen, direction in product(slices, ("from", "to")):
-        head, arrays = found[f"rows?attention=0&by=word&direction={direction}&level=word&slice={chosen}"]
+        head, arrays = found[
+            f"rows?attention=0&by=word&direction={direction}&level=word&slice={chosen}&weigh=weight"
+        ]
         assert head["kept"] >= 32
         for unit in (0, 5, len(sides) - 1):
             row = ask(cases.subject(), "row", place=unit, direction=direction, slice=chosen).arrays["values"]
@@ -121,9 +123,11 @@ def test_about_says_what_is_in_it(page: str) -> None:
     [attention] = about["attentions"]
     assert attention["slices"][0] == "mean"
     assert {"0", "2", "0.0", "2.2"} < set(attention["slices"])
+    assert attention["weighs"] == ["weight"]
+    assert "without sinks" in about["file"]["said"]
     for chosen in attention["slices"]:
         for key in ("rows?attention=0&by=word&direction=to&level=word", "received?attention=0&level=word"):
-            assert f"{key}&slice={chosen}" in found
+            assert f"{key}&slice={chosen}&weigh=weight" in found
     for measure in attention["measures"]:
         assert f"heads?attention=0&measure={measure['name']}" in found
 
@@ -136,7 +140,7 @@ def test_a_file_has_the_size_that_it_may_have(budget: int, tmp_path: Path) -> No
     found = answers_of(path.read_text(encoding="utf-8"))
     [attention] = found["about"][0]["attentions"]
     assert attention["slices"] == ["mean"]
-    assert "tile?attention=0&column=0&reduce=mean&row=0&slice=mean&zoom=0" in found
+    assert "tile?attention=0&column=0&reduce=mean&row=0&slice=mean&weigh=weight&zoom=0" in found
     assert found["about"][0]["file"]["kept"] >= 8
 
 

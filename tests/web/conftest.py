@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ def saved(subject: Subject, path: Path) -> str:
 @pytest.fixture
 def served(subject: Subject) -> Iterator[str]:
     """The address of a server of the small subject, on a port of its own."""
+    with serving(subject) as address:
+        yield address
+
+
+@contextmanager
+def serving(subject: Subject) -> Iterator[str]:
+    """The address of a server of this subject."""
     uvicorn = pytest.importorskip("uvicorn", reason="pip install 'limelight[web]'")
     place = bound("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(application(subject), log_level="error", access_log=False))

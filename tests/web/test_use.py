@@ -151,3 +151,12 @@ def test_a_text_view_repaints_without_touching_the_text(opened: Callable[..., An
         page.keyboard.press("ArrowRight")
     page.wait_for_function("() => location.hash.includes('place=6')")
     assert page.evaluate("window.changes") == 0
+
+
+def test_level_and_direction_are_chosen_in_the_bar(opened: Callable[..., Any], file: str) -> None:
+    page = opened(f"{file}#place=4")
+    page.locator(".bar label", has_text="Choose a").locator("select").select_option("sentence")
+    page.wait_for_function("() => location.hash.includes('level=sentence')")
+    page.locator(".bar input[value=to]").check()
+    page.wait_for_function("() => location.hash.includes('direction=to')")
+    assert "receives from" in page.locator(".panel h2").text_content()

@@ -3,10 +3,11 @@
 import { colour, letters } from "../colour/ramp";
 import { brief, type Scale, scaleOf } from "../colour/scale";
 import type { Answer } from "../sources/envelope";
-import { Refusal } from "../sources/source";
-import type { Level, State } from "../state/state";
+import { isAbort, Refusal } from "../sources/source";
+import type { Level, State, Weigh } from "../state/state";
 import type { Side } from "../subject/side";
 import { sliceName } from "../subject/slices";
+import { nameTold, unitTold } from "../subject/weighs";
 import { scaleControl } from "../ui/common";
 import type { Context, Seen, View } from "../ui/context";
 import { Select } from "../ui/controls";
@@ -30,6 +31,8 @@ export interface Between {
   readonly columns: Side;
   readonly rowLevel: Level;
   readonly columnLevel: Level;
+  readonly weigh: Weigh;
+  readonly unit: string;
 }
 
 export class DocumentsView implements View {
@@ -42,6 +45,7 @@ export class DocumentsView implements View {
   private readonly columns: Select;
   private readonly scaling;
   private shown: Between | null = null;
+  private asking = new AbortController();
 
   constructor(private readonly context: Context) {
     const { store } = context;
@@ -61,26 +65,34 @@ export class DocumentsView implements View {
 
   seen(): Seen | null {
     if (!this.shown) return null;
-    const { values, rows, columns, rowLevel, columnLevel } = this.shown;
+    const { values, rows, columns, rowLevel, columnLevel, weigh, unit } = this.shown;
     const width = columns.count(columnLevel);
     const heads = Array.from({ length: width }, (_, place) => columns.label(columnLevel, place, 80));
     const lines = Array.from({ length: rows.count(rowLevel) }, (_, place) => [
       rows.label(rowLevel, place, 80),
       ...values.subarray(place * width, (place + 1) * width),
     ]);
-    return { name: `${rowLevel}s-by-${columnLevel}s`, table: [["", ...heads], ...lines] };
+    const name = nameTold(`${rowLevel}s-by-${columnLevel}s`, weigh);
+    return { name, table: [[unit, ...heads], ...lines] };
   }
 
-  close(): void {}
+  close(): void {
+    this.asking.abort();
+  }
 
   private async ask(state: State): Promise<void> {
     const attention = this.context.attention();
+    this.asking.abort();
+    this.asking = new AbortController();
+    const { signal } = this.asking;
     try {
       const answer = await this.context.questions.between(
         attention.number,
         state.slice,
         state.rows,
         state.columns,
+        state.weigh,
+        signal,
       );
       if (this.context.store.state !== state) return;
       this.shown = {
@@ -89,9 +101,12 @@ export class DocumentsView implements View {
         columns: attention.key,
         rowLevel: state.rows,
         columnLevel: state.columns,
+        weigh: state.weigh,
+        unit: unitTold(String(answer.head.unit), state.weigh),
       };
       this.draw(state, answer, this.shown);
     } catch (error) {
+      if (signal.aborted || isAbort(error)) return;
       if (!(error instanceof Refusal)) throw error;
       this.shown = null;
       const one = attention.query.count("document") * attention.key.count("document") <= 1;
@@ -117,7 +132,7 @@ export class DocumentsView implements View {
       el("section", { "aria-label": "Table" }, this.table(between, shown)),
       el("section", { "aria-label": "Flow", class: "flow" }, flow(between, this.context.theme())),
     );
-    this.legend.show(shown, this.context.theme(), String(answer.head.unit));
+    this.legend.show(shown, this.context.theme(), between.unit);
     fill(
       this.panel,
       el("h2", {}, "Who attends to whom"),

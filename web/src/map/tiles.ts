@@ -31,7 +31,7 @@ export class Tiles {
 
   constructor(
     private readonly questions: Questions,
-    private readonly params: { attention: number; slice: string; reduce: string },
+    private readonly params: { attention: number; slice: string; reduce: string; weigh: string },
     private readonly came: (refusal: string | null) => void,
   ) {}
 

@@ -4,6 +4,7 @@ import { select } from "d3-selection";
 import { type ZoomBehavior, type ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
 import { type Scale, scale, written } from "../colour/scale";
 import type { State } from "../state/state";
+import { nameTold, unitTold } from "../subject/weighs";
 import { scaleControl } from "../ui/common";
 import type { Context, Seen, View } from "../ui/context";
 import { button, Choices } from "../ui/controls";
@@ -93,11 +94,13 @@ export class MapView implements View {
     this.scaling.show(state);
     this.reducing.set(state.reduce);
     const attention = this.context.attention();
+    const ways = ["slice", "reduce", "weigh"] as const;
     const other = before?.attention !== state.attention;
-    if (other || before?.slice !== state.slice || before?.reduce !== state.reduce) {
+    if (other || ways.some((way) => before?.[way] !== state[way])) {
       this.tiles?.close();
       this.refusal = null;
-      const params = { attention: attention.number, slice: state.slice, reduce: state.reduce };
+      const { slice, reduce, weigh } = state;
+      const params = { attention: attention.number, slice, reduce, weigh };
       this.tiles = new Tiles(this.context.questions, params, (refusal) => {
         this.refusal = refusal ?? this.refusal;
         this.soon();
@@ -120,8 +123,16 @@ export class MapView implements View {
       const tile = this.tiles?.get(at);
       if (tile) lines.push(...cellLines(tile, this.matrix, attention));
     }
-    const head = ["query", "key", "query tokens from", "to", "key tokens from", "to", state.reduce];
-    return lines.length ? { name: `map-${state.slice}`, table: [head, ...lines] } : null;
+    const head = ["query", "key", "query tokens from", "to", "key tokens from", "to", this.number(state)];
+    return lines.length
+      ? { name: nameTold(`map-${state.slice}`, state.weigh), table: [head, ...lines] }
+      : null;
+  }
+
+  /** What a number of the table is. */
+  private number({ reduce, weigh }: State): string {
+    const unit = this.tiles?.get(this.seenTiles[0]!)?.unit;
+    return weigh === "weight" || !unit ? reduce : `${reduce}, ${unitTold(unit, weigh)}`;
   }
 
   close(): void {
@@ -316,7 +327,8 @@ export class MapView implements View {
     drawBorders(context, this.onCanvas());
     context.restore();
     drawNames(context, this.onCanvas(), getComputedStyle(this.field));
-    if (shown[0]) this.legend.show(this.colours, theme, shown[0].unit, this.lack());
+    const { weigh } = this.context.store.state;
+    if (shown[0]) this.legend.show(this.colours, theme, unitTold(shown[0].unit, weigh), this.lack());
     this.drawCross();
   }
 
@@ -343,7 +355,9 @@ export class MapView implements View {
     const context = cleared(this.cross, this.field);
     const size = cellSize(this.matrix, zoomFor(this.matrix, this.transform.k));
     if (this.at) drawCross(context, this.onCanvas(), this.at, size);
-    this.readout.show(this.context.attention(), this.at && this.reading(this.at), this.refusal ?? "");
+    const lacking = this.seenTiles.some((at) => this.tiles?.lacks(at));
+    const refusal = lacking ? (this.refusal ?? "") : "";
+    this.readout.show(this.context.attention(), this.at && this.reading(this.at), refusal);
   }
 
   private reading(at: { row: number; column: number }): Reading {

@@ -1,8 +1,9 @@
 // The state in the address, after "#": only what differs from the start, readable, and safe to read from strangers.
 
-import { type Choice, type Level, START, type State, VIEWS } from "./state";
+import { type Choice, type Level, START, type State, VIEWS, type Weigh } from "./state";
 
 const LEVELS: readonly Level[] = ["token", "word", "sentence", "document"];
+const WEIGHS: readonly Weigh[] = ["weight", "sink-free", "value"];
 const MOST_PINS = 12;
 const MOST_TRACED = 3;
 const LONGEST_NAME = 80;
@@ -15,6 +16,7 @@ export function toLink(state: State, start: State = START): string {
   };
   say("view", state.view, start.view);
   say("slice", state.slice, start.slice);
+  say("weigh", state.weigh, start.weigh);
   say("attention", state.attention, start.attention);
   say("level", state.level, start.level);
   say("by", state.by, start.by);
@@ -47,6 +49,7 @@ export function fromLink(link: string, start: State = START): State {
     view: one("view", VIEWS, start.view),
     attention: whole(said.get("attention")) ?? start.attention,
     slice: sliceText(said.get("slice")) ?? start.slice,
+    weigh: one("weigh", WEIGHS, start.weigh),
     level: one("level", LEVELS, start.level),
     by: one("by", LEVELS, start.by),
     direction: one("direction", ["from", "to"], start.direction),

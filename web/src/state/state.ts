@@ -7,6 +7,8 @@ export type ViewName = (typeof VIEWS)[number];
 export type Level = "token" | "word" | "sentence" | "document";
 /** "from" the chosen query to the keys, or "to" the chosen key from the queries. */
 export type Direction = "from" | "to";
+/** How a weight is told: as it is, without what rests on sinks, or times the norm of its value. */
+export type Weigh = "weight" | "sink-free" | "value";
 
 /** One unit of text, looked at from one side through one slice of the heads. */
 export interface Choice {
@@ -21,6 +23,7 @@ export interface State {
   /** Number of the attention in `about`. */
   readonly attention: number;
   readonly slice: string;
+  readonly weigh: Weigh;
   /** The unit to choose, and the unit that takes a colour. */
   readonly level: Level;
   readonly by: Level;
@@ -45,6 +48,7 @@ export const START: State = {
   view: "text",
   attention: 0,
   slice: "mean",
+  weigh: "weight",
   level: "word",
   by: "word",
   direction: "from",

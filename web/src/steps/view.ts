@@ -4,10 +4,11 @@ import { MARK } from "../colour/ramp";
 import { type Scale, scale, scaleOf, written } from "../colour/scale";
 import { Refusal } from "../sources/source";
 import type { Level, State } from "../state/state";
-import type { Attention } from "../subject/about";
+import { type Attention, movedTo } from "../subject/about";
 import { type Row, strongest } from "../subject/rows";
 import { sliceName } from "../subject/slices";
 import { label } from "../subject/visible";
+import { nameTold } from "../subject/weighs";
 import { TextPane } from "../text/pane";
 import { rankList } from "../text/ranks";
 import { scaleControl } from "../ui/common";
@@ -78,11 +79,15 @@ export class StepsView implements View {
     if (!step || !row) return null;
     const side = this.context.attention().key;
     return {
-      name: `step-${this.context.store.state.step}`,
+      name: nameTold(`step-${this.context.store.state.step}`, this.context.store.state.weigh),
       table: [
-        ["what", "text", "probability"],
+        ["what", "text", row.unit === "probability" ? "probability" : "number"],
         ...step.candidates.map(([text, probability]) => ["candidate", text, probability]),
-        ...Array.from(row.values, (value, unit) => ["attends to", side.label(by, unit, 60), value]),
+        ...Array.from(row.values, (value, unit) => [
+          row.unit === "probability" ? "attends to" : `attends to (${row.unit})`,
+          side.label(by, unit, 60),
+          value,
+        ]),
       ],
     };
   }
@@ -98,14 +103,7 @@ export class StepsView implements View {
     const answer = await questions.steps();
     this.steps = answer.head.steps as Step[];
     const number = Number(answer.head.attention);
-    if (store.state.attention !== number)
-      store.set({
-        attention: number,
-        slice: about.attentions[number]!.slice,
-        place: null,
-        pins: [],
-        map: null,
-      });
+    if (store.state.attention !== number) store.set(movedTo(about, number, store.state.weigh));
     this.slider.max = String(Math.max(0, this.steps.length - 1));
     this.lay(this.context.attention());
     await this.paint(store.state);
@@ -185,7 +183,11 @@ export class StepsView implements View {
     for (const [level, place] of ways)
       try {
         const choice = { slice: state.slice, level, place, direction: "from" } as const;
-        return { row: await questions.row(attention.number, choice, level), by: level, refusal: "" };
+        return {
+          row: await questions.row(attention.number, choice, level, state.weigh),
+          by: level,
+          refusal: "",
+        };
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
         refusal = error.message;

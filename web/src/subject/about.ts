@@ -1,7 +1,7 @@
 // What there is to look at: texts, attentions, heads; read once when the page opens.
 
 import type { Answer } from "../sources/envelope";
-import { type Level, START, type State } from "../state/state";
+import { type Level, START, type State, type Weigh } from "../state/state";
 import { Side } from "./side";
 
 export interface Measure {
@@ -29,6 +29,8 @@ export interface Attention {
   /** Which slices there are; null: every one. */
   readonly slices: readonly string[] | null;
   readonly measures: readonly Measure[];
+  /** The ways in which its weights can be told; the first is as they are. */
+  readonly weighs: readonly Weigh[];
   readonly note: string;
   /** The slice to begin with. */
   readonly slice: string;
@@ -76,12 +78,20 @@ export function readAbout(answer: Answer): About {
   );
   const attentions = head.attentions.map((attention, number) => ({
     ...attention,
+    weighs: attention.weighs ?? [START.weigh],
     number,
     query: sides[attention.query]!,
     key: sides[attention.key]!,
     one: attention.query === attention.key,
   }));
   return { ...head, sides, attentions, said: head.file?.said ?? "", notes: head.notes ?? [] };
+}
+
+/** What changes when another attention is looked at; the way of telling weights stays where there is the same. */
+export function movedTo(about: About, number: number, weigh: Weigh): Partial<State> {
+  const { slice, weighs } = about.attentions[number]!;
+  const kept = weighs.includes(weigh) ? weigh : START.weigh;
+  return { attention: number, slice, weigh: kept, place: null, pins: [], map: null };
 }
 
 /** What the page shows of an attention before anything is chosen. */

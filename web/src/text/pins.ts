@@ -2,9 +2,10 @@
 
 import { highest, scale } from "../colour/scale";
 import { isAbort, Refusal } from "../sources/source";
-import type { Choice, Level } from "../state/state";
+import type { Choice, Level, Weigh } from "../state/state";
 import type { Row } from "../subject/rows";
 import { sliceName } from "../subject/slices";
+import { WEIGH_NAMES } from "../subject/weighs";
 import type { Context } from "../ui/context";
 import { button } from "../ui/controls";
 import { el, fill } from "../ui/dom";
@@ -16,17 +17,24 @@ export class Pins {
 
   constructor(private readonly context: Context) {}
 
-  async show(pins: readonly Choice[], by: Level): Promise<void> {
+  async show(pins: readonly Choice[], by: Level, weigh: Weigh): Promise<void> {
     const { store, about, questions } = this.context;
     const attention = this.context.attention();
-    const wanted = JSON.stringify([pins, by, attention.number, store.state.scale, this.context.theme()]);
+    const wanted = JSON.stringify([
+      pins,
+      by,
+      weigh,
+      attention.number,
+      store.state.scale,
+      this.context.theme(),
+    ]);
     if (wanted === this.shown) return;
     this.shown = wanted;
     this.element.hidden = pins.length === 0;
     if (pins.length === 0) return;
     const rows = await Promise.all(
       pins.map((pin) =>
-        questions.row(attention.number, pin, by).catch((error: unknown) => {
+        questions.row(attention.number, pin, by, weigh).catch((error: unknown) => {
           if (error instanceof Refusal || isAbort(error)) return null;
           throw error;
         }),
@@ -34,7 +42,8 @@ export class Pins {
     );
     if (this.shown !== wanted) return;
     const most = Math.max(...rows.map((row) => (row ? highest(row.values) : 0)));
-    fill(this.element, ...pins.map((pin, place) => this.card(pin, rows[place]!, by, most, about.said)));
+    const said = about.said || "This could not be answered.";
+    fill(this.element, ...pins.map((pin, place) => this.card(pin, rows[place]!, by, most, said)));
   }
 
   private card(pin: Choice, row: Row | null, by: Level, most: number, said: string): HTMLElement {
@@ -42,6 +51,8 @@ export class Pins {
     const attention = this.context.attention();
     const [own, other] =
       pin.direction === "from" ? [attention.query, attention.key] : [attention.key, attention.query];
+    const { weigh } = store.state;
+    const weighed = weigh === "weight" ? "" : ` · ${WEIGH_NAMES[weigh]}`;
     const drop = (): void => store.set({ pins: store.state.pins.filter((one) => one !== pin) });
     const back = (): void => store.set({ ...pin });
     return el(
@@ -59,7 +70,7 @@ export class Pins {
         el(
           "p",
           { class: "quiet" },
-          `${pin.direction === "from" ? "attends to" : "receives from"} · ${sliceName(pin.slice, attention)}`,
+          `${pin.direction === "from" ? "attends to" : "receives from"} · ${sliceName(pin.slice, attention)}${weighed}`,
         ),
       ),
       row &&

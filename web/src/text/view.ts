@@ -7,6 +7,7 @@ import type { Row } from "../subject/rows";
 import { strongest } from "../subject/rows";
 import type { Side } from "../subject/side";
 import { sliceName } from "../subject/slices";
+import { nameTold, unitTold } from "../subject/weighs";
 import { byControl, directionControl, levelControl, scaleControl } from "../ui/common";
 import type { Context, Seen, View } from "../ui/context";
 import { button } from "../ui/controls";
@@ -57,7 +58,7 @@ export class TextView implements View {
     if (before && (before.level !== state.level || before.direction !== state.direction))
       this.search.forget();
     void this.paint(state, before);
-    void this.pins.show(state.pins, state.by);
+    void this.pins.show(state.pins, state.by, state.weigh);
   }
 
   focusSearch(): void {
@@ -67,7 +68,7 @@ export class TextView implements View {
   seen(): Seen | null {
     const { row, choice } = this;
     if (!row) return null;
-    const { by } = this.context.store.state;
+    const { by, weigh } = this.context.store.state;
     const side = this.other(this.context.store.state);
     const name = choice
       ? `${this.own(this.context.store.state).label(choice.level, choice.place)}-${choice.direction}`
@@ -78,7 +79,10 @@ export class TextView implements View {
       value,
       row.exact && !row.exact[unit] ? "mean of a stretch" : "exact",
     ]);
-    return { name: `text-${name}`, table: [["number", by, row.unit, "precision"], ...lines] };
+    return {
+      name: nameTold(`text-${name}`, weigh),
+      table: [["number", by, row.unit, "precision"], ...lines],
+    };
   }
 
   close(): void {
@@ -156,8 +160,8 @@ export class TextView implements View {
     const { signal } = this.asking;
     try {
       const row = choice
-        ? await this.context.questions.row(attention.number, choice, state.by, signal)
-        : await this.receivedRow(state);
+        ? await this.context.questions.row(attention.number, choice, state.by, state.weigh, signal)
+        : await this.receivedRow(state, signal);
       if (signal.aborted) return;
       this.colour(state, choice, row);
     } catch (error) {
@@ -168,9 +172,9 @@ export class TextView implements View {
   }
 
   /** Nothing is chosen: what every unit receives, where the source can say. */
-  private async receivedRow(state: State): Promise<Row | null> {
+  private async receivedRow(state: State, signal: AbortSignal): Promise<Row | null> {
     const answer = await this.context.questions
-      .received(this.context.attention().number, state.slice, state.by)
+      .received(this.context.attention().number, state.slice, state.by, state.weigh, signal)
       .catch((error: unknown) => {
         if (error instanceof Refusal) return null;
         throw error;
@@ -180,7 +184,7 @@ export class TextView implements View {
     return {
       values,
       exact: null,
-      unit: "probability per query",
+      unit: `${unitTold(String(answer.head.unit_per_query), state.weigh)} per query`,
       how: String(answer.head.how),
       elsewhere: null,
     };

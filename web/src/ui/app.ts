@@ -7,7 +7,7 @@ import { type State, Store, type ViewName } from "../state/state";
 import { type About, type Attention, startOf } from "../subject/about";
 import type { Questions } from "../subject/questions";
 import { offered } from "../subject/slices";
-import { attentionControl, type Control, sliceControl } from "./common";
+import { attentionControl, type Control, sliceControl, weighControl } from "./common";
 import type { Context, View } from "./context";
 import { button } from "./controls";
 import { el, fill } from "./dom";
@@ -35,6 +35,7 @@ export class App implements Context {
   private readonly status = el("p", { class: "status", role: "status", "aria-live": "polite" });
   private readonly tabs = new Map<ViewName, HTMLButtonElement>();
   private readonly everywhere: Control[];
+  private readonly weighing: Control;
   private readonly dark = matchMedia("(prefers-color-scheme: dark)");
   private readonly ends: (() => void)[] = [];
   private linking: ReturnType<typeof setTimeout> | undefined;
@@ -46,6 +47,7 @@ export class App implements Context {
   ) {
     this.store = new Store(this.allowed(frame.links ? this.linked() : startOf(about)));
     this.everywhere = [...(about.attentions.length > 1 ? [attentionControl(this)] : []), sliceControl(this)];
+    this.weighing = weighControl(this);
     fill(frame.root, this.header(), this.bar, this.main, this.status);
     this.listen();
     this.show(this.store.state, null);
@@ -152,14 +154,15 @@ export class App implements Context {
       if (name === state.view) tab.setAttribute("aria-current", "page");
       else tab.removeAttribute("aria-current");
     }
-    for (const control of this.everywhere) control.show(state);
+    for (const control of [...this.everywhere, this.weighing]) control.show(state);
     if (this.frame.links) this.link(state, before);
     if (this.shown === state.view && this.view) return this.view.show(state, before);
     this.view?.close();
     this.say("");
     this.view = VIEW_KINDS[state.view].make(this);
     this.shown = state.view;
-    const shared = VIEW_KINDS[state.view].slices ? this.everywhere : [];
+    const { slices, weighs } = VIEW_KINDS[state.view];
+    const shared = [...(slices ? this.everywhere : []), ...(weighs ? [this.weighing] : [])];
     fill(this.bar, ...shared.map((control) => control.element), ...this.view.controls);
     fill(this.main, this.view.element);
     this.main.dataset.view = state.view;
@@ -195,8 +198,9 @@ export class App implements Context {
     const attention = Math.min(state.attention, Math.max(0, attentions.length - 1));
     const one = attentions[attention];
     const slice = one && !offered(state.slice, one) ? one.slice : state.slice;
+    const weigh = one?.weighs.includes(state.weigh) ? state.weigh : "weight";
     const views = viewsOf(this.about);
     const view = views.includes(state.view) ? state.view : views[0]!;
-    return { ...state, attention, slice, view };
+    return { ...state, attention, slice, weigh, view };
   }
 }

@@ -1,11 +1,13 @@
 // Controls that several views share; each writes one part of the state and shows it.
 
 import type { ScaleKind } from "../colour/scale";
-import type { Direction, Level, State } from "../state/state";
-import type { Attention } from "../subject/about";
+import type { Direction, Level, State, Weigh } from "../state/state";
+import { type Attention, movedTo } from "../subject/about";
 import { sliceName } from "../subject/slices";
+import { WEIGH_NAMES } from "../subject/weighs";
 import type { Context } from "./context";
 import { Choices, type Option, Select } from "./controls";
+import { el, fill } from "./dom";
 
 export interface Control {
   readonly element: HTMLElement;
@@ -19,11 +21,13 @@ const LEVELS: readonly Option[] = [
   { value: "document", name: "document" },
 ];
 
-export function levelControl({ store, attention }: Context): Control {
+export function levelControl(context: Context): Control {
+  const { store } = context;
   const select = new Select("Choose a", LEVELS, (value) => {
     const level = value as Level;
     const { state } = store;
-    const side = state.direction === "from" ? attention().query : attention().key;
+    const { query, key } = context.attention();
+    const side = state.direction === "from" ? query : key;
     const place = state.place === null ? null : side.moved(state.place, state.level, level);
     store.set({ level, by: level, place: place === null || place < 0 ? null : place });
   });
@@ -35,7 +39,7 @@ export function byControl({ store }: Context): Control {
   return { element: select.element, show: (state) => select.set(state.by) };
 }
 
-export function directionControl({ store, attention }: Context): Control {
+export function directionControl(context: Context): Control {
   const choices = new Choices(
     "Direction",
     [
@@ -43,8 +47,10 @@ export function directionControl({ store, attention }: Context): Control {
       { value: "to", name: "receives from" },
     ],
     (value) =>
-      store.set(
-        attention().one ? { direction: value as Direction } : { direction: value as Direction, place: null },
+      context.store.set(
+        context.attention().one
+          ? { direction: value as Direction }
+          : { direction: value as Direction, place: null },
       ),
   );
   return { element: choices.element, show: (state) => choices.set(state.direction) };
@@ -60,6 +66,27 @@ export function scaleControl({ store }: Context): Control {
     (value) => store.set({ scale: value as ScaleKind }),
   );
   return { element: choices.element, show: (state) => choices.set(state.scale) };
+}
+
+/** How weights are told; not there where there is nothing to choose. */
+export function weighControl(context: Context): Control {
+  const element = el("div", {});
+  let choices: Choices | null = null;
+  let offered = "";
+  return {
+    element,
+    show: (state) => {
+      const { weighs } = context.attention();
+      if (weighs.join() !== offered) {
+        offered = weighs.join();
+        const options = weighs.map((value) => ({ value, name: WEIGH_NAMES[value] }));
+        choices = new Choices("Weights", options, (value) => context.store.set({ weigh: value as Weigh }));
+        fill(element, choices.element);
+        element.hidden = weighs.length < 2;
+      }
+      choices?.set(state.weigh);
+    },
+  };
 }
 
 /** Which heads: the mean over all, over a layer, or one head; several are chosen in the view of the heads. */
@@ -100,13 +127,7 @@ function sliceOptions(attention: Attention, current: string): Option[] {
 export function attentionControl({ store, about }: Context): Control {
   const options = about.attentions.map(({ number, name }) => ({ value: String(number), name }));
   const select = new Select("Attention", options, (value) =>
-    store.set({
-      attention: Number(value),
-      slice: about.attentions[Number(value)]!.slice,
-      place: null,
-      pins: [],
-      map: null,
-    }),
+    store.set(movedTo(about, Number(value), store.state.weigh)),
   );
   return { element: select.element, show: (state) => select.set(String(state.attention)) };
 }

@@ -15,16 +15,23 @@ interface ViewKind {
   readonly title: string;
   /** Whether it looks through one slice of the heads. */
   readonly slices: boolean;
+  /** Whether it shows weights in the way that is chosen. */
+  readonly weighs: boolean;
   readonly make: (context: Context) => View;
 }
 
 export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
-  text: { title: "Text", slices: true, make: (context) => new TextView(context) },
-  heads: { title: "Heads", slices: true, make: (context) => new HeadsView(context) },
-  map: { title: "Map", slices: true, make: (context) => new MapView(context) },
-  documents: { title: "Documents", slices: true, make: (context) => new DocumentsView(context) },
-  steps: { title: "Steps", slices: true, make: (context) => new StepsView(context) },
-  process: { title: "Process", slices: false, make: (context) => new ProcessView(context) },
+  text: { title: "Text", slices: true, weighs: true, make: (context) => new TextView(context) },
+  heads: { title: "Heads", slices: true, weighs: false, make: (context) => new HeadsView(context) },
+  map: { title: "Map", slices: true, weighs: true, make: (context) => new MapView(context) },
+  documents: {
+    title: "Documents",
+    slices: true,
+    weighs: true,
+    make: (context) => new DocumentsView(context),
+  },
+  steps: { title: "Steps", slices: true, weighs: true, make: (context) => new StepsView(context) },
+  process: { title: "Process", slices: false, weighs: false, make: (context) => new ProcessView(context) },
 };
 
 /** The views that this subject has something to show in. */
