@@ -22,7 +22,7 @@ from limelight.viewer import shell
 from limelight.viewer.attentions import TILE, Attention
 from limelight.viewer.envelope import Answer, Scale
 from limelight.viewer.heads import FROM_ATLAS, measures
-from limelight.viewer.maps import Map
+from limelight.viewer.maps import Map, cells_of
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.strongest import Strongest, answered, sweep
 from limelight.viewer.subject import Subject, tile_place, weights
@@ -324,9 +324,10 @@ class _Making:
         made = self.maps.get((number, chosen))
         if made is None or question["reduce"] == "max":
             return self.subject.answer(question, self.heard)
-        whole = Map(min(DEEPEST, attention.deepest), made, None, None)
+        zoom, place = min(DEEPEST, attention.deepest), tile_place(question)
+        cells = Map(zoom, made[cells_of(attention, place, zoom)], None, None)
         layer = attention.chosen(chosen)[0][0]
-        return self.subject.tile_answer(question, whole.tile(attention, layer, tile_place(question), "mean"))
+        return self.subject.tile_answer(question, cells.tile(attention, layer, place, "mean"))
 
     def _between(self, number: int, attention: Attention, chosen: str) -> None:
         given: dict[str, Any] = {"attention": number, "slice": chosen}

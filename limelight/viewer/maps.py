@@ -69,9 +69,9 @@ def work(attention: Attention, heads: tuple[Head, ...], place: Place) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """The whole of a slice in cells of one zoom; a tile of it, or of a lower zoom, is put together from them.
+    """Cells of one zoom, of a slice; a tile of that zoom, or of a lower one, is put together from them.
 
-    mean     (cells, cells), of a region too: `of` cuts it
+    mean     (cells, cells), those of the tile alone
     maximum  likewise; None where it is not known
     seen     the share of a cell's entries that may be seen; None to ask the mask
     """
@@ -82,21 +82,25 @@ class Map:
     seen: Tensor | None
 
     @classmethod
-    def of(cls, wholes: Mapping[int, Whole], heads: tuple[Head, ...]) -> Map:
-        """From what the walk over the whole has kept of each head."""
+    def of(
+        cls, wholes: Mapping[int, Whole], heads: tuple[Head, ...], attention: Attention, place: Place
+    ) -> Map:
+        """What a tile needs of what the walk over the whole has kept of each head."""
         first = wholes[heads[0][0]]
-        mean = torch.zeros(first.map.mean.shape[1:], dtype=torch.float64)
-        maximum = torch.zeros(mean.shape)
+        cut = cells_of(attention, place, first.zoom)
+        seen = first.map.seen[0][cut]
+        mean = torch.zeros(seen.shape, dtype=torch.float64)
+        maximum = torch.zeros(seen.shape)
         for layer, head in heads:
-            mean += wholes[layer].map.mean[head].double()
-            maximum = torch.maximum(maximum, wholes[layer].map.maximum[head])
-        return cls(first.zoom, mean / len(heads), maximum, first.map.seen[0])
+            kept = wholes[layer].map
+            mean += kept.mean[head][cut]
+            torch.maximum(maximum, kept.maximum[head][cut], out=maximum)
+        return cls(first.zoom, mean / len(heads), maximum, seen)
 
     def tile(self, attention: Attention, layer: int, place: Place, reduce: str) -> Tiled:
         """`layer` is the one whose mask says what may be seen."""
         rows, columns = place.within(attention)
         step, fine = attention.step(place.zoom), attention.step(self.zoom)
-        cut = tuple(slice(span.start // fine, -(-span.stop // fine)) for span in (rows, columns))
         sizes = (torch.tensor([min(fine, span.stop - at) for at in span[::fine]]) for span in (rows, columns))
         area = torch.outer(*sizes).double()
         runs = [Run.of(edges(size, step // fine), 0, size) for size in area.shape]
@@ -108,13 +112,19 @@ class Map:
         if self.seen is None:
             seen = seen_cells(attention, layer, rows, columns, step) / whole
         else:
-            seen = sums(self.seen[cut].double() * area) / whole
+            seen = sums(self.seen.double() * area) / whole
         if reduce == "max":
             assert self.maximum is not None
-            found = runs[1].maxima(runs[0].maxima(self.maximum[cut], -2), -1)
+            found = runs[1].maxima(runs[0].maxima(self.maximum, -2), -1)
         else:
-            found = (sums(self.mean[cut].double() * area) / whole).float()
+            found = (sums(self.mean.double() * area) / whole).float()
         return Tiled(found.numpy(), _share(seen))
+
+
+def cells_of(attention: Attention, place: Place, zoom: int) -> tuple[slice, ...]:
+    """Where the cells of `zoom` that a tile is made of stand in the whole."""
+    fine = attention.step(zoom)
+    return tuple(slice(span.start // fine, -(-span.stop // fine)) for span in place.within(attention))
 
 
 def exact_tile(

@@ -253,7 +253,7 @@ class Subject:
                 self._whole(number)  # or every tile would need whole rows
             found = maps.exact_tile(attention, heads, place, reduce, go_on)
         elif len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
-            found = maps.Map.of(kept, heads).tile(attention, heads[0][0], place, reduce)
+            found = maps.Map.of(kept, heads, attention, place).tile(attention, heads[0][0], place, reduce)
         elif not self.ready and work > FREE_WORK:
             raise NotYetError
         else:

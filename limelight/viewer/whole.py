@@ -17,9 +17,10 @@ from limelight.matrix.rasters import PictureReading
 from limelight.viewer.attentions import Attention
 from limelight.viewer.cells import Cells
 
-MAP_BYTES = 2**27
+MAP_BYTES = 2**28
 """What the map of one layer may take, of all its heads: as many cells as fit."""
-MOST_CELLS = 1024
+MOST_CELLS = 4096
+"""A side. Deeper, a tile is computed from its weights before anybody notices."""
 MOST_DOCUMENTS = 16
 """Up to so many, what every token gives to and gets from each document is kept."""
 NUMBERS_A_CELL = 2
