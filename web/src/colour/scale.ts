@@ -56,8 +56,8 @@ export function scaleOf(kind: ScaleKind, values: ArrayLike<number>): Scale {
 
 /** A number under a legend: two significant digits, short enough to stand beside the next one. */
 export function brief(value: number): string {
-  if (value === 0) return "0";
-  return Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(2)));
+  const near = Number(value.toPrecision(2));
+  return near !== 0 && Math.abs(near) < 1e-3 ? near.toExponential(1).replace(".0", "") : String(near);
 }
 
 /** A number for reading: four significant digits, never "0.000". */

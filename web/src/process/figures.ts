@@ -2,7 +2,7 @@
 
 import { colour, letters, STEPS, type Theme } from "../colour/ramp";
 import { scale } from "../colour/scale";
-import { label } from "../subject/visible";
+import { label, shortened } from "../subject/visible";
 import { el, paint } from "../ui/dom";
 import { Legend } from "../ui/legend";
 import { ends, type Figure, numberText } from "./explanation";
@@ -12,6 +12,8 @@ const HIGHEST = 18;
 /** Columns up to which a matrix has its weights written into its cells. */
 const WRITTEN = 16;
 const NAME = 40;
+/** Characters of a sentence, which may hold words of the user. */
+const SENTENCE = 1000;
 
 export function figure(numbers: Figure, theme: Theme): HTMLElement {
   const draw = { bars, strip: strips, cells, table: bars }[numbers.picture];
@@ -30,10 +32,12 @@ export function figure(numbers: Figure, theme: Theme): HTMLElement {
 
 /** A sentence of ours with the user's words between “ and ”: each keeps its direction to itself. */
 export function quoted(sentence: string): HTMLElement {
-  const parts = sentence.split(/(“[^“”]*”)/).map((part) => {
-    if (!part.startsWith("“")) return part;
-    return el("span", {}, "“", el("bdi", {}, label(part.slice(1, -1), NAME)), "”");
-  });
+  const parts = shortened(sentence, SENTENCE)
+    .split(/(“[^“”]*”)/)
+    .map((part) => {
+      if (!part.startsWith("“")) return part;
+      return el("span", {}, "“", el("bdi", {}, label(part.slice(1, -1), NAME)), "”");
+    });
   return el("span", {}, ...parts);
 }
 
@@ -58,7 +62,7 @@ function bars(numbers: Figure): HTMLElement {
           el("td", { colspan: numbers.columns.length + 1 + Number(withBars) }, `… ${hidden} between`),
         ),
   );
-  const heads = numbers.columns.map((column) => el("th", { scope: "col" }, column));
+  const heads = numbers.columns.map((column) => el("th", { scope: "col" }, label(column, NAME)));
   return wide(
     el(
       "table",

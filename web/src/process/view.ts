@@ -3,14 +3,17 @@
 import type { Params } from "../sources/source";
 import { Refusal } from "../sources/source";
 import type { State } from "../state/state";
+import { shortened } from "../subject/visible";
 import type { Context, Seen, View } from "../ui/context";
 import { button } from "../ui/controls";
 import { el, fill } from "../ui/dom";
-import { checkText, type Explanation, type Stage, shapeText } from "./explanation";
+import { checkText, type Explanation, readable, type Stage, shapeText } from "./explanation";
 import { figure, quoted } from "./figures";
 
 /** Numbers of a stage are drawn when it comes this near. */
 const AHEAD = "900px";
+/** Characters of the text and of its answer that stand at the top. */
+const LONGEST = 400;
 
 export class ProcessView implements View {
   readonly element = el("div", { class: "process-view" });
@@ -124,7 +127,7 @@ export class ProcessView implements View {
     try {
       const answer = await this.context.questions.process(params);
       if (asked !== this.asked) return;
-      this.explanation = answer.head.explanation as Explanation;
+      this.explanation = readable(answer.head.explanation);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       if (asked !== this.asked) return;
@@ -132,7 +135,7 @@ export class ProcessView implements View {
       [this.articles, this.buttons] = [[], []];
       fill(this.count);
       fill(this.contents);
-      fill(this.stages, el("p", { class: "refusal" }, error.message));
+      fill(this.stages, el("p", { class: "refusal" }, quoted(error.message)));
       return;
     }
     this.draw();
@@ -201,8 +204,14 @@ export class ProcessView implements View {
     const count = explanation.stages.length;
     this.articles = explanation.stages.map((stage, place) => this.article(stage, place + 1));
     const children: Element[] = [
-      el("h2", {}, el("bdi", {}, explanation.text), " → ", el("bdi", {}, explanation.answer)),
-      el("p", { class: "quiet" }, explanation.model),
+      el(
+        "h2",
+        {},
+        el("bdi", {}, shortened(explanation.text, LONGEST)),
+        " → ",
+        el("bdi", {}, shortened(explanation.answer, LONGEST)),
+      ),
+      el("p", { class: "quiet" }, el("bdi", {}, shortened(explanation.model))),
       el(
         "p",
         { class: failed ? "bad" : "good" },
