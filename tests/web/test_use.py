@@ -115,6 +115,8 @@ def test_steps_are_walked_by_keyboard(opened: Callable[..., Any], answered: str)
     page.wait_for_function("link => location.hash.includes(link)", arg=f"step={last}")
     page.locator(".ranks[tabindex]").focus()
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "What else could have come"
+    page.evaluate("location.hash = 'view=steps'")
+    stands(0)
     page.evaluate("location.hash = 'view=steps&step=999'")
     stands(last)
 
