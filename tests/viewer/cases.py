@@ -8,10 +8,13 @@ from typing import Any
 import torch
 
 import limelight as ll
+from limelight.tasks.look import look
 from limelight.viewer.envelope import Answer
+from limelight.viewer.looks import of_look
 from limelight.viewer.making import subject_of
 from limelight.viewer.questions import Question
 from limelight.viewer.subject import Subject
+from tests.explain import models
 
 TEXTS = {
     "a.md": "Save the file. Open it now! Then close.",
@@ -43,6 +46,14 @@ def matrices(causal: bool = True) -> dict[int, ll.AttentionMatrix]:
 @cache
 def subject(causal: bool = True) -> Subject:
     return subject_of(matrices(causal), context(), title="Three texts")
+
+
+@cache
+def translation() -> Subject:
+    """An answer with its steps and its process, of a model with random weights."""
+    made = models.predictor()
+    [seen] = look(made, [models.TEXT])
+    return of_look(made, seen)
 
 
 def ask(about: Subject, kind: str, **params: Any) -> Answer:

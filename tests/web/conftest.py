@@ -91,20 +91,33 @@ def file(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> str:
     return saved(subject, tmp_path_factory.mktemp("page") / "page.html")
 
 
+@pytest.fixture(scope="session")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an answer with steps and a process, as an offline file."""
+    return saved(cases.translation(), tmp_path_factory.mktemp("answer") / "page.html")
+
+
 def saved(subject: Subject, path: Path) -> str:
     return save(subject, path).as_uri()
 
 
 @pytest.fixture
 def served(subject: Subject) -> Iterator[str]:
-    """The address of a server of the small subject, on a port of its own."""
+    """The address of a server of the small subject."""
     with serving(subject) as address:
+        yield address
+
+
+@pytest.fixture
+def answering() -> Iterator[str]:
+    """The address of a server of an answer with steps and a process."""
+    with serving(cases.translation()) as address:
         yield address
 
 
 @contextmanager
 def serving(subject: Subject) -> Iterator[str]:
-    """The address of a server of this subject."""
+    """The address of a server of this subject, on a port of its own."""
     uvicorn = pytest.importorskip("uvicorn", reason="pip install 'limelight[web]'")
     place = bound("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(application(subject), log_level="error", access_log=False))

@@ -12,20 +12,58 @@ from xml.etree import ElementTree
 import pytest
 
 from limelight.viewer.subject import Subject
+from tests.viewer import cases
 
 pytestmark = pytest.mark.slow
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("text", "heads", "map", "documents")
+VIEWS = ("text", "heads", "map", "documents", "steps", "process")
+OF_AN_ANSWER = ("steps", "process")
+"""Views that a text without an answer does not have."""
+MOST_STOPS = 40
+RING = """() => {
+    const one = document.activeElement;
+    if (!one || !one.closest('#limelight')) return null;
+    const drawn = one.type === 'radio' ? one.nextElementSibling : one;
+    const {outlineStyle, outlineWidth, outlineColor} = getComputedStyle(drawn);
+    const box = drawn.getBoundingClientRect();
+    const light = text => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map(n => n / 255)
+            .map(n => n <= 0.03928 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    let ground = drawn;
+    while (getComputedStyle(ground).backgroundColor === 'rgba(0, 0, 0, 0)') ground = ground.parentElement;
+    if (drawn === ground && Number.parseFloat(getComputedStyle(drawn).outlineOffset) >= 0) {
+        ground = drawn.parentElement;
+        while (getComputedStyle(ground).backgroundColor === 'rgba(0, 0, 0, 0)') ground = ground.parentElement;
+    }
+    const [high, low] = [light(outlineColor), light(getComputedStyle(ground).backgroundColor)]
+        .sort((a, b) => b - a);
+    const contrast = (high + 0.05) / (low + 0.05);
+    const why = outlineStyle === 'none' || Number.parseFloat(outlineWidth) < 2 ? 'no ring'
+        : contrast < 3 ? `a ring of contrast ${contrast.toFixed(2)}`
+        : box.bottom <= 0 || box.top >= innerHeight || box.right <= 0 || box.left >= innerWidth ? 'out of sight' : '';
+    return {name: `${one.tagName} ${one.getAttribute('aria-label') || one.textContent.slice(0, 40)}`, why};
+}"""
+"""Whether a ring of 2 pixels or more, 3 to 1 against what is below it (WCAG 1.4.11), stands around the focus."""
 FOCUSABLE = """() => [...document.querySelectorAll(
     '#limelight button, #limelight select, #limelight input, #limelight summary, #limelight [tabindex="0"]')]
     .filter(one => one.checkVisibility() && !one.disabled && !(one.type === 'radio' && !one.checked))"""
 
 
+@pytest.fixture
+def seen(file: str, answered: str, request: pytest.FixtureRequest) -> str:
+    """The address of the view that a test is about."""
+    view = request.getfixturevalue("view")
+    return f"{answered if view in OF_AN_ANSWER else file}#view={view}&place=4&step=1&stage=3"
+
+
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_keyboard_reaches_everything(opened: Callable[..., Any], file: str, view: str) -> None:
-    page = opened(f"{file}#view={view}&place=4")
-    page.wait_for_timeout(500)
+def test_the_keyboard_reaches_everything(opened: Callable[..., Any], seen: str, view: str) -> None:
+    page = opened(seen)
+    page.wait_for_timeout(800)
+    assert page.locator("main").get_attribute("data-view") == view
     wanted = page.evaluate(
         f"({FOCUSABLE})().map((one, place) => {{ one.dataset.key = place; return place }})"
     )
@@ -35,6 +73,91 @@ def test_the_keyboard_reaches_everything(opened: Callable[..., Any], file: str, 
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement?.dataset.key"))
     assert {str(place) for place in wanted} <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_has_the_focus_is_seen(opened: Callable[..., Any], seen: str, view: str, scheme: str) -> None:
+    page = opened(seen, color_scheme=scheme)
+    page.wait_for_timeout(800)
+    count = len(page.evaluate(f"({FOCUSABLE})()"))
+    found = []
+    for _ in range(min(count, MOST_STOPS)):
+        page.keyboard.press("Tab")
+        found.append(page.evaluate(RING))
+    assert [stop for stop in found if stop and stop["why"]] == []
+    assert len({stop["name"] for stop in found if stop}) > 8, "nothing was looked at"
+
+
+def test_steps_are_walked_by_keyboard(opened: Callable[..., Any], answered: str) -> None:
+    page = opened(f"{answered}#view=steps")
+    page.wait_for_selector(".steps-view .ranks .value")
+    last = len(cases.translation().steps) - 1
+
+    def stands(step: int) -> None:
+        text = f"step {step + 1} of {last + 1}"
+        page.wait_for_function("text => document.querySelector('.count').textContent === text", arg=text)
+        page.wait_for_function(
+            "text => document.querySelector('.status').textContent.startsWith(text)", arg=f"Step {step + 1}:"
+        )
+
+    page.locator(".lines-of-text .pane").last.focus()
+    for key, step in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 0), ("End", last), ("Home", 0)):
+        page.keyboard.press(key)
+        stands(step)
+    page.get_by_role("slider", name="Step").focus()
+    for key, step in (("ArrowRight", 1), ("End", last), ("ArrowLeft", last - 1)):
+        page.keyboard.press(key)
+        stands(step)
+    page.get_by_role("button", name="Step on").focus()
+    page.keyboard.press("Enter")
+    stands(last)
+    page.wait_for_function("link => location.hash.includes(link)", arg=f"step={last}")
+    page.locator(".ranks[tabindex]").focus()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "What else could have come"
+    page.evaluate("location.hash = 'view=steps'")
+    stands(0)
+    page.evaluate("location.hash = 'view=steps&step=999'")
+    stands(last)
+
+
+def test_stages_are_walked_by_keyboard(opened: Callable[..., Any], answered: str) -> None:
+    page = opened(f"{answered}#view=process")
+    page.wait_for_selector("article[data-stage]")
+    count = page.locator("article[data-stage]").count()
+    names = page.locator("article h3").all_text_contents()
+    assert page.locator(".count").text_content() == f"{count} stages"
+
+    def stands(stage: int) -> None:
+        page.wait_for_function("link => location.hash.includes(link)", arg=f"stage={stage}")
+        assert page.locator(".count").text_content() == f"stage {stage} of {count}"
+        current = page.locator("nav [aria-current=step]").text_content()
+        assert current.split() == names[stage - 1].split()
+        assert page.locator(".status").text_content().startswith(f"Stage {stage} of {count}: ")
+        page.wait_for_function(IN_SIGHT, arg=stage)
+
+    page.locator(".stages").focus()
+    for key, stage in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2)):
+        page.keyboard.press(key)
+        stands(stage)
+    page.get_by_role("button", name="Stage on").focus()
+    page.keyboard.press("Enter")
+    stands(3)
+    page.locator("nav[aria-label=Stages] button").nth(count - 1).focus()
+    page.keyboard.press("Enter")
+    stands(count)
+    assert page.evaluate("document.activeElement.dataset.stage") == str(count)
+    page.keyboard.press("ArrowRight")
+    stands(count)
+    page.keyboard.press("ArrowLeft")
+    stands(count - 1)
+
+
+IN_SIGHT = """stage => {
+    const box = document.querySelector(`[data-stage="${stage}"]`).getBoundingClientRect();
+    const frame = document.querySelector('.stages').getBoundingClientRect();
+    return box.top < frame.bottom && box.bottom > frame.top;
+}"""
 
 
 def test_words_are_chosen_by_arrow_and_by_search(
@@ -91,9 +214,10 @@ def test_a_link_restores_what_was_seen(opened: Callable[..., Any], file: str) ->
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_what_is_seen_is_saved(opened: Callable[..., Any], file: str, view: str) -> None:
-    page = opened(f"{file}#view={view}&place=4")
-    page.wait_for_timeout(800)
+def test_what_is_seen_is_saved(opened: Callable[..., Any], seen: str, view: str) -> None:
+    page = opened(seen)
+    page.wait_for_timeout(1000)
+    assert page.locator("main").get_attribute("data-view") == view
     saved = {kind: downloaded(page, name) for kind, name in (("svg", "SVG"), ("png", "PNG"), ("csv", "CSV"))}
     root = ElementTree.fromstring(saved["svg"])
     kinds = [element.tag.rpartition("}")[2] for element in root.iter()]
@@ -117,12 +241,13 @@ def downloaded(page: Any, name: str) -> bytes:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_no_serious_violation(
-    opened: Callable[..., Any], file: str, view: str, scheme: str
+    opened: Callable[..., Any], seen: str, view: str, scheme: str
 ) -> None:
     if not AXE.is_file():
         pytest.skip("axe-core is not here: python web/build.py --checks")
-    page = opened(f"{file}#view={view}&place=4&pin=word:3:from:mean", color_scheme=scheme, bypass_csp=True)
-    page.wait_for_timeout(800)
+    page = opened(f"{seen}&pin=word:3:from:mean", color_scheme=scheme, bypass_csp=True)
+    page.wait_for_timeout(1000)
+    assert page.locator("main").get_attribute("data-view") == view
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
         "axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { colourRgb, contrast, letters, type Rgb, STEPS, type Theme, table } from "../src/colour/ramp";
-import { DECADES, scale, scaleOf, written } from "../src/colour/scale";
+import { brief, DECADES, scale, scaleOf, written } from "../src/colour/scale";
 
 const THEMES: readonly Theme[] = ["light", "dark"];
 const LETTERS: Record<Theme, Record<string, Rgb>> = {
@@ -59,4 +59,9 @@ test("numbers are written with four digits, and never as a nought that is none",
     "1\u202f234\u202f567",
     "12.5",
   ]);
+});
+
+test("a number under a legend is short: nothing is written with many zeros, and none with a bare exponent", () => {
+  const said = [0, 1, 0.25, 0.0087, 0.001, 0.00099999999, 0.00063, 0.00002].map(brief);
+  expect(said).toEqual(["0", "1", "0.25", "0.0087", "0.001", "0.001", "6.3e-4", "2e-5"]);
 });

@@ -54,8 +54,11 @@ export function scaleOf(kind: ScaleKind, values: ArrayLike<number>): Scale {
   return scale(kind, high, low);
 }
 
-/** A number under a legend: two significant digits. */
-export const brief = (value: number): string => (value === 0 ? "0" : String(Number(value.toPrecision(2))));
+/** A number under a legend: two significant digits, short enough to stand beside the next one. */
+export function brief(value: number): string {
+  const near = Number(value.toPrecision(2));
+  return near !== 0 && Math.abs(near) < 1e-3 ? near.toExponential(1).replace(".0", "") : String(near);
+}
 
 /** A number for reading: four significant digits, never "0.000". */
 export function written(value: number): string {

@@ -9,6 +9,8 @@ const WIDTH = 760;
 const BLOCK = 12;
 const GAP = 10;
 const NAMES = 190;
+/** Least distance between the names of two blocks. */
+const LINE = 16;
 const MOST = 40;
 /** Bands thinner than this share of their row are not drawn. */
 const LEAST = 0.004;
@@ -26,9 +28,11 @@ export function flow({ values, rows, columns, rowLevel, columnLevel }: Between, 
   );
   const total = sum(height, (row) => given[row]!) || 1;
   const tall = Math.max(200, 26 * Math.max(height, width));
+  const ending = (starts: number[], shares: number[]): number =>
+    (starts.at(-1) ?? 0) + Math.max(((shares.at(-1) ?? 0) / total) * tall, LINE);
   const left = places(given, total, tall);
   const right = places(received, total, tall);
-  const high = Math.max(tall + GAP * (Math.max(height, width) - 1), 1);
+  const high = Math.max(ending(left, given), ending(right, received), 1);
   const [x0, x1] = [NAMES, WIDTH - NAMES];
   const bands = [];
   const usedLeft = [...left];
@@ -92,7 +96,7 @@ function places(shares: readonly number[], total: number, tall: number): number[
   let at = 0;
   return shares.map((share) => {
     const start = at;
-    at += (share / total) * tall + GAP;
+    at += Math.max((share / total) * tall + GAP, LINE);
     return start;
   });
 }

@@ -1,6 +1,10 @@
 // What `limelight explain` hands over: stages, each with formula, shapes, numbers and one check.
 
+import { shortened } from "../subject/visible";
+
 export type Value = number | null;
+
+const LONGEST = 1000;
 
 export interface Figure {
   readonly title: string;
@@ -36,6 +40,13 @@ export interface Explanation {
   readonly model: string;
   readonly choice: readonly string[];
   readonly stages: readonly Stage[];
+}
+
+/** As it came, with every unseen sign written out and no text longer than anyone reads. */
+export function readable(told: unknown): Explanation {
+  return JSON.parse(JSON.stringify(told), (_, value) =>
+    typeof value === "string" ? shortened(value, LONGEST) : value,
+  );
 }
 
 /** "q: B 1 · H 4 · N 9 · D 16": a name that wears its letters, with the size of each. */

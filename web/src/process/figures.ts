@@ -1,8 +1,10 @@
 // Numbers of a stage as bars, strips, cells or a table.
 
 import { colour, letters, STEPS, type Theme } from "../colour/ramp";
-import { label } from "../subject/visible";
+import { scale } from "../colour/scale";
+import { label, shortened } from "../subject/visible";
 import { el, paint } from "../ui/dom";
+import { Legend } from "../ui/legend";
 import { ends, type Figure, numberText } from "./explanation";
 
 const LOWEST = 6;
@@ -10,6 +12,8 @@ const HIGHEST = 18;
 /** Columns up to which a matrix has its weights written into its cells. */
 const WRITTEN = 16;
 const NAME = 40;
+/** Characters of a sentence, which may hold words of the user. */
+const SENTENCE = 1000;
 
 export function figure(numbers: Figure, theme: Theme): HTMLElement {
   const draw = { bars, strip: strips, cells, table: bars }[numbers.picture];
@@ -28,10 +32,12 @@ export function figure(numbers: Figure, theme: Theme): HTMLElement {
 
 /** A sentence of ours with the user's words between “ and ”: each keeps its direction to itself. */
 export function quoted(sentence: string): HTMLElement {
-  const parts = sentence.split(/(“[^“”]*”)/).map((part) => {
-    if (!part.startsWith("“")) return part;
-    return el("span", {}, "“", el("bdi", {}, label(part.slice(1, -1), NAME)), "”");
-  });
+  const parts = shortened(sentence, SENTENCE)
+    .split(/(“[^“”]*”)/)
+    .map((part) => {
+      if (!part.startsWith("“")) return part;
+      return el("span", {}, "“", el("bdi", {}, label(part.slice(1, -1), NAME)), "”");
+    });
   return el("span", {}, ...parts);
 }
 
@@ -45,7 +51,7 @@ function bars(numbers: Figure): HTMLElement {
       { class: numbers.marked.includes(row) ? "marked" : null },
       el("th", { scope: "row" }, el("bdi", {}, label(numbers.rows[row]!, NAME))),
       withBars && el("td", { class: "drawn" }, bar(drawn[row]!, low, high - low || 1)),
-      ...numbers.values[row]!.map((value) => el("td", {}, numberText(value))),
+      ...numbers.values[row]!.map((value) => el("td", { "data-value": value }, numberText(value))),
     );
   const body = ends(numbers, LOWEST, HIGHEST).map(({ row, hidden }) =>
     row >= 0
@@ -56,7 +62,7 @@ function bars(numbers: Figure): HTMLElement {
           el("td", { colspan: numbers.columns.length + 1 + Number(withBars) }, `… ${hidden} between`),
         ),
   );
-  const heads = numbers.columns.map((column) => el("th", { scope: "col" }, column));
+  const heads = numbers.columns.map((column) => el("th", { scope: "col" }, label(column, NAME)));
   return wide(
     el(
       "table",
@@ -79,6 +85,7 @@ function strips(numbers: Figure, theme: Theme): HTMLElement {
   return el(
     "div",
     {},
+    el("p", { class: "quiet" }, "A column a feature: blue above 0, orange below, deepest at the largest."),
     ...numbers.rows.map((name, row) => {
       const values = numbers.values[row]!.filter((value) => value !== null);
       const length = Math.hypot(...values);
@@ -126,11 +133,16 @@ function strip(values: readonly number[], theme: Theme): HTMLCanvasElement {
 function cells(numbers: Figure, theme: Theme): HTMLElement {
   const mask = numbers.unit === "";
   const written = !mask && numbers.columns.length <= WRITTEN;
-  const cell = (value: number): HTMLElement => {
+  const cell = (value: number, row: number, column: number): HTMLElement => {
+    const names = `${label(numbers.rows[row]!, 20)} → ${label(numbers.columns[column]!, 20)}`;
     const share = mask ? 0 : Math.round(value * (STEPS - 1)) / (STEPS - 1);
     const made = el(
       "td",
-      { class: mask ? (value ? "open" : "closed") : `on-${letters(theme, share)}` },
+      {
+        class: mask ? (value ? "open" : "closed") : `on-${letters(theme, share)}`,
+        "data-value": value,
+        title: `${names}: ${mask ? (value ? "may attend" : "closed") : numberText(value)}`,
+      },
       written && value >= 0.005 ? value.toFixed(2).replace(/^0/, "") : "",
     );
     if (!mask) paint(made, { background: colour(theme, share) });
@@ -144,10 +156,12 @@ function cells(numbers: Figure, theme: Theme): HTMLElement {
       "tr",
       { class: numbers.marked.includes(at) ? "marked" : null },
       el("th", { scope: "row" }, el("bdi", {}, label(numbers.rows[at]!, 20))),
-      ...row.map((value) => cell(value ?? 0)),
+      ...row.map((value, column) => cell(value ?? 0, at, column)),
     ),
   );
   const kind = `grid${written ? " written" : ""}`;
+  const legend = new Legend();
+  legend.show(scale("linear", 1), theme, numbers.unit);
   return el(
     "div",
     {},
@@ -159,6 +173,7 @@ function cells(numbers: Figure, theme: Theme): HTMLElement {
         el("tbody", {}, ...body),
       ),
     ),
+    !mask && legend.element,
     mask &&
       el(
         "p",

@@ -3,14 +3,17 @@
 import type { Params } from "../sources/source";
 import { Refusal } from "../sources/source";
 import type { State } from "../state/state";
+import { shortened } from "../subject/visible";
 import type { Context, Seen, View } from "../ui/context";
 import { button } from "../ui/controls";
 import { el, fill } from "../ui/dom";
-import { checkText, type Explanation, type Stage, shapeText } from "./explanation";
+import { checkText, type Explanation, readable, type Stage, shapeText } from "./explanation";
 import { figure, quoted } from "./figures";
 
 /** Numbers of a stage are drawn when it comes this near. */
 const AHEAD = "900px";
+/** Characters of the text and of its answer that stand at the top. */
+const LONGEST = 400;
 
 export class ProcessView implements View {
   readonly element = el("div", { class: "process-view" });
@@ -20,8 +23,11 @@ export class ProcessView implements View {
     class: "stages",
     tabindex: "0",
     role: "region",
-    "aria-label": "Stages",
+    "aria-label": "Stages. The left and right arrow keys go to the one before and after.",
+    onkeydown: (event: KeyboardEvent) => this.key(event),
   });
+  private readonly count = el("span", { class: "quiet count" });
+  private buttons: HTMLButtonElement[] = [];
   private readonly fields: readonly HTMLInputElement[];
   private explanation: Explanation | null = null;
   private articles: HTMLElement[] = [];
@@ -50,7 +56,14 @@ export class ProcessView implements View {
       ...this.fields,
       button("Show", () => {}, { type: "submit" }),
     );
-    this.controls = context.questions.source.mode === "file" ? [] : [form];
+    const walk = el(
+      "div",
+      { class: "control" },
+      button("‹", () => this.go(-1), { "aria-label": "Stage back" }),
+      button("›", () => this.go(1), { "aria-label": "Stage on" }),
+      this.count,
+    );
+    this.controls = context.questions.source.mode === "file" ? [walk] : [walk, form];
     fill(this.element, this.contents, this.stages);
   }
 
@@ -63,8 +76,11 @@ export class ProcessView implements View {
     if (asked !== this.asked) {
       this.asked = asked;
       void this.ask(state);
-    } else if (this.theme !== this.context.theme()) this.draw();
+      return;
+    }
+    if (this.theme !== this.context.theme()) this.draw();
     else if (before && before.stage !== state.stage) this.scroll(state.stage);
+    this.mark(state.stage);
   }
 
   seen(): Seen | null {
@@ -106,18 +122,70 @@ export class ProcessView implements View {
     const params: Params = Object.fromEntries(
       names.map((name, place) => [name, state.trace[place] ?? ""]).filter(([, value]) => value !== ""),
     );
+    const { asked } = this;
+    if (!this.explanation) fill(this.stages, el("p", { class: "quiet" }, "Every stage is being computed …"));
     try {
       const answer = await this.context.questions.process(params);
-      this.explanation = answer.head.explanation as Explanation;
+      if (asked !== this.asked) return;
+      this.explanation = readable(answer.head.explanation);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      if (asked !== this.asked) return;
       this.explanation = null;
+      [this.articles, this.buttons] = [[], []];
+      fill(this.count);
       fill(this.contents);
-      fill(this.stages, el("p", { class: "refusal" }, error.message));
+      fill(this.stages, el("p", { class: "refusal" }, quoted(error.message)));
       return;
     }
     this.draw();
+    this.mark(state.stage);
     if (state.stage > 0) requestAnimationFrame(() => this.scroll(state.stage));
+  }
+
+  // ── From stage to stage ──
+
+  private key(event: KeyboardEvent): void {
+    const by = ({ ArrowLeft: -1, ArrowRight: 1 } as const)[event.key as "ArrowLeft" | "ArrowRight"];
+    const target = event.target as HTMLElement;
+    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target !== this.stages && !this.articles.includes(target)) return; // wide numbers scroll by these keys
+    event.preventDefault();
+    this.go(by);
+  }
+
+  /** The stage after (1) or before (−1) the chosen one, or the one that is read where that is out of sight. */
+  private go(by: -1 | 1): void {
+    const { stage } = this.context.store.state;
+    const { scrollTop, clientHeight } = this.stages;
+    const top = this.articles[stage - 1]?.offsetTop ?? -1;
+    const seen = top >= scrollTop - clientHeight / 2 && top < scrollTop + clientHeight;
+    const read = this.articles.filter((one) => one.offsetTop <= scrollTop + clientHeight / 3).length;
+    this.choose((seen ? stage : read) + by);
+  }
+
+  private choose(stage: number): void {
+    const within = Math.max(1, Math.min(stage, this.articles.length));
+    if (this.articles.length === 0) return;
+    const { store } = this.context;
+    if (store.state.stage === within) this.scroll(within);
+    store.set({ stage: within });
+    this.context.say(
+      `Stage ${within} of ${this.articles.length}: ${this.explanation!.stages[within - 1]!.name}`,
+    );
+  }
+
+  private mark(stage: number): void {
+    const all = this.articles.length;
+    fill(this.count, stage > 0 && stage <= all ? `stage ${stage} of ${all}` : all > 0 ? `${all} stages` : "");
+    this.buttons.forEach((one, place) => {
+      if (place === stage - 1) one.setAttribute("aria-current", "step");
+      else one.removeAttribute("aria-current");
+    });
+    const box = this.buttons[stage - 1];
+    const { scrollTop, clientHeight } = this.contents;
+    if (box && (box.offsetTop < scrollTop || box.offsetTop + box.offsetHeight > scrollTop + clientHeight))
+      this.contents.scrollTop = box.offsetTop - clientHeight / 3;
   }
 
   private scroll(stage: number): void {
@@ -136,8 +204,14 @@ export class ProcessView implements View {
     const count = explanation.stages.length;
     this.articles = explanation.stages.map((stage, place) => this.article(stage, place + 1));
     const children: Element[] = [
-      el("h2", {}, el("bdi", {}, explanation.text), " → ", el("bdi", {}, explanation.answer)),
-      el("p", { class: "quiet" }, explanation.model),
+      el(
+        "h2",
+        {},
+        el("bdi", {}, shortened(explanation.text, LONGEST)),
+        " → ",
+        el("bdi", {}, shortened(explanation.answer, LONGEST)),
+      ),
+      el("p", { class: "quiet" }, el("bdi", {}, shortened(explanation.model))),
       el(
         "p",
         { class: failed ? "bad" : "good" },
@@ -157,15 +231,14 @@ export class ProcessView implements View {
 
   private list(explanation: Explanation): HTMLElement {
     const parts = new Map<string, HTMLElement>();
-    explanation.stages.forEach((stage, place) => {
+    this.buttons = explanation.stages.map((stage, place) => {
       if (!parts.has(stage.part)) parts.set(stage.part, el("ol", {}));
-      const go = (): void => {
-        this.context.store.set({ stage: place + 1 });
-        this.scroll(place + 1);
-      };
-      parts
-        .get(stage.part)!
-        .append(el("li", {}, button(`${place + 1}  ${stage.name}${stage.check.ok ? "" : " ✗"}`, go)));
+      const made = button(`${place + 1}  ${stage.name}${stage.check.ok ? "" : " ✗"}`, () => {
+        this.choose(place + 1);
+        this.articles[place]!.focus({ preventScroll: true }); // Tab goes on to its numbers
+      });
+      parts.get(stage.part)!.append(el("li", {}, made));
+      return made;
     });
     return el("div", {}, ...[...parts].flatMap(([part, list]) => [el("h3", {}, part), list]));
   }
@@ -174,7 +247,7 @@ export class ProcessView implements View {
     const { check } = stage;
     return el(
       "article",
-      { "data-stage": number },
+      { "data-stage": number, tabindex: "-1" },
       el(
         "div",
         { class: "words" },

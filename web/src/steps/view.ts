@@ -33,7 +33,7 @@ export class StepsView implements View {
   readonly controls: readonly HTMLElement[];
   private readonly scaling;
   private readonly slider: HTMLInputElement;
-  private readonly count = el("span", { class: "quiet" });
+  private readonly count = el("span", { class: "quiet count" });
   private readonly panel = el("aside", { class: "panel", "aria-label": "This step" });
   private readonly lines = svg("svg", { class: "lines", "aria-hidden": "true" });
   private readonly legend = new Legend();
@@ -58,9 +58,9 @@ export class StepsView implements View {
       el(
         "div",
         { class: "control" },
-        button("‹", () => this.go(this.context.store.state.step - 1), { "aria-label": "Step back" }),
+        button("‹", () => this.go(this.at() - 1), { "aria-label": "Step back" }),
         this.slider,
-        button("›", () => this.go(this.context.store.state.step + 1), { "aria-label": "Step on" }),
+        button("›", () => this.go(this.at() + 1), { "aria-label": "Step on" }),
         this.count,
       ),
       this.scaling.element,
@@ -74,12 +74,12 @@ export class StepsView implements View {
   }
 
   seen(): Seen | null {
-    const step = this.steps[this.context.store.state.step];
+    const step = this.steps[this.at()];
     const { row, by } = this;
     if (!step || !row) return null;
     const side = this.context.attention().key;
     return {
-      name: nameTold(`step-${this.context.store.state.step}`, this.context.store.state.weigh),
+      name: nameTold(`step-${this.at() + 1}`, this.context.store.state.weigh),
       table: [
         ["what", "text", row.unit === "probability" ? "probability" : "number"],
         ...step.candidates.map(([text, probability]) => ["candidate", text, probability]),
@@ -114,7 +114,10 @@ export class StepsView implements View {
       if (unit < 0 || !this.row) return this.tip.hide();
       this.tip.show(where, attention.key.label(this.by, unit), written(this.row.values[unit]!));
     };
-    const step = (place: number): void => this.go(this.steps.findIndex((one) => one.place === place));
+    const step = (place: number): void => {
+      const at = this.steps.findIndex((one) => one.place >= place); // what stood before the answer is no step
+      this.go(at < 0 ? this.steps.length - 1 : at);
+    };
     this.target = new TextPane(attention.query, `${attention.query.name}, written step by step`, {
       choose: step,
       hover: () => {},
@@ -123,7 +126,6 @@ export class StepsView implements View {
     this.source = attention.one
       ? null
       : new TextPane(attention.key, attention.key.name, {
-          choose: () => {},
           hover,
           moved: () => this.drawLines(),
         });
@@ -146,15 +148,21 @@ export class StepsView implements View {
       pane?.element.addEventListener("scroll", () => this.drawLines(), { passive: true });
   }
 
+  /** The step that is shown: a link may name one that this answer does not have. */
+  private at(state: State = this.context.store.state): number {
+    return Math.max(0, Math.min(state.step, this.steps.length - 1));
+  }
+
   private go(step: number): void {
     if (step >= 0 && step < this.steps.length) this.context.store.set({ step });
   }
 
   private async paint(state: State): Promise<void> {
-    const step = this.steps[Math.min(state.step, this.steps.length - 1)];
+    const at = this.at(state);
+    const step = this.steps[at];
     if (!step || !this.target) return;
-    this.slider.value = String(state.step);
-    fill(this.count, `step ${state.step + 1} of ${this.steps.length}`);
+    this.slider.value = String(at);
+    fill(this.count, `step ${at + 1} of ${this.steps.length}`);
     const { row, by, refusal } = await this.rowOf(step, state);
     if (this.context.store.state !== state) return;
     [this.row, this.by] = [row, by];
@@ -167,7 +175,7 @@ export class StepsView implements View {
     this.target.stand(step.place, true);
     fill(this.panel, ...this.told(step, state, row, refusal));
     requestAnimationFrame(() => this.drawLines());
-    this.context.say(`Step ${state.step + 1}: ${label(step.text)}, probability ${written(step.probability)}`);
+    this.context.say(`Step ${at + 1}: ${label(step.text)}, probability ${written(step.probability)}`);
   }
 
   /** By token, or by word where a file does not hold single tokens. */
@@ -214,17 +222,23 @@ export class StepsView implements View {
       el("h3", {}, "It attends to"),
       el("p", { class: "quiet" }, sliceName(state.slice, attention)),
       refusal ? el("p", { class: "refusal" }, refusal) : null,
-      row && rankList(row, attention.key, this.by, (unit) => this.source?.stand(unit, true)),
+      row && rankList(row, attention.key, this.by, (unit) => this.bring(unit, step)),
       row && this.legend.element,
       row && el("p", { class: "how" }, row.how),
     ];
+  }
+
+  /** A unit into sight; the arrow keys go on from the step. */
+  private bring(unit: number, step: Step): void {
+    (this.source ?? this.target)?.stand(unit, true);
+    this.target?.stand(step.place, false);
   }
 
   private candidates(step: Step): HTMLElement {
     const most = Math.max(...step.candidates.map(([, probability]) => probability), 1e-9);
     return el(
       "ol",
-      { class: "ranks" },
+      { class: "ranks", tabindex: "0", "aria-label": "What else could have come" },
       ...step.candidates.map(([text, probability]) => {
         const bar = el("i", { class: "bar", "aria-hidden": "true" });
         paint(bar, { width: `${(100 * probability) / most}%` });
@@ -243,7 +257,7 @@ export class StepsView implements View {
   /** Curves from the token that is written to those it attends to most. */
   private drawLines(): void {
     fill(this.lines);
-    const step = this.steps[this.context.store.state.step];
+    const step = this.steps[this.at()];
     const start = step && this.target?.whereIs("token", step.place);
     if (!this.row || !this.source || !start) return;
     const corner = this.lines.getBoundingClientRect();

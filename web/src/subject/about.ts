@@ -3,6 +3,11 @@
 import type { Answer } from "../sources/envelope";
 import { type Level, START, type State, type Weigh } from "../state/state";
 import { Side } from "./side";
+import { shortened } from "./visible";
+
+/** Characters of a title, a name or a note that are shown. */
+const LONGEST_TITLE = 400;
+const LONGEST_NOTE = 2000;
 
 export interface Measure {
   readonly name: string;
@@ -66,6 +71,9 @@ interface SideHead {
 
 type AttentionHead = Omit<Attention, "query" | "key" | "number" | "one"> & { query: number; key: number };
 
+const title = (text: string): string => shortened(text, LONGEST_TITLE);
+const note = (text: string): string => shortened(text, LONGEST_NOTE);
+
 export function readAbout(answer: Answer): About {
   const head = answer.head as unknown as Omit<About, "sides" | "attentions" | "said"> & {
     sides: SideHead[];
@@ -74,17 +82,39 @@ export function readAbout(answer: Answer): About {
   };
   const sides = head.sides.map(
     (side, number) =>
-      new Side(answer, number, side.name, side.text, side.documents, side.same_as, side.specials ?? []),
+      new Side(
+        answer,
+        number,
+        title(side.name),
+        side.text,
+        side.documents,
+        side.same_as,
+        side.specials ?? [],
+      ),
   );
   const attentions = head.attentions.map((attention, number) => ({
     ...attention,
     weighs: attention.weighs ?? [START.weigh],
+    name: title(attention.name),
+    layers: attention.layers.map((layer) => ({ ...layer, name: title(layer.name) })),
+    note: note(attention.note),
     number,
     query: sides[attention.query]!,
     key: sides[attention.key]!,
     one: attention.query === attention.key,
   }));
-  return { ...head, sides, attentions, said: head.file?.said ?? "", notes: head.notes ?? [] };
+  return {
+    ...head,
+    title: title(head.title),
+    model: title(head.model),
+    how: note(head.how),
+    question: head.question && note(head.question),
+    answer: head.answer && note(head.answer),
+    notes: (head.notes ?? []).map(note),
+    sides,
+    attentions,
+    said: head.file?.said ?? "",
+  };
 }
 
 /** What changes when another attention is looked at; the way of telling weights stays where there is the same. */

@@ -51,7 +51,7 @@ export class Side {
   /** What a unit is called where it stands alone. */
   label(level: Level, place: number, longest?: number): string {
     if (place < 0 || place >= this.count(level)) return "none";
-    if (level === "document") return label(this.documents[place] || `document ${place + 1}`, longest);
+    if (level === "document") return label(this.documents[place] || this.unnamed(place), longest);
     const special = this.special(level, place);
     return special ? label(special, longest) : label(this.cut(level, place, longest), longest);
   }
@@ -112,6 +112,11 @@ export class Side {
   unitOf(token: number, level: Level): number {
     if (level === "token") return token;
     return this.about.array<Int32Array>(`${this.number}.${level}.of`)[token] ?? -1;
+  }
+
+  /** A text of one document goes by the name of its side. */
+  private unnamed(place: number): string {
+    return (this.documents.length === 1 && this.name) || `document ${place + 1}`;
   }
 
   /** Only the beginning of what may be very long. */

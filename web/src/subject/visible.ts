@@ -24,8 +24,8 @@ export function label(text: string, longest = 24): string {
     .replace(/^ +| +$/g, (run) => "·".repeat(run.length));
 }
 
-export function shortened(word: string): string {
-  if (word.length <= LONGEST_WORD) return visible(word);
-  const half = LONGEST_WORD / 2;
+export function shortened(word: string, longest = LONGEST_WORD): string {
+  if (word.length <= longest) return visible(word);
+  const half = longest / 2;
   return `${visible(word.slice(0, half))}…${visible(word.slice(-half / 2))} [${word.length.toLocaleString("en-US")} characters]`;
 }

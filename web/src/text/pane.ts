@@ -7,7 +7,8 @@ import { blocksOf } from "./blocks";
 import { type Colouring, PaintedBlock } from "./painted";
 
 export interface PaneEvents {
-  choose(unit: number): void;
+  /** Without it the text is to be read only, and the arrow keys scroll it. */
+  choose?(unit: number): void;
   /** The mouse is over a unit of the colouring's level, or over none (−1). */
   hover(unit: number, where: { x: number; y: number }): void;
   /** Other blocks came into sight. */
@@ -38,7 +39,9 @@ export class TextPane {
       class: "pane",
       tabindex: "0",
       role: "region",
-      "aria-label": `${name}. Arrow keys choose a unit, Home and End go to the first and last.`,
+      "aria-label": events.choose
+        ? `${name}. Arrow keys choose a unit, Home and End go to the first and last.`
+        : name,
       onclick: (event: MouseEvent) => this.click(event),
       onmousemove: (event: MouseEvent) => this.point(event),
       onmouseleave: () => events.hover(-1, { x: 0, y: 0 }),
@@ -146,7 +149,7 @@ export class TextPane {
   private click(event: MouseEvent): void {
     if (!getSelection()?.isCollapsed) return; // text is being marked, for copying
     const unit = this.unitUnder(event, this.level);
-    if (unit >= 0) this.events.choose(unit);
+    if (unit >= 0) this.events.choose?.(unit);
   }
 
   private point(event: MouseEvent): void {
@@ -154,7 +157,7 @@ export class TextPane {
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.events.choose || event.ctrlKey || event.metaKey || event.altKey) return;
     const next = this.reached(event.key);
     if (next === null) return;
     event.preventDefault();

@@ -102,7 +102,7 @@ export class App implements Context {
         { class: "title" },
         el("p", { class: "brand" }, "Limelight"),
         el("h1", {}, el("bdi", {}, about.title)),
-        el("p", { class: "quiet" }, about.model),
+        el("p", { class: "quiet" }, el("bdi", {}, about.model)),
       ),
       el("nav", { "aria-label": "Views" }, ...tabs),
       tools(this, this.frame.links, this.typing()),
