@@ -178,7 +178,7 @@ def test_broken_toml_is_reported_with_its_line() -> None:
 
 def test_a_recipe_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     for name in ("transalte", str(tmp_path / "mine.toml")):
-        with pytest.raises(RecipeError, match="No recipe .*one of classify, language, pronounce, pronounce-again, translate"):
+        with pytest.raises(RecipeError, match=r"No recipe .*one of classify, .*pronounce-again, translate"):
             load_recipe(name)
 
 
