@@ -16,6 +16,9 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.tile import Frame, Stats, Tile
 
+FEW = 4
+"""Runs of neighbouring keys that are summed one by one; of more, the keys are gathered."""
+
 
 class SinkReading(NamedTuple):
     """Where the attention rests, as shares of one, (B, H, N) each."""
@@ -59,11 +62,15 @@ class SinkMass:
         if state.named_BM is None:
             return
         named_BC = state.named_BM[tile.batches.start : tile.batches.stop, tile.j0 : tile.j1]
-        # Of a tile's many keys few are named: those of any batch are taken out first.
+        # Those of any batch are taken out first; where they are neighbours, and the same for all, without a copy.
         columns = named_BC.any(0).nonzero()[:, 0]
-        if bool(named_BC.all()):
-            state.total[tile.rows] += tile.weights.sum(-1)
-        elif len(columns):
+        if not len(columns):
+            return
+        runs = _runs(columns)
+        if len(runs) <= FEW and bool(named_BC[:, columns].all()):
+            for start, stop in runs:
+                state.total[tile.rows] += tile.weights[..., start:stop].sum(-1)
+        else:
             taken = tile.weights[..., columns] * named_BC[:, columns].to(tile.weights.dtype)[:, None, None]
             state.total[tile.rows] += taken.sum(-1)
 
@@ -101,3 +108,11 @@ def _named(keys: Tensor | Sequence[int], frame: Frame) -> Tensor | None:
     named_M = torch.zeros(M, dtype=torch.bool, device=frame.device)
     named_M[given] = True
     return named_M.expand(B, M)
+
+
+def _runs(columns: Tensor) -> list[tuple[int, int]]:
+    """Rising numbers as stretches of neighbours, [start, stop) each."""
+    breaks = (columns.diff() != 1).nonzero()[:, 0] + 1
+    starts = [0, *breaks.tolist()]
+    ends = [*breaks.tolist(), len(columns)]
+    return [(int(columns[a]), int(columns[b - 1]) + 1) for a, b in zip(starts, ends, strict=True)]

@@ -141,6 +141,23 @@ def test_sink_and_keys_are_all_there_is() -> None:
     assert torch.equal(twice.keys, once.keys)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [range(1, M), range(0, M, 2), [0, 3, 4, 5, M - 1], [[j != b for j in range(M)] for b in range(B)]],
+    ids=["all but the first", "every second", "three stretches", "others for each text"],
+)
+@pytest.mark.parametrize("cut", CUTS)
+def test_named_keys_are_summed_however_they_lie(keys: Any, cut: str) -> None:
+    case = random_case(masks.causal())
+    named_BM = torch.zeros(B, M, dtype=torch.bool)
+    if isinstance(keys, list) and isinstance(keys[0], list):
+        named_BM, keys = torch.tensor(keys), torch.tensor(keys)
+    else:
+        named_BM[:, list(keys)] = True
+    [reading] = case.read(SinkMass(keys), cut=CUTS[cut])
+    check("weights", reading.keys, (case.truth().weights_BHNM * named_BM[:, None, None]).sum(-1))
+
+
 def test_half_of_equal_weights_is_half_of_the_keys() -> None:
     case = random_case(masks.causal(offset=0))
     reading = replace(case, query=torch.zeros_like(case.query)).matrix().read(Quantiles(0.5, 0.999))
