@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Touched after a complete install, so that the next call starts at once.
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test check bench page check-page
+.PHONY: help demo test check bench page check-page check-docs
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check   format, lint, types and the import contract"
 	@echo "make page    build the page of the viewer anew, after a change in web/"
 	@echo "make check-page   format, lint, types and tests of the page, in a real Chromium where there is one, and in a notebook"
+	@echo "make check-docs   run the code of every page of docs/"
 	@echo "make bench   measure the shipped models on held-out data"
 
 demo: $(INSTALLED)
@@ -37,6 +38,9 @@ check-page: $(INSTALLED)
 	$(BIN)/python web/build.py --checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/web -m "slow or not slow"
 	$(BIN)/python -m pytest tests/viewer/test_notebook.py -m slow
+
+check-docs: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/docs -m "slow or not slow"
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks models

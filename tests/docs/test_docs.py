@@ -38,8 +38,13 @@ STAGES = (
 
 # ── The pages ──
 
+SLOW = pytest.mark.slow
+"""The README runs with every test; the other pages with `make check-docs`, some forty seconds of them."""
 
-@pytest.mark.parametrize("page", build.pages())
+
+@pytest.mark.parametrize(
+    "page", [page if page == "README.md" else pytest.param(page, marks=SLOW) for page in build.pages()]
+)
 def test_a_page_runs_prints_what_it_says_and_has_its_pictures(page: str) -> None:
     with build.workshop() as folder:
         run = build.run_page(page, folder)
