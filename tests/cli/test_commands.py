@@ -86,7 +86,10 @@ def test_a_slip_in_a_recipe_is_named(refused: Refused, to_train: tuple[object, .
 
 @pytest.mark.parametrize(
     ("recipe", "said"),
-    [("transalte", "one of classify, language, pronounce, translate"), ("x.toml", "No recipe")],
+    [
+        ("transalte", "one of classify, language, pronounce, pronounce-again, translate"),
+        ("x.toml", "No recipe"),
+    ],
 )
 def test_a_recipe_that_is_not_there_is_refused(
     recipe: str, said: str, refused: Refused, tmp_path: Path
