@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-HELP = """Make the mean of the weights of models that were fine-tuned from one model: often better than each of them.
+HELP = """Make the mean of the weights of models that were fine-tuned from one model, and judge it beside each.
 
 Example: `limelight average runs/one runs/two --data corpora/pronounce --out runs/mean`"""
 

@@ -1,8 +1,8 @@
-"""The mean of several trained models' weights: often better than each, at the cost of one.
+"""The mean of several trained models' weights, which costs as much to use as one of them.
 
-Fine-tunings that began from one model stay in one valley of the loss, and the mean of their weights lies nearer to
-its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482). Models that were begun apart have no such mean:
-theirs says nothing.
+Fine-tunings that began from one model stay in one valley of the loss, and the mean of their weights may lie nearer to
+its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482), or between them, as with `pronounce` (docs/log.md):
+so it is judged beside its parts. Models that were begun apart have no such mean: theirs says nothing.
 """
 
 from __future__ import annotations
