@@ -22,9 +22,11 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 # Wall time says little on a shared machine, so no deadline. On CI every run draws the same examples.
-hypothesis.settings.register_profile(
-    "limelight", deadline=None, max_examples=50, derandomize="CI" in os.environ
-)
+EXAMPLES = {"limelight": 20, "thorough": 100}  # `make test`; `make check-slow`
+for name, examples in EXAMPLES.items():
+    hypothesis.settings.register_profile(
+        name, deadline=None, max_examples=examples, derandomize="CI" in os.environ
+    )
 hypothesis.settings.load_profile("limelight")
 
 

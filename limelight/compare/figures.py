@@ -75,10 +75,23 @@ def _size(panel: Panel | Grid) -> tuple[float, float]:
 
 
 def _one_scale(alike: list[Axes]) -> None:
-    """Panels of the same measure go from the same lowest to the same highest."""
+    """Panels of the same measure go from the same lowest to the same highest, and have the same marks."""
     limits = [axes.get_ylim() for axes in alike]
     for axes in alike:
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        if axes.get_yscale() == "log":
+            _decades(axes)
+
+
+def _decades(axes: Axes) -> None:
+    """Marks of a logarithmic axis: powers of ten, and 2 and 5 between them where there are few."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axes.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _words(axes: Axes, panel: Panel | Grid, first: bool) -> None:
@@ -93,7 +106,7 @@ def _words(axes: Axes, panel: Panel | Grid, first: bool) -> None:
 
 
 def _lines(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     others: dict[str, str] = {}
     for line in panel.lines:
@@ -103,11 +116,6 @@ def _lines(axes: Axes, panel: Panel) -> None:
         _powers(axes, sorted({x for line in panel.lines for x in line.x}))
     if panel.y_log:
         axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
-        axes.yaxis.set_minor_locator(NullLocator())
     if panel.y_range is not None:
         low, high = panel.y_range
         margin = 0.0 if panel.y_log else 0.03 * (high - low)
@@ -130,12 +138,14 @@ def _lines(axes: Axes, panel: Panel) -> None:
         axes.axvline(value, color=QUIET, linewidth=0.8, linestyle="--", zorder=1)
         axes.annotate(
             word,
-            (value, 1.0),
+            (value, 0.75),
             xycoords=("data", "axes fraction"),
-            xytext=(2, -7),
-            textcoords="offset points",
             fontsize=7,
             color=QUIET,
+            rotation=90,
+            ha="center",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

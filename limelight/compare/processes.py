@@ -36,7 +36,8 @@ def _process(rank: int, meeting: str, written: str, rounds: int) -> None:
     from limelight.compare.efficiency import TOKENS, build, rivals, step_of, texts
 
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES)
+    store = distributed.FileStore(meeting, PROCESSES)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES)
     ids_BN = texts(TOKENS["cpu"] // LENGTH, LENGTH, "cpu")
     places = []
     for rival in rivals("cpu"):
