@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,24 @@ def bare(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()
 
 
-def imported(path: Path, only_at_top: bool = False) -> Iterator[str]:
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
+@cache
+def imported(path: Path, only_at_top: bool = False) -> tuple[str, ...]:
     """The full names of all modules that a file imports when it runs: wherever in it, or outside functions."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(_imported(path, only_at_top))
+
+
+def _imported(path: Path, only_at_top: bool) -> Iterator[str]:
+    tree = tree_of(path)
     passed_over = [
         node
         for node in ast.walk(tree)
@@ -120,7 +136,7 @@ def test_optional_packages_are_imported_late_and_behind_a_door() -> None:
 
 def text_of_requires(package: str) -> list[Path]:
     """The files that ask errors.require for a package."""
-    return [path for path in PACKAGE if f'require("{package}' in path.read_text(encoding="utf-8")]
+    return [path for path in PACKAGE if f'require("{package}' in text_of(path)]
 
 
 def test_importing_limelight_loads_no_extra() -> None:
@@ -158,8 +174,8 @@ def written_docstring(value: object) -> str:
 
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_says_what_it_is_and_ends_in_time(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{path} begins without a docstring"
+    text = text_of(path)
+    assert not text.strip() or ast.get_docstring(tree_of(path)), f"{path} begins without a docstring"
     assert len(text.splitlines()) <= 400, f"{path} is two things"
 
 
@@ -169,7 +185,7 @@ def test_every_file_says_what_it_is_and_ends_in_time(path: Path) -> None:
 def test_nothing_is_pickled() -> None:
     # A pickle runs code when it is read: weights are safetensors, the rest is JSON, TOML or text.
     for path in PACKAGE:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         assert not re.search(r"torch\.(load|save)\(|allow_pickle=True", text), f"{path} pickles"
         assert not {"pickle", "shelve", "marshal", "joblib", "dill"} & set(imported(path)), f"{path} pickles"
 
@@ -177,7 +193,7 @@ def test_nothing_is_pickled() -> None:
 def test_nothing_is_left_open() -> None:
     mark = re.compile("TO" + r"DO|FIX" + r"ME|XX" + "X")
     for path in [*PACKAGE, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
-        assert not mark.search(path.read_text(encoding="utf-8")), f"{path} has something left open"
+        assert not mark.search(text_of(path)), f"{path} has something left open"
 
 
 # ── Dependencies ──
@@ -207,7 +223,7 @@ def test_the_tested_version_of_everything_installed_is_written_down() -> None:
         *(name for extra in installed_here for name in extras[extra]),
     ]
     for requirement in wanted:
-        name, bound = requirement.lower().split(">=")
+        name, bound = requirement.lower().partition(";")[0].split(">=")
         assert name in pins, f"{name} has no line in constraints.txt"
         assert numbers(pins[name]) >= numbers(bound), f"{name}: the tested version is below its bound"
 

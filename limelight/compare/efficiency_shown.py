@@ -6,6 +6,7 @@ from statistics import median
 
 from limelight.compare.efficiency_numbers import Measured, depth
 from limelight.compare.plan import Cell, Line, Panel, Picture, Table
+from limelight.compare.sentences import significant
 
 
 def tables(found: Measured) -> tuple[Table, ...]:
@@ -86,16 +87,24 @@ def _decoding(found: Measured) -> Table:
         ("reading the context, ms", "reading", 1e3),
     ):
         rows += [
-            (words, found.label(name), *(scale * found.decoding(name, length, what) for length in lengths))
+            (
+                words,
+                found.label(name),
+                *(significant(scale * found.decoding(name, length, what), 3) for length in lengths),
+            )
             for name in found.rivals
         ]
     rows += [
-        ("kept, KiB", found.label(name), *(found.kept(name, length) / 1024 for length in lengths))
+        (
+            "kept, KiB",
+            found.label(name),
+            *(significant(found.kept(name, length) / 1024, 3) for length in lengths),
+        )
         for name in found.rivals
     ]
     columns = ("", "", *(f"{length:,}" for length in lengths))
     title = "Decoding one text on one thread, by the length of the context"
-    return Table(title, columns, tuple(rows), ("", "", *([",.3g"] * len(lengths))))
+    return Table(title, columns, tuple(rows), ("", "", *(["s"] * len(lengths))))
 
 
 def _training(found: Measured) -> Picture:

@@ -67,7 +67,8 @@ Cell = str | int | float | Spread | None
 @dataclass(frozen=True)
 class Table:
     """Rows under columns. `forms` holds a format specification for each column's numbers ("" for words);
-    None in a row is a number that there is not."""
+    None in a row is a number that there is not. The first columns, of words and of whole numbers ("d"), say what
+    a row is about."""
 
     title: str
     columns: tuple[str, ...]

@@ -36,7 +36,7 @@ def _process(rank: int, meeting: str, written: str, rounds: int) -> None:
     from limelight.compare.efficiency import TOKENS, build, rivals, step_of, texts
 
     torch.set_num_threads(1)
-    store = distributed.FileStore(meeting, PROCESSES)
+    store = distributed.FileStore(meeting, PROCESSES)  # type: ignore[attr-defined]
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES)
     ids_BN = texts(TOKENS["cpu"] // LENGTH, LENGTH, "cpu")
     places = []

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Shown
 
@@ -43,12 +44,17 @@ METHOD = """## How it was measured
 """
 
 
+MOST_WORDS = 26
+"""Characters that words at the beginning of a row may claim in a narrow terminal, before they go on a second line."""
+
+
 def show(part: Part, console: Console) -> None:
     """Tables and sentences in the terminal."""
     place = PARTS[part.name]
     console.print(f"\n[bold]{place.title}[/bold]  {place.question}\n")
     for table in part.tables:
-        console.print(shown(table))
+        for some in side_by_side(table, console.width):
+            console.print(shown(some))
         if table.note:
             console.print(table.note, style="dim", markup=False, highlight=False)
         console.print()
@@ -57,13 +63,49 @@ def show(part: Part, console: Console) -> None:
 
 
 def shown(table: Table) -> Shown:
-    """A table as the terminal has it."""
+    """A table as the terminal has it; a heading is broken between words, a number nowhere."""
     result = Shown(title=table.title, title_justify="left", title_style="bold", box=None, header_style="dim")
-    for name, form in zip(table.columns, table.forms, strict=True):
-        result.add_column(name, justify="right" if form else "left", no_wrap=bool(form))
+    for name, form, width in zip(table.columns, table.forms, _widths(table), strict=True):
+        result.add_column(name, justify="right" if form else "left", min_width=width if form else None)
     for row in table.rows:
         result.add_row(*cells(row, table.forms))
     return result
+
+
+def side_by_side(table: Table, width: int) -> list[Table]:
+    """A table too wide for so many characters in several, each with the columns that say what a row is about.
+
+    >>> wide = Table("Speed", ("rival", "of 512", "of 1,024"), (("LSTM", 10_000, 20_000),), ("", ",d", ",d"))
+    >>> [some.columns for some in side_by_side(wide, 15)]
+    [('rival', 'of 512'), ('rival', 'of 1,024')]
+    """
+    keys = next((place for place, form in enumerate(table.forms) if form not in ("", "d")), len(table.forms))
+    widths = [each + 2 for each in _widths(table)]  # two of padding
+    widths[:keys] = [min(each, MOST_WORDS) for each in widths[:keys]]
+    groups: list[list[int]] = [[]]
+    for place in range(keys, len(table.columns)):
+        if groups[-1] and sum(widths[at] for at in (*range(keys), *groups[-1], place)) > width:
+            groups.append([])
+        groups[-1].append(place)
+    return [
+        _only(table, [*range(keys), *some], "" if number else table.title)
+        for number, some in enumerate(groups)
+    ]
+
+
+def _only(table: Table, places: Sequence[int], title: str) -> Table:
+    rows = tuple(tuple(row[at] for at in places) for row in table.rows)
+    columns, forms = (tuple(each[at] for at in places) for each in (table.columns, table.forms))
+    return Table(title, columns, rows, forms, table.note)
+
+
+def _widths(table: Table) -> list[int]:
+    """What each column needs: its longest number or words, or the longest word of its heading."""
+    rows = [cells(row, table.forms) for row in table.rows]
+    return [
+        max(map(cell_len, [*(row[place] for row in rows), *name.split(), ""]))
+        for place, name in enumerate(table.columns)
+    ]
 
 
 def cells(row: Sequence[Cell], forms: Sequence[str]) -> list[str]:

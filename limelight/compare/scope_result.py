@@ -21,7 +21,7 @@ from limelight.compare.scope_numbers import (
     steps_between,
 )
 from limelight.compare.scope_shown import pictures, tables
-from limelight.compare.sentences import against, best, listed
+from limelight.compare.sentences import against, best, listed, significant
 
 RISING = 0.02
 """A training whose last third gave more than this share of right answers was not finished."""
@@ -73,7 +73,7 @@ def _between(runs: Runs) -> str:
 
 def _arriving(runs: Runs) -> str:
     longest = max(d for d in all_distances(runs) if d <= longest_trained(runs))
-    each = [f"{label} {arriving(some, 'trained', longest):.0e}" for label, some in runs.items()]
+    each = [f"{label} {significant(arriving(some, 'trained', longest), 1)}" for label, some in runs.items()]
     return (
         f"Of the gradient at the question, so much arrives at a record {longest:,} tokens before, in the trained "
         f"networks: {listed(each)}."

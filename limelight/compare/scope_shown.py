@@ -16,7 +16,7 @@ from limelight.compare.scope_numbers import (
     steps_between,
 )
 from limelight.compare.search import worded
-from limelight.compare.sentences import listed
+from limelight.compare.sentences import listed, significant
 
 STATES = ("fresh", "trained")
 FAINTEST = 1e-30
@@ -67,14 +67,18 @@ def _relations(runs: Runs) -> Table:
     ]
     for when in STATES:
         rows += [
-            (f"gradient, {when}", label, *(f"{arriving(some, when, distance):.0e}" for distance in distances))
+            (
+                f"gradient, {when}",
+                label,
+                *(significant(arriving(some, when, distance), 1) for distance in distances),
+            )
             for label, some in runs.items()
         ]
     return Table(
         "Steps between two tokens, and the gradient that arrives, by distance",
         ("", "", *(f"{distance:,}" for distance in distances)),
         tuple(rows),
-        ("",) * (2 + len(distances)),
+        ("", "", *(["s"] * len(distances))),
         "The gradient of the right answer's log-probability at the record's embedding, as a share of that at the "
         "question's; geometric mean over the seeds, before training and after it.",
     )

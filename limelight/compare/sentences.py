@@ -94,3 +94,13 @@ def listed(words: list[str]) -> str:
     ('a', 'a, b and c')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def significant(value: float, digits: int) -> str:
+    """A number to so many digits, without an exponent unless it is very small.
+
+    >>> significant(16384.2, 3), significant(2.3125, 3), significant(0.00213, 1), significant(9e-7, 1)
+    ('16,400', '2.31', '0.002', '9e-07')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10**digits else f"{rounded:.{digits}g}"

@@ -10,6 +10,7 @@ from tests.capture import foreign
 WAYS = ("watch_open", "watch_opened_for_it", "tensors_held", "watched_for_good", "held_for_good")
 
 
+@pytest.mark.slow
 def test_every_kind_of_forward_is_taken_by_turns() -> None:
     model = foreign.bert()
     found = capture.cost(model, tokens=7, rounds=2)
@@ -42,6 +43,7 @@ def test_the_control_holds_queries_keys_and_values() -> None:
     assert len(held) == 3 * foreign.LAYERS
 
 
+@pytest.mark.slow
 def test_long_texts_are_read_in_every_layer_from_short_to_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_texts, "gpt2", lambda tokens: foreign.gpt2(n_positions=tokens))
     monkeypatch.setattr(long_texts, "SHORTEST", 7)

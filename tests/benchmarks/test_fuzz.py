@@ -16,6 +16,8 @@ from benchmarks.random_cases import MASKS, NUMBERS, Places, draw_case, draw_mask
 from limelight.matrix import Entropy, Tile
 from limelight.matrix.tile import Stats
 
+pytestmark = pytest.mark.slow
+
 
 def fuzz(*options: str) -> int:
     with pytest.raises(SystemExit) as stopped:

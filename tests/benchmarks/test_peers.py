@@ -33,6 +33,7 @@ def peers(data: Path, *options: str) -> dict:
     return json.loads((data / "out.json").read_text())
 
 
+@pytest.mark.slow
 def test_peers_without_dropout_have_one_curve(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = peers(data, "--minutes", "0.01", "--dropout", "0", "--no-control")
     result = record["result"]
@@ -52,6 +53,7 @@ def test_peers_without_dropout_have_one_curve(data: Path, capsys: pytest.Capture
     assert result["verdict"][:40] in printed
 
 
+@pytest.mark.slow
 def test_peers_with_dropout_and_a_control(data: Path) -> None:
     result = peers(data, "--minutes", "0.003", "--norm", "post")["result"]
     names = [model["model"] for model in result["models"]]

@@ -106,6 +106,7 @@ def test_the_deadline_ends_the_rounds() -> None:
     assert rows[0]["seconds"] >= 0.03
 
 
+@pytest.mark.slow
 def test_the_command_prints_ratios_and_writes_them_down(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

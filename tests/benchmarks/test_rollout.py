@@ -12,6 +12,7 @@ from benchmarks.__main__ import main
 from limelight.errors import InputError
 
 
+@pytest.mark.slow
 def test_rollout_measures_every_contestant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "out.json"
     sizes = [

@@ -41,7 +41,9 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "bahdanau", "luong"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "luong", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "bahdanau"))]
+)
 @pytest.mark.parametrize("task", EVERY_TASK)
 def test_every_task_is_trained_by_every_rival(task: str, name: str, tmp_path: Path) -> None:
     data = small.trained(task)[2] / "data"
