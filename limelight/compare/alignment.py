@@ -26,6 +26,7 @@ from limelight.compare.alignment_result import result
 from limelight.compare.contests import LABELS, Contest, entered, job_of, spread_over
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, tell
+from limelight.compare.search import found
 from limelight.compare.strongs import Gold, Link, Score, gold, score
 from limelight.compare.timed import curve, train_for
 from limelight.modules.saved import SavedModel, save_model
@@ -56,7 +57,8 @@ CONTEST = Contest(
     higher=True,
 )
 RATES = {"luong": 1e-3, "attention": 1.5e-3}
-"""The two rivals that have anything to align with, and the rates that they learn at."""
+"""The two rivals that have anything to align with, and the rates that they learn at where nothing was found for the
+translation of accuracy.py, which is the same network but for a layer."""
 ROWS = ("predicts", "has read")
 """Which row of the cross-attention is a target token's."""
 TRAINING = Settings(
@@ -79,7 +81,12 @@ def plan(options: Options) -> list[Run]:
         Run(
             f"alignment-{rival}",
             "limelight.compare.alignment:measure",
-            {"rival": rival, "data": options.data, "seconds": seconds, "rate": rate},
+            {
+                "rival": rival,
+                "data": options.data,
+                "seconds": seconds,
+                "rate": float(found("accuracy", f"translate/{rival}").get("rate", rate)),
+            },
         )
         for rival, rate in RATES.items()
     ]
@@ -136,7 +143,7 @@ def align(folder: Path, name: str, data: str) -> dict[str, Any]:
     parts = {part: read_links(corpus / f"links-{part}.jsonl") for part in ("train", "valid", "test")}
     verses = [verse for part in parts.values() for verse in part]
     start = time.process_time()
-    found = aligned(
+    links = aligned(
         name,
         [(_names(verse.source.text), _names(verse.target.text)) for verse in verses],
         range(len(verses) - len(parts["test"]), len(verses)),
@@ -150,7 +157,7 @@ def align(folder: Path, name: str, data: str) -> dict[str, Any]:
         "CPU seconds": spent,
         "verses": {"all": len(verses), "test": len(golds)},
         "links": sum(len(verse.links) for verse in verses),
-        "test": {way: sum(map(score, links, golds), Score()).to_json() for way, links in found.items()},
+        "test": {way: sum(map(score, each, golds), Score()).to_json() for way, each in links.items()},
     }
 
 

@@ -152,8 +152,9 @@ def _method(aligners: Sequence[Run], translators: Sequence[Run]) -> tuple[str, .
         )
     if translators:
         told.append(
-            "A translator has not seen the test. It is made to write the translation that is there, and each of its "
-            "words is linked to the source word that a head attends to most. The best head is chosen on the verses "
-            "for validation; the heads chosen without links are those that Limelight aligns with by itself."
+            "A translator learns at the rate that the search for accuracy found for translation, and has not seen "
+            "the test. It is made to write the translation that is there, and each of its words is linked to the "
+            "source word that a head attends to most. The best head is chosen on the verses for validation; the "
+            "heads chosen without links are those that Limelight aligns with by itself."
         )
     return tuple(told)

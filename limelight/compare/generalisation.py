@@ -8,6 +8,7 @@ network, labels, time. Of the labels a fifth is kept from training, to choose th
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -40,7 +41,8 @@ __all__ = ["language", "measure", "plan", "result", "trial", "trials"]
 SECONDS = 900.0
 """Processor time of a language model's training."""
 TRIAL_LANGUAGE_SECONDS, TRIAL_SECONDS = 240.0, 40.0
-"""The same for the search, and for one of its trials."""
+"""The same for the search: of the language models that its classifiers begin with, and of one trial; a trial of a
+language model takes half as long as those."""
 TUNING_SECONDS = {100: 20.0, 1000: 60.0, 10_000: 180.0}
 """Processor time of a classifier's training, by the most labels that it may have."""
 LABELS = {"lstm": "LSTM", "attention": "Transformer"}
@@ -52,7 +54,8 @@ RECURRENT = Recurrence(decoder_layers=2, dropout=0.1)
 VOCABULARY, WINDOW = 8000, 192
 RATES = (3e-4, 1e-3, 3e-3)
 """What the search tries for each rival and each start; without a search, the second."""
-LANGUAGE_RATES = {"lstm": 2e-3, "attention": 1e-3}
+LANGUAGE_RATES = (1e-3, 2e-3, 4e-3)
+"""The same for the language models."""
 GENERAL = Settings(
     steps=1,
     tokens=2048,
@@ -76,7 +79,12 @@ def plan(options: Options) -> list[Run]:
         Run(
             _language_name(rival),
             f"{where}:language",
-            {"rival": rival, "data": options.data, "seconds": options.seconds or SECONDS},
+            {
+                "rival": rival,
+                "data": options.data,
+                "seconds": options.seconds or SECONDS,
+                "rate": float(found("generalisation", f"{rival}/language").get("rate", LANGUAGE_RATES[1])),
+            },
         )
         for rival in LABELS
     ]
@@ -102,23 +110,41 @@ def plan(options: Options) -> list[Run]:
 
 
 def trials(options: Options) -> list[Run]:
-    """Every rate for every rival and start, with a thousand labels of spam; language models for them come first."""
+    """Every rate for every rival's language model, and for every start of its classifier, with a thousand labels of
+    spam. What the classifiers of the search begin with is no trial, and comes first."""
     where = "limelight.compare.generalisation"
-    short = replace(options, seconds=options.seconds or TRIAL_LANGUAGE_SECONDS)
-    models = [run for run in plan(short) if run.work.endswith(":language")]
+    seconds = options.seconds or TRIAL_LANGUAGE_SECONDS
+    every = {"data": options.data}
+    begun = [
+        Run(
+            _language_name(rival),
+            f"{where}:language",
+            {"rival": rival, "seconds": seconds, "rate": LANGUAGE_RATES[1], **every},
+        )
+        for rival in LABELS
+    ]
+    models = [
+        Run(
+            f"{_language_name(rival)}-trial-{number}",
+            f"{where}:language_trial",
+            {"rival": rival, "seconds": seconds / 2, "rate": rate, **every},
+        )
+        for rival in LABELS
+        for number, rate in enumerate(LANGUAGE_RATES)
+    ]
     rated = [
         Run(
             f"generalisation-{rival}-{start}-trial-{number}",
             f"{where}:trial",
-            {"rival": rival, "start": start, "data": options.data, "rate": rate},
+            {"rival": rival, "start": start, "rate": rate, **every},
         )
         for rival, start in product(LABELS, STARTS)
         for number, rate in enumerate(RATES)
     ]
-    return [*models, *rated]
+    return [*begun, *models, *rated]
 
 
-def language(folder: Path, rival: str, data: str, seconds: float) -> dict[str, Any]:
+def language(folder: Path, rival: str, data: str, seconds: float, rate: float) -> dict[str, Any]:
     """Train one language model on general text, and keep it in `model`."""
     recipe = _recipe("language", REFERENCE)
     task, corpus = TASKS["language"](recipe), Path(data) / "general-en"
@@ -131,7 +157,7 @@ def language(folder: Path, rival: str, data: str, seconds: float) -> dict[str, A
     def evaluate(model: nn.Module) -> Evaluation:
         return task.judge(replace(saved, model=model), held_out)
 
-    settings = replace(GENERAL, rate=LANGUAGE_RATES[rival])
+    settings = replace(GENERAL, rate=rate)
     timed = train_for(
         seconds, saved.model, task.examples(saved, rows), settings, folder, evaluate, evaluations=8
     )
@@ -141,14 +167,25 @@ def language(folder: Path, rival: str, data: str, seconds: float) -> dict[str, A
     return {
         "rival": rival,
         "label": LABELS[rival],
-        "choice": {"rate": settings.rate},
-        "score": -perplexity,
+        "rate": rate,
         "shape": asdict(saved.model.shape),  # type: ignore[call-overload]
         "parameters": saved.parameters,
         "updates": timed.outcome.progress.step,
         "CPU seconds": timed.seconds,
         "perplexity": perplexity,
         "curve": curve(folder),
+    }
+
+
+def language_trial(folder: Path, rival: str, data: str, seconds: float, rate: float) -> dict[str, Any]:
+    """One rate of a language model, judged on text that training has not seen."""
+    trained = language(folder, rival, data, seconds, rate)
+    return {
+        "rival": f"{rival}/language",
+        "label": f"{LABELS[rival]}, language model",
+        "choice": {"rate": rate},
+        "score": -math.log(trained["perplexity"]),
+        "CPU seconds": trained["CPU seconds"],
     }
 
 

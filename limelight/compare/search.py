@@ -1,9 +1,9 @@
 """The search: every rival may try the same few settings, for the same processor time, and keeps its best.
 
 A part that is searched for has a function `trials(options) -> list[Run]`, as many for each rival; the dict of each
-run has "rival", "choice" (what was tried, by the words of the part) and "score" (higher is better, on data that no
-test sees). What was found is kept in the package, found/<part>.json, with all that was tried, and the part's runs
-begin with `found(part, rival)`.
+trial has "rival", "choice" (what was tried, by the words of the part) and "score" (higher is better, on data that no
+test sees); a run without a score is what trials begin with. What was found is kept in the package,
+found/<part>.json, with all that was tried, and the part's runs begin with `found(part, rival)`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def search(
     if part not in SEARCHED:
         raise InputError(f"A search is made for {', '.join(SEARCHED)}; got {part!r}.")
     results = run_all(import_module(PARTS[part].module).trials(options), out, jobs, console)
-    return {"part": part, "best": best(results), "trials": results}
+    scored = {name: result for name, result in results.items() if "score" in result}
+    return {"part": part, "best": best(scored), "trials": scored}
 
 
 def best(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

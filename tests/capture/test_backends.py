@@ -3,6 +3,7 @@ computes is written down here, from its documentation, and compared."""
 
 from __future__ import annotations
 
+from shutil import which
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.capture import foreign
 from tests.capture.foreign import transformers
 
 B, H, G, N, M, D = 2, 6, 2, 5, 11, 4
+COMPILERS = [name for name in ("g++", "clang++") if which(name)]
 
 
 class Attention(nn.Module):
@@ -172,6 +174,8 @@ def test_an_unknown_backend_is_verified_unasked(registered: Any) -> None:
 
 
 @pytest.mark.slow  # the kernel is compiled, which takes a minute or two
+@pytest.mark.skipif(not COMPILERS, reason="no C++ compiler for the kernel")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the parts that torch and transformers use
 def test_flex_attention_stays_compiled() -> None:
     model = foreign.llama(hidden_size=48, num_attention_heads=4, attn_implementation="flex_attention")
     given = foreign.inputs(model)

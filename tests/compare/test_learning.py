@@ -268,7 +268,9 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         (data / "spam" / f"{part}.tsv").write_text("".join(rows))
     folder = tmp_path / f"generalisation-language-{rival}"
     folder.mkdir()
-    found = generalisation.language(folder, rival, str(data), 0.3)
+    trial = generalisation.language_trial(folder, rival, str(data), 0.2, 2e-3)
+    assert (trial["rival"], trial["choice"]) == (f"{rival}/language", {"rate": 2e-3})
+    found = generalisation.language(folder, rival, str(data), 0.3, 2e-3)
     (folder / "run.json").write_text("{}")
     (folder / "result.json").write_text(json.dumps(found))
     for start in generalisation.STARTS:
@@ -294,4 +296,7 @@ def test_the_language_models_come_first() -> None:
     assert [run.work.rpartition(":")[2] for run in runs[:2]] == ["language"] * 2
     assert len(runs) == 2 + 3 * 2 * 3 * 2 * 2
     assert len({run.name for run in runs}) == len(runs)
-    assert len(generalisation.trials(Options())) == 2 + 4 * len(generalisation.RATES)
+    tried = generalisation.trials(Options())
+    rates = len(generalisation.RATES), len(generalisation.LANGUAGE_RATES)
+    assert len(tried) == 2 + 4 * rates[0] + 2 * rates[1]
+    assert [run.options["seconds"] for run in tried[:3]] == [240.0, 240.0, 120.0]
