@@ -40,7 +40,7 @@ class Picture:
     Cell r takes in the queries ⌊r·N/height⌋ up to ⌊(r+1)·N/height⌋, and the columns likewise: every entry
     is in one cell, and cells of an uneven division differ by one row or column, each with a mean of its own.
     A picture finer than the matrix shows its entries several times. A cell of nothing (N or M of 0) is 0.
-    The state is the picture itself: above `limit` bytes it is refused.
+    State and picture together may take `limit` bytes; what needs more is refused.
 
     State: a sum, a maximum and a count a cell.    Neutral: 0.
     Law: sums and counts add, of maxima the larger stays.
@@ -64,7 +64,7 @@ class Picture:
     def start(self, frame: Frame) -> Raster:
         rows, columns = _edges(self.height, frame.N), _edges(self.width, frame.M)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)
-        number = torch.finfo(frame.dtype).bits + 2 * torch.finfo(frame.wide).bits
+        number = 3 * torch.finfo(frame.dtype).bits + 2 * torch.finfo(frame.wide).bits
         needed = frame.B * frame.H * self.height * self.width * number // 8
         if needed > self.limit:
             raise TooLargeError(
@@ -100,7 +100,10 @@ class Picture:
 
     def finish(self, state: Raster, stats: Stats) -> PictureReading:
         area = torch.outer(state.rows.diff(), state.columns.diff()).to(state.sums).clamp(min=1)
-        mean, seen = ((each / area).to(stats.maximum.dtype) for each in (state.sums, state.seen))
+        mean, seen = torch.empty_like(state.maximum), torch.empty_like(state.maximum)
+        for shares, totals in ((mean, state.sums), (seen, state.seen)):
+            for share, total in zip(shares.flatten(0, 1), totals.flatten(0, 1), strict=True):
+                share.copy_(total / area)  # head by head: all at once would need another wide picture
         return PictureReading(*(self._resized(each) for each in (mean, state.maximum, seen)))
 
     def _resized(self, picture: Tensor) -> Tensor:
