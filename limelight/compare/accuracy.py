@@ -38,7 +38,7 @@ DROPOUT = {"short": 0.1, "long": 0.2}
 TRAINED = 0.95
 """The share of a run's work that is training; the test takes the rest."""
 TRIAL_SEED = 1000
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 """What the search tries, for each rival and task; without a search the first is taken for recurrence, the second
 for attention."""
 TRAINING = Settings(
