@@ -67,8 +67,11 @@ GENERAL = Settings(
     checkpoint_every=200,
 )
 TUNING = Settings(steps=1, tokens=3000, warmup=50, weight_decay=0.05, average=0.99, checkpoint_every=200)
-CHOSEN_BY = 0.2
-"""The share of the labels that chooses the weights."""
+LONGEST = 512
+"""Tokens of a text that a classifier reads. A few mails hold thousands, and a single one would take, by its square, a
+third of the time that attention has."""
+CHOSEN_BY, MOST_CHOSEN = 0.2, 200
+"""The share of the labels that chooses the weights, and how many at most."""
 TEST_TEXTS = 1000
 TRIAL_SEED = 1000
 
@@ -207,6 +210,8 @@ def measure(
         "label": LABELS[rival],
         "start": start,
         "labels": tuned.labels,
+        "chosen by": tuned.chosen_by,
+        "longest": LONGEST,
         "seed": seed,
         "rate": rate,
         "parameters": tuned.model.parameters,
@@ -239,6 +244,7 @@ class Tuned:
     score: float
     seconds: float
     labels: int
+    chosen_by: int
     test: Rows
 
 
@@ -275,8 +281,8 @@ def tune(
             len(begun.classes),
         )
         begun = replace(begun, model=fresh)
-    given = Random(seed).sample(rows, min(labels, len(rows)))
-    kept = max(1, round(CHOSEN_BY * len(given)))
+    given = shortened(begun, Random(seed).sample(rows, min(labels, len(rows))))
+    kept = min(max(1, round(CHOSEN_BY * len(given))), MOST_CHOSEN)
 
     def evaluate(model: nn.Module) -> Evaluation:
         loss = job.loss(replace(begun, model=model), given[:kept])
@@ -289,13 +295,23 @@ def tune(
         replace(TUNING, rate=rate, seed=seed),
         folder,
         evaluate,
-        evaluations=10,
+        evaluations=6,
         share=0.9,
     )
     best = timed.outcome.progress.best_score
     assert best is not None
     trained = replace(begun, model=timed.outcome.model.eval())
-    return Tuned(trained, best, timed.seconds, len(given), job.read(data / task, "test"))
+    test = shortened(trained, job.read(data / task, "test"))
+    return Tuned(trained, best, timed.seconds, len(given), kept, test)
+
+
+def shortened(saved: SavedModel, rows: Rows) -> Rows:
+    """The rows with texts of `LONGEST` tokens at most."""
+    encoded = saved.source.encode_batch([text for text, _ in rows])
+    return [
+        (text[: each.spans[LONGEST - 1][1]] if len(each.ids) > LONGEST else text, label)
+        for (text, label), each in zip(rows, encoded, strict=True)
+    ]
 
 
 def _as(rival: str, saved: SavedModel) -> SavedModel:

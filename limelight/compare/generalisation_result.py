@@ -122,7 +122,7 @@ def _method(tuned: Sequence[Run], models: Sequence[Run]) -> tuple[str, ...]:
     told = [
         "A language model learns from general text: speeches, a novel, a manual. A classifier with its tokenizer and "
         "layers, and a last layer for the classes, is then trained on the labels, once with the language model's "
-        "weights and once with fresh ones, for the same processor time. A fifth of the labels is kept to choose the "
+        "weights and once with fresh ones, for the same processor time. A part of the labels is kept to choose the "
         "best weights by; the test is seen once.",
     ]
     if models:
@@ -134,4 +134,9 @@ def _method(tuned: Sequence[Run], models: Sequence[Run]) -> tuple[str, ...]:
     if tuned:
         seeds = len({run["seed"] for run in tuned})
         told.append(f"{seeds} {'seed draws' if seeds == 1 else 'seeds draw'} other labels and other weights.")
+        kept = {run["labels"]: run["chosen by"] for run in tuned}
+        told.append(
+            f"Kept to choose by: {listed([f'{kept[count]:,} of {count:,} labels' for count in sorted(kept)])}. Of a "
+            f"text the first {max(run['longest'] for run in tuned):,} tokens are read."
+        )
     return tuple(told)

@@ -287,6 +287,20 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         generalisation._waited_for(tmp_path / "elsewhere")
 
 
+def test_long_texts_are_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = contests.entered(CONTESTS["translate"], _plain_pairs(23), "luong", 1, 0.0)
+    [(text, _)] = _plain(1)
+    count = len(saved.source.encode(text).ids)
+    monkeypatch.setattr(generalisation, "LONGEST", count)
+    first, second = generalisation.shortened(saved, [(text, "a"), (f"{text} {text}", "b")])
+    assert first == (text, "a")
+    assert second == (text, "b")
+
+
+def _plain_pairs(count: int) -> list[tuple[str, str]]:
+    return [(source, source) for source, _ in _plain(count)]
+
+
 def _plain(count: int) -> list[tuple[str, str]]:
     return [(" ".join(random.Random(seed).sample(list(WORDS), 4)), "") for seed in range(count)]
 
