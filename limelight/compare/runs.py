@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from limelight.compare.machine import machine
-from limelight.errors import CheckpointError, InputError
+from limelight.errors import CheckpointError, InputError, require
 from limelight.training.reporting import Report, Reporter
 
 REFRESH = 0.5
@@ -130,7 +130,8 @@ def _show(bars: Progress, bar: TaskID, folder: Path) -> None:
 
 @contextmanager
 def _all_stopped(alive: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Whatever ends the block also ends the processes, which write a checkpoint first."""
+    """Whatever ends the block, SIGTERM too, also ends the processes, which write a checkpoint first."""
+    before = signal.signal(signal.SIGTERM, _ended)
     try:
         yield
     finally:
@@ -138,6 +139,11 @@ def _all_stopped(alive: dict[str, subprocess.Popen[bytes]]) -> Iterator[None]:
             process.send_signal(signal.SIGINT)
         for process in alive.values():
             process.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 class StatusReporter(Reporter):
@@ -180,17 +186,22 @@ def _write(file: Path, value: Any) -> None:
 
 
 def main(folder: Path) -> None:
-    """Do the run of a folder, in this process."""
+    """Do the run of a folder, in this process. Where another process does it, wait, and find it done."""
     import torch
+
+    filelock = require("filelock", extra="train", purpose="A comparison")
 
     torch.set_num_threads(1)
     # A shell begins what it puts in the background with Ctrl-C ignored; it is how the parent stops its runs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = json.loads((folder / "run.json").read_text())
     module, _, function = asked["work"].partition(":")
-    result = getattr(importlib.import_module(module), function)(folder, **asked["options"])
-    _write(folder / "machine.json", machine())
-    _write(folder / "result.json", result)
+    with filelock.FileLock(folder / "run.lock"):
+        if (folder / "result.json").is_file():
+            return
+        result = getattr(importlib.import_module(module), function)(folder, **asked["options"])
+        _write(folder / "machine.json", machine())
+        _write(folder / "result.json", result)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,9 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
     assert "LSTM, right answers: from the language model 71.5%" in told
     assert "from scratch is ahead by 5.0 points" in told
     method = " ".join(part.method)
-    assert "Kept to choose by: 20 of 100 labels and 200 of 1,000 labels. Of a text the first 31 tokens" in method
+    assert (
+        "Kept to choose by: 20 of 100 labels and 200 of 1,000 labels. Of a text the first 31 tokens" in method
+    )
     assert len(part.tables) == 3
     panel = part.pictures[0].panels[0]
     assert isinstance(panel, Panel)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +59,38 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"four failed; .*output\.txt says why"):
         run_all([Run("four", "builtins:int")], tmp_path, 1, QUIET)
     assert "TypeError" in (tmp_path / "four" / "output.txt").read_text()
+
+
+WAITS = """
+import sys
+from pathlib import Path
+from limelight.compare.runs import Run, run_all
+
+run_all([Run("waits", "tests.compare.work:wait")], Path(sys.argv[1]), 1)
+"""
+
+
+@pytest.mark.slow
+def test_whoever_is_told_to_end_ends_its_runs(tmp_path: Path) -> None:
+    started = subprocess.Popen([sys.executable, "-c", WAITS, str(tmp_path)], cwd=Path(__file__).parents[2])
+    told = tmp_path / "waits" / "pid"
+    while not told.is_file():
+        assert started.poll() is None
+        time.sleep(0.1)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
+
+
+@pytest.mark.slow
+def test_two_who_want_the_same_run_do_it_once(tmp_path: Path) -> None:
+    run = Run("one", "tests.compare.work:count")
+    folder = tmp_path / run.name
+    runs._ask(run, folder)
+    both = [runs._start(folder) for _ in range(2)]
+    assert [each.wait(60) for each in both] == [0, 0]
+    assert (folder / "done").read_text() == "once "
 
 
 TRIALS = {
