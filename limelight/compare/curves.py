@@ -43,10 +43,10 @@ def over(runs: Sequence[Mapping[str, Any]], seconds: float, measure: str) -> Spr
     return Spread(tuple(at(run["curve"], seconds, measure) for run in runs if run["curve"]))
 
 
-def line(runs: Sequence[Mapping[str, Any]], measure: str, dashed: bool = False) -> Line:
+def line(runs: Sequence[Mapping[str, Any]], measure: str, style: str = "-") -> Line:
     """The curve of one rival's runs, in minutes."""
     places = times(runs)
     spreads = [over(runs, place, measure) for place in places]
     return Line.over_seeds(
-        runs[0]["label"], runs[0]["rival"], [place / 60 for place in places], spreads, dashed
+        runs[0]["label"], runs[0]["rival"], [place / 60 for place in places], spreads, style
     )

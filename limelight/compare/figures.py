@@ -157,7 +157,7 @@ def _lines(axes: Axes, panel: Panel) -> None:
 
 def _line(axes: Axes, line: Line, colour: str) -> None:
     style: dict[str, Any] = {"color": colour, "linewidth": 1.6, "marker": SIGNS.get(line.rival, "P")}
-    style |= {"markersize": 4, "markeredgewidth": 0, "linestyle": "--" if line.dashed else "-"}
+    style |= {"markersize": 4, "markeredgewidth": 0, "linestyle": line.style}
     axes.plot(line.x, line.y, **style, zorder=3)
     if line.low and line.high:
         axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0, zorder=2)
@@ -222,7 +222,7 @@ def _legend(axes: Axes, picture: Picture) -> None:
                     markersize=4,
                     markeredgewidth=0,
                     linewidth=1.6,
-                    linestyle="--" if line.dashed else "-",
+                    linestyle=line.style,
                     label=line.label,
                 )
     if handles:

@@ -9,22 +9,33 @@ from limelight.compare.plan import Line, Panel, Part, Picture, Spread, Table
 from limelight.compare.sentences import against, listed
 
 Run = Mapping[str, Any]
-STARTS = {"general": "from the language model", "scratch": "from scratch"}
+STARTS = {
+    "scratch": "from scratch",
+    "general": "from the language model",
+    "adapted": "from the language model read on",
+}
+DRAWN = {"scratch": "--", "general": ":", "adapted": "-"}
+"""How a start's line is drawn."""
 NAMES = {"spam": "Spam", "help-topics": "Topics"}
 
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
     models = [run for run in results.values() if "perplexity" in run]
+    read_on = [run for run in results.values() if "before" in run]
     tuned = [run for run in results.values() if "accuracy" in run]
     tasks = [task for task in NAMES if any(run["task"] == task for run in tuned)]
     by_task = {task: [run for run in tuned if run["task"] == task] for task in tasks}
     return Part(
         "generalisation",
         tuple(sentence for task, runs in by_task.items() for sentence in _sentences(task, runs)),
-        (*(_table(task, runs) for task, runs in by_task.items()), *([_models(models)] if models else [])),
+        (
+            *(_table(task, runs) for task, runs in by_task.items()),
+            *([_models(models)] if models else []),
+            *([_read_on(read_on)] if read_on else []),
+        ),
         ((_picture(by_task),) if by_task else ()),
-        _method(tuned, models),
+        _method(tuned, models, read_on),
     )
 
 
@@ -39,20 +50,23 @@ def _right(runs: Sequence[Run], labels: int, label: str, start: str, measure: st
 
 
 def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
-    """What the general start is worth, and which rival is ahead, label by label."""
+    """What a start that knows something is worth, and which rival is ahead, label by label."""
     told = []
     labels_of = dict.fromkeys(run["label"] for run in runs)
+    starts = [start for start in STARTS if any(run["start"] == start for run in runs)]
     for count in _counts(runs):
         for label in labels_of:
-            measure = {words: _right(runs, count, label, start) for start, words in STARTS.items()}
-            if all(spread.values for spread in measure.values()):
-                what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
-                told.append(against(what, measure, STARTS["general"], STARTS["scratch"], ".1%"))
-        measure = {label: _right(runs, count, label, "general") for label in labels_of}
+            measure = {STARTS[start]: _right(runs, count, label, start) for start in starts}
+            what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
+            for start in reversed(starts):
+                if start != "scratch" and measure[STARTS[start]].values and measure[STARTS["scratch"]].values:
+                    told.append(against(what, measure, STARTS[start], STARTS["scratch"], ".1%"))
+        best_start = starts[-1]
+        measure = {label: _right(runs, count, label, best_start) for label in labels_of}
         known = {label: spread for label, spread in measure.items() if spread.values}
         if len(known) == 2:
             first, second = known
-            what = f"{NAMES[task]} with {count:,} labels, {STARTS['general']}, right answers"
+            what = f"{NAMES[task]} with {count:,} labels, {STARTS[best_start]}, right answers"
             told.append(against(what, known, first, second, ".1%"))
     return told
 
@@ -71,6 +85,7 @@ def _table(task: str, runs: Sequence[Run]) -> Table:
         )
         for label in dict.fromkeys(run["label"] for run in runs)
         for start, words in STARTS.items()
+        if any(run["start"] == start for run in runs)
     ]
     columns = [f"{name}, {count:,} labels" for count in counts for name in ("right", "macro F1")]
     often, test = runs[0]["most frequent"], runs[0]["test"]
@@ -95,6 +110,27 @@ def _models(models: Sequence[Run]) -> Table:
     return Table("The language models", columns, tuple(rows), ("", ",d", ",d", ".1f", ".1f"))
 
 
+def _read_on(runs: Sequence[Run]) -> Table:
+    rows = [
+        (
+            run["label"],
+            NAMES[run["task"]],
+            run["updates"],
+            run["CPU seconds"] / 60,
+            run["before"],
+            run["after"],
+        )
+        for run in runs
+    ]
+    columns = ("rival", "task", "updates", "CPU minutes", "perplexity before", "after")
+    return Table(
+        "The language models after reading on in the task's texts",
+        columns,
+        tuple(rows),
+        ("", "", ",d", ".1f", ".1f", ".1f"),
+    )
+
+
 def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
     panels = []
     for task, runs in by_task.items():
@@ -104,21 +140,23 @@ def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
             rival = next(run["rival"] for run in runs if run["label"] == label)
             for start, words in STARTS.items():
                 there = [count for count in counts if _right(runs, count, label, start).values]
+                if not there:
+                    continue
                 spreads = [_right(runs, count, label, start) for count in there]
                 name = f"{label}, {words}"
-                lines.append(Line.over_seeds(name, rival, there, spreads, dashed=start == "scratch"))
+                lines.append(Line.over_seeds(name, rival, there, spreads, DRAWN[start]))
         marks = (("most frequent class", float(runs[0]["most frequent"])),)
         panels.append(
             Panel(NAMES[task], "labels", "right answers", tuple(lines), x_log=True, marks=marks, percent=True)
         )
     caption = (
-        "Right answers by the number of labels, from general training and from scratch; bands from the lowest to \
-the highest seed."
+        "Right answers by the number of labels and by what the training begins with; bands from the lowest to the "
+        "highest seed."
     )
     return Picture("generalisation", "Generalisation", tuple(panels), caption)
 
 
-def _method(tuned: Sequence[Run], models: Sequence[Run]) -> tuple[str, ...]:
+def _method(tuned: Sequence[Run], models: Sequence[Run], read_on: Sequence[Run]) -> tuple[str, ...]:
     told = [
         "A language model learns from general text: speeches, a novel, a manual. A classifier with its tokenizer and "
         "layers, and a last layer for the classes, is then trained on the labels, once with the language model's "
@@ -130,6 +168,11 @@ def _method(tuned: Sequence[Run], models: Sequence[Run]) -> tuple[str, ...]:
             "The networks have "
             + listed([f"{run['parameters']:,} parameters ({run['label']})" for run in models])
             + " as language models."
+        )
+    if read_on:
+        told.append(
+            "Read on: before the labels, the language model has learned from all training texts of the task without "
+            "their labels (Howard and Ruder 2018), which those from scratch have not seen."
         )
     if tuned:
         seeds = len({run["seed"] for run in tuned})

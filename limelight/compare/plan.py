@@ -80,7 +80,7 @@ class Table:
 @dataclass(frozen=True)
 class Line:
     """One measure of one rival over x. `rival` chooses the colour, everywhere the same; `low` and `high` are
-    drawn as a band where they are given."""
+    drawn as a band where they are given; `style` is "-", "--" or ":"."""
 
     label: str
     rival: str
@@ -88,11 +88,11 @@ class Line:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    dashed: bool = False
+    style: str = "-"
 
     @classmethod
     def over_seeds(
-        cls, label: str, rival: str, x: Sequence[float], y: Sequence[Spread], dashed: bool = False
+        cls, label: str, rival: str, x: Sequence[float], y: Sequence[Spread], style: str = "-"
     ) -> Line:
         """The mean over the seeds, with a band from the lowest to the highest."""
         return cls(
@@ -102,7 +102,7 @@ class Line:
             tuple(each.mean for each in y),
             tuple(each.lowest for each in y),
             tuple(each.highest for each in y),
-            dashed,
+            style,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.compare import accuracy, alignment, contests, generalisation, timed
+from limelight.compare import accuracy, alignment, contests, generalisation, language_models, timed
 from limelight.compare.contests import CONTESTS, LABELS, Contest, judged, rivals, spread_over
 from limelight.compare.plan import Options
 from limelight.compare.rivals import TOLERANCE
@@ -243,13 +243,13 @@ def test_a_head_that_is_always_right_has_no_error() -> None:
 
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generalisation, "REFERENCE", Shape(32, 2, 48, 1, 1))
-    monkeypatch.setattr(generalisation, "VOCABULARY", 300)
-    monkeypatch.setattr(generalisation, "WINDOW", 31)
+    monkeypatch.setattr(language_models, "REFERENCE", Shape(32, 2, 48, 1, 1))
+    monkeypatch.setattr(language_models, "VOCABULARY", 300)
+    monkeypatch.setattr(language_models, "WINDOW", 31)
     monkeypatch.setattr(generalisation, "CORPORA", {"spam": (20, 40)})
     monkeypatch.setattr(generalisation, "TUNING_SECONDS", {40: 0.2})
     monkeypatch.setattr(
-        generalisation, "GENERAL", replace(generalisation.GENERAL, precision="float32", tokens=300)
+        language_models, "GENERAL", replace(language_models.GENERAL, precision="float32", tokens=300)
     )
 
 
@@ -263,7 +263,7 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
     text = " ".join(source for source, _ in _plain(67))
     for part in ("train", "valid"):
         (data / "general-en" / f"{part}.txt").write_text(text)
-    for part in ("train", "test"):
+    for part in ("train", "valid", "test"):
         rows = (f"{source}\t{'spam' if 'cat' in source else 'ham'}\n" for source, _ in _plain(61))
         (data / "spam" / f"{part}.tsv").write_text("".join(rows))
     folder = tmp_path / f"generalisation-language-{rival}"
@@ -273,6 +273,12 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
     found = generalisation.language(folder, rival, str(data), 0.3, 2e-3)
     (folder / "run.json").write_text("{}")
     (folder / "result.json").write_text(json.dumps(found))
+    other = tmp_path / f"generalisation-adapted-spam-{rival}"
+    other.mkdir()
+    read_on = generalisation.adapt(other, "spam", rival, str(data), 0.2, 2e-3)
+    assert read_on["before"] > 1 and read_on["after"] > 1
+    (other / "run.json").write_text("{}")
+    (other / "result.json").write_text(json.dumps(read_on))
     for start in generalisation.STARTS:
         run = tmp_path / start
         run.mkdir()
@@ -281,10 +287,10 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         assert 0 <= tuned["accuracy"] <= 1
         assert tuned["labels"] == 40
         assert load_model(run / "model").model.shape.causal  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="start must be one of general, scratch"):
+    with pytest.raises(InputError, match="start must be one of scratch, general, adapted"):
         generalisation.measure(tmp_path / "general", "spam", rival, "zero", 40, str(data), 1, 1e-2)
     with pytest.raises(InputError, match="must be trained first"):
-        generalisation._waited_for(tmp_path / "elsewhere")
+        language_models.waited_for(tmp_path / "elsewhere")
 
 
 def test_long_texts_are_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +314,8 @@ def _plain(count: int) -> list[tuple[str, str]]:
 def test_the_language_models_come_first() -> None:
     runs: list[Run] = generalisation.plan(Options(seeds=3))
     assert [run.work.rpartition(":")[2] for run in runs[:2]] == ["language"] * 2
-    assert len(runs) == 2 + 3 * 2 * 3 * 2 * 2
+    assert [run.work.rpartition(":")[2] for run in runs[2:6]] == ["adapt"] * 4
+    assert len(runs) == 2 + 4 + 3 * 2 * 3 * 2 * 3
     assert len({run.name for run in runs}) == len(runs)
     tried = generalisation.trials(Options())
     rates = len(generalisation.RATES), len(generalisation.LANGUAGE_RATES)

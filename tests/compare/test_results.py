@@ -172,7 +172,7 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
     assert len(part.tables) == 3
     panel = part.pictures[0].panels[0]
     assert isinstance(panel, Panel)
-    assert [line.dashed for line in panel.lines] == [False, True, False, True]
+    assert [line.style for line in panel.lines] == ["--", ":", "--", ":"]
     assert generalisation_result.result({}).tables == ()
 
 
