@@ -147,8 +147,14 @@ def adapted_name(task: str, rival: str) -> str:
 
 
 def waited_for(run: Path, pause: float = 5.0) -> SavedModel:
+    """A language model of the plan, once it is there. Raises InputError where it will never be."""
     while not (run / "result.json").is_file():
         if not (run / "run.json").is_file():
             raise InputError(f"The language model of {run} must be trained first; the plan has it as a run.")
         time.sleep(pause)
+    if not (run / "model").is_dir():
+        raise InputError(
+            f"{run} has a result but no weights: they were made on another machine. Delete the folder, and the same "
+            "command trains the language model again."
+        )
     return load_model(run / "model")

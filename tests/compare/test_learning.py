@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -291,6 +292,9 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         generalisation.measure(tmp_path / "general", "spam", rival, "zero", 40, str(data), 1, 1e-2)
     with pytest.raises(InputError, match="must be trained first"):
         language_models.waited_for(tmp_path / "elsewhere")
+    rmtree(folder / "model")
+    with pytest.raises(InputError, match="a result but no weights"):
+        language_models.waited_for(folder)
 
 
 def test_long_texts_are_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
