@@ -22,7 +22,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 # Wall time says little on a shared machine, so no deadline. On CI every run draws the same examples.
-EXAMPLES = {"limelight": 20, "thorough": 100}  # `make test`; `make check-slow`
+EXAMPLES = {"limelight": 10, "thorough": 100}  # `make test`; `make check-slow`
 for name, examples in EXAMPLES.items():
     hypothesis.settings.register_profile(
         name, deadline=None, max_examples=examples, derandomize="CI" in os.environ

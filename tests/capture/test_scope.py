@@ -140,7 +140,7 @@ def test_gradient_checkpointing_is_kept_once(model: Any, reentrant: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    "how", ["function", "inside", *(pytest.param(how, marks=pytest.mark.slow) for how in ("method", "inner"))]
+    "how", ["inside", *(pytest.param(how, marks=pytest.mark.slow) for how in ("function", "method", "inner"))]
 )
 def test_a_compiled_model_is_heard(model: Any, how: str) -> None:
     with torch.no_grad():

@@ -87,6 +87,7 @@ def dressed(case: Case) -> Case:
     return replace(case, scale=0.3, bias=bias.to(case.query.dtype), softcap=2.5, sink=torch.randn(H))
 
 
+@pytest.mark.slow
 def test_what_is_no_number_is_not_hidden() -> None:
     """The largest of a row of NaN is -∞ to a kernel, as if the row saw nothing."""
     case = random_case(masks.causal(), shape=SMALL)
@@ -133,6 +134,7 @@ def test_all_at_once_dressed() -> None:
     expect(dressed(random_case(mask, shape=SMALL)), *READ, "SinkMass(keys)")
 
 
+@pytest.mark.slow
 def test_each_query_head_has_its_own_key_head() -> None:
     shape = (1, 4, 2, 17, 33, 5, 3)
     expect(random_case(masks.causal(), shape=shape), "Received", "Output", "A.T @ x", cut=Plan(32, 64, 1, 1))
@@ -154,6 +156,7 @@ def test_nothing_to_read(shape: tuple[int, ...]) -> None:
     expect(random_case(masks.causal(), shape=shape), *READ)
 
 
+@pytest.mark.slow
 def test_heads_that_are_strided_views() -> None:
     whole = torch.randn(1, 33, 2, 3, 8)  # tokens first, then Q, K and V side by side, as models lay them
     q, k, v = (x.transpose(1, 2) for x in whole.unbind(-2))
@@ -168,6 +171,7 @@ def test_logits_of_ten_thousand() -> None:
     expect(replace(case, scale=3e3), *READ)
 
 
+@pytest.mark.slow
 def test_rows_at_the_smallest_float() -> None:
     bias = torch.zeros(1, 1, N, M)
     bias[:, :, 3] = torch.finfo(torch.float32).min  # uniform, not empty
@@ -202,6 +206,7 @@ def test_known_stats_are_used_and_given_back() -> None:
     torch.testing.assert_close(received.raw.double(), truth, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_products_and_two_distances_in_one_read() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     once = torch.linspace(-1, 1, 17)
@@ -228,6 +233,7 @@ def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
     torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
     """Areas of several tiles, runs that are split, groups that come again, tokens of no group."""
     monkeypatch.setattr(cells, "WORTH", 1)
@@ -248,6 +254,7 @@ def test_areas_too_small_for_a_tile_go_to_the_plain_loop() -> None:
     expect(random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2)), "Pool", "Picture")
 
 
+@pytest.mark.slow
 def test_twice_the_same_to_the_bit() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 19, 35, 5, 3))
     one, other = (read(case, Received(), Entropy()) for _ in range(2))

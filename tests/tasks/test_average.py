@@ -39,6 +39,7 @@ def test_every_weight_is_the_mean_and_no_model_is_changed() -> None:
         assert all(torch.equal(w, before[name][key]) for key, w in part.model.named_parameters())
 
 
+@pytest.mark.slow
 def test_fine_tunings_of_one_model_have_a_mean_that_is_judged(tmp_path: Path) -> None:
     start, _, folder = small.trained("translate")
     for seed in (1, 2):
