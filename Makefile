@@ -11,7 +11,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make demo    translate a sentence with the default model; its attention on screen and in limelight-demo.png"
 	@echo "make test    run the tests"
-	@echo "make check-slow   run the tests that take long, and every law of the heart on five times as many examples"
+	@echo "make check-slow   run the tests that take long, and every law (Hypothesis) on ten times as many examples"
 	@echo "make check   format, lint, types and the import contract"
 	@echo "make page    build the page of the viewer anew, after a change in web/"
 	@echo "make check-page   format, lint, types and tests of the page, in a real Chromium where there is one, and in a notebook"

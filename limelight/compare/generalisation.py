@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from limelight.compare.generalisation_result import STARTS as WORDS
 from limelight.compare.generalisation_result import result
 from limelight.compare.language_models import (
     LABELS,
@@ -62,7 +63,7 @@ TUNING_SECONDS = {100: 20.0, 1000: 60.0, 10_000: 180.0}
 """Processor time of a classifier's training, by the most labels that it may have."""
 CORPORA = {"spam": (100, 1000, 4000), "help-topics": (100, 1000, 10_000)}
 """The tasks by their corpora's names, and how many labels are given."""
-STARTS = ("scratch", "general", "adapted")
+STARTS = tuple(WORDS)
 SEARCHED = ("scratch", "general")
 """The beginnings that are searched for; the adapted one takes the general one's rate."""
 RATES = (3e-4, 1e-3, 3e-3, 1e-4, 1e-2)
@@ -206,10 +207,9 @@ def measure(
 def trial(folder: Path, rival: str, start: str, data: str, rate: float) -> dict[str, Any]:
     """One rate, judged on the labels that training has not seen."""
     tuned = tune(folder, "spam", rival, start, 1000, Path(data), TRIAL_SEED, rate, TRIAL_SECONDS)
-    words = {"general": "from the language model", "scratch": "from scratch"}
     return {
         "rival": f"{rival}/{start}",
-        "label": f"{LABELS[rival]} {words[start]}",
+        "label": f"{LABELS[rival]} {WORDS[start]}",
         "choice": {"rate": rate},
         "score": tuned.score,
         "CPU seconds": tuned.seconds,

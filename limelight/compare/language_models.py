@@ -154,7 +154,7 @@ def waited_for(run: Path, pause: float = 5.0) -> SavedModel:
         time.sleep(pause)
     if not (run / "model").is_dir():
         raise InputError(
-            f"{run} has a result but no weights: they were made on another machine. Delete the folder, and the same "
-            "command trains the language model again."
+            f"{run} has a result but no weights: they were made on another machine. Delete it and the runs that "
+            "began with it, and the same command does them again."
         )
     return load_model(run / "model")

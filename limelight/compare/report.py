@@ -53,7 +53,7 @@ def show(part: Part, console: Console) -> None:
     place = PARTS[part.name]
     console.print(f"\n[bold]{place.title}[/bold]  {place.question}\n")
     for table in part.tables:
-        for some in side_by_side(table, console.width):
+        for some in fitted(table, console.width):
             console.print(shown(some))
         if table.note:
             console.print(table.note, style="dim", markup=False, highlight=False)
@@ -72,11 +72,11 @@ def shown(table: Table) -> Shown:
     return result
 
 
-def side_by_side(table: Table, width: int) -> list[Table]:
+def fitted(table: Table, width: int) -> list[Table]:
     """A table too wide for so many characters in several, each with the columns that say what a row is about.
 
     >>> wide = Table("Speed", ("rival", "of 512", "of 1,024"), (("LSTM", 10_000, 20_000),), ("", ",d", ",d"))
-    >>> [some.columns for some in side_by_side(wide, 15)]
+    >>> [some.columns for some in fitted(wide, 15)]
     [('rival', 'of 512'), ('rival', 'of 1,024')]
     """
     keys = next((place for place, form in enumerate(table.forms) if form not in ("", "d")), len(table.forms))

@@ -174,6 +174,28 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
     assert isinstance(panel, Panel)
     assert [line.style for line in panel.lines] == ["--", ":", "--", ":"]
     assert generalisation_result.result({}).tables == ()
+    runs |= {
+        f"{name}-adapted": run | {"start": "adapted", "accuracy": 0.95}
+        for name, run in runs.items()
+        if run.get("start") == "general"
+    }
+    runs["read on"] = {
+        "task": "spam",
+        "label": "LSTM",
+        "updates": 7,
+        "CPU seconds": 120.0,
+        "before": 58.0,
+        "after": 36.0,
+    }
+    part = generalisation_result.result(runs)
+    assert (
+        "Spam with 100 labels, Transformer, right answers: from the language model read on 95.0% (95.0%–95.0%), from "
+        "scratch 81.5% (81.0%–82.0%); from the language model read on is ahead by 13.5 points, in every seed."
+    ) in plain(part)
+    assert part.tables[-1].rows == (("LSTM", "Spam", 7, 2.0, 58.0, 36.0),)
+    panel = part.pictures[0].panels[0]
+    assert isinstance(panel, Panel)
+    assert [line.style for line in panel.lines] == ["--", ":", "-"] * 2
 
 
 def generalisation_label(rival: str) -> str:

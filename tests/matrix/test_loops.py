@@ -40,6 +40,8 @@ from limelight.matrix.tiles import read_tiles
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
+NOT_HERE = "this loop does not serve here: Triton needs a GPU, the C++ loop a compiler"
+
 
 def folds_for(case: Case) -> list[Fold[Any]]:
     N, M = case.query.shape[2], case.key.shape[2]
@@ -97,7 +99,7 @@ def test_the_same_to_the_bit_with_any_number_of_threads(
     folds = folds_for(case)
     served = next(each for each in LOOPS if each.name == loop)
     if served.refuses(case.matrix()._scores, folds):
-        pytest.skip("not here")
+        pytest.skip(NOT_HERE)
     small = 4 * 311 * 400  # bytes: a limit that cuts the matrix into many blocks
     readings = []
     for count in (1, 2, 3, 7):
@@ -225,7 +227,7 @@ def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) ->
     case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
     matrix = case.matrix()
     if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
-        pytest.skip("not here")
+        pytest.skip(NOT_HERE)
     assert matrix.why(Received(), limit=limit, loop=loop).bytes <= limit
     reading, stats = matrix.read(Received(), RowStats(), limit=limit, loop=loop)
     check("received", reading.raw, case.truth().weights_BHNM.sum(2))
@@ -239,7 +241,7 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
     matrix = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2)).matrix()
     folds = Received(), Quantiles(0.5)
     if native.refuses(matrix._scores, folds):
-        pytest.skip("not here")
+        pytest.skip(NOT_HERE)
     limit = 2**18
     cuts = []
     monkeypatch.setattr(native, "read_tiles", lambda *given: cuts.append(given[-1]) or read_tiles(*given))
@@ -256,7 +258,7 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
 def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
     matrix = AttentionMatrix(torch.ones(1, 2, 1_009, 4), torch.ones(1, 2, 1_009, 4))
     if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
-        pytest.skip("not here")
+        pytest.skip(NOT_HERE)
     with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 16144 for its row stats") as error:
         matrix.read(Received(), limit=10_000, loop=loop)
     enough = int(str(error.value).split("limit=")[1].split(",")[0])
@@ -269,7 +271,7 @@ def test_where_the_quickest_loop_does_not_fit_the_next_one_reads() -> None:
     matrix = AttentionMatrix(torch.ones(1, 2, 20_011, 32), torch.ones(1, 2, 20_011, 32))
     why = matrix.why(Received(), limit=2_000_000)
     if "C++" not in matrix.why(Received()).runs:
-        pytest.skip("not here")
+        pytest.skip(NOT_HERE)
     assert why.loop == "plain"
     assert (why.passed_over[0][0], why.passed_over[0][1][:22]) == ("native", "the limit is too small")
     assert why.bytes <= 2_000_000

@@ -34,7 +34,10 @@ from tests.viewer.valued import (
     subject,
 )
 
-SLICES = {"mean": [*range(12)], "0.1,2.5": [1, 11]}
+SLICES = {"mean": [*range(12)], "2": [*range(6, 12)], "0.4": [4], "0.1,2.5": [1, 11]}
+each_slice = pytest.mark.parametrize(
+    "chosen", ["mean", "0.1,2.5", *(pytest.param(chosen, marks=pytest.mark.slow) for chosen in ("2", "0.4"))]
+)
 UNITS = {"weight": "probability", "sink-free": "probability", "value": "value norm"}
 CLOSE = {"rtol": 3e-6, "atol": 2e-7}
 
@@ -69,20 +72,20 @@ def pooled(weights_XNM: torch.Tensor, attention: Attention, rows: str, columns: 
     return table
 
 
+@each_slice
 @pytest.mark.parametrize("weigh", WEIGHS)
 @pytest.mark.parametrize(("level", "by"), [("word", "word"), ("token", "token"), ("document", "word")])
-def test_rows_and_columns(weigh: str, level: str, by: str) -> None:
+def test_rows_and_columns(weigh: str, level: str, by: str, chosen: str) -> None:
     about, (attention,) = subject(), subject().attentions
-    for chosen in SLICES:
-        weights = told(given(), weigh, [0])[SLICES[chosen]]
-        there, back = pooled(weights, attention, level, by), pooled(weights, attention, by, level)
-        for place in {*range(0, len(there), 23), 0, len(there) - 1}:
-            asked = {"slice": chosen, "level": level, "by": by, "place": place, "weigh": weigh}
-            found = ask(about, "row", **asked)
-            np.testing.assert_allclose(found.arrays["values"], there[place], **CLOSE)
-            assert found.head["unit"] == UNITS[weigh]
-            received = ask(about, "row", direction="to", **asked)
-            np.testing.assert_allclose(received.arrays["values"], back[:, place], **CLOSE)
+    weights = told(given(), weigh, [0])[SLICES[chosen]]
+    there, back = pooled(weights, attention, level, by), pooled(weights, attention, by, level)
+    for place in {*range(0, len(there), 7), 0, len(there) - 1}:
+        asked = {"slice": chosen, "level": level, "by": by, "place": place, "weigh": weigh}
+        found = ask(about, "row", **asked)
+        np.testing.assert_allclose(found.arrays["values"], there[place], **CLOSE)
+        assert found.head["unit"] == UNITS[weigh]
+        received = ask(about, "row", direction="to", **asked)
+        np.testing.assert_allclose(received.arrays["values"], back[:, place], **CLOSE)
     assert ("sinks" in found.head["how"]) is (weigh == "sink-free")
     assert ("‖α·v‖" in found.head["how"]) is (weigh == "value")
 
@@ -95,11 +98,12 @@ def test_a_query_that_sees_only_the_sink_or_nothing_has_nothing_without_sinks() 
     assert other.head["total"] == pytest.approx(1, abs=1e-6)
 
 
+@each_slice
 @pytest.mark.parametrize("weigh", WEIGHS)
-def test_received(weigh: str) -> None:
+def test_received(weigh: str, chosen: str) -> None:
     about, (attention,) = subject(), subject().attentions
     queries = seen(attention.N, attention.M).sum(0).numpy()
-    for chosen, level in product(SLICES, ("token", "word", "document")):
+    for level in ("token", "word", "document"):
         mean_M = told(given(), weigh, [0])[SLICES[chosen]].mean(0).sum(0).numpy()
         found = ask(about, "received", slice=chosen, level=level, weigh=weigh)
         for name, each_M in (("raw", mean_M), ("per_query", mean_M / np.maximum(queries, 1))):
@@ -114,23 +118,21 @@ def test_received(weigh: str) -> None:
         assert whole == pytest.approx(mean_M.sum(), rel=1e-5)
 
 
+@each_slice
 @pytest.mark.parametrize("weigh", WEIGHS)
-def test_documents_by_documents_and_the_strongest(weigh: str) -> None:
+def test_documents_by_documents_and_the_strongest(weigh: str, chosen: str) -> None:
     about, (attention,) = subject(), subject().attentions
-    for chosen in SLICES:
-        weights = told(given(), weigh, [0])[SLICES[chosen]]
-        for rows, columns in (("document", "document"), ("sentence", "word")):
-            found = ask(about, "between", slice=chosen, rows=rows, columns=columns, weigh=weigh)
-            np.testing.assert_allclose(
-                found.arrays["values"], pooled(weights, attention, rows, columns), **CLOSE
-            )
-        table = pooled(weights, attention, "word", "word")
-        for direction, lines in (("from", table), ("to", table.T)):
-            found = ask(about, "rows", slice=chosen, direction=direction, weigh=weigh)
-            _, arrays = from_bytes(found.to_bytes())
-            kept = arrays["value"]
-            np.testing.assert_allclose(kept, -np.sort(-lines, axis=1)[:, : kept.shape[1]], **CLOSE)
-            assert found.head["unit"] == UNITS[weigh]
+    weights = told(given(), weigh, [0])[SLICES[chosen]]
+    for rows, columns in (("document", "document"), ("sentence", "word")):
+        found = ask(about, "between", slice=chosen, rows=rows, columns=columns, weigh=weigh)
+        np.testing.assert_allclose(found.arrays["values"], pooled(weights, attention, rows, columns), **CLOSE)
+    table = pooled(weights, attention, "word", "word")
+    for direction, lines in (("from", table), ("to", table.T)):
+        found = ask(about, "rows", slice=chosen, direction=direction, weigh=weigh)
+        _, arrays = from_bytes(found.to_bytes())
+        kept = arrays["value"]
+        np.testing.assert_allclose(kept, -np.sort(-lines, axis=1)[:, : kept.shape[1]], **CLOSE)
+        assert found.head["unit"] == UNITS[weigh]
 
 
 @pytest.mark.parametrize("weigh", WEIGHS)
