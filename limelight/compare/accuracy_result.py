@@ -29,6 +29,7 @@ SHARES = (0.25, 0.5, 1.0)
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
     sentences: list[str] = []
+    short: list[str] = []
     tables: list[Table] = []
     pictures: list[Picture] = []
     for task, contest in CONTESTS.items():
@@ -37,9 +38,11 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
             if runs:
                 sentences += _sentences(task, contest, kind, runs)
                 tables += [_table(task, contest, kind, runs), _lengths(task, contest, kind, runs)]
-        if any(kinds.values()):
+        told = [kind for kind, runs in kinds.items() if runs]
+        if told:
+            short += _compared(task, contest, told[-1], kinds[told[-1]])
             pictures.append(_picture(task, contest, kinds))
-    return Part("accuracy", tuple(sentences), tuple(tables), tuple(pictures), _method(results))
+    return Part("accuracy", tuple(sentences), tuple(tables), tuple(pictures), _method(results), tuple(short))
 
 
 def _runs(results: Mapping[str, Mapping[str, Any]], task: str, kind: str) -> Runs:
@@ -71,21 +74,25 @@ def _budget(kind: str, runs: Runs) -> str:
 
 
 def _sentences(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
-    words, form, unit = WORDS[contest.score]
-    measure, higher = _spreads(runs, contest.score), contest.higher
-    what = f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
-    found = [
-        against(what, measure, one, other, form, unit, higher)
-        for one, other in (("luong", "lstm"), ("attention", "lstm"), ("attention", "luong"))
-        for one, other in [(LABELS[one], LABELS[other])]
-        if one in measure and other in measure
-    ]
-    found += [_by_length(task, contest, runs)]
+    found = [*_compared(task, contest, kind, runs), _by_length(task, contest, runs)]
     if kind == "short":
         found.append(_leaders(task, contest, runs))
     else:
         found += _settled(task, runs)
     return found
+
+
+def _compared(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
+    """Every two of the rivals on the test: what attention adds to recurrence, and what it is without."""
+    words, form, unit = WORDS[contest.score]
+    measure = _spreads(runs, contest.score)
+    what = f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
+    return [
+        against(what, measure, one, other, form, unit, contest.higher)
+        for one, other in (("luong", "lstm"), ("attention", "lstm"), ("attention", "luong"))
+        for one, other in [(LABELS[one], LABELS[other])]
+        if one in measure and other in measure
+    ]
 
 
 def _by_length(task: str, contest: Contest, runs: Runs) -> str:

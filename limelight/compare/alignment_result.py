@@ -20,12 +20,14 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
     aligners = [run for run in results.values() if "aligner" in run]
     translators = [run for run in results.values() if "heads" in run]
     methods = _methods(aligners, translators)
+    compared = tuple(_compared(methods, aligners, translators))
     return Part(
         "alignment",
-        tuple(_sentences(methods, aligners, translators)),
+        (*map(_best_head, translators), *compared),
         (*([_overview(methods)] if methods else []), *(_heads(run) for run in translators)),
         tuple(_picture(run) for run in translators),
         _method(aligners, translators),
+        compared,
     )
 
 
@@ -53,11 +55,22 @@ def _methods(
 # ---- sentences ----------------------------------------------------------------------------------------
 
 
-def _sentences(
+def _best_head(run: Run) -> str:
+    head = chosen_head(run)
+    scores = head["test"]
+    return (
+        f"{run['label']}: of all heads {name_heads([(head['layer'], head['head'])])}, by {READ[head['row']]}, "
+        f"has the lowest error rate on other verses; on the test {scores['error rate']:.1%}, with a precision of "
+        f"{scores['precision']:.1%} and a recall of {scores['recall']:.1%}."
+    )
+
+
+def _compared(
     methods: Mapping[str, tuple[Mapping[str, float], float]],
     aligners: Sequence[Run],
     translators: Sequence[Run],
 ) -> list[str]:
+    """The best head against the best aligner, and against the other translator's."""
     rates = {name: Spread((scores["error rate"],)) for name, (scores, _) in methods.items()}
     statistical = {
         name: rates[name]
@@ -66,14 +79,6 @@ def _sentences(
     }
     heads = {f"{run['label']}, best head": rates[f"{run['label']}, best head"] for run in translators}
     told = []
-    for run in translators:
-        head = chosen_head(run)
-        scores = head["test"]
-        told.append(
-            f"{run['label']}: of all heads {name_heads([(head['layer'], head['head'])])}, by {READ[head['row']]}, "
-            f"has the lowest error rate on other verses; on the test {scores['error rate']:.1%}, with a precision of "
-            f"{scores['precision']:.1%} and a recall of {scores['recall']:.1%}."
-        )
     if heads and statistical:
         first, second = best(heads, higher=False), best(statistical, higher=False)
         told.append(against("Error rate of the alignment", rates, first, second, ".1%", higher=False))

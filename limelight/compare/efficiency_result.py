@@ -17,14 +17,15 @@ EVEN = 0.05
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
     found = Measured.of(results)
-    sentences: list[str] = []
+    compared = tuple(_against_each(found)) if found.places("length") else ()
+    sentences: list[str] = [*compared]
     if found.places("length"):
-        sentences += [*_against_each(found), *_fastest(found), _deep(found), *_threads(found)]
+        sentences += [*_fastest(found), _deep(found), *_threads(found)]
     if found.places("processes"):
         sentences.append(_processes(found))
     if found.places("decoding"):
         sentences += [_writing(found), _growth(found), _reading(found), _memory(found)]
-    return Part(found.part, tuple(sentences), tables(found), pictures(found), _method(found))
+    return Part(found.part, tuple(sentences), tables(found), pictures(found), _method(found), compared)
 
 
 def _fastest(found: Measured) -> list[str]:

@@ -17,6 +17,8 @@ STARTS = {
 DRAWN = {"scratch": "--", "general": ":", "adapted": "-"}
 """How a start's line is drawn."""
 NAMES = {"spam": "Spam", "help-topics": "Topics"}
+FEW = 1_000
+"""The number of labels for which the part's question is answered in short."""
 
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
@@ -36,6 +38,12 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
         ),
         ((_picture(by_task),) if by_task else ()),
         _method(tuned, models, read_on),
+        tuple(
+            sentence
+            for task, runs in by_task.items()
+            for label in _labels(runs)
+            for sentence in _gains(task, runs, FEW, label)[:1]
+        ),
     )
 
 
@@ -52,23 +60,36 @@ def _right(runs: Sequence[Run], labels: int, label: str, start: str, measure: st
 def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
     """What a start that knows something is worth, and which rival is ahead, label by label."""
     told = []
-    labels_of = dict.fromkeys(run["label"] for run in runs)
-    starts = [start for start in STARTS if any(run["start"] == start for run in runs)]
+    best_start = _starts(runs)[-1]
     for count in _counts(runs):
-        for label in labels_of:
-            measure = {STARTS[start]: _right(runs, count, label, start) for start in starts}
-            what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
-            for start in reversed(starts):
-                if start != "scratch" and measure[STARTS[start]].values and measure[STARTS["scratch"]].values:
-                    told.append(against(what, measure, STARTS[start], STARTS["scratch"], ".1%"))
-        best_start = starts[-1]
-        measure = {label: _right(runs, count, label, best_start) for label in labels_of}
+        for label in _labels(runs):
+            told += _gains(task, runs, count, label)
+        measure = {label: _right(runs, count, label, best_start) for label in _labels(runs)}
         known = {label: spread for label, spread in measure.items() if spread.values}
         if len(known) == 2:
             first, second = known
             what = f"{NAMES[task]} with {count:,} labels, {STARTS[best_start]}, right answers"
             told.append(against(what, known, first, second, ".1%"))
     return told
+
+
+def _gains(task: str, runs: Sequence[Run], count: int, label: str) -> list[str]:
+    """One rival with so many labels: each start that knows something against none, what knows most first."""
+    measure = {start: _right(runs, count, label, start) for start in STARTS}
+    known = {STARTS[start]: spread for start, spread in measure.items() if spread.values}
+    if not measure["scratch"].values:
+        return []
+    what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
+    scratch, *starts = known
+    return [against(what, known, start, scratch, ".1%") for start in reversed(starts)]
+
+
+def _starts(runs: Sequence[Run]) -> list[str]:
+    return [start for start in STARTS if any(run["start"] == start for run in runs)]
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run["label"] for run in runs))
 
 
 def _counts(runs: Sequence[Run]) -> list[int]:

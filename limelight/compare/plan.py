@@ -148,13 +148,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the comparison found: sentences first, then what they follow from."""
+    """What one part of the comparison found: sentences first, then what they follow from. `short` are those of the
+    sentences that answer the part's question; where none are named, the first does."""
 
     name: str
     sentences: tuple[str, ...]
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...]
     method: tuple[str, ...]
+    short: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> tuple[str, ...]:
+        """What to read of it where there is room for little."""
+        return self.short or self.sentences[:1]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ METHOD = """## How it was measured
 - **Equal size.** The networks of a comparison differ in their number of parameters by at most {tolerance:.0%}.
 - **Equal time.** Each training has the same processor time on one thread, evaluations not counted. How many updates
   fit into it is each network's own affair. Every network runs as PyTorch has it.
-- **Equal care.** Each rival's settings come from a search with as many trials for each (`limelight compare search`).
+- **Equal care.** Each rival's settings come from a search with as many trials for each (`limelight compare search`);
+  all of them stand [at the end](#the-searches).
 - **Seeds.** Values are means over seeds, with the lowest and the highest in brackets. Where the seeds of two rivals
   overlap, the page names no winner.
 - **Again.** `limelight compare all` measures all of it and goes on where it was stopped; `limelight compare report`
@@ -142,23 +143,28 @@ def publish(page: Path) -> tuple[Path, ...]:
 def text(parts: Mapping[str, Kept | None], folder: str) -> str:
     """The page; `folder` is where its numbers and pictures lie, seen from it."""
     told = {name: None if part is None else part.told() for name, part in parts.items()}
-    sections = [HEAD.format(numbers=f"[{folder}/]({folder})"), _summary(told)]
-    sections += [METHOD.format(tolerance=TOLERANCE), *_searches()]
+    sections = [HEAD.format(numbers=f"[{folder}/]({folder})"), summary(told)]
+    sections += [METHOD.format(tolerance=TOLERANCE)]
     sections += [_section(name, parts[name], part, folder) for name, part in told.items()]
-    return "\n".join(sections)
+    return "\n".join([*sections, "## The searches\n", *_searches()])
 
 
 def _searches() -> list[str]:
     """What was tried for the rivals of each part, and what was kept."""
     tables = [tried(found) for name in SEARCHED if (found := search_of(name)) is not None]
-    return ["\n".join([f"**{table.title}**", "", *markdown(table), ""]) for table in tables]
+    return ["\n".join([*_titled(table), ""]) for table in tables]
 
 
-def _summary(told: Mapping[str, Part | None]) -> str:
+def summary(told: Mapping[str, Part | None]) -> str:
+    """What each part answers to its question, in a few sentences of its own."""
     lines = ["## In short", ""]
     for name, part in told.items():
         title = f"[{PARTS[name].title}](#{PARTS[name].title.lower().replace(' ', '-')})"
-        lines.append(f"- **{title}.** {part.sentences[0] if part and part.sentences else 'Not run yet.'}")
+        answer = part.answer if part else ()
+        if len(answer) > 1:
+            lines += [f"- **{title}.**", *(f"  - {sentence}" for sentence in answer)]
+        else:
+            lines.append(f"- **{title}.** {''.join(answer) or 'Not run yet.'}")
     return "\n".join([*lines, ""])
 
 
@@ -173,11 +179,14 @@ def _section(name: str, kept: Kept | None, part: Part | None, folder: str) -> st
     for picture in part.pictures:
         lines += ["", f"![{picture.title}]({folder}/{picture.name}.png)", "", f"*{picture.caption}*"]
     for table in part.tables:
-        lines += ["", f"**{table.title}**", "", *markdown(table)]
-        if table.note:
-            lines += ["", table.note]
+        lines += ["", *_titled(table)]
     lines += ["", "How:", "", *(f"- {line}" for line in part.method), *_origin(kept, folder), ""]
     return "\n".join(lines)
+
+
+def _titled(table: Table) -> list[str]:
+    """A table under its title, and its note."""
+    return [f"**{table.title}**", "", *markdown(table), *(["", table.note] if table.note else [])]
 
 
 def markdown(table: Table) -> list[str]:

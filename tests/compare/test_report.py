@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from limelight.compare import report, store
 from limelight.compare.machine import machine
-from limelight.compare.plan import PARTS, Grid, Line, Panel, Picture, Spread, Table
+from limelight.compare.plan import PARTS, Grid, Line, Panel, Part, Picture, Spread, Table
 from limelight.errors import CheckpointError, InputError
 from tests.compare import made_up
 
@@ -39,6 +40,20 @@ def test_a_changed_number_changes_the_page(tmp_path: Path) -> None:
     file.write_text(json.dumps(numbers))
     assert "LSTM is ahead by 92 points" in page(tmp_path)
     assert "Attention is ahead" not in page(tmp_path)
+
+
+def test_in_short_every_part_answers_its_question(tmp_path: Path) -> None:
+    kept(tmp_path, GOOD, BAD)
+    _, short, _ = re.split("## In short|## How it was measured", page(tmp_path))
+    [scope] = [line for line in short.splitlines() if line.startswith("- **[Scope]")]
+    assert "At least 90% of the answers are right" in scope
+    assert short.count("Not run yet.") == len(PARTS) - 1
+    several = Part("scope", ("One.", "Two.", "Three."), (), (), (), short=("One.", "Three."))
+    assert report.summary({"scope": several}).splitlines()[2:] == [
+        "- **[Scope](#scope).**",
+        "  - One.",
+        "  - Three.",
+    ]
 
 
 def test_what_has_not_been_run_says_so(tmp_path: Path) -> None:

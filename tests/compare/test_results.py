@@ -60,6 +60,10 @@ def test_accuracy_names_whoever_is_ahead() -> None:
     assert len(part.tables) == 8
     for table in part.tables:
         assert all(len(row) == len(table.columns) == len(table.forms) for row in table.rows)
+    # In short: the two tasks' comparisons at the end of learning, not on the way to it.
+    assert set(part.answer) <= set(part.sentences)
+    assert len(part.answer) == 6
+    assert all("to convergence" in sentence for sentence in part.answer)
     curve = part.pictures[1].panels[0]
     assert isinstance(curve, Panel)
     assert curve.lines[1].x[0] == pytest.approx(5.0)
@@ -72,6 +76,7 @@ def test_accuracy_does_with_what_is_there() -> None:
     part = accuracy_result.result({"a": one})
     assert len(part.tables) == 2
     assert "Transformer" in plain(part)
+    assert part.answer == part.sentences[:1]  # nobody to compare it with
     assert accuracy_result.result({}) == Part("accuracy", (), (), (), ())
 
 
@@ -119,6 +124,7 @@ def test_alignment_names_the_best_head_and_the_aligner() -> None:
     assert "of all heads layer 1 head 2, by the row that has read it" in told
     assert "on the test 75.0%" in told
     assert "eflomal, to target is ahead by 45.0 points" in told
+    assert [sentence for sentence in part.sentences if "eflomal" in sentence] == list(part.answer)
     assert part.tables[0].rows[0][0] == "eflomal, to target"
     assert len(part.tables[1].rows) == 6
     assert "7,001 phrases" in " ".join(part.method)
@@ -165,6 +171,11 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
     ) in told
     assert "LSTM, right answers: from the language model 71.5%" in told
     assert "from scratch is ahead by 5.0 points" in told
+    assert set(part.answer) <= set(part.sentences)
+    assert [sentence.split(", right")[0] for sentence in part.answer] == [
+        f"{task} with 1,000 labels, {label}"
+        for task, label in product(("Spam", "Topics"), ("Transformer", "LSTM"))
+    ]
     method = " ".join(part.method)
     assert (
         "Kept to choose by: 20 of 100 labels and 200 of 1,000 labels. Of a text the first 31 tokens" in method
@@ -192,6 +203,7 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
         "Spam with 100 labels, Transformer, right answers: from the language model read on 95.0% (95.0%–95.0%), from "
         "scratch 81.5% (81.0%–82.0%); from the language model read on is ahead by 13.5 points, in every seed."
     ) in plain(part)
+    assert all("read on 95.0%" in sentence for sentence in part.answer)  # the start that knows most
     assert part.tables[-1].rows == (("LSTM", "Spam", 7, 2.0, 58.0, 36.0),)
     panel = part.pictures[0].panels[0]
     assert isinstance(panel, Panel)
