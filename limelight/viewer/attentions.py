@@ -13,11 +13,13 @@ from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
 from limelight.readings.measures import head_labels
 from limelight.readings.reading import Head, name_heads
-from limelight.viewer.sides import Side
+from limelight.viewer.sides import UNITS, Side
 from limelight.viewer.way import Way
 
 TILE = 256
 """Cells of a tile's side."""
+MOST_BETWEEN = 10**6
+"""Numbers of a table from units to units."""
 MOST_NAMED = 6
 """Up to so many heads are named one by one."""
 
@@ -101,6 +103,14 @@ class Attention:
         cells = -(-max(self.N, self.M, 1) // TILE)
         return (cells - 1).bit_length()
 
+    @property
+    def between(self) -> tuple[str, str]:
+        """Units of the queries and of the keys to compare first: on either side the largest of which it has several;
+        documents where that were too many numbers."""
+        rows, columns = _several(self.queries), _several(self.keys)
+        few = self.queries.count(rows) * self.keys.count(columns) <= MOST_BETWEEN
+        return (rows, columns) if few else ("document", "document")
+
     def step(self, zoom: int) -> int:
         """How many tokens a cell takes in, each way."""
         return 1 << (self.deepest - zoom)
@@ -132,6 +142,10 @@ class Attention:
         if len(heads) == 1:
             return f"Of {head_labels(heads)[0]}."
         return f"Mean of {name_heads(heads)}, each with equal weight."
+
+
+def _several(side: Side) -> str:
+    return next((level for level in reversed(UNITS) if side.count(level) > 1), "document")
 
 
 def by_layer(heads: tuple[Head, ...]) -> dict[int, list[int]]:

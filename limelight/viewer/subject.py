@@ -16,7 +16,7 @@ from limelight.matrix import Tile
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows, weighs
-from limelight.viewer.attentions import TILE, Attention, Matrix, by_layer
+from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, Matrix, by_layer
 from limelight.viewer.envelope import Answer, Scale
 from limelight.viewer.questions import Question
 from limelight.viewer.sides import Side
@@ -25,7 +25,6 @@ from limelight.viewer.strongest import answered, sweep
 from limelight.viewer.told import about
 from limelight.viewer.whole import Whole, read_whole
 
-MOST_BETWEEN = 10**6
 KEPT, STRETCHES = 32, 128
 """Of each unit, where a page asks for `rows` without a budget."""
 FREE_WORK = 2**28

@@ -61,6 +61,7 @@ def _told(attention: Attention, sides: Sequence[Side]) -> dict[str, Any]:
         ],
         "slices": None,
         "slice": attention.start,
+        "between": dict(zip(("rows", "columns"), attention.between, strict=True)),
         "measures": [each._asdict() for each in numbers.measures(attention)],
         "weighs": weighs.offered(attention),
         "note": attention.note,

@@ -166,7 +166,7 @@ def test_the_map_of_a_sweep_is_that_of_the_matrix() -> None:
 
 
 def test_slices_that_are_asked_for_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limelight.viewer.file.CHEAP", 1)  # so that nothing more goes in by itself
+    monkeypatch.setattr("limelight.viewer.filling.CHEAP", 1)  # so that nothing more goes in by itself
     entries = packed(cases.large()[0], slices=["0.1"]).entries
     chosen = {key.partition("slice=")[2].partition("&")[0] for key in entries if "slice=" in key}
     assert chosen == {"mean", "0.1"}

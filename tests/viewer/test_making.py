@@ -115,6 +115,27 @@ def test_documents_show_what_the_answer_looked_at() -> None:
     np.testing.assert_allclose(table, seen.table.values, atol=1e-6)
 
 
+def test_a_page_begins_with_a_table_of_several_units() -> None:
+    query = torch.randn(1, 1, 6, 3)
+    matrix = ll.AttentionMatrix(query, query)
+    places = [(0, 3), (4, 7), (7, 8), (9, 12), (13, 16), (16, 17)]
+    for text, names, level in (
+        ("One two. And now.", None, "sentence"),
+        ("One two, and now.", None, "word"),
+        ("One two. And now.", ["a", "b"], "document"),
+    ):
+        documents = [(0, 8), (9, 17)] if names else None
+        segments = ll.Segments.from_spans(text, places, names=names, documents=documents)
+        about = subject_of(matrix, segments)
+        assert about.attentions[0].between == (level, level)
+        told = ask(about, "about").head["attentions"][0]["between"]
+        assert told == {"rows": level, "columns": level}
+        table = ask(about, "between", **told).arrays["values"]
+        np.testing.assert_allclose(table, ll.between({0: matrix}, segments, level, level).values, atol=1e-6)
+    [numbers] = subject_of(matrix).attentions
+    assert numbers.between == ("word", "word")
+
+
 def test_a_line_is_answered_and_a_text_is_read() -> None:
     read = reading_with(Own(predictor("translate"), "small"), answer_tokens=4)
     assert read({"text 1": "red cats"}, None).steps

@@ -119,6 +119,30 @@ def test_numbers_of_heads_and_documents_stand_in_the_document(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("source", ["answered", "answering"])
+def test_where_there_is_one_document_its_sentences_or_words_are_compared(
+    opened: Callable[..., Any], source: str, request: pytest.FixtureRequest
+) -> None:
+    about = cases.translation()
+    page = opened(f"{request.getfixturevalue(source)}#view=documents", offline=source == "answered")
+    for number in (0, 1):
+        page.get_by_role("combobox", name="Attention").select_option(str(number))
+        rows, columns = about.attentions[number].between
+        values = np.asarray(
+            cases.ask(about, "between", attention=number, rows=rows, columns=columns).arrays["values"]
+        )
+        assert values.size > 1
+        page.wait_for_function(
+            "size => document.querySelectorAll('.between td[data-value]').length === size", arg=values.size
+        )
+        shown = page.eval_on_selector_all(
+            ".between td[data-value]", "all => all.map(one => Number(one.dataset.value))"
+        )
+        assert shown == values.ravel().tolist()
+        assert page.get_by_label("From each").input_value() == rows
+
+
+@pytest.mark.slow
 def test_a_server_and_a_notebook_say_exactly_the_numbers_of_the_reading(
     opened: Callable[..., Any], served: str, subject: Subject, browser: Any
 ) -> None:

@@ -195,6 +195,31 @@ def test_the_map_is_used_by_keyboard_and_leads_into_the_text(opened: Callable[..
     page.wait_for_selector(".text-view .chosen")
 
 
+def test_a_link_moves_an_open_map(opened: Callable[..., Any], file: str) -> None:
+    page = opened(f"{file}#view=map&map=4_5_40")
+    ready = "() => document.querySelector('.map-view .legend .ticks')?.childElementCount > 0"
+    page.wait_for_function(ready)
+    cross = "() => document.querySelector('.map-view aside').textContent"
+
+    def middle() -> Any:
+        """What stands in the middle of the field."""
+        box = page.locator(".map-field").bounding_box()
+        page.mouse.move(box["x"] + 118 + (box["width"] - 118) / 2, box["y"] + 104 + (box["height"] - 104) / 2)
+        page.wait_for_timeout(100)
+        return page.evaluate(cross)
+
+    first = middle()
+    page.evaluate("location.hash = '#view=map&map=11_2_40'")
+    page.wait_for_function("() => location.hash.includes('map=11')")
+    page.wait_for_timeout(100)
+    second = middle()
+    assert second != first
+    page.evaluate("location.hash = '#view=map&map=4_5_40'")
+    page.wait_for_timeout(100)
+    assert middle() == first
+    assert "map=4.00000_5.00000_40.0000" in page.url or "map=4_5_40" in page.url
+
+
 def test_a_link_restores_what_was_seen(opened: Callable[..., Any], file: str) -> None:
     page = opened(f"{file}#level=sentence&by=sentence&direction=to&place=2&scale=linear&theme=dark")
     page.wait_for_selector(".chosen")

@@ -109,17 +109,8 @@ export class DocumentsView implements View {
       if (signal.aborted || isAbort(error)) return;
       if (!(error instanceof Refusal)) throw error;
       this.shown = null;
-      const one = attention.query.count("document") * attention.key.count("document") <= 1;
       fill(this.field);
-      fill(
-        this.panel,
-        el("h2", {}, one ? "One document" : "Not here"),
-        el(
-          "p",
-          { class: one ? "quiet" : "refusal" },
-          one ? "There is only one document on each side: nothing to compare." : error.message,
-        ),
-      );
+      fill(this.panel, el("h2", {}, "Not here"), el("p", { class: "refusal" }, error.message));
     }
   }
 

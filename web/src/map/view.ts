@@ -1,7 +1,5 @@
 // Map: the whole matrix from afar, single tokens from near; queries go down, keys go right.
 
-import { select } from "d3-selection";
-import { type ZoomBehavior, type ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
 import { type Scale, scale, written } from "../colour/scale";
 import type { State } from "../state/state";
 import { nameTold, unitTold } from "../subject/weighs";
@@ -13,20 +11,10 @@ import { Legend } from "../ui/legend";
 import { cellLines } from "./cells";
 import { cleared, drawBorders, drawCross, drawNames, LEFT, type OnCanvas, TOP } from "./frame";
 import { Painter } from "./painter";
-import {
-  cellSize,
-  type Pyramid,
-  pyramid,
-  type Rectangle,
-  TILE,
-  type TileAt,
-  tilesIn,
-  zoomFor,
-} from "./pyramid";
+import { cellSize, type Pyramid, pyramid, TILE, type TileAt, tilesIn, zoomFor } from "./pyramid";
 import { type Reading, Readout } from "./readout";
 import { Tiles } from "./tiles";
-
-const NEAREST = 64;
+import { Viewport } from "./viewport";
 
 export class MapView implements View {
   readonly element: HTMLElement;
@@ -39,9 +27,11 @@ export class MapView implements View {
   private readonly legend = new Legend();
   private readonly readout: Readout;
   private readonly painter = new Painter();
-  private readonly gesture: ZoomBehavior<HTMLElement, unknown>;
-  private readonly sizes = new ResizeObserver(() => this.resized());
-  private transform: ZoomTransform = zoomIdentity;
+  private readonly viewport: Viewport;
+  private readonly sizes = new ResizeObserver(() => {
+    this.viewport.resized();
+    this.soon();
+  });
   private matrix: Pyramid = pyramid(1, 1);
   private tiles: Tiles | null = null;
   private seenTiles: TileAt[] = [];
@@ -49,7 +39,6 @@ export class MapView implements View {
   private refusal: string | null = null;
   private at: { row: number; column: number } | null = null;
   private frame = 0;
-  private laid = false;
 
   constructor(private readonly context: Context) {
     const { store } = context;
@@ -79,15 +68,12 @@ export class MapView implements View {
     this.readout = new Readout(context, this.legend.element);
     this.controls = [this.scaling.element, this.reducing.element, ...this.zoomButtons()];
     this.element = el("div", { class: "map-view" }, this.field, this.readout.element);
-    this.gesture = zoom<HTMLElement, unknown>()
-      .on("zoom", (event: { transform: ZoomTransform }) => {
-        this.transform = event.transform;
-        this.soon();
-      })
-      .on("end", () => this.keep());
-    select<HTMLElement, unknown>(this.field).call(this.gesture).on("dblclick.zoom", null);
+    this.viewport = new Viewport(
+      this.field,
+      () => this.soon(),
+      (map) => store.set({ map }),
+    );
     this.sizes.observe(this.field);
-    this.field.addEventListener("dblclick", (event) => this.zoomBy(2, event));
   }
 
   show(state: State, before: State | null): void {
@@ -109,9 +95,8 @@ export class MapView implements View {
     if (other) {
       this.matrix = pyramid(attention.rows, attention.columns);
       this.at = null;
-      this.laid = false;
-      this.resized();
-    } else if (state.map === null && before?.map) this.fit();
+      this.viewport.open(this.matrix, state.map);
+    } else this.viewport.show(state.map);
     this.soon();
   }
 
@@ -150,77 +135,14 @@ export class MapView implements View {
         { class: "control" },
         button("−", () => this.zoomBy(0.5), { "aria-label": "Zoom out" }),
         button("+", () => this.zoomBy(2), { "aria-label": "Zoom in" }),
-        button("Show all", () => this.fit()),
+        button("Show all", () => this.viewport.fit()),
       ),
     ];
   }
 
-  private get size(): { width: number; height: number } {
-    return { width: this.field.clientWidth - LEFT, height: this.field.clientHeight - TOP };
-  }
-
-  private fitting(): ZoomTransform {
-    const { width, height } = this.size;
-    const most = Math.min(width / this.matrix.columns, height / this.matrix.rows, NEAREST);
-    return zoomIdentity.translate(LEFT, TOP).scale(Math.max(most, 1e-6));
-  }
-
-  private resized(): void {
-    const { width, height } = this.size;
-    if (width <= 0 || height <= 0) return;
-    const fit = this.fitting();
-    this.gesture
-      .extent([
-        [LEFT, TOP],
-        [LEFT + width, TOP + height],
-      ])
-      .scaleExtent([fit.k * 0.7, Math.max(NEAREST, fit.k)])
-      .translateExtent([
-        [-width / 2 / fit.k, -height / 2 / fit.k],
-        [this.matrix.columns + width / 2 / fit.k, this.matrix.rows + height / 2 / fit.k],
-      ]);
-    if (!this.laid) {
-      this.laid = true;
-      const { map } = this.context.store.state;
-      this.move(
-        map
-          ? zoomIdentity
-              .translate(LEFT + width / 2 - map.column * map.scale, TOP + height / 2 - map.row * map.scale)
-              .scale(map.scale)
-          : fit,
-      );
-    }
-    this.soon();
-  }
-
-  private move(to: ZoomTransform): void {
-    this.gesture.transform(select<HTMLElement, unknown>(this.field), to);
-  }
-
-  private fit(): void {
-    this.move(this.fitting());
-    if (this.context.store.state.map) this.context.store.set({ map: null });
-  }
-
-  private zoomBy(factor: number, event?: MouseEvent): void {
-    const corner = this.field.getBoundingClientRect();
-    const { k, x, y } = this.transform;
-    const middle: [number, number] = event
-      ? [event.clientX - corner.x, event.clientY - corner.y]
-      : this.at
-        ? [x + (this.at.column + 0.5) * k, y + (this.at.row + 0.5) * k]
-        : [LEFT + this.size.width / 2, TOP + this.size.height / 2];
-    this.gesture.scaleBy(select<HTMLElement, unknown>(this.field), factor, middle);
-  }
-
-  /** The place goes into the link when a movement has ended. */
-  private keep(): void {
-    const { k, x, y } = this.transform;
-    const fit = this.fitting();
-    if (Math.abs(k - fit.k) < 1e-9 && Math.abs(x - fit.x) < 0.5 && Math.abs(y - fit.y) < 0.5) return;
-    const { width, height } = this.size;
-    const map = { row: (TOP + height / 2 - y) / k, column: (LEFT + width / 2 - x) / k, scale: k };
-    this.context.store.set({ map });
+  /** Around the cross, where there is one. */
+  private zoomBy(factor: number): void {
+    this.viewport.zoomBy(factor, this.at ? this.viewport.onField(this.at.row, this.at.column) : undefined);
   }
 
   private key(event: KeyboardEvent): void {
@@ -235,7 +157,7 @@ export class MapView implements View {
     if (move) this.step(move, event.shiftKey ? 10 : 1);
     else if (event.key === "+" || event.key === "=") this.zoomBy(2);
     else if (event.key === "-") this.zoomBy(0.5);
-    else if (event.key === "0" || event.key === "Home") this.fit();
+    else if (event.key === "0" || event.key === "Home") this.viewport.fit();
     else if (event.key === "Enter" && this.at) this.readout.goTo("from");
     else return;
     event.preventDefault();
@@ -244,28 +166,22 @@ export class MapView implements View {
   /** Move the cross by cells; what it reaches comes into sight. */
   private step([down, right]: readonly [number, number], times: number): void {
     const { rows, columns } = this.matrix;
-    const { k, x, y } = this.transform;
-    const { width, height } = this.size;
-    const size = cellSize(this.matrix, zoomFor(this.matrix, k)) * times;
-    const start = this.at ?? { row: (TOP + height / 2 - y) / k, column: (LEFT + width / 2 - x) / k };
+    const size = cellSize(this.matrix, this.zoom) * times;
+    const start = this.at ?? this.viewport.at(this.viewport.middle);
     const within = (place: number, most: number): number =>
       Math.floor(Math.max(0, Math.min(most - 1, place)));
     this.at = {
       row: within(start.row + down * size, rows),
       column: within(start.column + right * size, columns),
     };
-    const [px, py] = [x + (this.at.column + 0.5) * k, y + (this.at.row + 0.5) * k];
-    if (px < LEFT || px > LEFT + width || py < TOP || py > TOP + height)
-      this.gesture.translateTo(select<HTMLElement, unknown>(this.field), this.at.column, this.at.row);
+    this.viewport.reach(this.at.row, this.at.column);
     this.drawCross();
     this.context.say(this.readout.words);
   }
 
   private point(event: MouseEvent): void {
-    const corner = this.field.getBoundingClientRect();
-    const { k, x, y } = this.transform;
-    const column = Math.floor((event.clientX - corner.x - x) / k);
-    const row = Math.floor((event.clientY - corner.y - y) / k);
+    const place = this.viewport.at(this.viewport.within(event));
+    const [row, column] = [Math.floor(place.row), Math.floor(place.column)];
     const inside = row >= 0 && column >= 0 && row < this.matrix.rows && column < this.matrix.columns;
     if (!inside) return;
     this.at = { row, column };
@@ -282,26 +198,17 @@ export class MapView implements View {
     });
   }
 
-  private inSight(): Rectangle {
-    const { k, x, y } = this.transform;
-    const left = Math.max(0, (LEFT - x) / k);
-    const top = Math.max(0, (TOP - y) / k);
-    const { width, height } = this.size;
-    return {
-      left,
-      top,
-      width: Math.min(this.matrix.columns, (LEFT + width - x) / k) - left,
-      height: Math.min(this.matrix.rows, (TOP + height - y) / k) - top,
-    };
+  /** The zoom whose cells are as large as pixels. */
+  private get zoom(): number {
+    return zoomFor(this.matrix, this.viewport.transform.k);
   }
 
   private draw(): void {
-    const { tiles, matrix } = this;
-    const { width, height } = this.size;
-    if (!tiles || width <= 0 || height <= 0 || !this.laid) return;
-    const { k, x, y } = this.transform;
+    const { tiles, matrix, viewport } = this;
+    if (!tiles || !viewport.ready) return;
+    const { k, x, y } = viewport.transform;
     const theme = this.context.theme();
-    this.seenTiles = tilesIn(matrix, zoomFor(matrix, k), this.inSight());
+    this.seenTiles = tilesIn(matrix, this.zoom, viewport.inSight());
     tiles.want([{ zoom: 0, row: 0, column: 0 }, ...this.seenTiles]);
     const loaded = this.seenTiles.map((at) => tiles.get(at)).filter((tile) => tile !== null);
     const shown =
@@ -313,7 +220,7 @@ export class MapView implements View {
     const context = cleared(this.canvas, this.field);
     context.save();
     context.beginPath();
-    context.rect(LEFT, TOP, width, height);
+    context.rect(LEFT, TOP, viewport.width, viewport.height);
     context.clip();
     this.painter.paint(
       context,
@@ -334,7 +241,7 @@ export class MapView implements View {
 
   /** What the numbers of a cell take in, and what this source lacks. */
   private lack(): string {
-    const size = cellSize(this.matrix, zoomFor(this.matrix, this.transform.k));
+    const size = cellSize(this.matrix, this.zoom);
     return size > 1
       ? `, ${this.context.store.state.reduce === "max" ? "largest" : "mean"} of ${size} × ${size} tokens`
       : "";
@@ -342,8 +249,8 @@ export class MapView implements View {
 
   private onCanvas(): OnCanvas {
     const attention = this.context.attention();
-    const { k, x, y } = this.transform;
-    const { width, height } = this.size;
+    const { transform, width, height } = this.viewport;
+    const { k, x, y } = transform;
     return {
       across: { side: attention.key, scale: k, origin: x - LEFT, length: width },
       down: { side: attention.query, scale: k, origin: y - TOP, length: height },
@@ -353,7 +260,7 @@ export class MapView implements View {
 
   private drawCross(): void {
     const context = cleared(this.cross, this.field);
-    const size = cellSize(this.matrix, zoomFor(this.matrix, this.transform.k));
+    const size = cellSize(this.matrix, this.zoom);
     if (this.at) drawCross(context, this.onCanvas(), this.at, size);
     const lacking = this.seenTiles.some((at) => this.tiles?.lacks(at));
     const refusal = lacking ? (this.refusal ?? "") : "";
@@ -361,8 +268,7 @@ export class MapView implements View {
   }
 
   private reading(at: { row: number; column: number }): Reading {
-    const wanted = zoomFor(this.matrix, this.transform.k);
-    for (let level = wanted; level >= 0; level--) {
+    for (let level = this.zoom; level >= 0; level--) {
       const size = cellSize(this.matrix, level);
       const [row, column] = [Math.floor(at.row / size), Math.floor(at.column / size)];
       const tile = this.tiles?.get({

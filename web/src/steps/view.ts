@@ -103,7 +103,7 @@ export class StepsView implements View {
     const answer = await questions.steps();
     this.steps = answer.head.steps as Step[];
     const number = Number(answer.head.attention);
-    if (store.state.attention !== number) store.set(movedTo(about, number, store.state.weigh));
+    if (store.state.attention !== number) store.set(movedTo(about, number, store.state));
     this.slider.max = String(Math.max(0, this.steps.length - 1));
     this.lay(this.context.attention());
     await this.paint(store.state);

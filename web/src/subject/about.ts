@@ -39,6 +39,8 @@ export interface Attention {
   readonly note: string;
   /** The slice to begin with. */
   readonly slice: string;
+  /** The units to compare first: of the rows and of the columns. */
+  readonly between: { readonly rows: Level; readonly columns: Level };
   /** Whether both sides are one text, so that a word is a query and a key at once. */
   readonly one: boolean;
 }
@@ -95,6 +97,7 @@ export function readAbout(answer: Answer): About {
   const attentions = head.attentions.map((attention, number) => ({
     ...attention,
     weighs: attention.weighs ?? [START.weigh],
+    between: attention.between ?? { rows: START.rows, columns: START.columns },
     name: title(attention.name),
     layers: attention.layers.map((layer) => ({ ...layer, name: title(layer.name) })),
     note: note(attention.note),
@@ -117,15 +120,26 @@ export function readAbout(answer: Answer): About {
   };
 }
 
-/** What changes when another attention is looked at; the way of telling weights stays where there is the same. */
-export function movedTo(about: About, number: number, weigh: Weigh): Partial<State> {
-  const { slice, weighs } = about.attentions[number]!;
-  const kept = weighs.includes(weigh) ? weigh : START.weigh;
-  return { attention: number, slice, weigh: kept, place: null, pins: [], map: null };
+/** What changes when another attention is looked at; the way of telling weights stays where there is the same, and so
+ *  do the units of the table where a reader has chosen them. */
+export function movedTo(about: About, number: number, state: State): Partial<State> {
+  const { slice, weighs, between } = about.attentions[number]!;
+  const before = about.attentions[state.attention]!.between;
+  return {
+    attention: number,
+    slice,
+    weigh: weighs.includes(state.weigh) ? state.weigh : START.weigh,
+    rows: state.rows === before.rows ? between.rows : state.rows,
+    columns: state.columns === before.columns ? between.columns : state.columns,
+    place: null,
+    pins: [],
+    map: null,
+  };
 }
 
 /** What the page shows of an attention before anything is chosen. */
 export function startOf(about: About, number = 0): State {
   const level = about.level ?? START.level;
-  return { ...START, level, by: level, slice: about.attentions[number]?.slice ?? START.slice };
+  const { slice, between } = about.attentions[number] ?? { slice: START.slice, between: {} };
+  return { ...START, level, by: level, slice, ...between };
 }

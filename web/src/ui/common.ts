@@ -127,7 +127,7 @@ function sliceOptions(attention: Attention, current: string): Option[] {
 export function attentionControl({ store, about }: Context): Control {
   const options = about.attentions.map(({ number, name }) => ({ value: String(number), name }));
   const select = new Select("Attention", options, (value) =>
-    store.set(movedTo(about, Number(value), store.state.weigh)),
+    store.set(movedTo(about, Number(value), store.state)),
   );
   return { element: select.element, show: (state) => select.set(String(state.attention)) };
 }
