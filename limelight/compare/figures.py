@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from limelight.compare.plan import Grid, Line, Panel, Picture
 from limelight.errors import InputError
 from limelight.readings.canvas import Sheet, save
-from limelight.readings.colours import INK, LIGHT_ON, QUIET, RAMP
+from limelight.readings.colours import INK, LIGHT_ON, QUIET, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -243,9 +243,7 @@ def _legend(axes: Axes, picture: Picture) -> None:
 
 
 def _grid(axes: Axes, panel: Grid) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    ramp = LinearSegmentedColormap.from_list("limelight", RAMP).with_extremes(bad="#f3f4f6")
+    ramp = shades().with_extremes(bad="#f3f4f6")
     values = [[math.nan if value is None else value for value in row] for row in panel.values]
     axes.pcolormesh(values, cmap=ramp, vmin=0.0, vmax=1.0, edgecolors="white", linewidth=0.8)
     axes.set_ylim(len(panel.rows), 0)

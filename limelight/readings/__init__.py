@@ -6,7 +6,7 @@ measures.py   AttentionMatrix → Reading: attention between words, what words r
 alignment.py  cross-attention → which source words each target word attends to
 heads.py      which heads align: chosen by the words that stand on both sides
 rollout.py    Rollout → Reading: what words hold of each other through all layers
-pictures.py   Reading → figure (matplotlib)        stage_pictures.py  the stages of the process, the same way
+pictures.py   Reading → figure (matplotlib)        stage_pictures.py, curve_pictures.py  the stages of the process
 canvas.py     what all pictures stand on: sizes, fonts, `save` to PNG, SVG, PDF
 terminal.py   Reading → the terminal (rich)
 """

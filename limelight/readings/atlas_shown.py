@@ -13,7 +13,7 @@ from rich.text import Text
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES, Atlas
 from limelight.readings.canvas import Sheet
-from limelight.readings.colours import INK, PEAK, QUIET
+from limelight.readings.colours import INK, PEAK, QUIET, shades
 from limelight.readings.reading import digits_after_point
 from limelight.readings.terminal import LEVELS, Pen, shade
 
@@ -86,10 +86,7 @@ class AtlasTable:
 
 def atlas_picture(atlas: Atlas, title: str = "What kind of reader each head is") -> Figure:
     """Six maps, layers down and heads to the right, each in a scale of its own, the highest head outlined."""
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
-
-    from limelight.readings.colours import RAMP
 
     layers, heads = atlas["entropy"].labels
     if not layers or not heads:
@@ -97,7 +94,7 @@ def atlas_picture(atlas: Atlas, title: str = "What kind of reader each head is")
     cell = float(np.clip(2.6 / max(len(heads), len(layers)), 0.11, 0.34))
     width, height = cell * len(heads), cell * len(layers)
     column, row = max(width, 1.5) + 0.7, height + 0.85
-    ramp = LinearSegmentedColormap.from_list("limelight", RAMP)
+    ramp = shades()
     sheet = Sheet()
     for number, name in enumerate(MEASURES):
         reading = atlas[name]

@@ -6,6 +6,9 @@ differences look equal, a print in grey keeps the order, and no pair needs telli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 RAMP = ("#ffffff", "#c9eeba", "#75dd9e", "#0fc2a0", "#0d9f9c", "#097e8f", "#015e7f", "#003f6f", "#1a2444")
 """From low to high on paper; a terminal, which is mostly dark, takes it from high to low."""
 
@@ -17,3 +20,10 @@ PEAK = "#e4572e"
 
 INK = "#1f2430"
 QUIET = "#6b7280"
+
+
+def shades(colours: Sequence[str] = RAMP) -> Any:
+    """The colours as matplotlib's map from 0 … 1, even steps between them."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("limelight", list(colours))

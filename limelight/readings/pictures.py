@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from limelight.errors import InputError, ShapeError
 from limelight.readings.alignment import Alignment
 from limelight.readings.canvas import Sheet
-from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, RAMP
+from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, shades
 from limelight.readings.reading import Head, Reading, digits_after_point, name_heads, visible
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _map(reading: Reading, title: str, aside: NDArray[Any] | None) -> Figure:
     if cell >= CELL_FOR_NUMBERS:
         _write_numbers(axes, grid, places, highest, 0.75 * font)
     _outline_peaks(axes, reading.values)
-    sheet.colour_bar(axes, _ramp(), highest, reading.unit)
+    sheet.colour_bar(axes, shades(), highest, reading.unit)
     return sheet.finish(title, _heads_line(reading), reading.how)
 
 
@@ -111,7 +111,7 @@ def heads_picture(reading: Reading, chosen: Sequence[Head] = (), title: str | No
             axes.set_title(f"head {head}", fontsize=8, color=INK, pad=3)
         if x == 0 or not any((layer, before) in reading.heads for before in heads[:x]):
             axes.set_ylabel(f"layer {layer}", fontsize=8, color=INK, labelpad=3)
-    sheet.colour_bar(sheet.first, _ramp(), highest, reading.unit)
+    sheet.colour_bar(sheet.first, shades(), highest, reading.unit)
     line = f"Each map: {reading.axes[1]}s down, {reading.axes[2]}s to the right."
     if chosen:
         line += f" Outlined: {name_heads(chosen)}."
@@ -133,8 +133,8 @@ def bars_picture(reading: Reading, most: int | None = None, title: str | None = 
     axes = sheet.axes(0, 0, 4.5, 0.24 * len(shown) + 0.1)
     top = max(values) if max(values) > 0 else 1.0
     decimals = digits_after_point(top)
-    shades = _ramp()(0.35 + 0.5 * np.clip(np.array(values) / top, 0, 1))
-    axes.barh(range(len(shown)), values, height=0.78, color=shades)
+    colours = shades()(0.35 + 0.5 * np.clip(np.array(values) / top, 0, 1))
+    axes.barh(range(len(shown)), values, height=0.78, color=colours)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_yticks(
         range(len(shown)), [f"{visible(e.label, LONGEST_NAME)}  {e.rank}" for e in shown], fontsize=9
@@ -168,7 +168,7 @@ def _draw_cells(
     for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
         edges = np.append(np.array(places[start:stop]) - 0.5, places[stop - 1] + 0.5)
         axes.pcolormesh(
-            edges, rows, np.ma.masked_invalid(grid[:, start:stop]), cmap=_ramp(), vmin=0, vmax=highest
+            edges, rows, np.ma.masked_invalid(grid[:, start:stop]), cmap=shades(), vmin=0, vmax=highest
         )
         x, width = edges[0], edges[-1] - edges[0]
         axes.add_patch(_frame(x, -0.5, width, len(grid), QUIET, 0.6))
@@ -205,12 +205,6 @@ def _frame(x: float, y: float, width: float, height: float, colour: str, line: f
     frame = Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=line, zorder=3)
     frame.set_clip_on(False)
     return frame
-
-
-def _ramp() -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("limelight", RAMP)
 
 
 def _highest(values: NDArray[Any]) -> float:

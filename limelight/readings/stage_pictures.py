@@ -1,9 +1,7 @@
-"""Pictures of the stages of the process: matrices and what is done with them, curves, and bars.
+"""Pictures of the stages of the process: matrices and what is done with them.
 
     equation_picture   matrices in a row with signs between them      X + P = I
     product_picture    left · right = result, each where its rows and columns meet
-    curves_picture     lines in one or several panels
-    bars_picture_row   ranked words side by side
 
 A picture of attention itself is made in `pictures.py` from a Reading; here are the numbers on the way there,
 which may be negative: they run from orange over white to blue, as far apart for every kind of colour vision.
@@ -14,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
 from limelight.readings.canvas import Sheet
-from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, RAMP
+from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, RAMP, shades
 from limelight.readings.reading import visible
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIGNED = ("#7a2a10", "#e4572e", "#f9cdbd", "#ffffff", "#bcd8e8", "#1f7fae", "#12305c")
-LINES = (("#015e7f", "-"), ("#e4572e", "--"), ("#0fc2a0", "-."), ("#1a2444", ":"))
+
 LONGEST_NAME = 16
 
 # Inches.
@@ -153,8 +151,10 @@ def _draw(
     seen = values[~masked & np.isfinite(values)]
     low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
     most = max(abs(low), abs(high)) or 1.0
-    shades = _shades(RAMP if low >= 0 else SIGNED)
-    axes.pcolormesh(np.ma.masked_where(masked, values), cmap=shades, vmin=0 if low >= 0 else -most, vmax=most)
+    colours = shades(RAMP if low >= 0 else SIGNED)
+    axes.pcolormesh(
+        np.ma.masked_where(masked, values), cmap=colours, vmin=0 if low >= 0 else -most, vmax=most
+    )
     rows, columns = values.shape
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.spines[:].set(edgecolor=QUIET, linewidth=0.6)
@@ -222,12 +222,6 @@ def _short(value: float) -> str:
     return text.replace("-", "−").replace("0.", ".", 1) if 0 < abs(value) < 0.995 else text.replace("-", "−")
 
 
-def _shades(colours: Sequence[str]) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("limelight stages", list(colours))
-
-
 def _line(line: str, grids: Sequence[Grid]) -> str:
     signed = any(bool((grid.values[grid.values > -math.inf] < 0).any()) for grid in grids)
     return " ".join(filter(None, [line, LEGEND if signed else ""]))
@@ -235,111 +229,3 @@ def _line(line: str, grids: Sequence[Grid]) -> str:
 
 def _told(grids: Sequence[Grid], title: str) -> str:
     return f"{title}: " + "; ".join(f"{grid.name} {tuple(grid.values.shape)}" for grid in grids) + "."
-
-
-# ---- curves -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A named line through the points (x, y)."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Curves that share their axes; the labels say the unit. `log` names the axes that count in factors."""
-
-    across: str
-    up: str
-    curves: tuple[Curve, ...]
-    log: Literal["", "x", "y", "xy"] = ""
-
-
-def curves_picture(panels: Sequence[Panel], title: str, line: str = "") -> Figure:
-    """One panel beside the other, at most four curves in each, every curve named at its end."""
-    if not panels or not all(0 < len(panel.curves) <= len(LINES) for panel in panels):
-        raise InputError(f"A picture of curves needs panels with 1 to {len(LINES)} curves each.")
-    sheet = Sheet()
-    width = 5.2 if len(panels) == 1 else 3.0
-    for number, panel in enumerate(panels):
-        axes = sheet.axes(number * (width + 1.6), 0, width, 2.5)
-        ends = []
-        for curve, (colour, dashes) in zip(panel.curves, LINES, strict=False):
-            marks = "o" if len(curve.x) <= 12 else None
-            axes.plot(
-                curve.x, curve.y, color=colour, linestyle=dashes, linewidth=1.6, marker=marks, markersize=4
-            )
-            ends.append((curve, colour))
-        if "x" in panel.log:
-            axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        if "y" in panel.log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_minor_formatter(lambda value, _: "")
-        _name_ends(axes, ends)
-        axes.set_xlabel(panel.across, fontsize=9, color=QUIET)
-        axes.set_ylabel(panel.up, fontsize=9, color=QUIET)
-        axes.tick_params(labelsize=8, length=3, color=QUIET, labelcolor=INK)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["bottom", "left"]].set_color(QUIET)
-        axes.grid(visible=True, color="#e5e7eb", linewidth=0.6)
-    names = ", ".join(curve.name for panel in panels for curve in panel.curves)
-    return sheet.finish(title, line, f"{title}: {names}.")
-
-
-def _name_ends(axes: Axes, ends: Sequence[tuple[Curve, str]]) -> None:
-    """Names to the right of the last points, pushed apart where they would overlap."""
-    axes.autoscale_view()  # or the limits that the transform takes are not those of the curves yet
-    transform = axes.transData + axes.transAxes.inverted()
-    heights = [float(transform.transform((curve.x[-1], curve.y[-1]))[1]) for curve, _ in ends]
-    least = 0.075
-    place = -math.inf
-    for number in sorted(range(len(ends)), key=heights.__getitem__):
-        place = max(heights[number], place + least)
-        curve, colour = ends[number]
-        axes.annotate(curve.name, (1.0, place), (5, 0), "axes fraction", "offset points",
-                      va="center", fontsize=9, color=colour, annotation_clip=False)  # fmt: skip
-
-
-# ---- bars ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Names and their values, drawn from the top in the order given."""
-
-    title: str
-    names: tuple[str, ...]
-    values: tuple[float, ...]
-
-
-def bars_picture_row(groups: Sequence[Bars], unit: str, title: str, line: str = "") -> Figure:
-    """Groups of bars side by side, on one scale."""
-    if not groups or not all(group.names and len(group.names) == len(group.values) for group in groups):
-        raise InputError("A picture of bars needs groups with a name for each value, and at least one value.")
-    sheet = Sheet()
-    top = max(max(group.values) for group in groups) or 1.0
-    shades = _shades(RAMP)
-    for number, group in enumerate(groups):
-        axes = sheet.axes(number * 2.9, 0, 1.7, 0.24 * len(group.names) + 0.1)
-        shares = np.clip(np.array(group.values) / top, 0, 1)
-        axes.barh(range(len(group.names)), group.values, height=0.76, color=shades(0.35 + 0.5 * shares))
-        axes.set(xlim=(0, 1.05 * top), ylim=(len(group.names) - 0.4, -0.6))
-        axes.set_yticks(
-            range(len(group.names)), [visible(name, LONGEST_NAME) for name in group.names], fontsize=9
-        )
-        for place, value in enumerate(group.values):
-            axes.annotate(f"{value:#.2g}", (max(value, 0.0), place), (3, 0), textcoords="offset points",
-                          va="center", fontsize=8, color=INK)  # fmt: skip
-        axes.set_title(group.title, fontsize=10, fontweight="bold", color=INK, loc="left", pad=4)
-        axes.set_xlabel(unit, fontsize=9, color=QUIET)
-        axes.tick_params(axis="x", labelsize=8, length=3, color=QUIET, labelcolor=QUIET)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(QUIET)
-    return sheet.finish(title, line, f"{title}: {', '.join(group.title for group in groups)}; {unit}.")

@@ -8,7 +8,9 @@ import socket
 from collections.abc import Callable
 
 from limelight.errors import InputError, require
-from limelight.viewer.server import Door, Read, application
+from limelight.viewer.door import Door
+from limelight.viewer.library import Read
+from limelight.viewer.server import application
 from limelight.viewer.subject import Subject
 
 HOST, PORT = "127.0.0.1", 8765

@@ -11,17 +11,8 @@ import torch
 
 from limelight.errors import InputError, ShapeError
 from limelight.readings.canvas import save
-from limelight.readings.stage_pictures import (
-    LEGEND,
-    Bars,
-    Curve,
-    Grid,
-    Panel,
-    bars_picture_row,
-    curves_picture,
-    equation_picture,
-    product_picture,
-)
+from limelight.readings.curve_pictures import Bars, Curve, Panel, bars_picture_row, curves_picture
+from limelight.readings.stage_pictures import LEGEND, Grid, equation_picture, product_picture
 
 pytest.importorskip("matplotlib")
 

@@ -14,11 +14,13 @@ import limelight as ll
 from limelight.errors import InputError
 from limelight.viewer import shell
 from limelight.viewer.cache import Cache
+from limelight.viewer.door import Door
 from limelight.viewer.envelope import from_bytes
 from limelight.viewer.making import subject_of
-from limelight.viewer.server import FILES, TEXT_BYTES, Door, application, documents_of
+from limelight.viewer.server import application
 from limelight.viewer.serving import address, bound, door_of
 from limelight.viewer.subject import Subject
+from limelight.viewer.typed import FILES, TEXT_BYTES, documents_of
 from limelight.viewer.work import DroppedError, FullError, LateError, Worker
 from tests.viewer import cases
 

@@ -1,0 +1,39 @@
+"""What is typed in or dropped on the page: which texts a server takes, and the errors of those it does not."""
+
+from __future__ import annotations
+
+import json
+
+from limelight.errors import InputError, TooLargeError
+
+TEXT_BYTES = 1_000_000
+FILES = 50
+MOST_BYTES = 2 * TEXT_BYTES
+"""Of a request: JSON may write a character in more bytes than it has."""
+
+
+def documents_of(body: bytes) -> tuple[dict[str, str], str | None]:
+    """Name → text, and the question, of {"documents": [{"name", "text"}], "question"}. Raises InputError."""
+    try:
+        given = json.loads(body)
+        listed = [(str(each["name"]), each["text"]) for each in given["documents"]]
+        question = given.get("question")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError('A text comes as {"documents": [{"name", "text"}], "question": null}.') from error
+    if not listed or len(listed) > FILES:
+        raise InputError(f"Give one to {FILES} texts; got {len(listed)}.")
+    if not all(isinstance(text, str) for _, text in listed) or not isinstance(question, str | None):
+        raise InputError("A text and a question are strings.")
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for _, text in listed)
+    if size > TEXT_BYTES:
+        raise too_large(f"these have {size:,}")
+    documents: dict[str, str] = {}
+    for number, (name, text) in enumerate(listed, 1):
+        free = name.strip()[:200] or f"text {number}"
+        documents[free if free not in documents else f"{free} ({number})"] = text
+    return documents, question or None
+
+
+def too_large(got: str) -> TooLargeError:
+    """What to say to texts of more bytes than are read."""
+    return TooLargeError(f"At most {TEXT_BYTES:,} bytes of text are read; {got}.")
