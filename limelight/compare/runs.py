@@ -108,8 +108,14 @@ def _ask(run: Run, folder: Path) -> None:
     _write(file, asked)
 
 
+ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+"""For a run that is not asked to use a GPU: processor time would not see what one does."""
+
+
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    if json.loads((folder / "run.json").read_text())["options"].get("device") != "cuda":
+        environment |= ON_THE_CPU
     with (folder / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "limelight.compare.runs", str(folder)],

@@ -1,9 +1,9 @@
 """Training for a given processor time, with a rate that falls to zero at its end.
 
-How many updates fit is not known before: machines differ, and so do moments of one machine. So the rate stays
-level for the first part of the time, as long as a first trial says; then the pace is known, and over as many
-updates as the rest of the time holds the rate falls. What was decided is kept in the run's folder, so that a
-run that was stopped goes on as it would have.
+How many updates fit is not known before: machines differ, and so do moments of one machine. A few updates on a
+copy say how often to evaluate; what the first part of the training itself took says when its level part ends, and
+what that took over how many updates the rate then falls. What was decided is kept in the run's folder, so that a run
+that was stopped goes on as it would have.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from limelight.training.reporting import Reporter
 
 LEVEL = 0.6
 """The share of the time with a level rate."""
+PACED = 0.15
+"""The share of the expected updates whose time says how many the level part has."""
 LEAST_FALL = 0.25
 """The falling part has at least so many updates for each of the level part, however slow the machine has become."""
 
@@ -63,6 +65,7 @@ def train_for(
     plan = _kept(
         folder / "trial.json", lambda: {"updates": updates_within(seconds, model, examples, settings)}
     )
+    paced = max(1, round(PACED * plan["updates"]))
     # A checkpoint at every evaluation: the level part may end with any, and the fall goes on from there.
     every = max(1, plan["updates"] // evaluations)
     saved = min(every, settings.checkpoint_every)
@@ -72,11 +75,18 @@ def train_for(
         checkpoint_every=saved,
         warmup=min(settings.warmup, plan["updates"] // 10),
     )
-    level = max(1, round(LEVEL * plan["updates"]))
-    first = replace(settings, steps=level, schedule="constant", patience=patience)
+
+    def level() -> dict[str, Any]:
+        first = replace(settings, steps=paced, schedule="constant")
+        outcome = train(model, examples, first, folder, evaluate, StatusReporter(folder, share * PACED))
+        return {
+            "updates": max(paced, round(LEVEL * seconds * outcome.progress.step / training_seconds(outcome)))
+        }
 
     def fall() -> dict[str, Any]:
-        outcome = train(model, examples, first, folder, evaluate, StatusReporter(folder, share * LEVEL))
+        last = _kept(folder / "level.json", level)["updates"]
+        at_level = replace(settings, steps=last, schedule="constant", patience=patience)
+        outcome = train(model, examples, at_level, folder, evaluate, StatusReporter(folder, share * LEVEL))
         step, spent = outcome.progress.step, training_seconds(outcome)
         # After an early end the fall keeps its share of the whole.
         left = (1 - LEVEL) / LEVEL * spent if outcome.stopped_early else seconds - spent

@@ -168,26 +168,15 @@ class MultiHeadAttention(KeepsAttention):
             bias = None
         if self.keep is not None:
             self.keep(AttentionMatrix(query_BHND, key_BGMD, value_BGMD, mask=mask, bias=bias))
-        mixed_BHND = self._mix(query_BHND, key_BGMD, value_BGMD, mask, bias)
+        mixed_BHND = fused_attention(
+            query_BHND,
+            key_BGMD,
+            value_BGMD,
+            dropout_p=self.dropout if self.training else 0.0,
+            enable_gqa=self.groups != self.heads,
+            **_fused_mask(mask, bias, query_BHND, key_BGMD),
+        )
         return self.Wo(mixed_BHND.transpose(1, 2).flatten(2))
-
-    def _mix(
-        self, query_BHND: Tensor, key_BGMD: Tensor, value_BGMD: Tensor, mask: Mask | None, bias: Tensor | None
-    ) -> Tensor:
-        """softmax(QKᵀ/√D) V, fused. On the CPU under bf16 autocast it stays in float32: exacter, and its backward
-        is several times faster there."""
-        upcast = query_BHND.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if upcast:
-            query_BHND, key_BGMD, value_BGMD = query_BHND.float(), key_BGMD.float(), value_BGMD.float()
-        with torch.autocast("cpu", enabled=False) if upcast else nullcontext():
-            return scaled_dot_product_attention(
-                query_BHND,
-                key_BGMD,
-                value_BGMD,
-                dropout_p=self.dropout if self.training else 0.0,
-                enable_gqa=self.groups != self.heads,
-                **_fused_mask(mask, bias, query_BHND, key_BGMD),
-            )
 
     def _split(self, x_BNE: Tensor, heads: int) -> Tensor:
         return x_BNE.unflatten(2, (heads, self.head_width)).transpose(1, 2)
@@ -195,6 +184,23 @@ class MultiHeadAttention(KeepsAttention):
     def _keys_values(self, x_BME: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         key_BGMD = self.positions.rotate(self._split(self.Wk(x_BME), self.groups), start)
         return key_BGMD, self._split(self.Wv(x_BME), self.groups)
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+    """softmax(QKᵀ/√D) V by PyTorch's fused kernel, with its options. On the CPU under bf16 autocast it stays in
+    float32: exacter, and its backward is several times faster there."""
+    upcast = query.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if upcast:
+        query, key, value = query.float(), key.float(), value.float()
+    with torch.autocast("cpu", enabled=False) if upcast else nullcontext():
+        return scaled_dot_product_attention(query, key, value, **options)
+
+
+def text_keys(lengths_B: Tensor | None, tokens: int) -> Mask | None:
+    """The keys that are text rather than padding on its right; no mask at all where every row is full."""
+    if lengths_B is None or bool((lengths_B == tokens).all()):
+        return None
+    return masks.lengths(key=lengths_B)
 
 
 def _fused_mask(

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from limelight.errors import InputError
-from limelight.matrix import masks
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import Role
+from limelight.modules.attention import Role, text_keys
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.recurrent_attention import AdditiveAttention, GlobalAttention
 
@@ -143,8 +142,7 @@ class RecurrentTranslator(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor, source_lengths: Tensor | None = None) -> Tensor:
         memory_BME, state = self.encode(source, source_lengths)
-        seen = None if source_lengths is None else masks.lengths(key=source_lengths)
-        return self.decode(target, memory_BME, state, seen)
+        return self.decode(target, memory_BME, state, text_keys(source_lengths, source.shape[1]))
 
     def encode(self, source: Tensor, source_lengths: Tensor | None = None) -> tuple[Tensor, RecurrentState]:
         """Source ids (B, M) → what the encoder wrote at every token (B, M, E), and the decoder's first state."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from limelight.matrix import AttentionMatrix
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import KeepsAttention
+from limelight.modules.attention import KeepsAttention, fused_attention
 
 
 class GlobalAttention(KeepsAttention):
@@ -34,9 +33,8 @@ class GlobalAttention(KeepsAttention):
             self.keep(AttentionMatrix(query_B1NE, memory_B1ME, memory_B1ME, mask=mask, scale=1.0))
         N, M = h_BNE.shape[1], memory_BME.shape[1]
         seen = None if mask is None else mask.dense(N, M, h_BNE.device)
-        context_BNE = scaled_dot_product_attention(
-            query_B1NE, memory_B1ME, memory_B1ME, attn_mask=seen, scale=1.0
-        )[:, 0]
+        context_B1NE = fused_attention(query_B1NE, memory_B1ME, memory_B1ME, attn_mask=seen, scale=1.0)
+        context_BNE = context_B1NE[:, 0]
         return self.Wc(torch.cat([context_BNE, h_BNE], -1)).tanh()
 
 

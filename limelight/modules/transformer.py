@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from limelight.errors import InputError
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention, Role
+from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention, Role, text_keys
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.positions import positions
 
@@ -178,13 +178,6 @@ class Stack(nn.Module):
         return self.norm(x_BNE)
 
 
-def _visible(lengths_B: Tensor | None, ids_BM: Tensor) -> Mask | None:
-    """The keys that are text rather than padding; no mask at all where every row is full."""
-    if lengths_B is None or bool((lengths_B == ids_BM.shape[1]).all()):
-        return None
-    return masks.lengths(key=lengths_B)
-
-
 class Transformer(nn.Module):
     """The paper's encoder-decoder. Sources and targets may share one vocabulary and one table.
 
@@ -209,11 +202,12 @@ class Transformer(nn.Module):
         self.decoder = Stack(shape, target_table, shape.decoder_layers, cross=True)
 
     def forward(self, source: Tensor, target: Tensor, source_lengths: Tensor | None = None) -> Tensor:
-        return self.decode(target, self.encode(source, source_lengths), _visible(source_lengths, source))
+        seen = text_keys(source_lengths, source.shape[1])
+        return self.decode(target, self.encode(source, source_lengths), seen)
 
     def encode(self, source: Tensor, source_lengths: Tensor | None = None) -> Tensor:
         """Source ids (B, M) → memory (B, M, E)."""
-        return self.encoder(source, mask=_visible(source_lengths, source))
+        return self.encoder(source, mask=text_keys(source_lengths, source.shape[1]))
 
     def decode(
         self,
@@ -259,7 +253,7 @@ class Classifier(nn.Module):
         self.output = nn.Linear(shape.width, classes)
 
     def forward(self, source: Tensor, source_lengths: Tensor | None = None) -> Tensor:
-        x_BNE = self.encoder(source, mask=self.visible(_visible(source_lengths, source)))
+        x_BNE = self.encoder(source, mask=self.visible(text_keys(source_lengths, source.shape[1])))
         if source_lengths is None:
             return self.output(x_BNE.mean(1))
         text_BN1 = (

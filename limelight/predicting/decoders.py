@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from limelight.matrix import masks
+from limelight.modules.attention import text_keys
 from limelight.modules.recurrent import RecurrentLanguageModel, RecurrentState, RecurrentTranslator
 from limelight.modules.transformer import LanguageModel, Transformer
 
@@ -38,9 +38,8 @@ class TransformerDecoder:
         self.cache = model.new_cache()
 
     def step(self, tokens_RN: Tensor) -> Tensor:
-        longest = self.memory_BME.shape[1]
-        mask = None if bool((self.lengths_B == longest).all()) else masks.lengths(key=self.lengths_B)
-        return self.model.decode(tokens_RN, self.memory_BME, mask, self.cache)[:, -1]
+        seen = text_keys(self.lengths_B, self.memory_BME.shape[1])
+        return self.model.decode(tokens_RN, self.memory_BME, seen, self.cache)[:, -1]
 
     def select(self, rows: Tensor, same_source: bool) -> None:
         self.cache.select(rows, memory=not same_source)
@@ -72,7 +71,7 @@ class RecurrentDecoder:
         self.lengths_B = source_lengths_B
 
     def step(self, tokens_RN: Tensor) -> Tensor:
-        seen = masks.lengths(key=self.lengths_B)
+        seen = text_keys(self.lengths_B, self.memory_BME.shape[1])
         return self.model.decode(tokens_RN, self.memory_BME, self.state, seen)[:, -1]
 
     def select(self, rows: Tensor, same_source: bool) -> None:

@@ -172,15 +172,31 @@ def test_the_time_is_kept_and_the_rate_falls_to_zero(tmp_path: Path) -> None:
     assert again.outcome.progress.step == found.outcome.progress.step
 
 
+@pytest.fixture(params=[50, 100, 300])
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update takes a hundredth of a second, whatever the trial has said of it."""
+    monkeypatch.setattr(timed, "training_seconds", lambda outcome: outcome.progress.step / 100)
+    monkeypatch.setattr(timed, "updates_within", lambda *_: request.param)
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_level_part_has_its_share_of_the_time_whatever_the_trial_said(tmp_path: Path) -> None:
+    found = timed_run(tmp_path / "run", 1.0, 0, None)
+    decided = json.loads((tmp_path / "run" / "fall.json").read_text())
+    assert (decided["level"], decided["steps"]) == (60, 100)
+    assert found.settings.steps == found.outcome.progress.step == 100
+
+
+@pytest.mark.usefixtures("clock")
 def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
-    found = timed_run(tmp_path / "run", 0.3, 2, 1.0)
-    trial = json.loads((tmp_path / "run" / "trial.json").read_text())["updates"]
+    found = timed_run(tmp_path / "run", 3.0, 2, 1.0)
+    level = json.loads((tmp_path / "run" / "level.json").read_text())["updates"]
     decided = json.loads((tmp_path / "run" / "fall.json").read_text())
     assert found.settled
     assert found.outcome.progress.step == decided["steps"]
     told = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert told == sorted(set(told))  # the fall went on from where the level part ended
-    assert decided["level"] < timed.LEVEL * trial
+    assert decided["level"] < level == 180
 
 
 @pytest.mark.parametrize("killed_at", [3, 5])  # in the level part, in the fall
