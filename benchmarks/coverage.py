@@ -89,7 +89,13 @@ def run(
     show(rows)
     if keep:
         _keep(rows)
-    return {"bound": BOUND, "totals": totals(rows), "families": [asdict(row) for row in rows]}
+    found = totals(rows)
+    return {
+        "bound": BOUND,
+        "totals": found,
+        "families": [asdict(row) for row in rows],
+        "failed": found.get("wrong", 0),
+    }
 
 
 def _keep(rows: Sequence[Row]) -> None:

@@ -164,7 +164,7 @@ def measure_bars(threads: int) -> list[Row]:
         start = time.monotonic()
         extra = memory.extra(setting, [name], threads)[name]
         seconds = time.monotonic() - start
-        rows.append({"bar": bar, "extra MiB": extra / MIB, "holds": extra <= limit, "seconds": seconds})
+        rows.append({"bar": bar, "extra MiB": extra / MIB, "holds": 0 <= extra <= limit, "seconds": seconds})
     return rows
 
 
@@ -227,6 +227,7 @@ def run(
     result: dict[str, Any] = {"threads": threads, "clock": clock, "device": _device(device), "rows": rows}
     if bars:
         result["bars"] = measure_bars(threads)
+        result["failed"] = sum(not row["holds"] for row in result["bars"])
         print_rows(
             "Memory beside the inputs", result["bars"], {"extra MiB": ",.1f", "seconds": ".0f"}, console
         )

@@ -32,13 +32,20 @@ def register(app: typer.Typer) -> None:
         what: Annotated[str, typer.Argument(help="What to measure.")] = "all",
         parts: Annotated[list[str] | None, typer.Argument(help="Of `search`: which parts.")] = None,
         budget: Annotated[
-            float | None, typer.Option(help="Processor minutes of each training; each part has its own.")
+            float | None,
+            typer.Option(
+                help="Processor minutes of each training, of generalisation's language models; each part has its own."
+            ),
         ] = None,
-        seeds: Annotated[int, typer.Option(min=1, help="How often each training is repeated.")] = 3,
+        seeds: Annotated[
+            int | None, typer.Option(min=1, help="How often each training is repeated: 3 times.")
+        ] = None,
         converge: Annotated[
-            float,
-            typer.Option(min=0, help="Processor minutes at most of the one run to convergence; 0 for none."),
-        ] = 120.0,
+            float | None,
+            typer.Option(
+                min=0, help="Of accuracy: processor minutes at most of the long run, 120; 0 for none."
+            ),
+        ] = None,
         data: Annotated[Path, typer.Option(help="The folder with the corpora (`limelight data`).")] = Path(
             "corpora"
         ),
@@ -53,7 +60,9 @@ def register(app: typer.Typer) -> None:
         keep: Annotated[
             bool, typer.Option("--keep", help="Of `search`: all runs from now on take what it finds.")
         ] = False,
-        device: Annotated[str, typer.Option(help="Where efficiency is measured: cpu, or cuda too.")] = "cpu",
+        device: Annotated[
+            str | None, typer.Option(help="Where efficiency is measured: cpu, or cuda too.")
+        ] = None,
     ) -> None:
         from limelight.compare import store
         from limelight.compare.plan import PARTS, Options
@@ -62,13 +71,15 @@ def register(app: typer.Typer) -> None:
 
         if budget is not None and not budget > 0:
             raise InputError(f"budget must be a number of minutes above 0; got {budget}.")
-        options = Options(
-            seconds=None if budget is None else 60 * budget,
-            seeds=seeds,
-            longest=60 * converge,
-            data=str(data),
+        given = {"budget": budget, "seeds": seeds, "converge": converge, "device": device, "page": page}
+        _fits(what, {name for name, value in (given | {"keep": keep or None}).items() if value is not None})
+        options = Options(data=str(data), seconds=None if budget is None else 60 * budget)
+        options = replace(
+            options,
+            seeds=options.seeds if seeds is None else seeds,
+            longest=options.longest if converge is None else 60 * converge,
         )
-        page = page or out / "advantages.md"
+        page, device = page or out / "advantages.md", device or "cpu"
         console = Console()
         if what == "search":
             _search(list(parts or ()), options, out, jobs or cores(), keep)
@@ -92,6 +103,21 @@ def register(app: typer.Typer) -> None:
         console.print()
         for file in publish(page):
             console.print(str(file), markup=False, highlight=False, soft_wrap=True)
+
+
+def _fits(what: str, given: set[str]) -> None:
+    """Raises InputError for an option that would change nothing."""
+    from limelight.compare.plan import PARTS
+
+    everything = {"page", *(name for place in PARTS.values() for name in place.takes)}
+    takes = {"search": {"budget", "keep"}, "report": {"page"}, "all": everything}
+    if what in PARTS:
+        takes[what] = {"page", *PARTS[what].takes}
+    if idle := sorted(given - takes.get(what, given)):
+        known = " ".join(f"--{name}" for name in sorted(takes[what]))
+        raise InputError(
+            f"compare {what} has no use for {' '.join(f'--{name}' for name in idle)}; it takes {known}."
+        )
 
 
 def _search(parts: list[str], options: Options, out: Path, jobs: int, keep: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from limelight.compare.contests import CONTESTS, LABELS, Contest
 from limelight.compare.curves import line, over, times
 from limelight.compare.plan import Cell, Line, Panel, Part, Picture, Spread, Table
-from limelight.compare.sentences import against, best, listed
+from limelight.compare.sentences import against, leading, listed
 
 Runs = dict[str, list[Mapping[str, Any]]]
 """One task's runs of one kind (short or long), by the rival's label, in the order of `LABELS`."""
@@ -22,6 +22,11 @@ WORDS = {
 }
 """What a measure is called in a sentence, how its values are written, and the unit of a difference."""
 HIGHER = {"BLEU", "chrF"}
+PAIRS = [
+    (LABELS[one], LABELS[other])
+    for one, other in (("luong", "lstm"), ("attention", "lstm"), ("attention", "luong"))
+]
+"""Who is compared with whom."""
 SHARES = (0.25, 0.5, 1.0)
 """Parts of the budget after which the leader is named."""
 
@@ -60,14 +65,17 @@ def _spreads(runs: Runs, measure: str, part: str = "test") -> dict[str, Spread]:
 
 
 def _budget(kind: str, runs: Runs) -> str:
-    """The time that was really spent, in words."""
+    """The time that was really spent, in words, and whether all had settled by then."""
     spent = [run["CPU seconds"] / 60 for some in runs.values() for run in some]
     told = (
         f"{min(spent):.0f}"
         if round(min(spent)) == round(max(spent))
         else f"{min(spent):.0f} to {max(spent):.0f}"
     )
-    return f"{told} CPU-minutes{', to convergence' if kind == 'long' else ''}"
+    if kind == "short":
+        return f"{told} CPU-minutes"
+    settled = all(run["settled"] for some in runs.values() for run in some)
+    return f"{told} CPU-minutes, {'to convergence' if settled else 'the long run'}"
 
 
 # ---- sentences ----------------------------------------------------------------------------------------
@@ -89,35 +97,32 @@ def _compared(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
     what = f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
     return [
         against(what, measure, one, other, form, unit, contest.higher)
-        for one, other in (("luong", "lstm"), ("attention", "lstm"), ("attention", "luong"))
-        for one, other in [(LABELS[one], LABELS[other])]
+        for one, other in PAIRS
         if one in measure and other in measure
     ]
 
 
 def _by_length(task: str, contest: Contest, runs: Runs) -> str:
-    """Whose mean is best in every class of length."""
+    """Who is ahead in every class of length."""
     each = []
+    form = WORDS[contest.score][1]
     for number in range(len(contest.lengths)):
         measure = _spreads(_class(runs, number), contest.score)
         known = {label: spread for label, spread in measure.items() if spread.values}
         if known:
-            leader = best(known, contest.higher)
-            each.append(f"{_named(contest, number)}: {leader}, {known[leader].text(WORDS[contest.score][1])}")
-    return f"{NAMES[task]}, the best by the length of the source: {'; '.join(each)}."
+            each.append(f"{_named(contest, number)}: {leading(known, form, contest.higher)}")
+    return f"{NAMES[task]}, the best by the length of the source ({_seeds(runs)}): {'; '.join(each)}."
 
 
 def _leaders(task: str, contest: Contest, runs: Runs) -> str:
-    """Whose mean is best after parts of the time, on held-out rows."""
+    """Who is ahead after parts of the time, on held-out rows."""
     end = min(times(some)[-1] for some in runs.values() if times(some))
     each = []
     for share in SHARES:
         measure = {label: over(some, share * end, contest.score) for label, some in runs.items()}
-        leader = best(measure, contest.higher)
-        each.append(
-            f"after {share * end / 60:.1f} minutes {leader}, {measure[leader].text(WORDS[contest.score][1])}"
-        )
-    return f"{NAMES[task]}, the best on held-out rows on the way: {'; '.join(each)}."
+        leader = leading(measure, WORDS[contest.score][1], contest.higher)
+        each.append(f"after {share * end / 60:.1f} minutes {leader}")
+    return f"{NAMES[task]}, the best on held-out rows on the way ({_seeds(runs)}): {'; '.join(each)}."
 
 
 def _settled(task: str, runs: Runs) -> list[str]:
@@ -192,7 +197,7 @@ def _picture(task: str, contest: Contest, kinds: Mapping[str, Runs]) -> Picture:
     for kind, runs in kinds.items():
         lines = tuple(line(some, contest.score) for some in runs.values() if times(some))
         if lines:
-            title = "one seed, to convergence" if kind == "long" else f"{_seeds(runs)}"
+            title = f"{_seeds(runs)}{', the long run' if kind == 'long' else ''}"
             panels.append(Panel(title, "CPU-minutes", f"{words}, held-out", lines, percent=percent))
     kind, runs = next((kind, runs) for kind, runs in reversed(list(kinds.items())) if runs)
     by_length = tuple(
@@ -209,7 +214,7 @@ def _picture(task: str, contest: Contest, kinds: Mapping[str, Runs]) -> Picture:
     )
     panels.append(
         Panel(
-            f"by length, {'to convergence' if kind == 'long' else _seeds(runs)}",
+            f"by length, {'the long run' if kind == 'long' else _seeds(runs)}",
             f"{contest.unit} of the source, at least",
             f"{words}, test",
             by_length,
@@ -248,8 +253,8 @@ def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         "Every rival has the same data in the same order, the same loop, batches and processor time on one thread; "
         "each learns at the rate that the same search found for it on held-out rows. Weights are averaged, and the "
         "average with the best held-out score is tested, once, with greedy search.",
-        "The rate stays level for the first part of the time and then falls to zero; a run to convergence begins to "
-        "fall early once its evaluations get no better.",
+        "The rate stays level for the first part of the time and then falls to zero; in a long run it begins to fall "
+        "early once evaluations get no better.",
     ]
     for task in CONTESTS:
         counts = [run["parameters"] for run in results.values() if run["task"] == task]

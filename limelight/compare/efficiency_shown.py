@@ -164,5 +164,5 @@ def _costs(found: Measured) -> Picture:
         panel("kept between two tokens", "KiB", memory),
     )
     return Picture(
-        "efficiency-decoding", "What does a context cost?", panels, "One text, one thread; medians."
+        f"{found.part}-decoding", "What does a context cost?", panels, "One text, one thread; medians."
     )

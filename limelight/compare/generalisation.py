@@ -66,10 +66,10 @@ CORPORA = {"spam": (100, 1000, 4000), "help-topics": (100, 1000, 10_000)}
 STARTS = tuple(WORDS)
 SEARCHED = ("scratch", "general")
 """The beginnings that are searched for; the adapted one takes the general one's rate."""
-RATES = (3e-4, 1e-3, 3e-3, 1e-4, 1e-2)
-"""What the search tries for each rival and each start; without a search, the second. The last two were added when the
-first or the third was the best of three for some."""
-LANGUAGE_RATES = (1e-3, 2e-3, 4e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-4, 1e-2, 3e-2)
+"""What the search tries for each rival and each start; without a search, the second. Those beyond the first three
+were added when the best stood at the edge of what had been tried."""
+LANGUAGE_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 """The same for the language models."""
 ADAPTING_RATE = 1e-3
 """For all: a quarter of the highest, since weights that know something are to be kept."""
@@ -84,8 +84,12 @@ TRIAL_SEED = 1000
 
 
 def plan(options: Options) -> list[Run]:
-    """A language model of each kind, read on in every task; then every number of labels, kind and start, by seed."""
+    """A language model of each kind, read on in every task; then every number of labels, kind and start, by seed.
+
+    A budget is that of a language model; all that follows has its share of it.
+    """
     where = "limelight.compare.generalisation"
+    scale = (options.seconds or SECONDS) / SECONDS
     models = [
         Run(
             language_name(rival),
@@ -107,7 +111,7 @@ def plan(options: Options) -> list[Run]:
                 "task": task,
                 "rival": rival,
                 "data": options.data,
-                "seconds": ADAPTING_SECONDS,
+                "seconds": ADAPTING_SECONDS * scale,
                 "rate": ADAPTING_RATE,
             },
         )
@@ -125,6 +129,7 @@ def plan(options: Options) -> list[Run]:
                 "data": options.data,
                 "seed": seed,
                 "rate": _rate(rival, start),
+                **({} if scale == 1 else {"scale": scale}),
             },
         )
         for seed in range(1, options.seeds + 1)
@@ -175,10 +180,20 @@ def trials(options: Options) -> list[Run]:
 
 
 def measure(
-    folder: Path, task: str, rival: str, start: str, labels: int, data: str, seed: int, rate: float
+    folder: Path,
+    task: str,
+    rival: str,
+    start: str,
+    labels: int,
+    data: str,
+    seed: int,
+    rate: float,
+    scale: float = 1.0,
 ) -> dict[str, Any]:
-    """Train one classifier with so many labels, and judge it on the test; of the best equipped keep the model."""
-    tuned = tune(folder, task, rival, start, labels, Path(data), seed, rate)
+    """Train one classifier with so many labels, for `scale` times the seconds that it has for them; judge it on the
+    test, and keep the model of the best equipped."""
+    seconds = scale * next(each for most, each in TUNING_SECONDS.items() if labels <= most)
+    tuned = tune(folder, task, rival, start, labels, Path(data), seed, rate, seconds)
     tell(folder, 0.9, "answering the test")
     test = Random(0).sample(tuned.test, min(TEST_TEXTS, len(tuned.test)))
     answers = [each.text for each in Predictor(tuned.model).predict([text for text, _ in test])]
@@ -237,7 +252,7 @@ def tune(
     data: Path,
     seed: int,
     rate: float,
-    seconds: float | None = None,
+    seconds: float,
 ) -> Tuned:
     """Train a classifier on `labels` rows of a task's corpus, from the language model's weights or from fresh ones.
 
@@ -270,7 +285,7 @@ def tune(
         return Evaluation({"loss": loss}, -loss)
 
     timed = train_for(
-        seconds or next(each for most, each in TUNING_SECONDS.items() if labels <= most),
+        seconds,
         begun.model,
         job.examples(begun, given[kept:]),
         replace(TUNING, rate=rate, seed=seed),

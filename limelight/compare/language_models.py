@@ -82,7 +82,6 @@ def adapt(folder: Path, task: str, rival: str, data: str, seconds: float, rate: 
         part: [("\n".join(text for text, _ in labelled.read(Path(data) / task, part)), "")]
         for part in ("train", "valid")
     }
-    known.model.train()
 
     def evaluate(model: nn.Module) -> Evaluation:
         return job.judge(replace(known, model=model), texts["valid"])

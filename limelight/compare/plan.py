@@ -170,6 +170,7 @@ class Place:
 
     alone    its runs are timed by the clock, so they go one after the other
     device   what it is measured on
+    takes    the options of `limelight compare` that change its runs
     command  the words after `limelight compare` that measure it; its name, where there are none
     """
 
@@ -178,6 +179,7 @@ class Place:
     module: str
     alone: bool = False
     device: str = "cpu"
+    takes: tuple[str, ...] = ("budget", "seeds")
     command: str = ""
 
 
@@ -191,11 +193,13 @@ PARTS: dict[str, Place] = {
         "Accuracy",
         "How right are pronunciation and translation, by length and by time?",
         "limelight.compare.accuracy",
+        takes=("budget", "seeds", "converge"),
     ),
     "alignment": Place(
         "Alignment",
         "Does attention between two languages find the links that people set?",
         "limelight.compare.alignment",
+        takes=("budget",),
     ),
     "generalisation": Place(
         "Generalisation",
@@ -207,12 +211,14 @@ PARTS: dict[str, Place] = {
         "How fast are training and decoding, and what does length cost?",
         "limelight.compare.efficiency",
         alone=True,
+        takes=("device",),
     ),
     "accelerator": Place(
         "Efficiency on a GPU",
         "The same where thousands of products are made at once.",
         "limelight.compare.efficiency",
         alone=True,
+        takes=("device",),
         device="cuda",
         command="efficiency --device cuda",
     ),

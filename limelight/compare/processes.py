@@ -1,4 +1,4 @@
-"""The same training in two processes: each has its own texts, and the gradients are shared (torch.distributed, gloo).
+"""The same training in two processes: each has a batch, and the gradients are shared (torch.distributed, gloo).
 
 Both processes live from beginning to end. In every round the first one makes an update by itself while the other
 waits, then both make one together.

@@ -34,8 +34,9 @@ makes another sentence.
 METHOD = """## How it was measured
 
 - **Equal size.** The networks of a comparison differ in their number of parameters by at most {tolerance:.0%}.
-- **Equal time.** Each training has the same processor time on one thread, evaluations not counted. How many updates
-  fit into it is each network's own affair. Every network runs as PyTorch has it.
+- **Equal time.** Each training has the same processor time on one thread, evaluations not counted; the long runs of
+  accuracy have the same at most, and end early where they get no better. How many updates fit into it is each
+  network's own affair. Every network runs on PyTorch's own cells and kernels.
 - **Equal care.** Each rival's settings come from a search with as many trials for each (`limelight compare search`);
   all of them stand [at the end](#the-searches).
 - **Seeds.** Values are means over seeds, with the lowest and the highest in brackets. Where the seeds of two rivals

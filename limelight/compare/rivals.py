@@ -29,11 +29,6 @@ class Rival:
     label: str
     shape: Shape | Recurrence
 
-    @property
-    def attends(self) -> bool:
-        """Whether it has attention of any kind."""
-        return isinstance(self.shape, Shape) or self.shape.attention != "none"
-
 
 def parameters(build: Callable[[Any], nn.Module], shape: Shape | Recurrence) -> int:
     """How many parameters the network has; no random number is used up."""

@@ -71,19 +71,33 @@ def best(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def tried(searched: Mapping[str, Any]) -> Table:
-    """All trials, and which was kept."""
+    """All trials, which was kept, and what of it no trial went beyond."""
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             trial["label"],
             worded(trial["choice"]),
             trial["score"],
-            "kept" if searched["best"][trial["rival"]] == trial["choice"] else "",
+            _verdict(searched, trial),
         )
         for trial in searched["trials"].values()
     )
     columns = ("rival", "tried", "score", "")
     note = "Score: minus the loss on held-out examples, in nats; more is better."
     return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", ""), note)
+
+
+def _verdict(searched: Mapping[str, Any], trial: Mapping[str, Any]) -> str:
+    """Whether a trial's choice was kept; the best at the edge of what was tried may lie beyond it."""
+    if searched["best"][trial["rival"]] != trial["choice"]:
+        return ""
+    edges = []
+    for word, value in trial["choice"].items():
+        tried = {
+            each["choice"][word] for each in searched["trials"].values() if each["rival"] == trial["rival"]
+        }
+        if isinstance(value, float) and len(tried) > 1 and value in (min(tried), max(tried)):
+            edges.append(f"the {'largest' if value == max(tried) else 'smallest'} {word.replace('_', ' ')}")
+    return f"kept, {' and '.join(edges)} tried" if edges else "kept"
 
 
 def worded(choice: Mapping[str, Any]) -> str:

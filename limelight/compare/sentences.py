@@ -72,6 +72,27 @@ def best(measure: Mapping[str, Spread], higher: bool = True) -> str:
     return max(measure, key=lambda name: measure[name].mean if higher else -measure[name].mean)
 
 
+def leaders(measure: Mapping[str, Spread], higher: bool = True) -> list[str]:
+    """The best mean, and all whose seeds overlap with its own."""
+    first = best(measure, higher)
+    return [
+        first,
+        *(name for name in measure if name != first and not verdict(measure, first, name, higher).apart),
+    ]
+
+
+def leading(measure: Mapping[str, Spread], form: str, higher: bool = True) -> str:
+    """Who is ahead of all others, or between whom there is no winner.
+
+    >>> leading({"A": Spread((9.0, 8.0)), "B": Spread((5.0, 6.0))}, ".1f")
+    'A, 8.5 (8.0–9.0)'
+    >>> leading({"A": Spread((9.0, 5.0)), "B": Spread((7.0, 6.0)), "C": Spread((1.0, 2.0))}, ".1f")
+    'no winner between A, 7.0 (5.0–9.0) and B, 6.5 (6.0–7.0)'
+    """
+    told = [f"{name}, {measure[name].text(form)}" for name in leaders(measure, higher)]
+    return told[0] if len(told) == 1 else f"no winner between {' and '.join(told)}"
+
+
 def times(factor: float) -> str:
     """A ratio as people say it.
 

@@ -135,7 +135,7 @@ class Predictor:
             if self.model.role == "classes":
                 found = self._classify(batch)
             elif sampling is not None:
-                found = [[hypothesis] for hypothesis in self._draw(batch, sampling, options["longest"])]
+                found = [[drawn] for drawn in self._draw(batch, sampling, options["longest"], rows)]
             else:
                 first, decoder = self._start(batch)
                 found = search(decoder, first, **options)
@@ -223,9 +223,11 @@ class Predictor:
         if batch:
             yield batch
 
-    def _draw(self, batch: list[list[int]], sampling: Sampling, longest: int) -> list[Hypothesis]:
+    def _draw(
+        self, batch: list[list[int]], sampling: Sampling, longest: int, numbers: Sequence[int]
+    ) -> list[Hypothesis]:
         first, decoder = self._start(batch)
-        rows = torch.stack(list(sample(decoder, first, sampling, longest)), dim=1).tolist()
+        rows = torch.stack(list(sample(decoder, first, sampling, longest, numbers)), dim=1).tolist()
         cut = [row[: row.index(END)] if END in row else row for row in rows]
         return [
             Hypothesis(ids, float("nan"), float("nan"), len(ids) < len(row))

@@ -7,7 +7,7 @@ smallest set whose probability reaches p (nucleus sampling, Holtzman et al. 2020
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,10 @@ from limelight.text.tokenizers import END
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. temperature > 0; top_k = 0 and top_p = 1 keep every token; one seed gives one answer."""
+    """How to draw. temperature > 0; top_k = 0 and top_p = 1 keep every token.
+
+    One seed gives one answer: text number n of a list is drawn with seed + n, whatever stands beside it.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -55,26 +58,46 @@ class Sampling:
         return probability_RV
 
 
+class _Draws:
+    """A stream of random numbers for each row of a batch."""
+
+    def __init__(self, sampling: Sampling, numbers: Sequence[int]) -> None:
+        self.sampling = sampling
+        self.streams = [torch.Generator().manual_seed(sampling.seed + number) for number in numbers]
+
+    def __call__(self, scores_RV: Tensor) -> Tensor:
+        """One token a row, (R,)."""
+        up_to_RV = self.sampling.probabilities(scores_RV).double().cumsum(-1)
+        drawn = [torch.rand(1, dtype=torch.float64, generator=stream) for stream in self.streams]
+        place_R1 = torch.stack(drawn).to(up_to_RV.device) * up_to_RV[:, -1:]
+        last_R1 = torch.searchsorted(up_to_RV, up_to_RV[:, -1:].contiguous())  # of those that can be drawn
+        return torch.searchsorted(up_to_RV, place_R1, right=True).minimum(last_R1)[:, 0]
+
+
 def sample(
-    decoder: Decoder, first_BN: Tensor, sampling: Sampling | None, longest: int = LONGEST
+    decoder: Decoder,
+    first_BN: Tensor,
+    sampling: Sampling | None,
+    longest: int = LONGEST,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Tensor]:
     """Write one token a row at a time: yields (B,) ids as they come, END from a row's end on.
 
     Without `sampling` each token is the likeliest one (greedy: a search with beam 1). Stops when every row has
-    ended or after `longest` tokens.
+    ended or after `longest` tokens. `numbers` are the rows' places in the list they come from: 0, 1, … if not given.
     """
     if longest < 1:
         raise InputError(f"longest must be at least 1 token; got longest = {longest}.")
-    generator = torch.Generator(first_BN.device).manual_seed(sampling.seed if sampling else 0)
+    draw = None if sampling is None else _Draws(sampling, numbers or range(len(first_BN)))
     tokens_BN = first_BN
     ended_B = torch.zeros(first_BN.shape[0], dtype=torch.bool, device=first_BN.device)
     for _ in range(longest):
         scores_BV = decoder.step(tokens_BN)
-        if sampling is None:
+        if draw is None:
             scores_BV[:, list(NEVER)] = -math.inf
             token_B = scores_BV.argmax(-1)
         else:
-            token_B = torch.multinomial(sampling.probabilities(scores_BV), 1, generator=generator)[:, 0]
+            token_B = draw(scores_BV)
         token_B = token_B.masked_fill(ended_B, END)
         yield token_B
         ended_B = ended_B | (token_B == END)

@@ -99,8 +99,10 @@ def search(
             )
             if cut.log_probability > -math.inf:
                 ended[row].append(replace(cut, complete=False))
+    # As many as `beam` may have ended after others had: only the best are given.
     return [
-        sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True) for answers in ended
+        sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True)[:beam]
+        for answers in ended
     ]
 
 

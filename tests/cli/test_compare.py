@@ -76,5 +76,11 @@ def test_what_it_refuses(refused: Callable[..., str]) -> None:
     assert "WHAT must be one of scope" in refused("compare", "scopes")
     assert "above 0" in refused("compare", "scope", "--budget", 0)
     assert "takes no further words; got accuracy" in refused("compare", "scope", "accuracy")
+    assert "has no use for --converge --device; it takes --budget --page --seeds" in refused(
+        "compare", "scope", "--converge", 3, "--device", "cuda"
+    )
+    assert "has no use for --seeds" in refused("compare", "efficiency", "--seeds", 2)
+    assert "has no use for --keep" in refused("compare", "accuracy", "--keep")
+    assert "has no use for --page" in refused("compare", "search", "scope", "--page", "x.md")
     assert "device must be one of cpu, cuda" in refused("compare", "efficiency", "--device", "abacus")
     assert "A search is made for" in refused("compare", "search", "efficiency")

@@ -105,6 +105,13 @@ def test_what_is_said_follows_the_times() -> None:
 
 
 @pytest.mark.slow
+def test_pictures_of_different_parts_have_different_names() -> None:
+    made = made_up.efficiency({"attention": 1.0, "lstm": 1.0}, {"attention": 1.0, "lstm": 2.0})
+    on_a_gpu = {name: run | {"device": "cuda"} for name, run in made.items()}
+    names = [picture.name for runs in (made, on_a_gpu) for picture in result(runs).pictures]
+    assert len(set(names)) == len(names) == 4
+
+
 def test_two_processes(tmp_path: Path) -> None:
     places = processes(tmp_path, 1)
     assert {(place["rival"], place["processes"]) for place in places} == {

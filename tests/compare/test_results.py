@@ -63,12 +63,33 @@ def test_accuracy_names_whoever_is_ahead() -> None:
     # In short: the two tasks' comparisons at the end of learning, not on the way to it.
     assert set(part.answer) <= set(part.sentences)
     assert len(part.answer) == 6
-    assert all("to convergence" in sentence for sentence in part.answer)
+    assert all("15 CPU-minutes, the long run" in sentence for sentence in part.answer)  # not all have settled
+    for run in runs.values():
+        run["settled"] = True
+    assert all("to convergence" in sentence for sentence in accuracy_result.result(runs).answer)
     curve = part.pictures[1].panels[0]
     assert isinstance(curve, Panel)
     assert curve.lines[1].x[0] == pytest.approx(5.0)
     assert curve.lines[1].y[-1] == pytest.approx(26.1875)
     assert (curve.lines[1].low[-1], curve.lines[1].high[-1]) == (26.125, 26.25)
+
+
+def test_where_seeds_overlap_no_winner_is_named() -> None:
+    runs = {}
+    for rival, seed in product(LABELS, (1, 2, 3)):
+        run = accuracy_run("translate", rival, "short", seed)
+        value = {"lstm": 7.0, "luong": 26.0, "attention": 25.5}[rival] + seed / 2
+        run["test"]["BLEU"] = value
+        run["curve"] = [{"step": 1, "CPU seconds": 300.0, "BLEU": value}]
+        for scores in run["by length"]:
+            scores["BLEU"] = value
+        runs[f"{rival}-{seed}"] = run
+    [lengths] = [told for told in accuracy_result.result(runs).sentences if "by the length" in told]
+    [way] = [told for told in accuracy_result.result(runs).sentences if "on the way" in told]
+    both = "no winner between LSTM with attention, 27.0 (26.5–27.5) and Transformer, 26.5 (26.0–27.0)"
+    assert lengths.count(both) == 4
+    assert way.count(both) == 3
+    assert "(3 seeds)" in lengths
 
 
 def test_accuracy_does_with_what_is_there() -> None:

@@ -53,6 +53,18 @@ def test_a_run_writes_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+def test_only_a_run_that_is_asked_to_sees_a_gpu(tmp_path: Path) -> None:
+    some = [
+        Run("any", "tests.compare.work:sees"),
+        Run("other", "tests.compare.work:sees", {"device": "cpu"}),
+        Run("asked", "tests.compare.work:sees", {"device": "cuda"}),
+    ]
+    found = run_all(some, tmp_path, 2, QUIET)
+    assert found["any"] == found["other"] == runs.ON_THE_CPU
+    assert found["asked"] == {name: os.environ.get(name) for name in runs.ON_THE_CPU}
+
+
+@pytest.mark.slow
 def test_runs_side_by_side(tmp_path: Path) -> None:
     some = [Run(name, "os:fspath") for name in ("one", "two", "three")]
     assert run_all(some, tmp_path, 2, QUIET) == {run.name: str(tmp_path / run.name) for run in some}
@@ -109,7 +121,12 @@ def test_the_best_trial_of_each_rival_is_kept(tmp_path: Path, monkeypatch: pytes
     assert search.found("scope", "gru") == {"rate": 0.1}
     searched = search.kept("scope")
     assert searched is not None
-    assert [row[-1] for row in search.tried(searched).rows] == ["", "kept", "kept", ""]
+    assert [row[-1] for row in search.tried(searched).rows] == [
+        "",
+        "kept, the largest rate tried",
+        "kept, the smallest rate tried",
+        "",
+    ]
 
 
 def test_what_was_found_is_what_the_runs_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

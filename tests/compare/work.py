@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from limelight.compare.runs import ON_THE_CPU
+
 
 def wait(folder: Path) -> None:
     """Say who waits, and wait for a minute."""
@@ -19,3 +21,8 @@ def count(folder: Path) -> None:
     time.sleep(0.5)
     with (folder / "done").open("a") as done:
         done.write("once ")
+
+
+def sees(folder: Path, device: str = "") -> dict[str, str | None]:
+    """What keeps a run on the CPU."""
+    return {name: os.environ.get(name) for name in ON_THE_CPU}

@@ -143,6 +143,21 @@ def test_one_seed_one_answer() -> None:
     assert drawn(5) != drawn(6)
 
 
+@pytest.mark.parametrize("kind", ["transformer", "language"])
+def test_a_drawn_answer_does_not_depend_on_the_texts_beside_it(kind: str) -> None:
+    predictor = Predictor(saved(kind))
+    texts = [*SOURCES, *SOURCES]
+
+    def drawn(texts: list[str], seed: int) -> list[str]:
+        sampling = Sampling(temperature=1.5, seed=seed)
+        return [answer.text for answer in predictor.predict(texts, sampling=sampling, longest=7)]
+
+    together = drawn(texts, 5)
+    assert together[: len(SOURCES)] != together[len(SOURCES) :]  # the same texts are drawn anew
+    assert [drawn([text], 5 + number)[0] for number, text in enumerate(texts)] == together
+    assert drawn([*texts, "one line more"], 5)[:-1] == together
+
+
 # ── The attention of an answer ──
 
 

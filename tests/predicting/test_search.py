@@ -112,7 +112,7 @@ def slow_beam(decoder: Forgetful, beam: int, length_penalty: float, longest: int
     else:
         for total, ids in beams[: max(0, beam - len(answers))]:
             answers.append(Hypothesis(ids, total, total / ((5 + longest) / 6) ** length_penalty, False))
-    return sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True)
+    return sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True)[:beam]
 
 
 @torch.no_grad()
