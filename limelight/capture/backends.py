@@ -158,6 +158,15 @@ def _is_causal(module: nn.Module, given: dict[str, Any]) -> bool:
     return bool(causal) and given["query"].shape[2] > 1
 
 
+def _packed(position_ids: Any, N: int) -> Tensor | None:
+    """The number of each token's text, where flash attention takes positions that begin anew for packed texts."""
+    if not isinstance(position_ids, Tensor) or position_ids.numel() != N:
+        return None  # none, or a batch of several
+    ids_N = position_ids.reshape(-1)
+    step_N = ids_N.diff(prepend=ids_N[:1] - 1)
+    return (ids_N == ids_N.min()).cumsum(0) if bool((step_N != 1).any()) else None
+
+
 def _flash_mask(module: nn.Module, given: dict[str, Any]) -> Mask | None:
     """Causal from the bottom right, a window that counts oneself and its neighbours, padding, packed texts."""
     parts: list[Mask] = []
@@ -180,5 +189,8 @@ def _flash_mask(module: nn.Module, given: dict[str, Any]) -> Mask | None:
                 "Packed texts must be as long in queries as in keys to be captured; these are not, as in decoding "
                 "with a cache. Run the texts as a padded batch."
             )
-        parts.append(masks.documents(torch.bucketize(torch.arange(N), starts_q.cpu(), right=True)))
+        places = torch.arange(N, device="cpu")
+        parts.append(masks.documents(torch.bucketize(places, starts_q.cpu(), right=True)))
+    elif padding is None and N == M and (texts_N := _packed(given.get("position_ids"), N)) is not None:
+        parts.append(masks.documents(texts_N))
     return functools.reduce(lambda one, other: one & other, parts) if parts else None

@@ -39,6 +39,8 @@ class Inputs:
     """Who computed it: "sdpa", "eager", "flash_attention_2", …"""
     kind: Kind = "self"
     """Whether the keys come from the queries' own sequence or from another."""
+    memory: int | None = None
+    """Where the keys stood before they were moved to another device; None for what was not moved."""
     sure: bool = True
     """False where the backend's conventions are not known: then its output must be verified."""
 

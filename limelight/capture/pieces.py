@@ -70,7 +70,8 @@ class Piece:
             return self
         if self.other is not None or not self.causal:
             table = self.rule().block(0, rows - self.i0, 0, self.sizes[1], *self.sizes)
-            return replace(self, i1=rows, causal=False, columns=None, other=masks.dense(table))
+            bias = self.bias if self.bias is None or self.bias.shape[2] == 1 else self.bias[:, :, :-gone]
+            return replace(self, i1=rows, causal=False, columns=None, other=masks.dense(table), bias=bias)
         j1 = self.j1 - gone
         columns = None if self.columns is None else self.columns[..., : j1 - self.j0]
         bias = self.bias
@@ -148,6 +149,10 @@ class Pieces(Mask):
     def own(self) -> tuple[int, int]:
         sizes = [piece.rule().own for piece in self.pieces]
         return max(B for B, _ in sizes), max(H for _, H in sizes)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(tensor for piece in self.pieces for tensor in piece.rule().tensors)
 
     def _cut(
         self, i0: int, i1: int, j0: int, j1: int

@@ -15,6 +15,7 @@ from limelight.capture.listening import listeners
 _OTHER_STATES = (
     "key_value_states",
     "encoder_hidden_states",
+    "encoder_outputs",
     "cross_attention_states",
     "cross_states",
     "vision_hidden_states",

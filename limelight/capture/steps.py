@@ -36,6 +36,8 @@ class Strand:
         self._keys = Rows(self._first.key)
         self._values = None if self._first.value is None else Rows(self._first.value)
         self._pieces: list[Piece] = []
+        self._latest = 0
+        """The row with which the latest call began."""
         self._referred = _versions(self._first.query, self._first.key, self._first.value, self._first.bias)
 
     @property
@@ -81,7 +83,9 @@ class Strand:
     def _takes_cross(self, inputs: Inputs) -> bool:
         """The keys were computed once: the very same memory is looked at again."""
         keys = self._first.key
-        if inputs.key.shape != keys.shape or inputs.key.data_ptr() != keys.data_ptr():
+        if inputs.key.shape != keys.shape or _place(inputs) != _place(self._first):
+            return False
+        if inputs.memory is not None and not torch.equal(inputs.key, keys):  # memory that was used again
             return False
         self._add(inputs, 0)
         return True
@@ -111,6 +115,7 @@ class Strand:
         self._queries.append(inputs.query)
         self._referred += _versions(inputs.query, inputs.bias)
         last = self._begun().pop()
+        self._latest = last.i1
         piece = piece_of(_with_table(inputs), last.i1, j0)
         merged = last.followed_by(piece)
         self._pieces += [last, piece] if merged is None else [merged]
@@ -132,10 +137,14 @@ class Strand:
         return whole
 
     def _forgets(self, old_BGMD: Tensor) -> bool:
-        """Forget what the cache has forgotten, such as tokens that a smaller model had guessed wrong."""
+        """Forget what the cache has forgotten of its latest call, such as tokens that were guessed wrong.
+
+        Of guessed tokens the first always stays. A cache that forgets more begins another text, as one that holds
+        what several texts begin with and is copied for each.
+        """
         old, last = old_BGMD.shape[2], self._begun()[-1]
         rows = old - (self._keys.length - last.i1)
-        if not 0 < rows < last.i1 or not torch.equal(old_BGMD, self._keys.part(0, old)):
+        if not self._latest < rows < last.i1 or not torch.equal(old_BGMD, self._keys.part(0, old)):
             return False
         self._queries = [torch.cat(self._queries, dim=2)[:, :, :rows]]
         self._pieces = [piece.cut(rows) for piece in self._pieces if piece.i0 < rows]
@@ -155,6 +164,11 @@ class Strand:
                 "block, then watch one forward over the sequences that came out: model(sequences), or of an "
                 "encoder-decoder model(**inputs, decoder_input_ids=sequences). Its weights are the same."
             )
+
+
+def _place(inputs: Inputs) -> int:
+    """Where the model had the keys."""
+    return inputs.key.data_ptr() if inputs.memory is None else inputs.memory
 
 
 def _with_table(inputs: Inputs) -> Inputs:

@@ -1,19 +1,24 @@
 """Run somebody else's model with some of its tokens closed to everybody.
 
-The tokens stay where they are, and so do the positions of all others; only no query may look at them. That is what
-the model's own padding mask does, so it works for every model that takes one, on any backend.
+The tokens stay where they are; only no query may look at them. That is what the model's own padding mask does, so it
+works for every model that takes one, on any backend. The positions of all others stay, too, but in models that count
+them along the mask and cannot be told otherwise (BLOOM's ALiBi): there what follows a gap moves up.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limelight.errors import InputError
+
+SAME = 1e-3
+"""Outputs that differ by no more than this share of the largest number come from the same positions."""
 
 
 def without(
@@ -44,16 +49,13 @@ def without(
     if ids.shape[0] != 1:
         raise InputError(f"The removal check reads one text at a time; got a batch of {ids.shape[0]}.")
     own: dict[str, Any] = dict(inputs) | ({"use_cache": False} if "use_cache" in takes else {})
-    if "position_ids" in takes and "position_ids" not in own:
-        # Some models count positions along the mask: the tokens after a gap would move up.
-        own["position_ids"] = torch.arange(ids.shape[1], device=ids.device)[None]
     mask = torch.as_tensor(own.pop("attention_mask", torch.ones_like(ids))).bool()
 
-    def output(kept_JM: Tensor) -> Tensor:
+    def run(kept_JM: Tensor, given: Mapping[str, Any]) -> Tensor:
         J = len(kept_JM)
         batch = {
             name: value.expand(J, *value.shape[1:]) if isinstance(value, Tensor) else value
-            for name, value in own.items()
+            for name, value in given.items()
         }
         seen_JM = (mask & kept_JM.to(mask.device)).to(ids.dtype)
         with torch.no_grad():
@@ -61,7 +63,19 @@ def without(
         tensor = read(found) if read is not None else _main(found)
         return tensor if rows is None else tensor[:, rows]
 
-    return output
+    @cache
+    def told() -> Mapping[str, Any]:
+        """Some models count positions along the mask, so that the tokens after a gap would move up: they are told
+        positions. Others number them in a way of their own (RoBERTa from 2 on), which must not be disturbed."""
+        if "position_ids" not in takes or "position_ids" in own:
+            return own
+        positions = own | {"position_ids": torch.arange(ids.shape[1], device=ids.device)[None]}
+        everything = torch.ones_like(mask)
+        as_it_is, as_told = run(everything, own), run(everything, positions)
+        far = float((as_it_is - as_told).abs().max())
+        return positions if far <= SAME * float(as_it_is.abs().max()) else own
+
+    return lambda kept_JM: run(kept_JM, told())
 
 
 def _main(found: Any) -> Tensor:

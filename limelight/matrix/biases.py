@@ -111,6 +111,11 @@ class Bias(ABC):
         """Whether what it is made of asks for a gradient, which it does not receive."""
         return False
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those that it refers to, and that somebody may write into."""
+        return ()
+
     def fit(self, B: int, H: int, N: int, M: int) -> Bias:
         """This bias for one attention matrix, or a ShapeError."""
         return self
@@ -131,6 +136,10 @@ class Table(Bias):
     """A tensor (B or 1, H or 1, N or 1, M or 1), as it is."""
 
     bias_BHNM: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.bias_BHNM,)
 
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
         tile = self.bias_BHNM
@@ -167,6 +176,10 @@ class Modified(Bias):
     @property
     def requires_grad(self) -> bool:
         return self.first is not None and self.first.requires_grad
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return () if self.first is None else self.first.tensors
 
     def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
         if self.first is not None:
@@ -244,6 +257,10 @@ class Alibi(OfDistance):
     def requires_grad(self) -> bool:
         return self.slopes_H.requires_grad
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.slopes_H,)
+
     def heads_of(self) -> int:
         return len(self.slopes_H)
 
@@ -264,6 +281,10 @@ class Relative(OfDistance):
     @property
     def requires_grad(self) -> bool:
         return self.table_XH.requires_grad
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.table_XH,)
 
     def heads_of(self) -> int:
         return self.table_XH.shape[1]

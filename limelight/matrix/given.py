@@ -141,6 +141,10 @@ class Dense(Mask):
 
     seen_BHNM: Tensor
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.seen_BHNM,)
+
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return self.seen_BHNM.expand(-1, -1, N, M)[:, :, i0:i1, j0:j1].to(device)
 

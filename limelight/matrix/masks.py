@@ -144,7 +144,7 @@ def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: 
         numbers = numbers[None]
     if numbers.dim() > axes:
         raise ShapeError(f"{name} must have at most {axes} axes, batch first; got {tuple(numbers.shape)}.")
-    return numbers.long()
+    return numbers.to(torch.int64, copy=True)  # what is written into `given` later says nothing here
 
 
 def _instead(seen: object) -> str:

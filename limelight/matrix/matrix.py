@@ -213,13 +213,14 @@ class AttentionMatrix:
         return states
 
     def _stats(self) -> Stats | None:
-        """The row stats, once something was read; not those of a Q or K that has been written into since."""
+        """The row stats, once something was read; not those of a Q, K, mask … that has been written into since."""
         return self._found if self._found_at == self._versions() else None
 
     def _versions(self) -> tuple[int | None, ...]:
         """How often each tensor has been written into; torch does not count that in inference mode."""
         scores = self._scores
-        held = (scores.q_BHND, scores.k_BGMD, scores.bias, scores.sink_H)
+        bias = scores.bias.tensors if isinstance(scores.bias, Bias) else (scores.bias,)
+        held = (scores.q_BHND, scores.k_BGMD, *bias, scores.sink_H, *scores.mask.tensors)
         return tuple(x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in held)
 
     def _block(self, ranges: Place, limit: int) -> Tensor:

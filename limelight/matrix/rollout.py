@@ -272,10 +272,11 @@ def _given_shares(heads: Tensor, counts: Sequence[int]) -> list[tuple[float, ...
 
 def _places(tokens: SupportsIndex | Sequence[int] | Tensor, size: int) -> tuple[list[int], bool]:
     """The tokens as numbers from 0, and whether a single one was asked for."""
-    if (isinstance(tokens, Tensor) and tokens.dim()) or isinstance(tokens, Sequence):
-        wanted, single = [whole_number(each, "tokens are whole numbers") for each in tokens], False
+    listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens  # of torch or NumPy
+    if isinstance(listed, Sequence):
+        wanted, single = [whole_number(each, "tokens are whole numbers") for each in listed], False
     else:
-        wanted, single = [whole_number(tokens, "tokens are whole numbers")], True
+        wanted, single = [whole_number(listed, "tokens are whole numbers")], True
     for token in wanted:
         if not -size <= token < size:
             raise IndexError(f"token {token} is out of range: there are {size}.")

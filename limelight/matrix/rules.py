@@ -57,6 +57,11 @@ class Mask(ABC):
         """For how many batches and heads the mask was made; 1 where it is the same for all."""
         return 1, 1
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those that it refers to, and that somebody may write into."""
+        return ()
+
     # ---- inherits ---------------------------------------------------------------------------------
 
     def dense(self, N: int, M: int, device: Device = None) -> Tensor:
@@ -145,6 +150,10 @@ class Joined(Mask):
         (B, H), (b, h) = self.left.own, self.right.own
         return max(B, b), max(H, h)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return *self.left.tensors, *self.right.tensors
+
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         return replace(self, left=self.left.fit(B, H, N, M), right=self.right.fit(B, H, N, M))
 
@@ -195,6 +204,10 @@ class Not(Mask):
     @property
     def own(self) -> tuple[int, int]:
         return self.other.own
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.other.tensors
 
     def fit(self, B: int, H: int, N: int, M: int) -> Mask:
         return Not(self.other.fit(B, H, N, M))

@@ -97,6 +97,20 @@ def test_flash_packs_texts() -> None:
         understood(N=M, cu_seq_lens_q=starts, cu_seq_lens_k=starts + 1)
 
 
+def test_flash_packs_texts_whose_positions_begin_anew() -> None:
+    """As DataCollatorWithFlattening gives them: batch 1, positions alone."""
+    positions = torch.tensor([0, 1, 0, 1, 2, 3, 4, 0, 1, 2, 3])
+    text = (positions == 0).cumsum(0)
+    i, j = torch.arange(M)[:, None], torch.arange(M)
+    causal = j <= i
+    alone = understood(N=M, position_ids=positions[None])
+    assert torch.equal(seen_by(alone)[0], causal & (text[:, None] == text))
+    for plain in (torch.arange(M), torch.arange(M) + 3):  # one text, from whichever position on
+        assert torch.equal(seen_by(understood(N=M, position_ids=plain[None]))[0], causal)
+    batch = positions.expand(B, -1)  # several texts in rows of their own
+    assert torch.equal(seen_by(understood(N=M, position_ids=batch))[0], causal)
+
+
 def test_flash_has_softcap_and_sinks() -> None:
     sinks = torch.randn(H)
     inputs = understood(softcap=2.0, s_aux=sinks, scaling=0.3, is_causal=False)

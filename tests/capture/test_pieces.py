@@ -140,6 +140,7 @@ def test_a_piece_is_cut(rows: int) -> None:
     for piece in (
         step(0, 4, 6, masks.causal(), bias=bias),
         step(0, 4, 6, masks.dense(torch.rand(4, 6) < 0.5)),
+        step(0, 4, 6, masks.dense(torch.rand(4, 6) < 0.5), bias=bias),
     ):
         cut = piece.cut(rows)
         whole = Pieces((piece,)).dense(4, 6)[:, :, :rows, : cut.j1]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import limelight as ll
+from limelight.capture.inputs import Inputs
+from limelight.capture.steps import Strand
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
+from tests.tolerance import check
 
 NEW = 7
 CLOSE = 1e-6  # two forwards of one model differ by as much, in their hidden states
@@ -88,6 +94,41 @@ def test_tokens_that_a_helper_guessed_wrong_are_forgotten() -> None:
     assert seen.names() == whole.names()
     for joined, at_once in zip(seen[:], whole[:], strict=True):
         torch.testing.assert_close(joined.dense(), at_once.dense(), atol=CLOSE, rtol=0)
+
+
+def test_a_cache_that_is_copied_for_several_questions_gives_a_matrix_each() -> None:
+    model, ids = foreign.llama(), prompt(padded=False)["input_ids"]
+    questions = [torch.tensor([[7, 8, 9]] * len(ids)), torch.tensor([[9, 7]] * len(ids))]
+    with torch.no_grad(), ll.watch(model) as seen:
+        past = model(ids, use_cache=True).past_key_values
+        for question in questions:
+            model(question, past_key_values=deepcopy(past))
+    layers = len(seen[:]) // 2
+    N = ids.shape[1]
+    first, second = seen[:][:layers], seen[:][layers:]
+    for question, matrices in zip(questions, (first, second), strict=True):
+        with torch.no_grad(), ll.watch(model) as whole:
+            model(torch.cat([ids, question], 1))
+        for kept, at_once in zip(matrices, whole[:], strict=True):
+            torch.testing.assert_close(
+                kept.dense()[:, :, -question.shape[1] :], at_once.dense()[:, :, N:], atol=CLOSE, rtol=0
+            )
+
+
+def test_cross_attention_that_was_moved_is_joined_where_its_memory_is_the_same() -> None:
+    query, key, value = torch.randn(3, 1, 2, 5, 4).unbind()
+
+    def moved(row: int, key: Tensor = key, memory: Tensor = key) -> Inputs:
+        inputs = Inputs(query=query[:, :, row : row + 1], key=key, value=value, kind="cross")
+        return replace(inputs, key=key.clone(), memory=memory.data_ptr())
+
+    strand = Strand(moved(0))
+    assert strand.takes(moved(1))
+    assert not strand.takes(moved(2, memory=value))
+    assert not strand.takes(moved(2, key=value))  # the same memory, used again for another text
+    check(
+        "weights", strand.inputs().matrix().dense(), Inputs(query=query[:, :, :2], key=key).matrix().dense()
+    )
 
 
 @pytest.mark.parametrize("make", [foreign.llama, tiny.bart], ids=["llama", "bart"])

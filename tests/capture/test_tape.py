@@ -94,6 +94,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "a factor a head": lambda q, k: product(q, k) * FACTORS + BIAS,
     "einsum": lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, k) / math.sqrt(D),
     "minus": lambda q, k: product(q, k) - BIAS - 3.0,
+    "lifted by clamp": lambda q, k: (product(q, k) + smallest(AHEAD)).clamp(min=-65504.0),
     "lifted": lambda q, k: torch.max(
         product(q, k) + smallest(AHEAD), torch.tensor(torch.finfo(torch.float32).min)
     ),
@@ -170,12 +171,91 @@ def test_weights_that_are_set_to_zero_after_softmax() -> None:
         (lambda q, k: torch.sin(product(q, k)), "sin"),
         (lambda q, k: product(q, k).masked_fill(AHEAD, -1.0), "hide nothing"),
         (lambda q, k: (product(q, k) + 1).abs(), "abs"),
+        (lambda q, k: product(q, k).clamp(-5, 5), "clamp"),
+        (lambda q, k: product(q, k).clamp(min=-5), "clamp"),
+        (lambda q, k: product(q, k).clamp(max=5), "clamp"),
+        (lambda q, k: torch.maximum(product(q, k), torch.zeros(())), "maximum"),
+        (lambda q, k: torch.maximum(product(q, k), torch.zeros(N, M)), "maximum"),
     ],
 )
 def test_what_cannot_be_followed_is_named(scores: Callable[[Tensor, Tensor], Tensor], named: str) -> None:
     heard, (why,), _ = watched(plain(scores), *(torch.randn(B, H, size, D) for size in (N, M, M)))
     assert not heard
     assert named in why
+
+
+def hidden_by(write: Callable[[Tensor], object]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Scores into which something is written."""
+
+    def scores(q: Tensor, k: Tensor) -> Tensor:
+        made = product(q, k)
+        write(made)
+        return made
+
+    return scores
+
+
+WRITES: dict[str, Callable[[Tensor], object]] = {
+    "an index": lambda scores: scores.__setitem__((..., AHEAD), -torch.inf),
+    "a slice": lambda scores: scores[..., :1].__iadd__(3.0),
+    "a view": lambda scores: scores.flatten().fill_(0.5),
+    "out=": lambda scores: torch.mul(scores[:1], 2.0, out=scores[:1]),
+    "a part of it": lambda scores: scores[..., 0].masked_fill_(PADDED[..., 0, 1:2], -1e9),
+}
+
+
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("write", WRITES)
+def test_scores_that_are_written_into_are_lost_not_wrong(write: str, inference: bool) -> None:
+    inputs = [torch.randn(B, H, size, D) for size in (N, M, M)]
+    with torch.inference_mode(inference):
+        heard, (why,), _ = watched(plain(hidden_by(WRITES[write])), *inputs)
+    assert not heard
+    assert "a write into their memory" in why
+
+
+def test_weights_that_are_multiplied_in_place_are_lost_not_wrong() -> None:
+    def weigh(q: Tensor, k: Tensor) -> Tensor:
+        weights = torch.softmax(product(q, k), -1)
+        weights *= (~AHEAD).float()
+        return weights
+
+    heard, (why,), _ = watched(
+        ByHand(weigh, torch.matmul), *(torch.randn(B, H, size, D) for size in (N, M, M))
+    )
+    assert not heard
+    assert "mul after softmax" in why
+
+
+def test_what_is_written_elsewhere_changes_nothing() -> None:
+    def scores(q: Tensor, k: Tensor) -> Tensor:
+        made = product(q, k)
+        other = torch.zeros(3)
+        other[1] = 2.0
+        other += 1.0
+        return made
+
+    (heard,), _, _ = watched(plain(scores), *(torch.randn(B, H, size, D) for size in (N, M, M)))
+    assert heard.mask is None
+
+
+def test_another_input_makes_it_cross_attention() -> None:
+    class CrossAttention(nn.Module):
+        def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+            keys = x if context is None else context
+            return torch.softmax(product(x, keys), -1) @ keys
+
+    x, context = torch.randn(B, H, N, D), torch.randn(B, H, M, D)
+    (heard,), _, _ = watched(CrossAttention(), x, context)
+    assert heard.kind == "cross"
+
+    class Attention(CrossAttention):
+        pass
+
+    (heard,), _, _ = watched(Attention(), x)
+    assert heard.kind == "self"
+    (heard,), _, _ = watched(Attention(), x, context)
+    assert heard.kind == "cross"
 
 
 def test_dropout_is_told_and_the_weights_are_those_before() -> None:

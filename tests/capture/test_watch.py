@@ -179,6 +179,11 @@ def test_doors() -> None:
         ll.watch(torch.nn.Linear(2, 2), read=[ll.Received]),
     ):  # type: ignore[list-item]
         pass
+    with (
+        pytest.raises(KindError, match=r"a list of folds, such as \[Received\(\)\]"),
+        ll.watch(torch.nn.Linear(2, 2), read=ll.Received()),  # type: ignore[arg-type]
+    ):
+        pass
     with pytest.raises(InputError, match="'cpu' or None"), ll.watch(torch.nn.Linear(2, 2), offload="disk"):  # type: ignore[arg-type]
         pass
 

@@ -306,6 +306,38 @@ def test_what_was_found_is_found_anew_once_an_input_was_written_into(written: st
     check("weights", matrix.dense(), truth)
 
 
+@pytest.mark.parametrize("loop", ["plain", None])
+def test_a_mask_or_a_modified_bias_that_was_written_into_is_read_anew(loop: str | None) -> None:
+    query, key = torch.randn(2, 1, 2, N, 5).unbind()
+    seen, bias = torch.ones(N, N).tril().bool(), torch.randn(N, N)
+
+    def double(score: Tensor, b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
+        return 2 * score
+
+    mask = masks.dense(seen) & ~masks.window(1)
+    matrix = AttentionMatrix(query, key, mask=mask | masks.causal(), bias=bias, score_mod=double)
+    other = AttentionMatrix(query, key, mask=mask)
+    for one in (matrix, other):
+        one.read(Entropy(), loop=loop)
+    seen[2:, 0] = False
+    bias.mul_(3)
+    for one, again in (
+        (matrix, AttentionMatrix(query, key, mask=mask | masks.causal(), bias=bias, score_mod=double)),
+        (other, AttentionMatrix(query, key, mask=mask)),
+    ):
+        check("weights", one.dense(), again.dense())
+        check("entropy", one.read(Entropy(), loop=loop), again.read(Entropy(), loop=loop))
+
+
+def test_lengths_and_documents_are_as_they_were_given() -> None:
+    lengths, documents = torch.tensor([3, 4]), torch.tensor([0, 0, 1, 1])
+    mask = masks.lengths(key=lengths) & masks.documents(documents)
+    before = mask.dense(4, 4).clone()
+    lengths.fill_(1)
+    documents.fill_(0)
+    assert torch.equal(mask.dense(4, 4), before)
+
+
 def test_several_rows_are_refused_above_the_limit_and_neighbours_come_as_one_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,6 +81,10 @@ class Looked(Bias):
         """What it refers to that grows with the tokens, or not at all; `rest` may be a table."""
         return tuple(one for lookup in self.lookups for one in (lookup.x, lookup.vectors, lookup.of))
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.lines if self.rest is None else (*self.lines, self.rest)
+
     def moved(self, move: Callable[[Tensor], Tensor]) -> Looked:
         """The same on another device."""
         rest = None if self.rest is None else move(self.rest)

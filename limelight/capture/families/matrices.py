@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
+from limelight.capture import rules
 from limelight.capture.diagonals import by_distance
 from limelight.capture.families.lookups import Looked, Lookup
-from limelight.capture.families.scores import Scores
+from limelight.capture.families.scores import FAR, Scores
 from limelight.capture.inputs import Inputs, Kind
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
-
-FAR = -1e4
-"""A score that was lowered to this or below is hidden: the smallest step that models use."""
 
 HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "num_attn_heads")
 
@@ -74,63 +73,54 @@ def _heads(module: nn.Module) -> int | None:
     return None
 
 
-class Memo:
-    """Rules that were found for mask tensors, so that layers which share a tensor share its rule."""
+_PARTS: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_RULES: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""What was found for a mask tensor, while it lives: layers that share a tensor share its rule."""
 
-    def __init__(self) -> None:
-        self._found: list[tuple[Tensor, tuple[Tensor, Tensor | None] | None]] = []
-        self._rules: list[tuple[list[Tensor], Mask | None]] = []
 
-    def parts(self, tensor: Tensor, factor: float) -> tuple[Tensor, Tensor | None] | None:
-        """A term as (hidden places, what is left of it or None); None where it hides nothing."""
-        for known, parts in self._found:
-            if known is tensor:
-                return parts
+def parts_of(tensor: Tensor, factor: float) -> tuple[Tensor, Tensor | None] | None:
+    """A term as (hidden places, what is left of it or None); None where it hides nothing."""
+    key = factor, rules.version(tensor)
+    known = _PARTS.get(tensor)
+    if known is None or known[0] != key:
         hidden = tensor * factor <= FAR
         parts = None
         if bool(hidden.any()):
             rest = tensor.masked_fill(hidden, 0)
             parts = hidden, rest if bool(rest.any()) else None
-        self._found = [*self._found[-3:], (tensor, parts)]
-        return parts
+        _PARTS[tensor] = known = key, parts
+    found: tuple[Tensor, Tensor | None] | None = known[1]
+    return found
 
-    def rule(self, hidden: Sequence[Tensor], shape: tuple[int, ...], blind: bool) -> Mask | None:
-        """The mask that hides all these places; None where that would leave a query nothing to look at, unless
-        the model itself takes such queries to be `blind`."""
-        for known, rule in self._rules:
-            if len(known) == len(hidden) and all(a is b for a, b in zip(known, hidden, strict=True)):
-                return rule
-        seen = ~hidden[0]
-        for places in hidden[1:]:
+
+def rule_of(hidden: Sequence[Tensor], shape: tuple[int, ...], blind: bool) -> Mask | None:
+    """The mask that hides all these places; None where that would leave a query nothing to look at, unless the model
+    itself takes such queries to be `blind`."""
+    first, *others = hidden
+    key = shape[-2:], blind, tuple(map(rules.version, hidden))
+    known = _RULES.get(first)
+    if known is None or known[0] != key or [*map(id, known[1])] != [*map(id, others)]:
+        seen = ~first
+        for places in others:
             seen = seen & ~places
-        rule = _rule(seen[(None,) * (4 - seen.dim())], shape[-2], shape[-1], blind)
-        self._rules = [*self._rules[-3:], (list(hidden), rule)]
-        return rule
+        _RULES[first] = known = key, others, _rule(seen[(None,) * (4 - seen.dim())], blind)
+    found: Mask | None = known[2]
+    return found
 
 
-def _rule(seen: Tensor, N: int, M: int, blind: bool) -> Mask | None:
+def _rule(seen_BHNM: Tensor, blind: bool) -> Mask | None:
     """The shortest rule that says the same as a bool tensor (B or 1, H or 1, N or 1, M or 1)."""
-    if not bool(seen.any(-1).all()):
-        return masks.dense(seen) if blind else None
-    columns = seen.any(-2, keepdim=True)
-    padding = masks.everything() if bool(columns.all()) else masks.dense(columns)
-    if torch.equal(seen, columns.expand_as(seen)):
-        return padding
-    if seen.shape[-2:] == (N, M):
-        causal = masks.causal().block(0, N, 0, M, N, M, seen.device)
-        if torch.equal(seen, columns & causal):
-            return masks.causal() & padding
-    return masks.dense(seen)
+    if not bool(seen_BHNM.any(-1).all()):
+        return masks.dense(seen_BHNM) if blind else None
+    return rules.shortest(seen_BHNM) or masks.everything()
 
 
-def inputs_of(
-    scores: Scores, value: Tensor, output: Tensor, module: nn.Module, kind: Kind, memo: Memo
-) -> Inputs | None:
+def inputs_of(scores: Scores, value: Tensor, output: Tensor, module: nn.Module, kind: Kind) -> Inputs | None:
     """These scores in the words of `AttentionMatrix`: what is far below every other score is masked, the rest is
     added. None where a place was filled with a number that hides nothing."""
     whole = split_heads(scores, value, output, module)
     scores = whole.scores
-    split = _mask_and_terms(scores, memo)
+    split = _mask_and_terms(scores)
     if split is None:
         return None
     mask, terms = split
@@ -150,12 +140,12 @@ def inputs_of(
     )
 
 
-def _mask_and_terms(scores: Scores, memo: Memo) -> tuple[Mask | None, list[tuple[Tensor, float]]] | None:
+def _mask_and_terms(scores: Scores) -> tuple[Mask | None, list[tuple[Tensor, float]]] | None:
     hidden = [places for places, fill in scores.hidden if fill <= FAR]
     softly = [places for places, fill in scores.hidden if fill > FAR]
     rest = []
     for tensor, factor in scores.terms:
-        parts = memo.parts(tensor, factor)
+        parts = parts_of(tensor, factor)
         if parts is None:
             rest.append((tensor, factor))
         else:
@@ -166,7 +156,7 @@ def _mask_and_terms(scores: Scores, memo: Memo) -> tuple[Mask | None, list[tuple
         return None
     if not hidden:
         return None, rest
-    rule = memo.rule(hidden, scores.shape, blind=bool(scores.zeroed))
+    rule = rule_of(hidden, scores.shape, blind=bool(scores.zeroed))
     if rule is not None:
         return rule, rest
     # Some query may look at nothing, and then the model's own softmax spreads it by these very numbers.

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from limelight.capture.families.lookups import Lookup
 
+FAR = -1e4
+"""A score that was lowered to this or below is hidden: the smallest step that models use."""
+
 
 @dataclass(frozen=True)
 class Scores:

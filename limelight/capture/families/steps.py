@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limelight.capture.families.lookups import Lookup, by_distance
 from limelight.capture.families.moves import MOVES, same
-from limelight.capture.families.scores import Scores, Step
+from limelight.capture.families.scores import FAR, Scores, Step
 
 # ---- arithmetic ---------------------------------------------------------------------------------------
 
@@ -131,6 +131,30 @@ def _gathered(
     return replace(scores, shape=tuple(result.shape), scale=1.0, lookups=(lookup,), product=False)
 
 
+def _clamped(
+    scores: Scores,
+    result: Tensor,
+    known: Mapping[Tensor, Scores],
+    _: Tensor,
+    min: Any = None,
+    max: Any = None,
+) -> Scores | None:
+    """Scores with a least number so small that it hides: models lift -inf to it."""
+    return scores if max is None and _hides(min) else None
+
+
+def _maximum(
+    scores: Scores, result: Tensor, known: Mapping[Tensor, Scores], a: Any, b: Any = None
+) -> Scores | None:
+    """The same, the least number being a tensor."""
+    return scores if _hides(b if isinstance(a, Tensor) and a in known else a) else None
+
+
+def _hides(least: Any) -> bool:
+    number = _number(least)
+    return number is not None and number <= FAR
+
+
 # ---- softmax ------------------------------------------------------------------------------------------
 
 
@@ -179,7 +203,8 @@ STEPS: dict[str, Step] = {
     **dict.fromkeys(("div", "truediv", "itruediv", "divide", "true_divide", "idiv"), _divided),
     **dict.fromkeys(("add", "iadd", "radd"), _plus),
     **dict.fromkeys(("sub", "isub"), _minus),
-    **dict.fromkeys(("max", "maximum", "clamp", "clamp_min"), same),  # lifts -inf to the smallest number
+    **dict.fromkeys(("clamp", "clip", "clamp_min"), _clamped),
+    **dict.fromkeys(("max", "maximum"), _maximum),
     "tanh": _tanh,
     "gather": _gathered,
     "masked_fill": _filled,

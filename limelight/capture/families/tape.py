@@ -4,7 +4,8 @@ Inside one module's forward every torch function passes by. A product of two bat
 until shown otherwise, and what is then done to it is noted beside it (`steps.py`): numbers that scale it, tensors
 that are added, places that are filled. When softmax comes and its result multiplies another matrix, that one was V,
 and the AttentionMatrix is complete. It holds Q, K, V and what was added as references; the scores themselves are
-never kept. Scores that go through anything else are lost, and `missed` is told by which operation.
+never kept. Scores that go through anything else are lost, and `missed` is told by which operation; so are those
+into whose memory something is written that is not followed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from limelight.capture.families.matrices import Memo, inputs_of
+from limelight.capture.families.matrices import inputs_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
 from limelight.capture.families.scores import Scores
 from limelight.capture.families.steps import AFTER_SOFTMAX, STEPS
 from limelight.capture.inputs import Kind
 from limelight.capture.listening import Missed, Record
-
-OTHER_INPUTS = ("encoder_hidden_states", "key_value_states", "encoder_outputs", "memory")
-"""What the keys are made of, in a call of cross-attention."""
+from limelight.capture.places import kind_of
 
 
 @contextmanager
@@ -39,10 +38,9 @@ def follow(
 ) -> Iterator[None]:
     """Watch one module by tape, in whatever thread it runs; not in calls where `unless` names a reason."""
     running = threading.local()
-    memo = Memo()
 
     def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-        tape = Tape(module, record, _kind(module, args, kwargs), memo)
+        tape = Tape(module, record, _kind(module, args, kwargs))
         tape.refused = unless(module)
         running.tapes = [*getattr(running, "tapes", []), tape]
         tape.__enter__()
@@ -67,9 +65,9 @@ def follow(
 class Tape(TorchFunctionMode):
     """Notes the scores of one call of `module`, and records the matrix when the values are weighed."""
 
-    def __init__(self, module: nn.Module, record: Record, kind: Kind, memo: Memo) -> None:
+    def __init__(self, module: nn.Module, record: Record, kind: Kind) -> None:
         super().__init__()
-        self.module, self.record, self.kind, self.memo = module, record, kind, memo
+        self.module, self.record, self.kind = module, record, kind
         self.scores: Any = WeakIdKeyDictionary()
         self.seen = 0
         self.lost: str | None = None
@@ -92,6 +90,8 @@ class Tape(TorchFunctionMode):
             return func(*args, **kwargs)
         before = self._known((*args, *kwargs.values()))
         result = func(*args, **kwargs)
+        if (written := _written(func, args, kwargs)) is not None:
+            self._forget_others(written, result)
         if name == "scaled_dot_product_attention":  # recorded where that function is watched
             self.seen += 1
         elif isinstance(result, Tensor) and result.is_floating_point():
@@ -119,6 +119,7 @@ class Tape(TorchFunctionMode):
         elif name in AFTER_SOFTMAX:
             self._note(result, AFTER_SOFTMAX[name](before, result, self.scores, *args, **kwargs))
         else:
+            self._note(result, None)
             self.lost = f"{name} after softmax"
 
     def _known(self, args: Any) -> Scores | None:
@@ -129,6 +130,13 @@ class Tape(TorchFunctionMode):
                     return self.scores[one]
         return None
 
+    def _forget_others(self, written: Tensor, result: Any) -> None:
+        """Nothing is known any more of scores in memory that was written into, but of what the writing gave."""
+        for tensor in list(self.scores):
+            if tensor is not result and _share_memory(tensor, written):
+                self._note(tensor, None)
+                self.lost = "a write into their memory"
+
     def _note(self, tensor: Tensor, scores: Scores | None) -> None:
         if scores is None:
             self.scores.pop(tensor, None)
@@ -136,7 +144,7 @@ class Tape(TorchFunctionMode):
             self.scores[tensor] = scores
 
     def _complete(self, scores: Scores, value: Tensor, output: Tensor) -> None:
-        inputs = inputs_of(scores, value, output, self.module, self.kind, self.memo)
+        inputs = inputs_of(scores, value, output, self.module, self.kind)
         if inputs is None:
             self.lost = "filling places with numbers that hide nothing"
             return
@@ -144,11 +152,29 @@ class Tape(TorchFunctionMode):
         self.record(self.module, inputs)
 
 
+def _written(func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """The tensor that a torch function writes into; None for one that makes a new one."""
+    name = getattr(func, "__name__", "")
+    in_place = (
+        name == "__setitem__"
+        or (name.endswith("_") and not name.endswith("__"))
+        or (name.startswith("__i") and name not in ("__index__", "__int__", "__invert__"))
+    )
+    target = args[0] if in_place and args else kwargs.get("out")
+    return target if isinstance(target, Tensor) else None
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    if one is other:
+        return True
+    where = one.untyped_storage().data_ptr()
+    return where != 0 and where == other.untyped_storage().data_ptr()
+
+
 def _kind(module: nn.Module, args: Any, kwargs: Any) -> Kind:
     """ "cross" where the call was given something else to make the keys of."""
     try:
         given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
     except TypeError:
-        return "self"
-    given = {**given, **given.get("kwargs", {})}
-    return "cross" if any(given.get(name) is not None for name in OTHER_INPUTS) else "self"
+        given = {}
+    return kind_of(module, {**given, **given.get("kwargs", {})})

@@ -13,6 +13,8 @@ from limelight.matrix.rasters import Picture, Raster
 
 LONGEST = 2**11  # tokens of a run: an area of more is split, so that many programs share it
 WORTH = 64  # entries of an area; with fewer, most of a tile would lie outside it
+FEW = 2**16  # areas of which nobody counts the memory
+MOST = 8  # areas for each number of the state: what the kernel finds is no larger than that many states
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +38,18 @@ class Runs:
 def areas_of(fold: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
     """The runs of queries and of keys whose areas make up this state; None where it is none, or too finely cut."""
     if isinstance(fold, Pool) and isinstance(state, Pooled):
+        numbers = state.sums.shape[2] * state.sums.shape[3]
         rows = runs_of_groups(state.rows_BN, state.sums.shape[2])
         columns = runs_of_groups(state.cols_BM, state.sums.shape[3])
         entries = state.rows_BN.shape[1] * state.cols_BM.shape[1]
     elif isinstance(fold, Picture) and isinstance(state, Raster):
         rows, columns = (_runs_of_edges(edges, B) for edges in (state.rows, state.columns))
         entries = int(state.rows[-1]) * int(state.columns[-1])
+        numbers = rows.groups * columns.groups
     else:
         return None
     areas = rows.count * columns.count
-    return (rows, columns) if 0 < WORTH * areas <= entries else None
+    return (rows, columns) if 0 < areas <= min(entries // WORTH, max(MOST * numbers, FEW)) else None
 
 
 def runs_of_groups(groups_BN: Tensor, groups: int) -> Runs:
@@ -57,8 +61,10 @@ def runs_of_groups(groups_BN: Tensor, groups: int) -> Runs:
         kept = group != groups - 1
         found.append(_split((stop - length)[kept], stop[kept], group[kept]))
     most = max(len(group) for _, group in found)
-    edges = torch.zeros(len(found), most, 2, dtype=torch.int32)
-    group_BP = torch.full((len(found), most), groups - 1)  # empty runs are part of what is left out
+    edges = torch.zeros(len(found), most, 2, dtype=torch.int32, device="cpu")
+    group_BP = torch.full(
+        (len(found), most), groups - 1, device="cpu"
+    )  # empty runs are part of what is left out
     for b, (edges_P2, group_P) in enumerate(found):
         edges[b, : len(group_P)], group_BP[b, : len(group_P)] = edges_P2, group_P
     return Runs(edges, group_BP, groups)
@@ -66,16 +72,16 @@ def runs_of_groups(groups_BN: Tensor, groups: int) -> Runs:
 
 def _runs_of_edges(edges: Tensor, B: int) -> Runs:
     cells = len(edges) - 1
-    edges_P2, group_P = _split(edges[:-1], edges[1:], torch.arange(cells))
+    edges_P2, group_P = _split(edges[:-1], edges[1:], torch.arange(cells, device="cpu"))
     return Runs(edges_P2.int().expand(B, -1, -1), group_P.expand(B, -1), cells)
 
 
 def _split(start: Tensor, stop: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     """Runs longer than LONGEST in pieces; edges (P, 2) and groups (P,)."""
     pieces = -(-(stop - start) // LONGEST)
-    which = torch.repeat_interleave(torch.arange(len(start)), pieces)
+    which = torch.repeat_interleave(torch.arange(len(start), device="cpu"), pieces)
     first = pieces.cumsum(0) - pieces
-    begins = start[which] + (torch.arange(len(which)) - first[which]) * LONGEST
+    begins = start[which] + (torch.arange(len(which), device="cpu") - first[which]) * LONGEST
     return torch.stack([begins, (begins + LONGEST).minimum(stop[which])], dim=-1), group[which]
 
 

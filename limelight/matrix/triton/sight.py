@@ -126,7 +126,7 @@ def _parts(mask: Mask) -> Iterator[Mask]:
 def _box_of(lengths: Lengths, N: int, M: int) -> Tensor:
     edges = []
     for given, size in ((lengths.query_B, N), (lengths.key_B, M)):
-        length = torch.tensor([size]) if given is None else given
+        length = torch.tensor([size], device="cpu") if given is None else given
         left = lengths.side == "left"
         edges += (
             [size - length, torch.full_like(length, size)] if left else [torch.zeros_like(length), length]
