@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import tell_picture
+from limelight.cli.lines import tell_written
 from limelight.errors import InputError
 
 HELP = """Say for every layer and head of a model how it reads: widely or sharply, near or far, and what for.
@@ -53,7 +54,11 @@ def register(app: typer.Typer) -> None:
         found = atlas_of(load_reader(model, trust_remote_code), documents)
         if as_json:
             readings = {name: reading.to_json() for name, reading in found.atlas.readings.items()}
-            print(json.dumps({"model": model, "read": found.read, "heads": found.atlas.table(), **readings}))
+            heads = [
+                {name: None if math.isnan(value) else value for name, value in row.items()}
+                for row in found.atlas.table()
+            ]
+            print(json.dumps({"model": model, "read": found.read, "heads": heads, **readings}))
         else:
             console = Console()
             console.print(f"read     {found.read}", markup=False, highlight=False)
@@ -61,10 +66,10 @@ def register(app: typer.Typer) -> None:
             console.print(AtlasTable(found.atlas, best))
         if csv is not None:
             found.write(csv)
-            tell_picture(csv, "table")
+            tell_written(csv, "table")
         for path in (png, svg):
             if path is not None:
                 from limelight.readings.canvas import save
 
                 save(atlas_picture(found.atlas), path)
-                tell_picture(path)
+                tell_written(path)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from limelight.cli.lines import how_far
+
 HELP = """Make the mean of the weights of models that were fine-tuned from one model, and judge it beside each.
 
 Example: `limelight average runs/one runs/two --data corpora/pronounce --out runs/mean`"""
@@ -26,7 +28,8 @@ def register(app: typer.Typer) -> None:
         from limelight.tasks.card import COUNTERS
 
         console = Console()
-        training = mean(models, data, out).training
+        with how_far() as progress:
+            training = mean(models, data, out, progress).training
         for name, held_out in {**training["mean of"], str(out): training["held out"]}.items():
             told = ", ".join(
                 f"{measure} {value:.4g}" for measure, value in held_out.items() if measure not in COUNTERS

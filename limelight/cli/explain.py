@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from limelight.cli.lines import tell_written
+
 if TYPE_CHECKING:
     from limelight.explain.walk import Side
 
@@ -41,6 +43,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
+        from limelight.cli.look import check_page_place
         from limelight.explain.choice import choose
         from limelight.explain.page import save_page
         from limelight.explain.stages import explain_walk
@@ -48,6 +51,7 @@ def register(app: typer.Typer) -> None:
         from limelight.explain.walk import walk
         from limelight.predicting.predictor import Predictor
 
+        check_page_place(html)
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
         made = explain_walk(way, choose(way, wanted, written, layer, head))
@@ -57,7 +61,7 @@ def register(app: typer.Typer) -> None:
             Console().print(shown(made))
         if html is not None:
             save_page(made, html)
-            Console(stderr=True, soft_wrap=True).print(f"page: {html}", style="dim", highlight=False)
+            tell_written(html, "page")
 
 
 def _token(word: str | None, side: Side | None) -> int | str | None:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import lines_of, tell_picture, tell_unknown
+from limelight.cli.lines import how_far, lines_of, tell_unknown, tell_written
 from limelight.errors import InputError, require
 
 if TYPE_CHECKING:
     from limelight.viewer.subject import Subject
 
+MANY = 8
+"""Lines from which on it is shown how far a look has come."""
 SEPARATORS = {"/", os.sep}
 TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
 """What a text of one word is taken for a path by."""
+ANSWER_TOKENS = 32
 DEFAULT_MODEL = "translate-en-de"
 SAMPLE = "To save the document under a new name, choose File - Save As."
 
@@ -72,9 +75,13 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="What to ask about the documents.", rich_help_panel=DOCUMENTS),
         ] = None,
         answer_tokens: Annotated[
-            int,
-            typer.Option(min=0, help="Longest answer; 0 lets the question look.", rich_help_panel=DOCUMENTS),
-        ] = 32,
+            int | None,
+            typer.Option(
+                min=0,
+                help="Longest answer, 32; 0 lets the question look (not in an encoder-decoder, which must write).",
+                rich_help_panel=DOCUMENTS,
+            ),
+        ] = None,
         chat: Annotated[
             bool,
             typer.Option(
@@ -115,6 +122,7 @@ def register(app: typer.Typer) -> None:
         check_picture(svg, ".svg")
         check_page(html)
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
+        asked |= {"--answer-tokens": answer_tokens is not None, "--trust-remote-code": trust_remote_code}
         if question is not None or is_foreign(model):
             from limelight.cli.documents import look_at_documents
 
@@ -128,7 +136,7 @@ def register(app: typer.Typer) -> None:
                 question,
                 heads=heads,
                 layers=layer,
-                answer_tokens=answer_tokens,
+                answer_tokens=ANSWER_TOKENS if answer_tokens is None else answer_tokens,
                 chat=chat,
                 windows=windows,
                 remove=remove,
@@ -164,7 +172,8 @@ def _look_at_lines(
 
     lines = _lines(texts or [SAMPLE])
     predictor = Predictor.load(model)
-    looks = look_at(predictor, lines, heads, beam)
+    with how_far(least=MANY) as progress:
+        looks = look_at(predictor, lines, heads, beam, _told if len(lines) > 1 else None, progress)
     tell_unknown(predictor, (each.prediction.source_ids for each in looks))
     if as_json:
         print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
@@ -177,13 +186,20 @@ def _look_at_lines(
             if path is not None:
                 target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
                 save(picture(each), target)
-                tell_picture(target)
+                tell_written(target)
     if html is not None:
         from limelight.viewer.looks import of_look
 
         for number, each in enumerate(looks, 1):
             target = html if len(looks) == 1 else html.with_stem(f"{html.stem}-{number}")
             save_page(of_look(predictor, each, heads), target, heads)
+
+
+def _told(error: InputError) -> None:
+    """One of many lines that cannot be looked at: the others can."""
+    Console(stderr=True, soft_wrap=True).print(
+        f"note: {error}", style="yellow", highlight=False, markup=False
+    )
 
 
 def _lines(texts: list[str]) -> list[str]:
@@ -232,16 +248,22 @@ def check_picture(path: Path | None, ending: str) -> None:
 
 
 def check_page(path: Path | None) -> None:
-    """Refuse, before anything is computed, a page that could not be written."""
+    """Refuse, before anything is computed, a page of the viewer that could not be written."""
+    check_page_place(path)
+    if path is not None:
+        from limelight.viewer.shell import SCRIPT, needed
+
+        needed(SCRIPT)
+
+
+def check_page_place(path: Path | None) -> None:
+    """Refuse a place where no page can be written."""
     if path is None:
         return
-    from limelight.viewer.shell import SCRIPT, needed
-
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--html: the page's name must end in .html; got {path.name!r}.")
     if not path.parent.is_dir():
         raise InputError(f"The page's folder must exist; there is no {path.parent}. Make it first.")
-    needed(SCRIPT)
 
 
 def save_page(subject: Subject, path: Path, heads: list[tuple[int, int]] | None) -> None:
@@ -250,7 +272,7 @@ def save_page(subject: Subject, path: Path, heads: list[tuple[int, int]] | None)
 
     each = [f"{layer}.{number}" for layer, number in heads or []]
     save(subject, path, each, again="limelight look … --html FILE --head LAYER.HEAD")
-    tell_picture(path, "page")
+    tell_written(path, "page")
 
 
 def parse_heads(words: list[str] | None) -> list[tuple[int, int]] | None:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from limelight.cli.lines import lines_of, tell_unknown
+from limelight.cli.lines import how_far, lines_of, tell_unknown
 
 if TYPE_CHECKING:
-    from limelight.predicting.predictor import Prediction
+    from limelight.predicting.predictor import Prediction, Predictor
     from limelight.predicting.sampling import Sampling
 
+MANY = 50
+"""Texts from which on it is shown how far the answers have come."""
 HELP = """Answer each text: translate, pronounce, continue or classify it, whatever the model does.
 
 Example: `limelight predict "Click the button." "Save the file." --model translate-en-de`
@@ -59,6 +60,8 @@ def register(app: typer.Typer) -> None:
         sampling = _sampling(sample, drawing)
         lines = _lines(texts, file)
         predictor = Predictor.load(model)
+        searching = {"beam": beam, "length_penalty": length_penalty}
+        _fits(predictor, sample, searching | {"longest": longest})
         width = predictor.options(beam=beam)["beam"]
         one_way = (sampling is not None or width == 1) and not predictor.saved.classes
         if one_way and len(lines) == 1 and _to_terminal() and not as_json:
@@ -68,19 +71,39 @@ def register(app: typer.Typer) -> None:
             print()
             return
         asked = [line for line in lines if line.strip()]
-        with _progress(len(asked)) as done:
+        with how_far(least=MANY) as told:
+            done = 0
+
+            def progress(count: int) -> None:
+                nonlocal done
+                done += count
+                told("answering", done, len(asked))
+
             answers = predictor.predict(
                 asked,
                 beam=beam,
                 length_penalty=length_penalty,
                 longest=longest,
                 sampling=sampling,
-                progress=done,
+                progress=progress,
             )
         tell_unknown(predictor, (answer.source_ids for answer in answers))
         coming = iter(answers)
         for line in lines:
             _print(next(coming) if line.strip() else None, line, as_json)
+
+
+def _fits(predictor: Predictor, sample: bool, given: dict[str, Any]) -> None:
+    """Raises InputError for options that would change nothing."""
+    from limelight.errors import InputError
+
+    idle = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if predictor.saved.classes and (idle or sample):
+        raise InputError(
+            f"A classifier writes nothing: {', '.join([*idle, *['--sample'] * sample])} means nothing."
+        )
+    if sample and (searched := [name for name in idle if name != "--longest"]):
+        raise InputError(f"An answer that is drawn is not searched for: {', '.join(searched)} means nothing.")
 
 
 def _to_terminal() -> bool:
@@ -128,21 +151,3 @@ def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
     if not any(line.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines
-
-
-class _progress:
-    """A bar on stderr while many lines are answered; nothing for few, or in a pipe."""
-
-    def __init__(self, total: int) -> None:
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self.bar = Progress(console=console, disable=total < 50 or not console.is_terminal, transient=True)
-        self.task = self.bar.add_task("answering", total=total)
-
-    def __enter__(self):  # type: ignore[no-untyped-def]
-        self.bar.start()
-        return lambda count: self.bar.advance(self.task, count)
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()

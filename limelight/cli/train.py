@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from limelight.errors import InputError
+
 HELP = """Train a model by a recipe, or go on with a run that was stopped.
 
 Example: `limelight train translate --data corpora/translate-en-de --out runs/translate-en-de`
@@ -46,20 +48,23 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
+        from limelight.tasks.card import COUNTERS
         from limelight.tasks.recipe import changed, load_recipe, with_architecture
         from limelight.tasks.run import train_recipe
 
         if threads is not None:
             torch.set_num_threads(max(threads, 1))
         chosen = changed(load_recipe(recipe), steps=steps, rate=rate, seed=seed)
+        if architecture is not None and start is not None:
+            raise InputError(
+                "--architecture is for a new network; --from keeps that of the model it begins from."
+            )
         if architecture is not None:
             chosen = with_architecture(chosen, architecture)
         trained, outcome = train_recipe(chosen, data, out, start)
         progress = outcome.progress
         best = next((record for record in progress.history if record["step"] == progress.best_step), {})
-        measures = ", ".join(
-            f"{name} {value:.4g}" for name, value in best.items() if name not in ("step", "epoch")
-        )
+        measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name not in COUNTERS)
         Console().print(
             f"{out / 'model'}: {trained.parameters:,} parameters, {progress.step:,} updates, "
             f"{progress.cpu_seconds / 60:.1f} CPU-minutes; best at update {progress.best_step:,}: {measures}",

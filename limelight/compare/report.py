@@ -21,6 +21,7 @@ from limelight.compare.rivals import TOLERANCE
 from limelight.compare.search import SEARCHED, tried
 from limelight.compare.search import kept as search_of
 from limelight.compare.store import Kept, kept
+from limelight.files import write_text
 
 HEAD = """# Attention against recurrence
 
@@ -137,7 +138,7 @@ def publish(page: Path) -> tuple[Path, ...]:
     parts = {name: kept(folder, name) for name in PARTS}
     told = {name: part.told() for name, part in parts.items() if part is not None}
     drawn = tuple(draw(picture, folder) for part in told.values() for picture in part.pictures)
-    page.write_text(text(parts, folder.name), encoding="utf-8")
+    write_text(page, text(parts, folder.name))
     return page, *drawn
 
 

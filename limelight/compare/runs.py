@@ -25,6 +25,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from limelight.compare.machine import machine
 from limelight.errors import CheckpointError, InputError, require
+from limelight.files import write_text
 from limelight.training.reporting import Report, Reporter
 
 REFRESH = 0.5
@@ -186,9 +187,7 @@ def tell(folder: Path, done: float, note: str) -> None:
 
 
 def _write(file: Path, value: Any) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, file)
+    write_text(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(folder: Path) -> None:

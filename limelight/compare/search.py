@@ -19,6 +19,7 @@ from rich.console import Console
 from limelight.compare.plan import PARTS, Cell, Options, Table
 from limelight.compare.runs import run_all
 from limelight.errors import InputError
+from limelight.files import write_text
 
 SEARCHED = ("scope", "accuracy", "generalisation")
 """The parts that have trials."""
@@ -42,8 +43,7 @@ def keep(searched: Mapping[str, Any], folder: Path) -> Path:
     """Write a search to `folder`/part.json."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{searched['part']}.json"
-    file.write_text(json.dumps(searched, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return file
+    return write_text(file, json.dumps(searched, indent=1, ensure_ascii=False) + "\n")
 
 
 def search(

@@ -6,7 +6,6 @@ Tables, sentences and pictures are not kept. They are made from the numbers when
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from limelight.compare.plan import PARTS, Part
 from limelight.errors import CheckpointError
+from limelight.files import write_text
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def keep(
             known["runs"].append(name)
     kept = Kept(part, date, command, machines, dict(runs))
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{part}.partial"
-    partial.write_text(json.dumps(asdict(kept), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / f"{part}.json")
+    write_text(folder / f"{part}.json", json.dumps(asdict(kept), indent=1, ensure_ascii=False) + "\n")
     return kept
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from limelight.compare.budget import updates_within
 from limelight.compare.runs import StatusReporter
+from limelight.files import write_text
 from limelight.training.batches import Examples
 from limelight.training.loop import Outcome, Settings, train
 from limelight.training.reporting import Reporter
@@ -119,9 +120,6 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def _kept(file: Path, find: Any) -> dict[str, Any]:
     """What a run decides once and keeps, since it may go on another day."""
     if not file.is_file():
-        found = find()
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_text(file, json.dumps(find()) + "\n")
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return kept

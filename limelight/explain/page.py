@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from importlib.resources import files
 from pathlib import Path
 
 from limelight.explain.explanation import Explanation, Stage
 from limelight.explain.figures import figure, quoted, safe, word
 from limelight.explain.wording import check_text, shape_text
+from limelight.files import write_text
 from limelight.readings.colours import RAMP
 from limelight.shapes import LEGEND
 
 
 def save_page(explanation: Explanation, path: str | Path) -> Path:
     """Write the page aside and rename it, so that no half page ever stands there."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page(explanation), encoding="utf-8", newline="\n")
-    os.replace(partial, path)
-    return path
+    return write_text(Path(path), page(explanation))
 
 
 def page(explanation: Explanation) -> str:
@@ -75,7 +71,7 @@ def _header(explanation: Explanation) -> str:
     legend = "".join(f"<div><dt>{letter}</dt><dd>{meaning}</dd></div>" for letter, meaning in LEGEND.items())
     return f"""<header>
 <p class="name">limelight explain</p>
-<h1>{word(explanation.text) or "(empty)"}</h1>
+<h1>{word(explanation.text)}</h1>
 <p class="answer"><span class="arrow">→</span> {word(explanation.answer)}</p>
 <p class="model">{safe(explanation.model)}</p>
 {verdict}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limelight.errors import InputError, require
+from limelight.files import written_aside
 from limelight.readings.colours import INK, QUIET
 
 if TYPE_CHECKING:
@@ -163,20 +162,6 @@ def save(figure: Figure, path: str | Path) -> Path:
     }[kind]
     # Text in an SVG stays text: it can be searched, read aloud, and shown in the reader's own fonts.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "limelight", "pdf.fonttype": 42}
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{kind}")
-    os.close(handle)
-    try:
-        with matplotlib.rc_context(settings), _no_glyph_warnings():
-            figure.savefig(aside, format=kind, dpi=RESOLUTION, metadata=metadata)
-        Path(aside).chmod(0o666 & ~_umask())
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with written_aside(path) as aside, matplotlib.rc_context(settings), _no_glyph_warnings():
+        figure.savefig(aside, format=kind, dpi=RESOLUTION, metadata=metadata)
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limelight.errors import InputError, require
+from limelight.files import written_aside
 from limelight.readings.reading import Reading
 
 ENDINGS = (".csv", ".json", ".npz", ".parquet")
@@ -64,25 +61,6 @@ def write(reading: Reading, path: str | Path) -> Path:
 def read(path: str | Path) -> Reading:
     """The reading in a JSON file that `write` has made."""
     return Reading.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` when the block has ended well, else it is gone."""
-    if not path.parent.is_dir():
-        raise InputError(f"The file's folder must exist; there is no {path.parent}. Make it first.")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    aside = Path(name)
-    try:
-        yield aside
-        mask = os.umask(0)
-        os.umask(mask)
-        aside.chmod(0o666 & ~mask)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _csv(reading: Reading, path: Path) -> None:

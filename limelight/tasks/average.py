@@ -8,7 +8,7 @@ so it is judged beside its parts. Models that were begun apart have no such mean
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,9 +31,15 @@ SUMMED = ("updates", "tokens", "CPU minutes")
 """What the trainings of the parts cost together."""
 
 
-def average(models: Sequence[str | Path], data: Path, out: Path) -> SavedModel:
-    """The mean of some models, by name or folder, judged on `data`'s held-out rows; written to `out`.
+def average(
+    models: Sequence[str | Path],
+    data: Path,
+    out: Path,
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> SavedModel:
+    """The mean of some models, by name or folder, judged beside them on `data`'s held-out rows; written to `out`.
 
+    `progress` hears what is done, how many of it, of how many.
     Raises InputError for fewer than two, and where they differ in task, shape (but for dropout), tokenizers or
     classes.
     """
@@ -47,14 +53,19 @@ def average(models: Sequence[str | Path], data: Path, out: Path) -> SavedModel:
     shape = cast(Shape | Recurrence, mean.model.shape)
     task = TASKS[mean.task](Recipe(mean.task, Text(), shape, Settings(steps=1), Search(**prediction)))
     valid = task.read(data, "valid")
+    judged: dict[str, dict[str, float]] = {}
+    for number, (name, model) in enumerate([*parts.items(), ("", mean)]):
+        progress("models judged", number, len(parts) + 1)
+        judged[name] = dict(task.judge(model, valid).measures)
+    held_out = judged.pop("")
     told = {name: sum(part.training.get(name, 0) for part in parts.values()) for name in SUMMED}
     mean = replace(
         mean,
         training=told
         | {
             "rows": max(part.training.get("rows", 0) for part in parts.values()),
-            "held out": dict(task.judge(mean, valid).measures),
-            "mean of": {name: part.training.get("held out", {}) for name, part in parts.items()},
+            "held out": held_out,
+            "mean of": judged,
         },
     )
     mean = with_alignment(mean, valid)

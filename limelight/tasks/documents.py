@@ -205,7 +205,7 @@ class _Task:
         views = dict(zip((name for name, _, _ in VIEWS), seen, strict=True))
         # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
         same = run.looking is run.layers
-        table = between(run.layers, segments, heads=chosen if same else None)
+        table = between(run.layers, segments, heads=chosen if same else None) if run.layers else None
         removal = _removal(run, views["α"], self.remove, self.progress) if self.remove else None
         notes = tuple(note for note in (context.note, run.note) if note)
         kept = set(views["α"].documents.labels[0])

@@ -126,7 +126,7 @@ class _Square:
         table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
         table.add_column("looks at →", style="bold")
         for name in columns:
-            table.add_column(pen.text(name, room), justify="right")
+            table.add_column(Text(pen.text(name, room)), justify="right")
         for name, values in zip(rows, reading.values, strict=True):
             peak = int(values.argmax()) if values.max() > 0 else -1
             cells = [

@@ -67,7 +67,7 @@ class Foreign:
             config = transformers.AutoConfig.from_pretrained(name, **trust)
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
             model = getattr(transformers, _class_for(transformers, config)).from_pretrained(name, **trust)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        except Exception as error:  # broken files raise whatever their libraries do, plain Exception too
             raise CheckpointError(_why_not(name, error, trust_remote_code)) from error
         finally:
             if bars:
@@ -88,6 +88,10 @@ class Foreign:
         told = getattr(self.tokenizer, "model_max_length", None)
         if isinstance(told, int) and told < NO_LIMIT:
             known.append(told)
+        # RoBERTa's kind begins to count behind the padding's row, so that the last rows cannot be reached.
+        for name, table in self.model.named_modules():
+            if name.endswith("position_embeddings") and isinstance(getattr(table, "padding_idx", None), int):
+                known.append(table.num_embeddings - table.padding_idx - 1)
         return min(known, default=None)
 
     @property
@@ -122,7 +126,7 @@ class Foreign:
             if self.architecture == "decoder" and context.asked and answer_tokens:
                 return self._continued(context, ids, answer_tokens)
             layers = self._watched(ids)
-        rows = context.tokens_of(QUESTION) if context.asked else text_rows(context)
+        rows = context.tokens_of(-1) if context.asked else text_rows(context)  # the question is the last part
         who = QUESTION if context.asked else "text"
         if self.architecture == "decoder":
             output = without(self.model, {"input_ids": ids}, rows=[-1])

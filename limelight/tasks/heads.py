@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limelight.errors import InputError
+from limelight.files import written_aside
 from limelight.readings.atlas import Atlas, atlas, repeated_tokens
-from limelight.readings.tables import written_aside
 from limelight.tasks.readers import Reader
 from limelight.text.contexts import Context
 from limelight.text.segments import Segments
@@ -58,6 +58,8 @@ def atlas_of(
         read = f"{', '.join(context.names)}: {len(context.ids)} tokens"
         read += f". {context.note}" if context.note else ""
     run = reader.run(context, 0)
+    if not run.layers:
+        raise InputError(f"There are no heads to read: {reader.name or 'the model'} has no self-attention.")
     return Heads(atlas(run.layers, context.ids), read)
 
 

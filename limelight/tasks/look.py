@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,21 +47,52 @@ class Look:
         }
 
 
+class NoWordError(InputError):
+    """A text, or the answer to it, in which there is no word."""
+
+
 def look(
-    predictor: Predictor, texts: Sequence[str], heads: Sequence[Head] | None = None, beam: int | None = None
+    predictor: Predictor,
+    texts: Sequence[str],
+    heads: Sequence[Head] | None = None,
+    beam: int | None = None,
+    passed_over: Callable[[NoWordError], None] | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> list[Look]:
     """Answer each text and read its attention.
 
-    heads: the (layer, head) pairs to read, counted from 0; None takes those that the model's folder names for
-    alignment, or else all of them.
+    heads        the (layer, head) pairs to read, counted from 0; None takes those that the model's folder names for
+                 alignment, or else all of them
+    passed_over  hears of a text in which, or in whose answer, there is no word to look at; without it that is raised
+    progress     hears what is done, how much of it, of how much
     """
+    wanted = list(texts)
     for text in texts:
         if not words(text):
-            raise InputError(
+            error = NoWordError(
                 f"There is nothing to look at: the text {text!r} holds no word. Give another one."
             )
-    answers = predictor.predict(texts, beam=beam)
-    return [_look(predictor, predictor.trace(answer), heads) for answer in answers]
+            if passed_over is None:
+                raise error
+            passed_over(error)
+            wanted.remove(text)
+    done = 0
+
+    def answered(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("answers", done, len(wanted))
+
+    found = []
+    for number, answer in enumerate(predictor.predict(wanted, beam=beam, progress=answered)):
+        progress("looks", number, len(wanted))
+        try:
+            found.append(_look(predictor, predictor.trace(answer), heads))
+        except NoWordError as error:
+            if passed_over is None:
+                raise
+            passed_over(error)
+    return found
 
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
@@ -81,7 +112,7 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
         output = output_without(predictor.model, [*answer.source_ids, END])
         return Look(answer, received, None, how, removal_check(output, words_of, received))
     if not words(answer.text):
-        raise InputError(
+        raise NoWordError(
             f"There is nothing to look at: the model's answer to {answer.source!r} holds no word."
         )
     if trace.target is None:

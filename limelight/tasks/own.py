@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor
 
 from limelight.errors import InputError
-from limelight.modules.transformer import Classifier, LanguageModel
+from limelight.modules.attention import Role
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
@@ -20,10 +21,19 @@ from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
+ARCHITECTURES: dict[Role, Architecture] = {
+    "language": "decoder",
+    "classes": "encoder",
+    "pairs": "encoder-decoder",
+}
+"""By the role of a model, attention or recurrence."""
 NO_TEMPLATE = "A chat template belongs to a Hugging Face tokenizer; this model of ours has none."
 TRANSLATES = (
     "The model translates: its answer is a translation of the documents and the question, no reply to it."
 )
+
+
+NO_ATTENTION = "There is nothing to look at: this model is a recurrent network without attention."
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +45,7 @@ class Own:
 
     @property
     def architecture(self) -> Architecture:
-        if isinstance(self.predictor.model, LanguageModel):
-            return "decoder"
-        return "encoder" if isinstance(self.predictor.model, Classifier) else "encoder-decoder"
+        return ARCHITECTURES[cast(Role, self.predictor.model.role)]
 
     @property
     def longest(self) -> int | None:
@@ -74,7 +82,9 @@ class Own:
         else:
             [prediction] = self.predictor.predict([text], beam=1, longest=answer_tokens)
         trace = self.predictor.trace(prediction)
-        asking = context.tokens_of(QUESTION) if context.asked else text_rows(context)
+        if not trace.matrices:
+            raise InputError(NO_ATTENTION)
+        asking = context.tokens_of(-1) if context.asked else text_rows(context)
         who = QUESTION if context.asked else "text"
         if encoder:
             layers = by_layer(trace.layers("encoder"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from limelight.errors import CheckpointError, RecipeError, require
+from limelight.files import write_text
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
@@ -62,9 +63,12 @@ def _train(
     reporter: Reporter | None,
 ) -> tuple[SavedModel, Outcome]:
     saved = _begin(recipe, rows, out, begun_from)
+    task.examples(
+        saved, valid
+    )  # what is wrong with the held-out rows is said now, not at the first evaluation
     line = command(recipe, data, out, begun_from.name)
     recipe = effective(recipe, saved, begun_from)
-    (out / "recipe.toml").write_text(rendered(recipe), encoding="utf-8")
+    write_text(out / "recipe.toml", rendered(recipe))
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
         return task.judge(replace(saved, model=model), valid)
@@ -128,7 +132,6 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
         prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
         given = with_dropout(given, recipe.model.dropout)
         saved = replace(given, prediction=prediction, training={}, card="")
-    out.mkdir(parents=True, exist_ok=True)
     keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)
     return saved

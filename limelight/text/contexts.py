@@ -65,10 +65,11 @@ class Context:
         texts = [*parts.values(), *([question] if asked and question else [])]
         text, places = _joined([each.strip() for each in texts] if chat else texts)
         if chat:
-            text = text.strip()
-            rendered = _rendered(tokenizer, [{"role": "user", "content": text}], answer_next=True)
-            at = _found(rendered, text, 0)
-            text, places = rendered, [(start + at, end + at) for start, end in places]
+            said, message = text.strip(), {"role": "user", "content": text.strip()}
+            before = len(text) - len(text.lstrip())  # a first document may be empty
+            text, [(low, high)] = _rendered_with_places(tokenizer, [message], answer_next=True)
+            assert text[low:high] == said
+            places = [tuple(min(max(low, at - before + low), high) for at in place) for place in places]  # type: ignore[misc]
         ids, spans = encode(tokenizer, text, special=not chat)
         names = [*parts, *([QUESTION] if asked else [])]
         return cls(tuple(ids), Segments.from_spans(text, spans, places, names), asked)
@@ -82,18 +83,20 @@ class Context:
         A role that speaks several times is numbered: "user 1", "assistant 1", "user 2". What the template
         writes around the messages belongs to no part. `answer_next` ends it where the assistant would begin.
         """
-        text = _rendered(tokenizer, messages, answer_next)
-        places: list[Span] = []
-        names: list[str] = []
+        text, places = _rendered_with_places(tokenizer, messages, answer_next)
         roles = [message["role"] for message in messages]
-        for number, message in enumerate(messages):
-            content = message["content"].strip()
-            start = _found(text, content, places[-1][1] if places else 0)
-            places.append((start, start + len(content)))
-            role = roles[number]
-            names.append(role if roles.count(role) == 1 else f"{role} {roles[: number + 1].count(role)}")
+        names = [
+            role if roles.count(role) == 1 else f"{role} {roles[: number + 1].count(role)}"
+            for number, role in enumerate(roles)
+        ]
+        order = sorted(
+            range(len(messages)), key=places.__getitem__
+        )  # some templates move the system's message
         ids, spans = encode(tokenizer, text, special=False)
-        return cls(tuple(ids), Segments.from_spans(text, spans, places, names))
+        segments = Segments.from_spans(
+            text, spans, [places[number] for number in order], [names[number] for number in order]
+        )
+        return cls(tuple(ids), segments)
 
     # ---- parts ------------------------------------------------------------------------------------
 
@@ -262,9 +265,52 @@ def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next
             f"{type(tokenizer).__name__} has no chat template: the model was not made for conversations, or its "
             "tokenizer was saved without. Give the documents as plain text."
         )
-    return str(
-        tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
-    )
+    try:
+        return str(
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
+        )
+    except Exception as error:  # whatever the template, which is a program, raises to refuse them
+        raise InputError(f"The chat template refuses these messages: {error}") from error
+
+
+def _rendered_with_places(
+    tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool
+) -> tuple[str, list[Span]]:
+    """What the template makes of the messages, and where each stands in it, without blanks around it.
+
+    The words of a message may also be the template's own ("help" in "You are a helpful assistant"), so marks that
+    nobody writes are put in the messages' places, and found again.
+    """
+    text = _rendered(tokenizer, messages, answer_next)
+    contents = [message["content"] for message in messages]
+    said = [content.strip() for content in contents]
+    marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
+    with_marks = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
+    marked = _rendered(tokenizer, with_marks, answer_next)
+    for written in (said, contents):
+        made, places = _put_back(marked, marks, written)
+        if made == text:
+            blanks = [len(content) - len(content.lstrip()) for content in written]
+            starts = [low + blank for (low, _), blank in zip(places, blanks, strict=True)]
+            return text, [(start, start + len(each)) for start, each in zip(starts, said, strict=True)]
+    places = []  # a template that treats these words in a way of its own: they are looked for
+    for each in said:
+        start = _found(text, each, places[-1][1] if places else 0)
+        places.append((start, start + len(each)))
+    return text, places
+
+
+def _put_back(marked: str, marks: Sequence[str], contents: Sequence[str]) -> tuple[str, list[Span]]:
+    """The text with contents in the places of their marks, and where they are; "" where a mark is not there once."""
+    if any(marked.count(mark) != 1 for mark in marks):
+        return "", []
+    made, at = "", 0
+    places: dict[str, Span] = {}
+    for mark, content in sorted(zip(marks, contents, strict=True), key=lambda pair: marked.find(pair[0])):
+        made += marked[at : marked.find(mark)]
+        places[mark] = (len(made), len(made) + len(content))
+        made, at = made + content, marked.find(mark) + len(mark)
+    return made + marked[at:], [places[mark] for mark in marks]
 
 
 def _found(text: str, content: str, start: int) -> int:

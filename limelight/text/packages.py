@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limelight.errors import TextError
+from limelight.files import write_text
 
 Pair = tuple[str, str]
 
@@ -47,7 +48,7 @@ def part_of(key: str, valid: float, test: float) -> str:
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
     """Write source<TAB>target lines; white space inside a text becomes single spaces. Returns the count."""
     lines = ["\t".join(" ".join(text.split()) for text in pair) + "\n" for pair in pairs]
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_text(path, "".join(lines))
     return len(lines)
 
 
@@ -59,7 +60,7 @@ def write_parts(folder: Path, parts: dict[str, list[Pair]]) -> dict[str, int]:
 
 def write_notice(folder: Path, origin: str, licence: str) -> None:
     """Write where a corpus comes from and under which terms."""
-    (folder / "NOTICE").write_text(f"{origin}.\n\n{licence.strip()}\n", encoding="utf-8")
+    write_text(folder / "NOTICE", f"{origin}.\n\n{licence.strip()}\n")
 
 
 # ── Fetching ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from limelight.errors import InputError
+from limelight.files import write_text
 from limelight.viewer import shell
 from limelight.viewer.filling import Filling
 from limelight.viewer.pack import Pack
@@ -37,11 +37,7 @@ def save(
     path = Path(path)
     empty = len(shell.offline(subject.title, b"").encode())
     pack = packed(subject, slices, (budget - empty) * 3 // 4, again, heard)
-    page = shell.offline(subject.title, pack.to_bytes())
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
-    return path
+    return write_text(path, shell.offline(subject.title, pack.to_bytes()))
 
 
 def packed(

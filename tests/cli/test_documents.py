@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from shutil import copytree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from limelight.cli.documents import how_far, named_documents
+from limelight.cli.documents import named_documents
+from limelight.cli.lines import how_far
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
 from tests.capture import foreign
@@ -119,7 +121,7 @@ def test_a_bar_stands_on_a_terminal_alone(
 ) -> None:
     for terminal in (True, False):
         monkeypatch.setattr(
-            "limelight.cli.documents.Console", partial(Console, force_terminal=terminal, width=80)
+            "limelight.cli.lines.Console", partial(Console, force_terminal=terminal, width=80)
         )
         with how_far() as progress:
             progress("windows", 3, 7)
@@ -199,6 +201,10 @@ def test_the_roles_of_a_conversation_are_its_parts(limelight: Call, chatty: Path
     )
     shown = limelight("look", file, "--model", chatty, "--chat", *ANSWERING).stdout
     assert "Which messages the answer looks at" in shown
+    # Without an answer the last message looks.
+    asking = ("--model", chatty, "--chat", "--head", "0.0", "--answer-tokens", "0", "--json")
+    data = json.loads(limelight("look", file, *asking).stdout)
+    assert data["who"] == "question" and len(ranked(data)) == 4
 
 
 @pytest.mark.parametrize(
@@ -265,14 +271,30 @@ def test_what_cannot_be_is_one_line(
 def test_documents_options_are_refused_for_lines(
     refused: Callable[..., str], model: Callable[[str], str]
 ) -> None:
-    assert "--windows is for documents" in refused(
-        "look", "green", "--model", model("translate"), "--windows"
-    )
+    for option in (["--windows"], ["--answer-tokens", "3"], ["--trust-remote-code"]):
+        assert f"{option[0]} is for documents" in refused(
+            "look", "green", "--model", model("translate"), *option
+        )
 
 
 def test_a_folder_that_is_no_model_says_what_is_wrong(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert "cannot be loaded" in refused("look", "the sun0", "--model", tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "tokenizer.json"])
+def test_a_broken_model_is_one_line(broken: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    copytree(saved("encoder"), tmp_path / "model")
+    (tmp_path / "model" / broken).write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    assert "cannot be loaded" in refused("look", "the sun0", "--model", tmp_path / "model")
+
+
+def test_names_of_files_are_no_markup(limelight: Call, tmp_path: Path) -> None:
+    for name in ("[bold]one.txt", "[red]two.txt"):
+        (tmp_path / name).write_text("the sun0 .", encoding="utf-8")
+    shown = limelight("look", *sorted(tmp_path.glob("*.txt")), "--model", saved("encoder"))
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("[bold]one") >= 3 and shown.stdout.count("[red]two") >= 3
 
 
 def test_code_of_others_runs_only_when_it_is_trusted(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -308,6 +330,9 @@ def test_the_atlas_of_a_model(limelight: Call, tmp_path: Path) -> None:
 
 
 def test_without_a_text_the_model_reads_random_tokens(limelight: Call, model: Callable[[str], str]) -> None:
+    told = limelight("atlas", "green cats", "--model", model("translate"), "--json")
+    found = json.loads(told.stdout, parse_constant=pytest.fail)
+    assert found["heads"][0]["duplicate token"] is None  # no token comes twice
     result = limelight("atlas", "--model", model("translate"), "--json")
     assert (
         result.exit_code == 2 and "different tokens are needed" in result.stderr

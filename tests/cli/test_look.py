@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ import pytest
 
 from limelight.cli.look import DEFAULT_MODEL
 from limelight.models import shipped_models
-from limelight.predicting.predictor import Predictor
+from limelight.predicting.predictor import Prediction, Predictor
 from limelight.tasks.look import look
 from tests.tasks import small
 
@@ -77,6 +78,25 @@ def test_each_line_of_a_file_is_looked_at(limelight: Call, model: Model, tmp_pat
     result = limelight("look", file, "red birds", "--model", model("translate"), "--json")
     sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
     assert sources == ["green cats", "  now here", "red birds"]
+
+
+def test_of_many_lines_one_without_an_answer_is_told_and_passed_over(
+    limelight: Call, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = Predictor.predict
+
+    def silent(self: Predictor, texts: list[str], **options: Any) -> list[Prediction]:
+        answers = predict(self, texts, **options)
+        return [replace(each, text="", target_ids=[]) if "[red]" in each.source else each for each in answers]
+
+    monkeypatch.setattr(Predictor, "predict", silent)
+    words = ("--model", model("translate"), "--json")
+    result = limelight("look", "green cats", "the [red] cats", "now here", *words)
+    assert result.exit_code == 0, result.output
+    sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
+    assert sources == ["green cats", "now here"]
+    assert "note: There is nothing to look at: the model's answer to 'the [red] cats'" in result.stderr
+    assert limelight("look", "the [red] cats", *words).exit_code == 2  # alone it is an error
 
 
 def test_a_file_that_is_no_text_is_refused(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:

@@ -150,12 +150,19 @@ def test_a_classifier_writes_nothing_piece_by_piece() -> None:
         (("--sample", "--temperature", "0"), "temperature must be above 0"),
         (("--sample", "--top-p", "1.5"), "top_p above 0 up to 1"),
         (("--sample", "--top-k", "-1"), "top_k must be 0 (all) or more"),
+        (("--sample", "--beam", "5"), "is not searched for: --beam means nothing"),
+        (("--sample", "--length-penalty", "1"), "is not searched for: --length-penalty"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
     words: tuple[str, ...], said: str, refused: Callable[..., str], model: Model
 ) -> None:
     assert said in refused("predict", "bad", "--model", model("pronounce"), *words)
+
+
+def test_a_classifier_is_asked_for_no_longest_answer(refused: Callable[..., str], model: Model) -> None:
+    line = refused("predict", "good", "--model", model("classify"), "--longest", 3, "--sample")
+    assert "A classifier writes nothing: --longest, --sample means nothing" in line
 
 
 def test_texts_and_a_file_are_too_much(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def test_fine_tunings_of_one_model_have_a_mean_that_is_judged(tmp_path: Path) ->
     assert held_out["loss"] == pytest.approx(start.training["held out"]["loss"], rel=0.2)
     assert made.training["updates"] == 6
     assert set(made.training["mean of"]) == {str(tmp_path / "1"), str(tmp_path / "2")}
+    # Each part is judged on the folder that was given, whatever its own run was judged on.
+    for name in ("1", "2"):
+        part = load_model(tmp_path / name / "model")
+        measures = made.training["mean of"][str(tmp_path / name)]
+        assert measures["loss"] == pytest.approx(part.training["held out"]["loss"], rel=1e-4)
+        assert "step" not in measures
     assert made.prediction["alignment"]["heads"]
     kept = load_model(tmp_path / "mean")
     assert kept.training == made.training

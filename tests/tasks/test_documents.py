@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from rich.console import Console
 
 from limelight.capture import watch
 from limelight.errors import InputError
+from limelight.modules.recurrent import Recurrence
+from limelight.modules.saved import architecture, build
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
 from limelight.tasks.documents_shown import shown
 from limelight.tasks.foreign import Foreign
+from limelight.tasks.heads import atlas_of
 from limelight.tasks.own import Own
 from limelight.text.segments import Level
 from tests.capture import foreign
@@ -318,3 +322,51 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> N
     given: dict[str, Any] = {"documents": constructed.DOCUMENTS, "question": "ask1"} | options
     with pytest.raises(InputError, match=said):
         look_documents(reader("encoder"), **given)
+
+
+# ── Recurrent networks, and positions that begin behind the padding's row ──
+
+
+def recurrent(task: str, attention: str = "none") -> Own:
+    """A small trained model's tokenizers around a fresh recurrent network."""
+    saved = small.trained(task)[0]
+    shape = Recurrence("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
+    sizes = len(saved.source), len(saved.target), saved.shared, len(saved.classes or ())
+    model = build(architecture(saved.model.role, shape), shape, *sizes)  # type: ignore[arg-type]
+    return Own(Predictor(replace(saved, model=model.eval(), prediction={})), task)
+
+
+@pytest.mark.parametrize("task", ["translate", "language", "classify"])
+def test_a_recurrent_network_without_attention_says_so(task: str) -> None:
+    made = recurrent(task)
+    assert (
+        made.architecture
+        == {"translate": "encoder-decoder", "language": "decoder", "classify": "encoder"}[task]
+    )
+    with pytest.raises(InputError, match="a recurrent network without attention"):
+        look_documents(made, {"a": "red cats", "b": "now here"}, "red ?")
+    with pytest.raises(InputError, match="a recurrent network without attention"):
+        atlas_of(made, {"a": "red cats"})
+
+
+def test_a_recurrent_network_with_attention_shows_what_it_looked_at() -> None:
+    made = recurrent("translate", "luong")
+    found = look_documents(made, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3)
+    assert found.table is None  # its encoder has no attention to show
+    assert sum(values(found).values()) + found.views["α"].elsewhere.values.sum() == pytest.approx(1, abs=1e-5)
+    Console(file=io.StringIO()).print(shown(found))
+    with pytest.raises(InputError, match="no self-attention"):
+        atlas_of(made, {"a": "red cats"})
+
+
+def test_a_model_of_robertas_kind_reads_no_further_than_its_positions() -> None:
+    sizes = {"vocab_size": foreign.VOCABULARY, "hidden_size": 20, "num_hidden_layers": 1, "pad_token_id": 1}
+    sizes |= {"num_attention_heads": 5, "intermediate_size": 7, "max_position_embeddings": 23}
+    model = foreign.transformers.RobertaModel(foreign.transformers.RobertaConfig(**sizes)).eval()
+    made = Foreign(model, foreign.word_tokenizer(("a", "b"), special=False), "roberta")
+    assert made.longest == 21
+    ids = torch.full((1, 21), 4)
+    assert model(input_ids=ids).last_hidden_state.shape[1] == made.longest
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 22), 4))
+    assert Foreign(foreign.bert(), made.tokenizer, "bert").longest == 61

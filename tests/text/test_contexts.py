@@ -164,6 +164,64 @@ def test_roles_are_parts() -> None:
     assert outside
 
 
+OWN_PROMPT = (  # with a prompt of its own, as Qwen's
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MOVED = (  # the system's message stands in the last of the user's, as Mistral has it
+    "{% for message in messages if message['role'] != 'system' %}[{{ message['role'] }}]"
+    "{% if loop.last %}{{ messages[0]['content'] }}\n{% endif %}{{ message['content'] }}{% endfor %}"
+)
+
+
+def placed(template: str, *said: tuple[str, str]) -> dict[str, tuple[int, str]]:
+    """Each part's place and text in what a template makes of a conversation."""
+    made = chatty()
+    made.chat_template = template
+    context = Context.chat(made, [{"role": role, "content": text} for role, text in said], answer_next=True)
+    text, places = context.segments.text, context.segments.documents
+    return {name: (start, text[start:end]) for name, (start, end) in zip(context.names, places, strict=True)}
+
+
+def test_a_message_is_found_where_it_is_and_not_where_the_template_says_the_same() -> None:
+    pytest.importorskip("jinja2")
+    found = placed(OWN_PROMPT, ("user", "help"), ("assistant", " a\n"), ("user", "system"))
+    rendered = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+    assert found["user 1"] == (len(rendered), "help")
+    before = len(f"{rendered}help<|im_end|>\n<|im_start|>assistant\n")
+    assert found["assistant"] == (before + 1, "a")  # the template keeps the blanks around it
+    assert found["user 2"][1] == "system"
+
+
+def test_a_template_may_move_the_systems_message() -> None:
+    pytest.importorskip("jinja2")
+    found = placed(MOVED, ("system", "Be brief."), ("user", "One?"), ("assistant", "1."), ("user", "Two?"))
+    assert {name: text for name, (_, text) in found.items()} == {
+        "user 1": "One?",
+        "assistant": "1.",
+        "system": "Be brief.",
+        "user 2": "Two?",
+    }
+    assert list(found) == ["user 1", "assistant", "system", "user 2"]  # in their order in the text
+
+
+def test_an_empty_document_in_a_chat_template_moves_nothing() -> None:
+    pytest.importorskip("jinja2")
+    context = Context.of(chatty(), {"a": "", "b": "hello", "c": " "}, "who?", chat=True)
+    places = [context.segments.text[start:end] for start, end in context.segments.documents]
+    assert dict(zip(context.names, places, strict=True))["b"] == "hello"
+    assert dict(zip(context.names, places, strict=True))["question"] == "who?"
+
+
+def test_what_a_template_refuses_is_told() -> None:
+    pytest.importorskip("jinja2")
+    made = chatty()
+    made.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(InputError, match="refuses these messages: System role not supported"):
+        Context.chat(made, [{"role": "system", "content": "a"}])
+
+
 def test_documents_in_a_chat_template_keep_their_borders() -> None:
     pytest.importorskip("jinja2")
     context = Context.of(chatty(), DOCUMENTS, QUESTION, chat=True)

