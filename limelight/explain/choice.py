@@ -38,6 +38,10 @@ def choose(
     walk: Walk, token: int | str | None, answer_token: int | str | None, layer: int, head: int | None
 ) -> Choice:
     """Raises InputError for a token, layer or head that does not exist."""
+    if answer_token is not None and not isinstance(walk.model, Transformer):
+        raise InputError(
+            "answer_token is for models that read one text and write another; of this one name the token to follow."
+        )
     number = _layer(walk, layer)
     words = [f"Layer {number} of {_layers(walk)} (counted from 0)."]
     rows: dict[str, int] = {}
@@ -94,8 +98,8 @@ def _layer(walk: Walk, layer: int) -> int:
     layers = _layers(walk)
     if not -layers <= layer < layers:
         raise InputError(
-            f"layer must be between {-layers} and {layers - 1} (0 is the first, -1 the last); got {layer}. "
-            f"The model has {layers} layers."
+            f"layer must be between {-layers} and {layers - 1} (0 is the first, -1 the last that every stack has); "
+            f"got {layer}."
         )
     return layer % layers
 

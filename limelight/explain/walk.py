@@ -126,12 +126,16 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     answer_spans = saved.target.decode_spans(prediction.target_ids)[1]
     encoder = decoder = None
     if isinstance(truth.model, LanguageModel):
+        # Spelled alone, the continuation lacks the space that it may begin with.
+        both = saved.target.decode([*prediction.source_ids, *prediction.target_ids])
+        behind = both.removeprefix(saved.target.decode(prediction.source_ids))
+        shift = len(text) + len(behind) - len(prediction.text)
         decoder = Side(
             "decoder",
-            text + prediction.text,
+            text + behind,
             (START, *prediction.source_ids, *prediction.target_ids),
             (saved.source.token(START), *source_labels, *target_labels),
-            (None, *encoded.spans, *((start + len(text), end + len(text)) for start, end in answer_spans)),
+            (None, *encoded.spans, *((start + shift, end + shift) for start, end in answer_spans)),
             first=1,
         )
     else:

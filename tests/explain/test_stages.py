@@ -13,6 +13,7 @@ from limelight.explain import walk as walks
 from limelight.explain.choice import choose
 from limelight.explain.stages import explain_walk
 from limelight.explain.walk import walk
+from limelight.text.tokenizers import END, START
 from tests.explain.models import SHAPES, TEXT, predictor
 
 ARCHITECTURES = ("transformer", "language", "classifier")
@@ -181,6 +182,21 @@ def test_a_difference_that_is_no_number_fails() -> None:
 def test_what_does_not_exist_is_refused(options: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
         explain(predictor(), TEXT, **options)
+    with pytest.raises(InputError, match="of this one name the token to follow"):
+        explain(predictor("classifier"), TEXT, answer_token=0)
+
+
+def test_a_continuation_keeps_the_space_that_it_begins_with() -> None:
+    made = predictor("language")
+    side = walk(made, TEXT).decoder
+    assert side is not None
+    assert side.text.startswith(TEXT)
+    saved = made.saved
+    assert side.text == saved.target.decode([each for each in side.ids if each not in (START, END)])
+    for label, span in zip(side.labels[1:], side.spans[1:], strict=True):
+        assert span is not None
+        word = label.removeprefix("▁")
+        assert not word.isalpha() or word in side.text[slice(*span)]
 
 
 def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
