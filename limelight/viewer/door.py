@@ -36,6 +36,10 @@ class Door:
         given = request.cookies.get(COOKIE), request.query_params.get("token")
         if not any(self.knows(each) for each in given):
             return 403, "This address needs its token: open the one that the server has printed."
+        # Pictures of other sites send no Origin, but could start long work.
+        if request.headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
+            if request.url.path != "/":
+                return 403, "Only the page itself may ask."
         origin = request.headers.get("origin")
         if origin and origin.partition("://")[2] != request.headers.get("host"):
             return 403, "Only the page itself may ask."

@@ -15,6 +15,8 @@ from limelight.viewer.subject import Subject
 
 BYTES = 4_800_000
 """Of the whole file."""
+LAST = 4_000
+"""Kept for `about`, which is written again once it is known what else is in the file."""
 
 
 def save(
@@ -49,7 +51,7 @@ def packed(
 ) -> Pack:
     """The answers that go into a file, within so many bytes."""
     subject.read(heard)
-    pack = Pack(room)
+    pack = Pack(room - LAST)
     made = Filling(subject, pack, tuple(slices), heard)
     made.needed()
     made.wanted()

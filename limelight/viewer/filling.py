@@ -244,10 +244,13 @@ class Filling:
         layer = attention.chosen(chosen)[0][0]
         return self.subject.tile_answer(question, cells.tile(attention, layer, place, "mean"))
 
-    def _between(self, number: int, attention: Attention, chosen: str) -> None:
+    def _between(self, number: int, attention: Attention, chosen: str) -> bool:
+        """The table that the page begins with; True where it is too large for any file."""
         rows, columns = attention.between
-        if attention.queries.count(rows) * attention.keys.count(columns) <= BETWEEN:
-            self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
+        few = attention.queries.count(rows) * attention.keys.count(columns) <= BETWEEN
+        if not few or (weights(attention) > CHEAP and (rows, columns) != ("document", "document")):
+            return True
+        return self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
 
     def _every_head(self) -> None:
         """Of a short text, every layer and every head by itself: all that a page asks of one, or nothing."""
@@ -256,6 +259,8 @@ class Filling:
                 continue
             layers = [str(layer) for layer in attention.layers]
             for chosen in [*layers, *(f"{layer}.{head}" for layer, head in attention.heads)]:
+                if (number, chosen) in self.kept:  # asked for, and so in it already
+                    continue
                 before = dict(self.pack.entries)
                 self.sweep(number, attention, chosen)
                 if not self._all_of(number, attention, chosen):
@@ -268,7 +273,7 @@ class Filling:
         done = [self._put("received", level=level, **told) for level in LEVELS[1:]]
         done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in self.levels(attention)]
         done += [self._tiles(number, attention, chosen, 0, reduce) for reduce in ("mean", "max")]
-        return all(done)
+        return all([*done, self._between(number, attention, chosen)])
 
     def _words_of_documents(self) -> None:
         for number, attention, chosen in self._all():

@@ -158,18 +158,21 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
 
 
 class Kept:
-    """A reader that keeps what it has run: `look_documents` gives numbers, and a page wants the matrices too."""
+    """A reader that keeps its first run: `look_documents` gives numbers, and a page wants the matrices too."""
 
     def __init__(self, reader: Reader) -> None:
         self.inner = reader
-        self.runs: list[Run] = []
+        self.first: Run | None = None
+        self.count = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def run(self, context: Context, answer_tokens: int) -> Run:
-        self.runs.append(self.inner.run(context, answer_tokens))
-        return self.runs[-1]
+        run = self.inner.run(context, answer_tokens)
+        self.first = self.first or run
+        self.count += 1
+        return run
 
     @property
     def reader(self) -> Reader:
@@ -179,11 +182,12 @@ class Kept:
 
 def of_documents(kept: Kept, seen: DocumentsLook, heads: Sequence[Head] | None = None) -> Subject:
     """A page of a `look_documents` that was given this reader; of several windows the first is shown."""
-    run, reader = kept.runs[0], kept.inner
+    run, reader = kept.first, kept.inner
+    assert run is not None, "the reader has read"
     chosen = heads if heads is not None else reader.heads
     notes = list(seen.notes)
-    if len(kept.runs) > 1:
-        notes.append(f"This page shows the first of {len(kept.runs)} windows.")
+    if kept.count > 1:
+        notes.append(f"This page shows the first of {kept.count} windows.")
     return Subject(
         title=seen.question or ", ".join(seen.documents),
         attentions=of_run(reader, run, slice_text(chosen) if chosen else "mean"),

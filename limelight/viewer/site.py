@@ -65,7 +65,7 @@ class Site:
         """The page itself; who comes with the token gets it as a cookie, and an address without it."""
         if self.door.token and "token" in request.query_params:
             response = RedirectResponse("./", 303)
-            response.set_cookie(COOKIE, self.door.token, httponly=True, samesite="strict")
+            response.set_cookie(COOKIE, self.door.token, httponly=True, samesite="lax")
             return response
         if shell.built(shell.SCRIPT) is None:
             return HTMLResponse(shell.unbuilt(), 503)

@@ -30,7 +30,8 @@ def documents_of(body: bytes) -> tuple[dict[str, str], str | None]:
     documents: dict[str, str] = {}
     for number, (name, text) in enumerate(listed, 1):
         free = name.strip()[:200] or f"text {number}"
-        documents[free if free not in documents else f"{free} ({number})"] = text
+        names = (free, *(f"{free} ({again})" for again in range(2, len(listed) + 2)))
+        documents[next(each for each in names if each not in documents)] = text
     return documents, question or None
 
 

@@ -172,6 +172,22 @@ def test_slices_that_are_asked_for_are_in_it(monkeypatch: pytest.MonkeyPatch) ->
     assert chosen == {"mean", "0.1"}
 
 
+def test_a_head_that_is_offered_has_all_that_the_page_asks_of_one(page: str) -> None:
+    found = answers_of(page)
+    [attention] = found["about"][0]["attentions"]
+    rows, columns = attention["between"]["rows"], attention["between"]["columns"]
+    for chosen in attention["slices"]:
+        assert f"between?attention=0&columns={columns}&rows={rows}&slice={chosen}&weigh=weight" in found
+
+
+def test_a_head_that_was_asked_for_keeps_as_much_as_it_got() -> None:
+    asked = packed(cases.subject(), slices=["2.1"]).entries
+    key = Question.of("rows", {"attention": 0, "slice": "2.1", "level": "word", "by": "word"}).key
+    head, _ = from_bytes(zlib.decompress(asked[key], -zlib.MAX_WBITS))
+    other, _ = from_bytes(zlib.decompress(asked[key.replace("2.1", "2.0")], -zlib.MAX_WBITS))
+    assert head["kept"] >= other["kept"]
+
+
 def test_texts_stay_in_their_place(tmp_path: Path) -> None:
     documents = {name: f"{name} word {name}" for name in HOSTILE}
     title = "".join(HOSTILE)

@@ -104,7 +104,8 @@ def test_documents_show_what_the_answer_looked_at() -> None:
     documents = {"a": "the light falls on every word", "b": "every word on the light ."}
     seen = look_documents(kept.reader, documents, "the light", answer_tokens=3)
     about = of_documents(kept, seen)
-    run = kept.runs[0]
+    run = kept.first
+    assert run is not None
     assert [attention.name for attention in about.attentions] == ["answer", "self-attention"]
     place = 1 if run.answer is None else run.rows[0]
     values = ask(about, "row", level="token", by="document", place=place).arrays["values"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -167,6 +168,10 @@ def test_other_pages_may_not_ask(client: Callable[..., Any]) -> None:
     assert page.get("/ask/about", headers={"origin": "http://evil.example"}).status_code == 403
     assert page.get("/ask/about", headers={"origin": "null"}).status_code == 403
     assert page.get("/ask/about", headers={"origin": "http://localhost:8765"}).status_code == 200
+    for site in ("cross-site", "same-site"):  # a picture in another page has no Origin
+        assert page.get("/ask/about", headers={"sec-fetch-site": site}).status_code == 403
+        assert page.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link may lead here
+    assert page.get("/ask/about", headers={"sec-fetch-site": "same-origin"}).status_code == 200
     form = page.post("/read", content=b"{}", headers={"content-type": "text/plain"})
     assert form.status_code == 415
 
@@ -179,7 +184,7 @@ def test_an_open_address_needs_its_token(client: Callable[..., Any]) -> None:
     assert (entered.status_code, entered.headers["location"]) == (303, "./")
     cookie = entered.headers["set-cookie"].lower()
     assert "httponly" in cookie
-    assert "samesite=strict" in cookie
+    assert "samesite=lax" in cookie
     assert page.get("/ask/about").status_code == 200
     assert page.get("/").status_code == 200
 
@@ -191,6 +196,7 @@ def test_only_loopback_needs_no_token() -> None:
         assert len(door_of(host).token) >= 20
         assert f"token={door_of(host).token}"[:6] in address(host, 1, "t")
     assert door_of("box.local").host("BOX.local:99")
+    assert door_of("127.0.0.2").host("127.0.0.2:8765")  # the address that is printed is let in
     assert not door_of("box.local").host("evil.example")
     assert address("::1", 8, "") == "http://[::1]:8/"
 
@@ -217,6 +223,14 @@ def test_a_text_is_typed_in_and_looked_at(client: Callable[..., Any]) -> None:
     assert head["sides"][0]["documents"] == ["a", "a (2)", "question"]
     assert hostile in head["sides"][0]["text"]
     assert page.get("/ask/row", params={"subject": name, "place": 0}).status_code == 200
+
+
+def test_texts_of_one_name_are_all_kept() -> None:
+    given = [
+        {"name": name, "text": text} for name, text in (("a (2)", "1"), ("a", "2"), ("a", "3"), ("a", "4"))
+    ]
+    documents, _ = documents_of(json.dumps({"documents": given}).encode())
+    assert sorted(documents.values()) == ["1", "2", "3", "4"]
 
 
 def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:

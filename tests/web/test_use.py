@@ -238,6 +238,81 @@ def test_a_link_restores_what_was_seen(opened: Callable[..., Any], file: str) ->
     again.wait_for_selector(".text-view .chosen")
 
 
+def test_back_and_forward_go_through_the_views_that_were_seen(opened: Callable[..., Any], file: str) -> None:
+    page = opened(file)
+    page.wait_for_selector(".text-view")
+    for name, view in (("Heads", "heads"), ("Map", "map"), ("Documents", "documents")):
+        page.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_selector(f".{view}-view")
+    for view in ("map", "heads", "text"):
+        page.go_back()
+        page.wait_for_selector(f".{view}-view")
+        page.wait_for_timeout(500)  # the link is written a moment later
+    for view in ("heads", "map", "documents"):
+        page.go_forward()
+        page.wait_for_selector(f".{view}-view")
+        page.wait_for_timeout(500)
+
+
+def test_search_goes_on_with_enter_and_is_reached_from_anywhere(
+    opened: Callable[..., Any], file: str
+) -> None:
+    page = opened(file)
+    page.wait_for_selector(".text-view .panel .search")
+    page.keyboard.press("/")  # nothing has the focus yet
+    page.keyboard.type("the")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".text-view .chosen")
+    page.wait_for_function("() => document.querySelector('.search .told').textContent.startsWith('1 of')")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.search .told').textContent.startsWith('2 of')")
+
+
+def test_a_map_that_was_zoomed_and_back_is_the_whole_again(opened: Callable[..., Any], file: str) -> None:
+    page = opened(f"{file}#view=map")
+    page.wait_for_function("() => document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
+    page.get_by_role("button", name="Zoom in").click()
+    page.wait_for_function("() => location.hash.includes('map=')")
+    page.get_by_role("button", name="Zoom out").click()
+    page.wait_for_function("() => !location.hash.includes('map=')")
+    page.evaluate("location.hash = '#view=map&map=-900_-900_40'")  # nothing of it in sight
+    page.wait_for_timeout(500)
+    assert downloaded(page, "PNG").startswith(b"\x89PNG")
+
+
+def test_steps_are_those_of_the_attention_that_wrote_them(opened: Callable[..., Any], answered: str) -> None:
+    page = opened(f"{answered}#view=steps&attention=1&step=1")
+    page.wait_for_selector(".steps-view .ranks")
+    assert page.get_by_role("combobox", name="Attention").count() == 0
+    page.wait_for_function("() => !location.hash.includes('attention=1')")
+    listed = page.locator(".steps-view .panel").inner_text()
+    plain = opened(f"{answered}#view=steps&step=1")
+    plain.wait_for_selector(".steps-view .ranks")
+    assert plain.locator(".steps-view .panel").inner_text() == listed
+
+
+def test_numbers_stand_beside_the_side_that_they_are_of(opened: Callable[..., Any], answered: str) -> None:
+    page = opened(f"{answered}#direction=to")  # nothing is chosen: what every word of the source receives
+    page.wait_for_selector(".text-view .panel h2")
+    page.wait_for_timeout(500)
+    rows = list(csv.reader(io.StringIO(downloaded(page, "CSV").decode("utf-8-sig"))))
+    about = cases.translation()
+    assert [row[1] for row in rows[1:]] == list(about.attentions[0].keys.groups("word").names)
+
+
+def test_a_pinned_words_list_chooses_on_the_other_side(opened: Callable[..., Any], answered: str) -> None:
+    page = opened(f"{answered}#place=0")
+    page.wait_for_selector(".text-view .chosen")
+    page.get_by_role("button", name="Pin").click()
+    page.wait_for_selector(".pin .ranks")
+    name = page.locator(".pin .ranks li .name").first.inner_text()
+    page.locator(".pin .ranks li button").first.click()
+    page.wait_for_function("() => location.hash.includes('direction=to')")
+    assert page.locator(".text-view .panel h2 .chosen").inner_text() == name
+    page.get_by_role("button", name="Remove this pin").click()
+    page.wait_for_selector(".pins", state="hidden")
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_what_is_seen_is_saved(opened: Callable[..., Any], seen: str, view: str) -> None:
     page = opened(seen)

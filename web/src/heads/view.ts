@@ -24,6 +24,8 @@ const NUMBER_REM = 5;
 interface Cells {
   readonly kind: "picture" | "number";
   readonly answer: Answer;
+  /** All its numbers, decoded once. */
+  readonly values: Float32Array;
   readonly scale: Scale;
   /** Lowest number of the ramp's low end; of pictures 0. */
   readonly low: number;
@@ -81,7 +83,7 @@ export class HeadsView implements View {
     const { measure } = this.context.store.state;
     if (!cells) return null;
     if (cells.kind === "number") {
-      const values = cells.answer.array<Float32Array>("values");
+      const { values } = cells;
       const most = cells.answer.shape("values")[1]!;
       const lines = attention.layers.flatMap(({ layer, heads }, row) =>
         Array.from({ length: heads }, (_, head) => [layer, head, values[row * most + head]!]),
@@ -91,7 +93,7 @@ export class HeadsView implements View {
         table: [["layer", "head", `${measure} (${cells.answer.head.unit})`], ...lines],
       };
     }
-    const values = cells.answer.numbers("cells");
+    const { values } = cells;
     const [, most, rows, columns] = cells.answer.shape("cells") as [number, number, number, number];
     const lines = attention.layers.flatMap(({ layer, heads }, at) =>
       Array.from({ length: heads * rows * columns }, (_, cell) => {
@@ -117,14 +119,16 @@ export class HeadsView implements View {
         : questions.heads(attention.number, state.measure));
       if (this.context.store.state !== state) return;
       if (picture) {
-        const high = highest(answer.numbers("cells"));
-        this.cells = { kind: "picture", answer, scale: scale(state.scale, high), low: 0 };
+        const values = answer.numbers("cells");
+        this.cells = { kind: "picture", answer, values, scale: scale(state.scale, highest(values)), low: 0 };
       } else {
         const [low, high] = [Math.min(0, Number(answer.head.low)), Number(answer.head.high)];
-        this.cells = { kind: "number", answer, scale: scale("linear", high - low), low };
+        const values = answer.array<Float32Array>("values");
+        this.cells = { kind: "number", answer, values, scale: scale("linear", high - low), low };
       }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      if (this.context.store.state !== state) return;
       this.cells = null;
       this.refusal = error.message;
     }
@@ -178,8 +182,7 @@ export class HeadsView implements View {
     const name = `layer ${slice.replace(".", ", head ")}`;
     if (!cells) return el("button", { type: "button", class: "head", "aria-label": name, ...attributes });
     if (cells.kind === "number") {
-      const value =
-        cells.answer.array<Float32Array>("values")[row * cells.answer.shape("values")[1]! + head]!;
+      const value = cells.values[row * cells.answer.shape("values")[1]! + head]!;
       const share = Number.isNaN(value) ? 0 : cells.scale.share(value - cells.low);
       const theme = this.context.theme();
       const made = el(
@@ -240,13 +243,12 @@ export class HeadsView implements View {
 
 /** One head's matrix, a pixel a cell. */
 function thumb(
-  { answer, scale: shown }: Cells,
+  { answer, values, scale: shown }: Cells,
   layer: number,
   head: number,
   theme: Theme,
 ): HTMLCanvasElement {
   const [, most, rows, columns] = answer.shape("cells") as [number, number, number, number];
-  const values = answer.numbers("cells");
   const canvas = el("canvas", { width: columns, height: rows });
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(columns, rows);

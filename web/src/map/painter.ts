@@ -64,7 +64,7 @@ export class Painter {
 }
 
 /** The tile, or the nearest one that covers it from afar. */
-function nearest(tiles: Tiles, wanted: TileAt): Tile | null {
+export function nearest(tiles: Tiles, wanted: TileAt): Tile | null {
   for (let at = wanted; at.zoom >= 0; at = parent(at)) {
     const found = tiles.get(at);
     if (found) return found;

@@ -10,8 +10,8 @@ import { el } from "../ui/dom";
 import { Legend } from "../ui/legend";
 import { cellLines } from "./cells";
 import { cleared, drawBorders, drawCross, drawNames, LEFT, type OnCanvas, TOP } from "./frame";
-import { Painter } from "./painter";
-import { cellSize, type Pyramid, pyramid, TILE, type TileAt, tilesIn, zoomFor } from "./pyramid";
+import { nearest, Painter } from "./painter";
+import { cellSize, type Pyramid, parent, pyramid, TILE, type TileAt, tilesIn, zoomFor } from "./pyramid";
 import { type Reading, Readout } from "./readout";
 import { Tiles } from "./tiles";
 import { Viewport } from "./viewport";
@@ -116,7 +116,8 @@ export class MapView implements View {
 
   /** What a number of the table is. */
   private number({ reduce, weigh }: State): string {
-    const unit = this.tiles?.get(this.seenTiles[0]!)?.unit;
+    const [first] = this.seenTiles;
+    const unit = first && this.tiles?.get(first)?.unit;
     return weigh === "weight" || !unit ? reduce : `${reduce}, ${unitTold(unit, weigh)}`;
   }
 
@@ -209,12 +210,10 @@ export class MapView implements View {
     const { k, x, y } = viewport.transform;
     const theme = this.context.theme();
     this.seenTiles = tilesIn(matrix, this.zoom, viewport.inSight());
-    tiles.want([{ zoom: 0, row: 0, column: 0 }, ...this.seenTiles]);
-    const loaded = this.seenTiles.map((at) => tiles.get(at)).filter((tile) => tile !== null);
-    const shown =
-      loaded.length > 0
-        ? loaded
-        : [tiles.get({ zoom: 0, row: 0, column: 0 })].filter((tile) => tile !== null);
+    tiles.want([{ zoom: 0, row: 0, column: 0 }, ...this.seenTiles.map((at) => had(tiles, at))]);
+    const shown = [...new Set(this.seenTiles.map((at) => nearest(tiles, at)))].filter(
+      (tile) => tile !== null,
+    );
     const high = Math.max(0, ...shown.map((tile) => tile.high));
     this.colours = scale(this.context.store.state.scale, high);
     const context = cleared(this.canvas, this.field);
@@ -235,13 +234,13 @@ export class MapView implements View {
     context.restore();
     drawNames(context, this.onCanvas(), getComputedStyle(this.field));
     const { weigh } = this.context.store.state;
-    if (shown[0]) this.legend.show(this.colours, theme, unitTold(shown[0].unit, weigh), this.lack());
+    const size = Math.max(1, ...shown.map((tile) => cellSize(matrix, tile.at.zoom)));
+    if (shown[0]) this.legend.show(this.colours, theme, unitTold(shown[0].unit, weigh), this.cell(size));
     this.drawCross();
   }
 
-  /** What the numbers of a cell take in, and what this source lacks. */
-  private lack(): string {
-    const size = cellSize(this.matrix, this.zoom);
+  /** What the number of a painted cell takes in. */
+  private cell(size: number): string {
     return size > 1
       ? `, ${this.context.store.state.reduce === "max" ? "largest" : "mean"} of ${size} × ${size} tokens`
       : "";
@@ -278,8 +277,20 @@ export class MapView implements View {
       });
       if (!tile) continue;
       const value = tile.cells[(row % TILE) * tile.columns + (column % TILE)]!;
-      return { ...at, size, value: (tile.exact ? "" : "≈ ") + written(value) };
+      return {
+        row: row * size,
+        column: column * size,
+        size,
+        value: (tile.exact ? "" : "≈ ") + written(value),
+      };
     }
     return { ...at, size: 1, value: "" };
   }
+}
+
+/** The tile, or, where this source lacks it, the nearest one that it may have. */
+function had(tiles: Tiles, wanted: TileAt): TileAt {
+  let at = wanted;
+  while (at.zoom > 0 && tiles.lacks(at)) at = parent(at);
+  return at;
 }

@@ -166,8 +166,8 @@ export class Viewport {
   private ended(): void {
     const { k, x, y } = this.transform;
     const fit = this.fitting();
-    if (Math.abs(k - fit.k) < 1e-9 && Math.abs(x - fit.x) < 0.5 && Math.abs(y - fit.y) < 0.5) return;
-    this.keep({ ...this.at(this.middle), scale: k });
+    const whole = Math.abs(k - fit.k) < 1e-9 && Math.abs(x - fit.x) < 0.5 && Math.abs(y - fit.y) < 0.5;
+    this.keep(whole ? null : { ...this.at(this.middle), scale: k });
   }
 
   private keep(placed: Placed): void {

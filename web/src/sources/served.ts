@@ -1,7 +1,7 @@
 // Answers from `limelight serve`: the same origin that the page came from.
 
 import { type Answer, openEnvelope } from "./envelope";
-import { type Params, Refusal, type Source } from "./source";
+import { isAbort, type Params, Refusal, type Source } from "./source";
 
 const WAIT = 350;
 const MOST_TRIES = 8;
@@ -17,7 +17,7 @@ export class Served implements Source {
 
   async ask(kind: string, params: Params, signal?: AbortSignal): Promise<Answer> {
     for (let tries = 0; ; ) {
-      const response = await fetch(this.address(kind, params), { signal: signal ?? null });
+      const response = await fetched(this.address(kind, params), { signal: signal ?? null });
       if (response.status === 503 && tries < MOST_TRIES) {
         tries += 1;
         await pause(1000 * Number(response.headers.get("Retry-After") ?? 1), signal);
@@ -33,7 +33,7 @@ export class Served implements Source {
 
   /** Read a text that was typed in or dropped; from then on it is the one asked about. */
   async read(documents: readonly { name: string; text: string }[], question: string | null): Promise<string> {
-    const response = await fetch(new URL("read", document.baseURI), {
+    const response = await fetched(new URL("read", document.baseURI), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ documents, question }),
@@ -51,12 +51,21 @@ export class Served implements Source {
   }
 
   private async wait(signal?: AbortSignal): Promise<void> {
-    const response = await fetch(this.address("progress", {}), { signal: signal ?? null });
+    const response = await fetched(this.address("progress", {}), { signal: signal ?? null });
     if (!response.ok) throw new Refusal(await message(response));
     const { head } = openEnvelope(await response.arrayBuffer());
     if (head.state === "failed") throw new Refusal(String(head.error));
     this.onProgress(head.state === "ready" ? null : Number(head.done), String(head.what));
     if (head.state !== "ready") await pause(WAIT, signal);
+  }
+}
+
+async function fetched(address: URL, options: RequestInit): Promise<Response> {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new Refusal("The server does not answer. Is it still running?");
   }
 }
 

@@ -1,10 +1,8 @@
 // The state in the address, after "#": only what differs from the start, readable, and safe to read from strangers.
 
-import { type Choice, type Level, START, type State, VIEWS, type Weigh } from "./state";
+import { type Choice, LEVELS, MOST_PINS, START, type State, VIEWS, type Weigh } from "./state";
 
-const LEVELS: readonly Level[] = ["token", "word", "sentence", "document"];
 const WEIGHS: readonly Weigh[] = ["weight", "sink-free", "value"];
-const MOST_PINS = 12;
 const MOST_TRACED = 3;
 const LONGEST_NAME = 80;
 

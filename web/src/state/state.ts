@@ -4,11 +4,15 @@ import type { ScaleKind } from "../colour/scale";
 
 export const VIEWS = ["text", "heads", "map", "documents", "steps", "process"] as const;
 export type ViewName = (typeof VIEWS)[number];
-export type Level = "token" | "word" | "sentence" | "document";
+export const LEVELS = ["token", "word", "sentence", "document"] as const;
+export type Level = (typeof LEVELS)[number];
 /** "from" the chosen query to the keys, or "to" the chosen key from the queries. */
 export type Direction = "from" | "to";
 /** How a weight is told: as it is, without what rests on sinks, or times the norm of its value. */
 export type Weigh = "weight" | "sink-free" | "value";
+
+/** More pins push the oldest out; a link holds as many. */
+export const MOST_PINS = 12;
 
 /** One unit of text, looked at from one side through one slice of the heads. */
 export interface Choice {

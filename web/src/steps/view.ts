@@ -42,6 +42,9 @@ export class StepsView implements View {
   private source: TextPane | null = null;
   private target: TextPane | null = null;
   private steps: readonly Step[] = [];
+  /** The attention that wrote the answer; no other has steps. */
+  private number = 0;
+  private closed = false;
   private row: Row | null = null;
   private by: Level = "token";
   private colours: Scale = scale("log", 1);
@@ -70,7 +73,9 @@ export class StepsView implements View {
 
   show(state: State): void {
     this.scaling.show(state);
-    if (this.steps.length > 0) void this.paint(state);
+    if (this.steps.length === 0) return;
+    if (state.attention === this.number) void this.paint(state);
+    else this.context.store.set(movedTo(this.context.about, this.number, state));
   }
 
   seen(): Seen | null {
@@ -85,7 +90,7 @@ export class StepsView implements View {
         ...step.candidates.map(([text, probability]) => ["candidate", text, probability]),
         ...Array.from(row.values, (value, unit) => [
           row.unit === "probability" ? "attends to" : `attends to (${row.unit})`,
-          side.label(by, unit, 60),
+          side.label(by, unit, 60) + (row.exact && !row.exact[unit] ? " (≈)" : ""),
           value,
         ]),
       ],
@@ -93,6 +98,7 @@ export class StepsView implements View {
   }
 
   close(): void {
+    this.closed = true;
     this.source?.close();
     this.target?.close();
     this.sizes.disconnect();
@@ -101,9 +107,10 @@ export class StepsView implements View {
   private async open(): Promise<void> {
     const { store, questions, about } = this.context;
     const answer = await questions.steps();
+    if (this.closed) return;
+    this.number = Number(answer.head.attention);
+    if (store.state.attention !== this.number) store.set(movedTo(about, this.number, store.state));
     this.steps = answer.head.steps as Step[];
-    const number = Number(answer.head.attention);
-    if (store.state.attention !== number) store.set(movedTo(about, number, store.state));
     this.slider.max = String(Math.max(0, this.steps.length - 1));
     this.lay(this.context.attention());
     await this.paint(store.state);
@@ -112,7 +119,8 @@ export class StepsView implements View {
   private lay(attention: Attention): void {
     const hover = (unit: number, where: { x: number; y: number }): void => {
       if (unit < 0 || !this.row) return this.tip.hide();
-      this.tip.show(where, attention.key.label(this.by, unit), written(this.row.values[unit]!));
+      const about = this.row.exact && !this.row.exact[unit] ? "≈ " : "";
+      this.tip.show(where, attention.key.label(this.by, unit), about + written(this.row.values[unit]!));
     };
     const step = (place: number): void => {
       const at = this.steps.findIndex((one) => one.place >= place); // what stood before the answer is no step
@@ -164,7 +172,7 @@ export class StepsView implements View {
     this.slider.value = String(at);
     fill(this.count, `step ${at + 1} of ${this.steps.length}`);
     const { row, by, refusal } = await this.rowOf(step, state);
-    if (this.context.store.state !== state) return;
+    if (this.closed || this.context.store.state !== state) return;
     [this.row, this.by] = [row, by];
     this.colours = scaleOf(state.scale, row?.values ?? []);
     const shares = row ? row.values.map((value) => this.colours.share(value)) : null;
@@ -230,7 +238,7 @@ export class StepsView implements View {
 
   /** A unit into sight; the arrow keys go on from the step. */
   private bring(unit: number, step: Step): void {
-    (this.source ?? this.target)?.stand(unit, true);
+    (this.source ?? this.target)?.bring(this.by, unit);
     this.target?.stand(step.place, false);
   }
 

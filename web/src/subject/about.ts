@@ -1,7 +1,7 @@
 // What there is to look at: texts, attentions, heads; read once when the page opens.
 
 import type { Answer } from "../sources/envelope";
-import { type Level, START, type State, type Weigh } from "../state/state";
+import { LEVELS, type Level, START, type State, type Weigh } from "../state/state";
 import { Side } from "./side";
 import { shortened } from "./visible";
 
@@ -52,8 +52,9 @@ export interface About {
   readonly notes: readonly string[];
   readonly question: string | null;
   readonly answer: string | null;
-  /** The level to begin with. */
+  /** The level to begin with, and all that there are. */
   readonly level: Level;
+  readonly levels: readonly Level[];
   readonly sides: readonly Side[];
   readonly attentions: readonly Attention[];
   readonly has: { readonly steps: boolean; readonly process: boolean; readonly read: boolean };
@@ -116,6 +117,7 @@ export function readAbout(answer: Answer): About {
     notes: (head.notes ?? []).map(note),
     sides,
     attentions,
+    levels: head.levels ?? LEVELS,
     said: head.file?.said ?? "",
   };
 }

@@ -76,7 +76,13 @@ export class PaintedBlock {
     }
   }
 
-  /** Give back what it holds while it cannot be seen. */
+  /** Give back what it holds while it cannot be seen: a canvas keeps its pixels. */
+  leave(): void {
+    this.clear();
+    [this.canvas.width, this.canvas.height] = [0, 0];
+  }
+
+  /** Letters that others may turn. */
   clear(): void {
     for (const [written, range] of this.turned) highlight(written)?.delete(range);
     this.turned = [];

@@ -67,10 +67,14 @@ export class TextPane {
   /** The unit from which the arrow keys go on; brought into sight where asked. */
   stand(unit: number, bringIntoSight: boolean): void {
     this.current = unit;
-    if (!bringIntoSight || unit < 0) return;
-    const block = this.blockOf(unit);
+    if (bringIntoSight) this.bring(this.level, unit);
+  }
+
+  /** A unit of any level into sight. */
+  bring(level: Level, unit: number): void {
+    const block = unit < 0 ? undefined : this.blockOf(level, unit);
     if (!block) return;
-    const box = block.boxOf(this.level, unit);
+    const box = block.boxOf(level, unit);
     const top = block.element.offsetTop + (box?.y ?? 0);
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop + 24 || top > scrollTop + clientHeight - 48)
@@ -127,7 +131,7 @@ export class TextPane {
         block.paint(this.colouring);
       } else {
         this.inSight.delete(block);
-        block.clear();
+        block.leave();
       }
     }
     this.events.moved?.();
@@ -196,8 +200,8 @@ export class TextPane {
     return this.current + direction;
   }
 
-  private blockOf(unit: number): PaintedBlock | undefined {
-    const start = this.side.start(this.level, unit);
+  private blockOf(level: Level, unit: number): PaintedBlock | undefined {
+    const start = this.side.start(level, unit);
     return (
       this.blocks.find(({ block }) => start >= block.start && start < block.end) ??
       this.blocks.find(({ block }) => block.specials.some((special) => special.token === unit))

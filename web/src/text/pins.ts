@@ -2,7 +2,7 @@
 
 import { highest, scale } from "../colour/scale";
 import { isAbort, Refusal } from "../sources/source";
-import type { Choice, Level, Weigh } from "../state/state";
+import type { Choice, Direction, Level, Weigh } from "../state/state";
 import type { Row } from "../subject/rows";
 import { sliceName } from "../subject/slices";
 import { WEIGH_NAMES } from "../subject/weighs";
@@ -43,17 +43,27 @@ export class Pins {
     if (this.shown !== wanted) return;
     const most = Math.max(...rows.map((row) => (row ? highest(row.values) : 0)));
     const said = about.said || "This could not be answered.";
-    fill(this.element, ...pins.map((pin, place) => this.card(pin, rows[place]!, by, most, said)));
+    fill(this.element, ...pins.map((pin, place) => this.card(pin, place, rows[place]!, by, most, said)));
   }
 
-  private card(pin: Choice, row: Row | null, by: Level, most: number, said: string): HTMLElement {
+  private card(
+    pin: Choice,
+    place: number,
+    row: Row | null,
+    by: Level,
+    most: number,
+    said: string,
+  ): HTMLElement {
     const { store } = this.context;
     const attention = this.context.attention();
     const [own, other] =
       pin.direction === "from" ? [attention.query, attention.key] : [attention.key, attention.query];
     const { weigh } = store.state;
     const weighed = weigh === "weight" ? "" : ` · ${WEIGH_NAMES[weigh]}`;
-    const drop = (): void => store.set({ pins: store.state.pins.filter((one) => one !== pin) });
+    const drop = (): void => store.set({ pins: store.state.pins.filter((_, number) => number !== place) });
+    const turned: Direction = pin.direction === "from" ? "to" : "from"; // of two texts the listed are of the other
+    const choose = (unit: number): void =>
+      store.set({ place: unit, level: by, ...(attention.one ? {} : { direction: turned }) });
     const back = (): void => store.set({ ...pin });
     return el(
       "article",
@@ -74,10 +84,13 @@ export class Pins {
         ),
       ),
       row &&
-        ribbon(row, scale(store.state.scale, most), this.context.theme(), attention.one ? pin.place : null),
-      row
-        ? rankList(row, other, by, (unit) => store.set({ place: unit, level: by }))
-        : el("p", { class: "quiet" }, said),
+        ribbon(
+          row,
+          scale(store.state.scale, most),
+          this.context.theme(),
+          attention.one && pin.level === by ? pin.place : null,
+        ),
+      row ? rankList(row, other, by, choose) : el("p", { class: "quiet" }, said),
     );
   }
 }

@@ -2,7 +2,15 @@
 
 import { type Scale, scale, scaleOf, written } from "../colour/scale";
 import { isAbort, Refusal } from "../sources/source";
-import { type Choice, chosen, type State } from "../state/state";
+import {
+  type Choice,
+  chosen,
+  type Direction,
+  type Level,
+  MOST_PINS,
+  type State,
+  type Weigh,
+} from "../state/state";
 import type { Row } from "../subject/rows";
 import { strongest } from "../subject/rows";
 import type { Side } from "../subject/side";
@@ -30,9 +38,12 @@ export class TextView implements View {
   private readonly tip = new Tip();
   private readonly search: Search;
   private asking = new AbortController();
-  /** What is painted now, and for which question. */
+  /** What is painted now, on which side and in which units, and for which question. */
   private row: Row | null = null;
+  private painted: { readonly side: Side; readonly by: Level; readonly weigh: Weigh } | null = null;
   private choice: Choice | null = null;
+  /** The unit that was pressed: it is in sight. */
+  private pressed: number | null = null;
   private scale: Scale = scale("log", 1);
 
   constructor(private readonly context: Context) {
@@ -66,12 +77,11 @@ export class TextView implements View {
   }
 
   seen(): Seen | null {
-    const { row, choice } = this;
-    if (!row) return null;
-    const { by, weigh } = this.context.store.state;
-    const side = this.other(this.context.store.state);
+    const { row, choice, painted } = this;
+    if (!row || !painted) return null;
+    const { side, by, weigh } = painted;
     const name = choice
-      ? `${this.own(this.context.store.state).label(choice.level, choice.place)}-${choice.direction}`
+      ? `${this.sideOf(choice.direction).label(choice.level, choice.place)}-${choice.direction}`
       : "received";
     const lines = Array.from(row.values, (value, unit) => [
       unit,
@@ -92,19 +102,24 @@ export class TextView implements View {
 
   // ── What is chosen ──
 
+  /** The side that units are chosen on. */
   private own(state: State): Side {
-    const attention = this.context.attention();
-    return state.direction === "from" ? attention.query : attention.key;
+    return this.sideOf(state.direction);
   }
 
   private other(state: State): Side {
+    return this.sideOf(state.direction === "from" ? "to" : "from");
+  }
+
+  private sideOf(direction: Direction): Side {
     const attention = this.context.attention();
-    return state.direction === "from" ? attention.key : attention.query;
+    return direction === "from" ? attention.query : attention.key;
   }
 
   private choose(unit: number, bringIntoSight: boolean, side?: Side): void {
     const { store } = this.context;
     const attention = this.context.attention();
+    this.pressed = bringIntoSight ? null : unit;
     if (attention.one || !side) store.set({ place: unit });
     else store.set({ place: unit, direction: side === attention.query ? "from" : "to" });
     const pane = this.panes.find((one) => one.side === this.own(store.state));
@@ -115,6 +130,7 @@ export class TextView implements View {
 
   private lay(): void {
     for (const pane of this.panes) pane.close();
+    [this.row, this.painted] = [null, null];
     const attention = this.context.attention();
     const sides = attention.one ? [attention.query] : [attention.key, attention.query];
     this.panes.length = 0;
@@ -129,6 +145,7 @@ export class TextView implements View {
       this.pins.element,
       this.tip.element,
     );
+    if (!this.search.element.isConnected) fill(this.panel, this.search.element);
     const { level, by } = this.context.store.state;
     const bare = { level: by, shares: null, marked: [], theme: this.context.theme() };
     for (const pane of this.panes) pane.colour(bare, level); // the text can be read before any number is there
@@ -143,10 +160,10 @@ export class TextView implements View {
   }
 
   private hover(side: Side, unit: number, where: { x: number; y: number }): void {
-    const state = this.context.store.state;
-    if (unit < 0 || !this.row || side !== this.other(state)) return this.tip.hide();
-    const about = this.row.exact && !this.row.exact[unit] ? "≈ " : "";
-    this.tip.show(where, side.label(state.by, unit), about + written(this.row.values[unit]!));
+    const { row, painted } = this;
+    if (unit < 0 || !row || painted?.side !== side) return this.tip.hide();
+    const about = row.exact && !row.exact[unit] ? "≈ " : "";
+    this.tip.show(where, side.label(painted.by, unit), about + written(row.values[unit]!));
   }
 
   private async paint(state: State, before: State | null): Promise<void> {
@@ -154,7 +171,11 @@ export class TextView implements View {
     const valid = state.place !== null && state.place < this.own(state).count(state.level);
     const choice = valid ? chosen(state) : null;
     const own = this.panes.find((pane) => pane.side === this.own(state));
-    if (before === null && choice) requestAnimationFrame(() => own?.stand(choice.place, true));
+    const moved = ["place", "level", "direction", "attention"] as const;
+    const elsewhere = !before || moved.some((name) => before[name] !== state[name]);
+    if (choice && elsewhere && this.pressed !== choice.place)
+      requestAnimationFrame(() => own?.bring(choice.level, choice.place));
+    this.pressed = null;
     this.asking.abort();
     this.asking = new AbortController();
     const { signal } = this.asking;
@@ -198,6 +219,7 @@ export class TextView implements View {
     const theme = this.context.theme();
     const attention = this.context.attention();
     const painted = choice ? this.other(state) : attention.key;
+    this.painted = { side: painted, by: state.by, weigh: state.weigh };
     for (const pane of this.panes) {
       const isOwn = pane.side === this.own(state);
       const marked = choice && isOwn ? [{ level: choice.level, unit: choice.place }] : [];
@@ -208,7 +230,8 @@ export class TextView implements View {
       pane.colour({ level: state.by, shares: seen, marked: [...pins, ...marked], theme }, state.level);
       if (choice && isOwn) pane.stand(choice.place, false);
     }
-    fill(this.panel, ...this.told(state, choice, row, refusal));
+    while (this.search.element.nextSibling) this.search.element.nextSibling.remove(); // it keeps the cursor
+    for (const part of this.told(state, choice, row, refusal)) if (part) this.panel.append(part);
     if (row) this.legend.show(this.scale, theme, row.unit);
     if (choice && row) this.context.say(this.spoken(state, choice, row));
   }
@@ -227,7 +250,7 @@ export class TextView implements View {
       : el("h2", {}, row ? "What each receives, over all queries" : `Choose a ${state.level}`);
     const go = (unit: number): void => {
       if (attention.one) this.context.store.set({ place: unit, level: state.by });
-      this.panes.find((pane) => pane.side === side)?.stand(unit, true);
+      this.panes.find((pane) => pane.side === side)?.bring(state.by, unit);
     };
     const pin = choice && button("Pin", () => this.pin(choice), { class: "small" });
     const hint =
@@ -237,7 +260,6 @@ export class TextView implements View {
       ? el("p", { class: "quiet" }, `On tokens of no ${state.by}: `, el("b", {}, written(row.elsewhere)))
       : null;
     return [
-      this.search.element,
       title,
       heads,
       hint || null,
@@ -260,7 +282,8 @@ export class TextView implements View {
   private pin(choice: Choice): void {
     const { store } = this.context;
     const { slice, level, place, direction } = choice;
-    store.set({ pins: [...store.state.pins, { slice, level, place, direction }] });
+    const before = store.state.pins.slice(1 - MOST_PINS);
+    store.set({ pins: [...before, { slice, level, place, direction }] });
   }
 
   private spoken(state: State, choice: Choice, row: Row): string {

@@ -34,11 +34,14 @@ export class App implements Context {
   readonly main = el("main", {});
   private readonly status = el("p", { class: "status", role: "status", "aria-live": "polite" });
   private readonly tabs = new Map<ViewName, HTMLButtonElement>();
-  private readonly everywhere: Control[];
+  private readonly attentions: Control;
+  private readonly slices: Control;
   private readonly weighing: Control;
   private readonly dark = matchMedia("(prefers-color-scheme: dark)");
   private readonly ends: (() => void)[] = [];
   private linking: ReturnType<typeof setTimeout> | undefined;
+  /** While the page goes where the address says: the browser's history has that step already. */
+  private following = false;
 
   constructor(
     private readonly frame: Frame,
@@ -46,7 +49,8 @@ export class App implements Context {
     readonly questions: Questions,
   ) {
     this.store = new Store(this.allowed(frame.links ? this.linked() : startOf(about)));
-    this.everywhere = [...(about.attentions.length > 1 ? [attentionControl(this)] : []), sliceControl(this)];
+    this.attentions = attentionControl(this);
+    this.slices = sliceControl(this);
     this.weighing = weighControl(this);
     fill(frame.root, this.header(), this.bar, this.main, this.status);
     this.listen();
@@ -127,12 +131,16 @@ export class App implements Context {
     this.dark.addEventListener("change", theme);
     this.ends.push(() => this.dark.removeEventListener("change", theme));
     const key = (event: KeyboardEvent): void => this.key(event);
-    this.frame.root.addEventListener("keydown", key);
-    this.ends.push(() => this.frame.root.removeEventListener("keydown", key));
+    const heard = this.frame.links ? document : this.frame.root; // in a notebook others have keys of their own
+    heard.addEventListener("keydown", key as EventListener);
+    this.ends.push(() => heard.removeEventListener("keydown", key as EventListener));
     if (!this.frame.links) return;
     const link = (): void => {
       const state = this.allowed(this.linked());
-      if (this.linkTo(state) !== this.linkTo(this.store.state)) this.store.set(state);
+      if (this.linkTo(state) === this.linkTo(this.store.state)) return;
+      this.following = true;
+      this.store.set(state);
+      this.following = false;
     };
     window.addEventListener("hashchange", link);
     this.ends.push(() => window.removeEventListener("hashchange", link));
@@ -154,15 +162,19 @@ export class App implements Context {
       if (name === state.view) tab.setAttribute("aria-current", "page");
       else tab.removeAttribute("aria-current");
     }
-    for (const control of [...this.everywhere, this.weighing]) control.show(state);
+    for (const control of [this.attentions, this.slices, this.weighing]) control.show(state);
     if (this.frame.links) this.link(state, before);
     if (this.shown === state.view && this.view) return this.view.show(state, before);
     this.view?.close();
     this.say("");
     this.view = VIEW_KINDS[state.view].make(this);
     this.shown = state.view;
-    const { slices, weighs } = VIEW_KINDS[state.view];
-    const shared = [...(slices ? this.everywhere : []), ...(weighs ? [this.weighing] : [])];
+    const { attentions, slices, weighs } = VIEW_KINDS[state.view];
+    const shared = [
+      ...(attentions && this.about.attentions.length > 1 ? [this.attentions] : []),
+      ...(slices ? [this.slices] : []),
+      ...(weighs ? [this.weighing] : []),
+    ];
     fill(this.bar, ...shared.map((control) => control.element), ...this.view.controls);
     fill(this.main, this.view.element);
     this.main.dataset.view = state.view;
@@ -177,7 +189,7 @@ export class App implements Context {
       if (link === (location.hash || "#")) return;
       history[way](null, "", link === "#" ? location.pathname + location.search : link);
     };
-    if (before && before.view !== state.view) {
+    if (before && before.view !== state.view && !this.following) {
       write("replaceState", before); // what may not have been written yet: the way back leads there
       write("pushState", state);
     } else this.linking = setTimeout(() => write("replaceState", state), LINK_AFTER);

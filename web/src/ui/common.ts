@@ -14,16 +14,11 @@ export interface Control {
   show(state: State): void;
 }
 
-const LEVELS: readonly Option[] = [
-  { value: "token", name: "token" },
-  { value: "word", name: "word" },
-  { value: "sentence", name: "sentence" },
-  { value: "document", name: "document" },
-];
+const named = (levels: readonly Level[]): Option[] => levels.map((value) => ({ value, name: value }));
 
 export function levelControl(context: Context): Control {
-  const { store } = context;
-  const select = new Select("Choose a", LEVELS, (value) => {
+  const { store, about } = context;
+  const select = new Select("Choose a", named(about.levels), (value) => {
     const level = value as Level;
     const { state } = store;
     const { query, key } = context.attention();
@@ -34,9 +29,21 @@ export function levelControl(context: Context): Control {
   return { element: select.element, show: (state) => select.set(state.level) };
 }
 
-export function byControl({ store }: Context): Control {
-  const select = new Select("colour by", LEVELS, (value) => store.set({ by: value as Level }));
-  return { element: select.element, show: (state) => select.set(state.by) };
+/** A file has of each level the rows by the same, and what each word of a document is. */
+export function byControl({ store, about }: Context): Control {
+  const select = new Select("colour by", [], (value) => store.set({ by: value as Level }));
+  let offered = "";
+  return {
+    element: select.element,
+    show: ({ level, by }) => {
+      const inFile: Level[] = level === "document" ? ["word", level] : [level];
+      const levels = about.said === "" ? about.levels : inFile;
+      if (levels.join() !== offered) select.offer(named(levels));
+      offered = levels.join();
+      select.element.hidden = levels.length < 2;
+      select.set(by);
+    },
+  };
 }
 
 export function directionControl(context: Context): Control {

@@ -38,11 +38,22 @@ export function typing(
   const dropped: Given[] = [];
 
   const take = async (list: FileList | null): Promise<void> => {
-    for (const file of [...(list ?? [])].slice(0, about.limits.files - dropped.length))
-      if (file.size <= about.limits.text_bytes) dropped.push({ name: file.name, text: await file.text() });
-      else fill(told, `${file.name} is larger than ${about.limits.text_bytes} bytes.`);
-    if (dropped.length > 0) fill(told, dropped.map(({ name }) => name).join(", "));
+    const { files: most, text_bytes: bytes } = about.limits;
+    const refused: string[] = [];
+    for (const file of list ?? [])
+      if (file.size > bytes) refused.push(`${file.name} is larger than ${bytes} bytes.`);
+      else if (dropped.length >= most) refused.push(`${file.name} is one too many: ${most} files are read.`);
+      else dropped.push({ name: file.name, text: await file.text() });
+    fill(told, [dropped.map(({ name }) => name).join(", "), ...refused].filter(Boolean).join(" "));
+    back.hidden = dropped.length === 0;
   };
+  const back = button("Take the files back", () => {
+    dropped.length = 0;
+    files.value = "";
+    back.hidden = true;
+    fill(told);
+  });
+  back.hidden = true;
   const read = async (): Promise<void> => {
     const typed = text.value.trim() ? [{ name: "text", text: text.value }] : [];
     const documents = [...dropped, ...typed];
@@ -63,6 +74,7 @@ export function typing(
     question,
     files,
     told,
+    back,
     button("Read it", () => void read()),
   );
   const made = menu("Your text", form);

@@ -13,6 +13,8 @@ import type { Context, View } from "./context";
 
 interface ViewKind {
   readonly title: string;
+  /** Whether it shows any of the attentions. */
+  readonly attentions: boolean;
   /** Whether it looks through one slice of the heads. */
   readonly slices: boolean;
   /** Whether it shows weights in the way that is chosen. */
@@ -21,17 +23,48 @@ interface ViewKind {
 }
 
 export const VIEW_KINDS: Readonly<Record<ViewName, ViewKind>> = {
-  text: { title: "Text", slices: true, weighs: true, make: (context) => new TextView(context) },
-  heads: { title: "Heads", slices: true, weighs: false, make: (context) => new HeadsView(context) },
-  map: { title: "Map", slices: true, weighs: true, make: (context) => new MapView(context) },
+  text: {
+    title: "Text",
+    attentions: true,
+    slices: true,
+    weighs: true,
+    make: (context) => new TextView(context),
+  },
+  heads: {
+    title: "Heads",
+    attentions: true,
+    slices: true,
+    weighs: false,
+    make: (context) => new HeadsView(context),
+  },
+  map: {
+    title: "Map",
+    attentions: true,
+    slices: true,
+    weighs: true,
+    make: (context) => new MapView(context),
+  },
   documents: {
     title: "Documents",
+    attentions: true,
     slices: true,
     weighs: true,
     make: (context) => new DocumentsView(context),
   },
-  steps: { title: "Steps", slices: true, weighs: true, make: (context) => new StepsView(context) },
-  process: { title: "Process", slices: false, weighs: false, make: (context) => new ProcessView(context) },
+  steps: {
+    title: "Steps",
+    attentions: false,
+    slices: true,
+    weighs: true,
+    make: (context) => new StepsView(context),
+  },
+  process: {
+    title: "Process",
+    attentions: false,
+    slices: false,
+    weighs: false,
+    make: (context) => new ProcessView(context),
+  },
 };
 
 /** The views that this subject has something to show in. */
