@@ -131,10 +131,14 @@ def largest_difference(one: list[float], other: list[float]) -> float:
     return max((abs(a - b) / b for a, b in pairs), default=0.0)
 
 
+def alike(difference: float, control: float | None) -> bool:
+    """Whether two curves are the same within chance, which a control run has shown."""
+    return difference <= (FLOOR if control is None else max(FLOOR, 2 * control))
+
+
 def verdict(difference: float, control: float | None, ratio: float) -> str:
     """One line: are the curves the same within chance, and which is faster?"""
-    allowed = FLOOR if control is None else max(FLOOR, 2 * control)
-    same = "The same loss curve" if difference <= allowed else "NOT the same loss curve"
+    same = "The same loss curve" if alike(difference, control) else "NOT the same loss curve"
     yardstick = (
         f"without a control run, {FLOOR:.0%} is allowed"
         if control is None
@@ -218,6 +222,7 @@ def summary(contestants: list[Contestant], held_out: list[Batch]) -> dict[str, A
         ],
         "speed ratio": ratio,
         "verdict": verdict(difference, chance, ratio),
+        "failed": not alike(difference, chance),
     }
 
 

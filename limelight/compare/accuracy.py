@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from limelight.compare.accuracy_result import result
-from limelight.compare.contests import CONTESTS, LABELS, entered, job_of, judged, spread_over
+from limelight.compare.contests import CONTESTS, LABELS, entered, job_of, scored, spread_over
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, tell
 from limelight.compare.search import found
@@ -141,7 +141,7 @@ def measure(
         "settled": timed.settled,
         "best step": progress.best_step,
         "curve": curve(folder),
-        **judged(contest, Path(data), dict(zip(sources, answers, strict=True))),
+        **scored(contest, Path(data), dict(zip(sources, answers, strict=True))),
     }
 
 

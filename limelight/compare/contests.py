@@ -151,7 +151,7 @@ def spread_over(rows: Rows, sources: int) -> Rows:
     return [row for row in rows if row[0] in kept]
 
 
-def judged(contest: Contest, data: Path, answered: dict[str, str]) -> dict[str, Any]:
+def scored(contest: Contest, data: Path, answered: dict[str, str]) -> dict[str, Any]:
     """The answers to the test's sources, judged as a whole, without what training resembles, and by length."""
     task, folder = job_of(contest), data / contest.folder
     references = references_of(task.read(folder, "test"))

@@ -15,7 +15,7 @@ def machine() -> dict[str, Any]:
     from limelight.training.precision import in_bf16
 
     told = {
-        "processor": _processor(),
+        "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "training": "bf16" if in_bf16("auto", torch.device("cpu")) else "float32",
         "cores": os.cpu_count(),
@@ -40,7 +40,7 @@ def in_words(told: dict[str, Any]) -> str:
     return f"{line}, {told['accelerator']}" if "accelerator" in told else line
 
 
-def _processor() -> str:
+def processor() -> str:
     """Its name, where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []

@@ -133,7 +133,7 @@ def measure(
     settings = replace(TRAINING, rate=choice["rate"], seed=seed)
     share = 0.7 if ask else 1.0  # of the work; asking takes the rest
     timed = train_for(
-        seconds, model, _examples(seconds, seed), settings, folder, judged, EVALUATIONS, share=share
+        seconds, model, _examples(seconds, seed), settings, folder, evaluated, EVALUATIONS, share=share
     )
     progress, trained = timed.outcome.progress, timed.outcome.model.eval()
     measured = {
@@ -187,7 +187,7 @@ def _answers(model: nn.Module, one: Recall) -> list[Tensor]:
 
 
 @torch.no_grad()
-def judged(model: nn.Module) -> Evaluation:
+def evaluated(model: nn.Module) -> Evaluation:
     """How a training is judged: over distances and records that it is trained on, with questions of their own.
 
     The score is minus the loss, in nats, since near chance it tells more than the share of right answers.

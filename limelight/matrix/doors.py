@@ -14,13 +14,13 @@ from limelight.matrix import masks
 from limelight.matrix.arguments import finite_number, whole_number
 from limelight.matrix.biases import Bias, combined
 from limelight.matrix.masks import Mask
-from limelight.matrix.places import Place as PlaceOfTile
-from limelight.matrix.places import PlaceFunction, ScoreFunction
+from limelight.matrix.places import Place, PlaceFunction, ScoreFunction
 from limelight.matrix.scores import Scores
 from limelight.shapes import sizes
 
 Index = SupportsIndex | slice | EllipsisType
-Place = tuple[range, range, range, range]
+Ranges = tuple[range, range, range, range]
+"""Of batches, heads, queries and keys."""
 
 
 def scores_of(
@@ -96,7 +96,7 @@ def _try_functions(scores: Scores) -> None:
         scores.mask.at(0, 1, 0, 1).block(0, 1, 0, 1, scores.N, scores.M, scores.device)
         if isinstance(scores.bias, Bias):
             zero = torch.zeros(1, 1, 1, 1, dtype=scores.dtype, device=scores.device)
-            scores.bias.apply(zero, PlaceOfTile(first, first, first, first, scores.N, scores.M))
+            scores.bias.apply(zero, Place(first, first, first, first, scores.N, scores.M))
 
 
 def _as_mask(mask: Mask | Tensor | None) -> Mask:
@@ -144,7 +144,9 @@ def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
     return wide
 
 
-def places(index: Index | tuple[Index, ...], shape: tuple[int, int, int, int]) -> tuple[Place, list[bool]]:
+def ranges_of(
+    index: Index | tuple[Index, ...], shape: tuple[int, int, int, int]
+) -> tuple[Ranges, list[bool]]:
     """The range of every axis, and which axes a plain number took away."""
     asked = list(index) if isinstance(index, tuple) else [index]
     dots = [

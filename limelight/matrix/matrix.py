@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, TooLargeError
 from limelight.matrix.biases import Bias
-from limelight.matrix.doors import Index, Place, places, scores_of
+from limelight.matrix.doors import Index, Ranges, ranges_of, scores_of
 from limelight.matrix.folds import Fold, RowStats, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
@@ -124,7 +124,7 @@ class AttentionMatrix:
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
         """An exact block, indexed as a tensor (batch, head, query, key) is, by numbers and plain slices."""
-        ranges, dropped = places(index, self.shape)
+        ranges, dropped = ranges_of(index, self.shape)
         block = self._block(ranges, DENSE_LIMIT)
         return block[tuple(0 if drop else slice(None) for drop in dropped)]
 
@@ -133,7 +133,7 @@ class AttentionMatrix:
         given: Any = i.tolist() if hasattr(i, "tolist") else i  # tensors, NumPy's arrays and numbers
         if not isinstance(given, Sequence):
             return self[:, :, given]
-        asked = [places((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
+        asked = [ranges_of((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
         B, H, _, M = self.shape
         _refuse_above(DENSE_LIMIT, (B, H, len(asked), M), self.dtype)
         # Neighbours are computed together: each block brings the keys to the tiles' dtype once.
@@ -223,7 +223,7 @@ class AttentionMatrix:
         held = (scores.q_BHND, scores.k_BGMD, *bias, scores.sink_H, *scores.mask.tensors)
         return tuple(x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in held)
 
-    def _block(self, ranges: Place, limit: int) -> Tensor:
+    def _block(self, ranges: Ranges, limit: int) -> Tensor:
         batches, heads, rows, columns = ranges
         counts = [len(each) for each in ranges]
         _refuse_above(limit, counts, self.dtype, whole=tuple(counts) == self.shape)

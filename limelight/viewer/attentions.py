@@ -148,7 +148,7 @@ def _several(side: Side) -> str:
     return next((level for level in reversed(UNITS) if side.count(level) > 1), "document")
 
 
-def by_layer(heads: tuple[Head, ...]) -> dict[int, list[int]]:
+def heads_by_layer(heads: tuple[Head, ...]) -> dict[int, list[int]]:
     """Layer → its heads among these."""
     found: dict[int, list[int]] = {}
     for layer, head in heads:

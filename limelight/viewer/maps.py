@@ -14,7 +14,7 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.rasters import Run
 from limelight.matrix.rules import Cover
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import TILE, Attention, Matrix, by_layer
+from limelight.viewer.attentions import TILE, Attention, Matrix, heads_by_layer
 from limelight.viewer.cells import areas, edges
 from limelight.viewer.envelope import Array
 from limelight.viewer.whole import Whole
@@ -141,10 +141,10 @@ def exact_tile(
     step = attention.step(place.zoom)
     grid = edges(len(rows), step), edges(len(columns), step)
     cells = torch.zeros(len(grid[0]) - 1, len(grid[1]) - 1, dtype=torch.float64)
-    most = max(len(each) for each in by_layer(heads).values())
+    most = max(len(each) for each in heads_by_layer(heads).values())
     for strip in _strips(rows, step, STRIP // max(1, len(columns) * most)):
         down = Run.of(grid[0], strip.start - rows.start, strip.stop - rows.start)
-        for layer, some in by_layer(heads).items():
+        for layer, some in heads_by_layer(heads).items():
             go_on()
             near = range(
                 columns.start, max(columns.start, min(columns.stop, reach(attention, layer, strip).stop))

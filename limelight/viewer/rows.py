@@ -17,7 +17,7 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.pools import group_sums
 from limelight.readings.measures import pooling_rule
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import Attention, by_layer
+from limelight.viewer.attentions import Attention, heads_by_layer
 from limelight.viewer.envelope import Array
 from limelight.viewer.maps import blocks, reach, told_and_plain
 from limelight.viewer.sides import Side
@@ -56,7 +56,7 @@ def attends_to(
     """What one unit of the query side attends to, by units of the key side."""
     tokens = checked(attention.queries, level, place)
     weights_M = torch.zeros(attention.M, dtype=torch.float64)
-    for layer, some in by_layer(heads).items():
+    for layer, some in heads_by_layer(heads).items():
         whole, way = wholes.get(layer), attention.ways.get(layer)
         by_rows = way is not None and way.divides
         if level == "document" and whole is not None and whole.from_documents is not None and not by_rows:
@@ -84,7 +84,7 @@ def receives_from(
     tokens = checked(attention.keys, level, place)
     total = torch.zeros(attention.queries.count(by), dtype=torch.float64)
     index = group_index(attention.queries, by)
-    for layer, some in by_layer(heads).items():
+    for layer, some in heads_by_layer(heads).items():
         whole = wholes[layer]
         if level == "document" and whole.to_documents is not None and layer not in attention.ways:
             given_HN = whole.to_documents[..., place].double()[some]

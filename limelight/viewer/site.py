@@ -31,7 +31,7 @@ READS = 4
 """Texts that wait to be read by the model, which has a thread of its own: nobody else waits for it."""
 AGAIN_AFTER = 1
 """Seconds after which one who was refused may ask again."""
-KINDS = {shell.SCRIPT: "text/javascript", shell.STYLE: "text/css"}
+MEDIA = {shell.SCRIPT: "text/javascript", shell.STYLE: "text/css"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -75,10 +75,10 @@ class Site:
     async def static(self, request: Request) -> Response:
         """The page's script and style."""
         name = request.path_params["name"]
-        text = shell.built(name) if name in KINDS else None
+        text = shell.built(name) if name in MEDIA else None
         if text is None:
             return refused(404, "There is no such file.")
-        return Response(text, media_type=KINDS[name])
+        return Response(text, media_type=MEDIA[name])
 
     async def ask(self, request: Request) -> Response:
         """The answer to a question about one of the subjects."""

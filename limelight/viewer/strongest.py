@@ -17,7 +17,7 @@ from torch import Tensor
 from limelight.matrix.pools import group_sums
 from limelight.matrix.rasters import Run
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import Attention, by_layer
+from limelight.viewer.attentions import Attention, heads_by_layer
 from limelight.viewer.cells import areas, edges
 from limelight.viewer.envelope import Answer, Array, Scale
 from limelight.viewer.maps import blocks, reach
@@ -117,7 +117,7 @@ def sweep(
         parts = [sweep(attention, heads, [level], wholes, most, stretches, heard) for level in levels]
         return Swept({key: found for part in parts for key, found in part.strongest.items()}, None)
     tables = [_Table.of(attention, level, looking_XN, most, stretches) for level in levels]
-    width = attention.M * max(len(each) for each in by_layer(heads).values())
+    width = attention.M * max(len(each) for each in heads_by_layer(heads).values())
     share_XN = tables[0].share_XN if len(tables) == 1 else torch.ones(looking_XN.shape, dtype=torch.float64)
     map_ = None if side is None or len(tables) == 1 else _Map.of(attention, side)
     for rows in _strips(tables, attention.N, max(1, STRIP // max(1, width))):
@@ -263,7 +263,7 @@ def _mixed(attention: Attention, heads: tuple[Head, ...], rows: range, share_XN:
     """(rows, M) float64: the heads together, each row by its share."""
     total = torch.zeros(len(rows), attention.M, dtype=torch.float64)
     share = {head: share_XN[place, rows.start : rows.stop] for place, head in enumerate(heads)}
-    for layer, some in by_layer(heads).items():
+    for layer, some in heads_by_layer(heads).items():
         place = 0
         columns = reach(attention, layer, rows)
         for block_HRM in blocks(attention, layer, some, rows, columns):

@@ -16,7 +16,7 @@ from limelight.matrix import Tile
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows, weighs
-from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, Matrix, by_layer
+from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, Matrix, heads_by_layer
 from limelight.viewer.envelope import Answer, Scale
 from limelight.viewer.questions import Question
 from limelight.viewer.sides import Side
@@ -209,7 +209,7 @@ class Subject:
         wholes = self._whole(question.number("attention"))
         index, units = rows.group_index(attention.keys, level), attention.keys.count(level)
         sums = torch.zeros(2, attention.M, dtype=torch.float64)
-        for layer, some in by_layer(heads).items():
+        for layer, some in heads_by_layer(heads).items():
             pair = rows.received(attention, layer, some, wholes[layer], go_on)
             sums += torch.stack([each_HM.sum(0) for each_HM in pair])
         pooled = torch.zeros(2, units + 1, dtype=torch.float64).index_add_(1, index, sums / len(heads))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from limelight.compare import accuracy, alignment, contests, generalisation, language_models, timed
-from limelight.compare.contests import CONTESTS, LABELS, Contest, judged, rivals, spread_over
+from limelight.compare.contests import CONTESTS, LABELS, Contest, rivals, scored, spread_over
 from limelight.compare.plan import Options
 from limelight.compare.rivals import TOLERANCE
 from limelight.compare.runs import Run
@@ -110,10 +110,10 @@ def test_a_run_of_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [place["sources"] for place in found["by length"]] == [13, 0, 0, 0]
     assert found["test"]["sources"] == 13
     answers = [line.split("\t") for line in (tmp_path / "run" / "answers.tsv").read_text().splitlines()]
-    told = judged(CONTESTS["translate"], tmp_path / "data", dict(answers))
+    told = scored(CONTESTS["translate"], tmp_path / "data", dict(answers))
     assert told["test"] == found["test"]
     right = {source: target for source, [target] in references_of(_rows(tmp_path)).items()}
-    assert judged(CONTESTS["translate"], tmp_path / "data", right)["test"]["BLEU"] == pytest.approx(100.0)
+    assert scored(CONTESTS["translate"], tmp_path / "data", right)["test"]["BLEU"] == pytest.approx(100.0)
     (tmp_path / "trial").mkdir()
     trial = accuracy.trial(tmp_path / "trial", **options, seconds=0.2)
     assert (trial["rival"], trial["choice"]) == ("translate/luong", {"rate": 1e-2})

@@ -46,7 +46,7 @@ def test_who_knows_is_right_and_who_guesses_is_not(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_training_is_judged_by_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    knows, guesses = scope.judged(Knows(496)), scope.judged(Knows(0))
+    knows, guesses = scope.evaluated(Knows(496)), scope.evaluated(Knows(0))
     assert knows.measures["accuracy"] == 1.0
     assert knows.score == pytest.approx(0.0, abs=1e-6)
     assert guesses.measures["accuracy"] < 0.2

@@ -14,90 +14,91 @@ const LINE = 16;
 const MOST = 40;
 /** Bands thinner than this share of their row are not drawn. */
 const LEAST = 0.004;
+/** Where the bands begin and end. */
+const [LEFT, RIGHT] = [NAMES, WIDTH - NAMES];
+
+/** A block at either end: where it begins, how tall it is. */
+interface Block {
+  readonly y: number;
+  readonly thick: number;
+  readonly name: string;
+}
+
+interface Band {
+  readonly from: number;
+  readonly to: number;
+  readonly thick: number;
+  readonly value: number;
+  readonly said: string;
+}
+
+interface Layout {
+  readonly given: readonly Block[];
+  readonly received: readonly Block[];
+  readonly bands: readonly Band[];
+  readonly high: number;
+  /** The most that a row gives, for the colours. */
+  readonly most: number;
+}
 
 /** Bands as wide as the weight; a row that looks has the same height as every other. */
-export function flow({ values, rows, columns, rowLevel, columnLevel }: Between, theme: Theme): HTMLElement {
-  const [height, width] = [rows.count(rowLevel), columns.count(columnLevel)];
-  if (height > MOST || width > MOST)
+export function flow(between: Between, theme: Theme): HTMLElement {
+  const { rows, columns, rowLevel, columnLevel } = between;
+  if (rows.count(rowLevel) > MOST || columns.count(columnLevel) > MOST)
     return el("p", { class: "quiet" }, `A flow is drawn of up to ${MOST} rows and columns.`);
-  const received = Array.from({ length: width }, (_, column) =>
-    sum(height, (row) => values[row * width + column]!),
-  );
-  const given = Array.from({ length: height }, (_, row) =>
-    sum(width, (column) => values[row * width + column]!),
-  );
-  const total = sum(height, (row) => given[row]!) || 1;
-  const tall = Math.max(200, 26 * Math.max(height, width));
-  const ending = (starts: number[], shares: number[]): number =>
-    (starts.at(-1) ?? 0) + Math.max(((shares.at(-1) ?? 0) / total) * tall, LINE);
-  const left = places(given, total, tall);
-  const right = places(received, total, tall);
-  const high = Math.max(ending(left, given), ending(right, received), 1);
-  const [x0, x1] = [NAMES, WIDTH - NAMES];
-  const bands = [];
-  const usedLeft = [...left];
-  const usedRight = [...right];
-  for (let row = 0; row < height; row++)
-    for (let column = 0; column < width; column++) {
-      const value = values[row * width + column]!;
-      const thick = (value / total) * tall;
-      const [y0, y1] = [usedLeft[row]!, usedRight[column]!];
-      usedLeft[row]! += thick;
-      usedRight[column]! += thick;
-      if (value < LEAST * given[row]!) continue;
-      const bend = (x0 + x1) / 2;
-      const d = `M${x0 + BLOCK} ${y0}C${bend} ${y0} ${bend} ${y1} ${x1 - BLOCK} ${y1}v${thick}C${bend} ${y1 + thick} ${bend} ${y0 + thick} ${x0 + BLOCK} ${y0 + thick}z`;
-      const said = `${rows.label(rowLevel, row)} → ${columns.label(columnLevel, column)}: ${brief(value)}`;
-      bands.push(
-        svg(
-          "path",
-          { d, fill: colour(theme, 0.25 + 0.6 * (value / Math.max(...given))), "fill-opacity": 0.6 },
-          svg("title", {}, said),
-        ),
-      );
-    }
-  const end = (x: number, y: number, thick: number, name: string, anchor: string): SVGElement[] => [
-    svg("rect", { x, y, width: BLOCK, height: Math.max(1, thick), class: "end" }),
-    svg(
-      "text",
-      {
-        x: anchor === "end" ? x - 7 : x + BLOCK + 7,
-        y: y + thick / 2,
-        "text-anchor": anchor,
-        "dominant-baseline": "central",
-      },
-      name,
-    ),
-  ];
-  const ends = [
-    ...given.flatMap((value, row) =>
-      end(x0, left[row]!, (value / total) * tall, rows.label(rowLevel, row, 24), "end"),
-    ),
-    ...received.flatMap((value, column) =>
-      end(
-        x1 - BLOCK,
-        right[column]!,
-        (value / total) * tall,
-        columns.label(columnLevel, column, 24),
-        "start",
-      ),
-    ),
-  ];
+  const { given, received, bands, high, most } = layout(between);
   const name = "Flow of attention from rows, left, to columns, right; the table has its numbers";
   return el(
     "div",
     {},
-    svg("svg", { viewBox: `0 -6 ${WIDTH} ${high + 12}`, role: "img", "aria-label": name }, ...bands, ...ends),
+    svg(
+      "svg",
+      { viewBox: `0 -6 ${WIDTH} ${high + 12}`, role: "img", "aria-label": name },
+      ...bands.map((band) => drawn(band, colour(theme, 0.25 + 0.6 * (band.value / most)))),
+      ...given.flatMap((block) => end(block, LEFT, "end")),
+      ...received.flatMap((block) => end(block, RIGHT - BLOCK, "start")),
+    ),
   );
 }
 
-/** Where each block begins. */
-function places(shares: readonly number[], total: number, tall: number): number[] {
+// ── Where everything stands ──
+
+function layout({ values, rows, columns, rowLevel, columnLevel }: Between): Layout {
+  const [height, width] = [rows.count(rowLevel), columns.count(columnLevel)];
+  const value = (row: number, column: number): number => values[row * width + column]!;
+  const given = Array.from({ length: height }, (_, row) => sum(width, (column) => value(row, column)));
+  const received = Array.from({ length: width }, (_, column) => sum(height, (row) => value(row, column)));
+  const tall = Math.max(200, 26 * Math.max(height, width));
+  const unit = tall / (sum(height, (row) => given[row]!) || 1);
+  const left = blocks(given, unit, (row) => rows.label(rowLevel, row, 24));
+  const right = blocks(received, unit, (column) => columns.label(columnLevel, column, 24));
+  const bands: Band[] = [];
+  const [usedLeft, usedRight] = [left.map(({ y }) => y), right.map(({ y }) => y)];
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const here = value(row, column);
+      const [from, to, thick] = [usedLeft[row]!, usedRight[column]!, here * unit];
+      usedLeft[row]! += thick;
+      usedRight[column]! += thick;
+      const said = `${rows.label(rowLevel, row)} → ${columns.label(columnLevel, column)}: ${brief(here)}`;
+      if (here >= LEAST * given[row]!) bands.push({ from, to, thick, value: here, said });
+    }
+  const bottom = ({ y, thick }: Block): number => y + Math.max(thick, LINE);
+  return {
+    given: left,
+    received: right,
+    bands,
+    high: Math.max(1, ...left.slice(-1).map(bottom), ...right.slice(-1).map(bottom)),
+    most: Math.max(...given),
+  };
+}
+
+function blocks(shares: readonly number[], unit: number, name: (place: number) => string): Block[] {
   let at = 0;
-  return shares.map((share) => {
-    const start = at;
-    at += Math.max((share / total) * tall + GAP, LINE);
-    return start;
+  return shares.map((share, place) => {
+    const y = at;
+    at += Math.max(share * unit + GAP, LINE);
+    return { y, thick: share * unit, name: name(place) };
   });
 }
 
@@ -105,4 +106,21 @@ function sum(count: number, value: (place: number) => number): number {
   let all = 0;
   for (let place = 0; place < count; place++) all += value(place);
   return all;
+}
+
+// ── What is drawn ──
+
+function drawn({ from, to, thick, said }: Band, fill: string): SVGElement {
+  const [x0, x1, bend] = [LEFT + BLOCK, RIGHT - BLOCK, (LEFT + RIGHT) / 2];
+  const there = `M${x0} ${from}C${bend} ${from} ${bend} ${to} ${x1} ${to}`;
+  const back = `v${thick}C${bend} ${to + thick} ${bend} ${from + thick} ${x0} ${from + thick}z`;
+  return svg("path", { d: there + back, fill, "fill-opacity": 0.6 }, svg("title", {}, said));
+}
+
+function end({ y, thick, name }: Block, x: number, anchor: "start" | "end"): SVGElement[] {
+  const beside = anchor === "end" ? x - 7 : x + BLOCK + 7;
+  return [
+    svg("rect", { x, y, width: BLOCK, height: Math.max(1, thick), class: "end" }),
+    svg("text", { x: beside, y: y + thick / 2, "text-anchor": anchor, "dominant-baseline": "central" }, name),
+  ];
 }

@@ -52,9 +52,4 @@ export class Remembering implements Source {
     if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value!);
     return asked;
   }
-
-  /** Forget everything: another text was chosen. */
-  clear(): void {
-    this.kept.clear();
-  }
 }

@@ -29,7 +29,6 @@ export interface Attention {
   readonly key: Side;
   readonly rows: number;
   readonly columns: number;
-  readonly deepest: number;
   readonly layers: readonly Layer[];
   /** Which slices there are; null: every one. */
   readonly slices: readonly string[] | null;
