@@ -161,7 +161,7 @@ def _is_causal(module: nn.Module, given: dict[str, Any]) -> bool:
 def _packed(position_ids: Any, N: int) -> Tensor | None:
     """The number of each token's text, where flash attention takes positions that begin anew for packed texts."""
     if not isinstance(position_ids, Tensor) or position_ids.numel() != N:
-        return None  # none, or a batch of several
+        return None
     ids_N = position_ids.reshape(-1)
     step_N = ids_N.diff(prepend=ids_N[:1] - 1)
     return (ids_N == ids_N.min()).cumsum(0) if bool((step_N != 1).any()) else None
@@ -191,6 +191,7 @@ def _flash_mask(module: nn.Module, given: dict[str, Any]) -> Mask | None:
             )
         places = torch.arange(N, device="cpu")
         parts.append(masks.documents(torch.bucketize(places, starts_q.cpu(), right=True)))
-    elif padding is None and N == M and (texts_N := _packed(given.get("position_ids"), N)) is not None:
-        parts.append(masks.documents(texts_N))
+    elif padding is None and N == M and len(given["query"]) == 1:
+        if (texts_N := _packed(given.get("position_ids"), N)) is not None:
+            parts.append(masks.documents(texts_N))
     return functools.reduce(lambda one, other: one & other, parts) if parts else None

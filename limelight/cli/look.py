@@ -21,7 +21,6 @@ MANY = 8
 SEPARATORS = {"/", os.sep}
 TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
 """What a text of one word is taken for a path by."""
-ANSWER_TOKENS = 32
 DEFAULT_MODEL = "translate-en-de"
 SAMPLE = "To save the document under a new name, choose File - Save As."
 
@@ -136,7 +135,7 @@ def register(app: typer.Typer) -> None:
                 question,
                 heads=heads,
                 layers=layer,
-                answer_tokens=ANSWER_TOKENS if answer_tokens is None else answer_tokens,
+                **({} if answer_tokens is None else {"answer_tokens": answer_tokens}),
                 chat=chat,
                 windows=windows,
                 remove=remove,
@@ -167,13 +166,21 @@ def _look_at_lines(
     """Each text, and each line of each file, by itself."""
     from limelight.predicting.predictor import Predictor
     from limelight.readings.canvas import save
+    from limelight.tasks.look import NoWordError
     from limelight.tasks.look import look as look_at
     from limelight.tasks.shown import picture, shown
 
     lines = _lines(texts or [SAMPLE])
     predictor = Predictor.load(model)
+    passed_over: list[NoWordError] = []
     with how_far(least=MANY) as progress:
-        looks = look_at(predictor, lines, heads, beam, _told if len(lines) > 1 else None, progress)
+        looks = look_at(
+            predictor, lines, heads, beam, passed_over.append if len(lines) > 1 else None, progress
+        )
+    if not looks:
+        raise passed_over[-1]
+    for error in passed_over:
+        _tell(error)
     tell_unknown(predictor, (each.prediction.source_ids for each in looks))
     if as_json:
         print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
@@ -195,7 +202,7 @@ def _look_at_lines(
             save_page(of_look(predictor, each, heads), target, heads)
 
 
-def _told(error: InputError) -> None:
+def _tell(error: InputError) -> None:
     """One of many lines that cannot be looked at: the others can."""
     Console(stderr=True, soft_wrap=True).print(
         f"note: {error}", style="yellow", highlight=False, markup=False

@@ -40,7 +40,11 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="LAYER.HEAD to begin with, counted from 0, such as 2.1; may be repeated."),
         ] = None,
         answer_tokens: Annotated[
-            int, typer.Option(min=0, help="Longest answer to a question; 0 lets the question look.")
+            int,
+            typer.Option(
+                min=0,
+                help="Longest answer; 0 lets the question look (not in an encoder-decoder, which must write).",
+            ),
         ] = 32,
         chat: Annotated[bool, typer.Option("--chat", help="Use the model's chat template.")] = False,
         trust_remote_code: Annotated[

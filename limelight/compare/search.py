@@ -92,11 +92,13 @@ def _verdict(searched: Mapping[str, Any], trial: Mapping[str, Any]) -> str:
         return ""
     edges = []
     for word, value in trial["choice"].items():
-        tried = {
-            each["choice"][word] for each in searched["trials"].values() if each["rival"] == trial["rival"]
+        values = {
+            each["choice"][word]
+            for each in searched["trials"].values()
+            if each["rival"] == trial["rival"] and word in each["choice"]
         }
-        if isinstance(value, float) and len(tried) > 1 and value in (min(tried), max(tried)):
-            edges.append(f"the {'largest' if value == max(tried) else 'smallest'} {word.replace('_', ' ')}")
+        if isinstance(value, float) and len(values) > 1 and value in (min(values), max(values)):
+            edges.append(f"the {'largest' if value == max(values) else 'smallest'} {word.replace('_', ' ')}")
     return f"kept, {' and '.join(edges)} tried" if edges else "kept"
 
 

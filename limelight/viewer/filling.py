@@ -119,6 +119,7 @@ class Filling:
                 | {
                     "slices": slices,
                     "measures": measures,
+                    "between": dict(zip(("rows", "columns"), self.levels_between(attention), strict=True)),
                     "zoom": self.zoom.get(number, 0),
                     "weighs": [PLAIN],
                 }
@@ -245,12 +246,15 @@ class Filling:
         return self.subject.tile_answer(question, cells.tile(attention, layer, place, "mean"))
 
     def _between(self, number: int, attention: Attention, chosen: str) -> bool:
-        """The table that the page begins with; True where it is too large for any file."""
+        """The table that the page begins with."""
+        rows, columns = self.levels_between(attention)
+        return self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
+
+    def levels_between(self, attention: Attention) -> tuple[str, str]:
+        """Documents by documents, where a finer table were too large for a file, or took a walk of its own."""
         rows, columns = attention.between
         few = attention.queries.count(rows) * attention.keys.count(columns) <= BETWEEN
-        if not few or (weights(attention) > CHEAP and (rows, columns) != ("document", "document")):
-            return True
-        return self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
+        return (rows, columns) if few and weights(attention) <= CHEAP else ("document", "document")
 
     def _every_head(self) -> None:
         """Of a short text, every layer and every head by itself: all that a page asks of one, or nothing."""

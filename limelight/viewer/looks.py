@@ -60,6 +60,7 @@ def of_look(predictor: Predictor, seen: Look, heads: Sequence[Head] | None = Non
 
 
 def _attentions(predictor: Predictor, trace: Trace, start: str) -> list[Attention]:
+    """Those that the model has: of a recurrent network the cross-attention alone, if any."""
     answer = trace.prediction
     if predictor.model.role == "language":
         read = with_special("text", trace.source, before=1)
@@ -67,17 +68,17 @@ def _attentions(predictor: Predictor, trace: Trace, start: str) -> list[Attentio
         layers = by_layer(trace.layers("decoder"))
         return [Attention("decoder", "self", predicted, read, layers, start=start, note=PREDICTS)]
     source = with_special("text", trace.source, after=1)
-    layers = by_layer(trace.layers("encoder"))
-    encoder = Attention("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))
-    if trace.target is None:
-        return [replace(encoder, start=start)]
-    predicted = with_special("answer", trace.target, after=1)
-    read = with_special("answer so far", trace.target, before=1)
-    layers = by_layer(trace.layers("cross"))
-    cross = Attention("cross-attention", "cross", predicted, source, layers, start=start, note=PREDICTS)
-    layers = by_layer(trace.layers("decoder"))
-    decoder = Attention("decoder", "self", read, read, layers, ids=(START, *answer.target_ids))
-    return [cross, encoder, decoder]
+    found = []
+    if trace.target is not None:
+        predicted = with_special("answer", trace.target, after=1)
+        layers = by_layer(trace.layers("cross"))
+        found += [Attention("cross-attention", "cross", predicted, source, layers, note=PREDICTS)]
+    if layers := by_layer(trace.layers("encoder")):
+        found += [Attention("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))]
+    if trace.target is not None and (layers := by_layer(trace.layers("decoder"))):
+        read = with_special("answer so far", trace.target, before=1)
+        found += [Attention("decoder", "self", read, read, layers, ids=(START, *answer.target_ids))]
+    return [replace(found[0], start=start), *found[1:]]
 
 
 @torch.inference_mode()
@@ -204,14 +205,13 @@ def of_run(reader: Reader, run: Run, start: str = "mean") -> list[Attention]:
     context = run.context
     text = Side("text", context.segments, _special_names(reader, context))
     ids = context.ids if len(context.ids) == len(context.segments) else ()
-    within = Attention("self-attention", "self", text, text, run.layers, ids=ids)
+    within = Attention("self-attention", "self", text, text, run.layers, ids=ids) if run.layers else None
     if run.looking is not run.layers:
         rows = next(iter(run.looking.values())).shape[2]
         answer = _answer_side(reader, run.answer or "", rows)
-        return [
-            Attention("cross-attention", "cross", answer, text, run.looking, start=start, note=PREDICTS),
-            within,
-        ]
+        cross = Attention("cross-attention", "cross", answer, text, run.looking, start=start, note=PREDICTS)
+        return [cross] if within is None else [cross, within]
+    assert within is not None, "what looks is the self-attention"
     if reader.architecture != "decoder" or run.answer is None:
         return [replace(within, start=start)]
     old = context.segments

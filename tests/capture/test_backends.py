@@ -44,12 +44,12 @@ def flash_attention_forward(
     """The parameters of the real one."""
 
 
-def understood(N: int = N, M: int = M, **given: Any) -> Inputs:
-    q, k, v = torch.randn(B, H, N, D), torch.randn(B, G, M, D), torch.randn(B, G, M, D)
+def understood(N: int = N, M: int = M, texts: int = B, **given: Any) -> Inputs:
+    q, k, v = torch.randn(texts, H, N, D), torch.randn(texts, G, M, D), torch.randn(texts, G, M, D)
     mask = given.pop("attention_mask", None)
     words = backends.convention(flash_attention_forward, Attention)
     assert words == "flash"
-    output = torch.zeros(B, N, H, D)
+    output = torch.zeros(texts, N, H, D)
     return backends.understand(
         flash_attention_forward,
         words,
@@ -103,12 +103,13 @@ def test_flash_packs_texts_whose_positions_begin_anew() -> None:
     text = (positions == 0).cumsum(0)
     i, j = torch.arange(M)[:, None], torch.arange(M)
     causal = j <= i
-    alone = understood(N=M, position_ids=positions[None])
+    alone = understood(N=M, texts=1, position_ids=positions[None])
     assert torch.equal(seen_by(alone)[0], causal & (text[:, None] == text))
     for plain in (torch.arange(M), torch.arange(M) + 3):  # one text, from whichever position on
-        assert torch.equal(seen_by(understood(N=M, position_ids=plain[None]))[0], causal)
-    batch = positions.expand(B, -1)  # several texts in rows of their own
-    assert torch.equal(seen_by(understood(N=M, position_ids=batch))[0], causal)
+        assert torch.equal(seen_by(understood(N=M, texts=1, position_ids=plain[None]))[0], causal)
+    # Of a batch the kernel packs nothing, whether its positions are shared or each has its own.
+    for batch in (positions[None], positions.expand(B, -1)):
+        assert torch.equal(seen_by(understood(N=M, position_ids=batch))[0], causal)
 
 
 def test_flash_has_softcap_and_sinks() -> None:

@@ -104,7 +104,6 @@ def test_what_is_said_follows_the_times() -> None:
     assert "the first two are even" in even
 
 
-@pytest.mark.slow
 def test_pictures_of_different_parts_have_different_names() -> None:
     made = made_up.efficiency({"attention": 1.0, "lstm": 1.0}, {"attention": 1.0, "lstm": 2.0})
     on_a_gpu = {name: run | {"device": "cuda"} for name, run in made.items()}
@@ -112,6 +111,7 @@ def test_pictures_of_different_parts_have_different_names() -> None:
     assert len(set(names)) == len(names) == 4
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     places = processes(tmp_path, 1)
     assert {(place["rival"], place["processes"]) for place in places} == {

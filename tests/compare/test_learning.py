@@ -199,16 +199,22 @@ def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
     assert decided["level"] < level == 180
 
 
-@pytest.mark.parametrize("killed_at", [3, 5])  # in the level part, in the fall
-def test_a_killed_run_goes_on(killed_at: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("killed_at", "decided"),
+    [(1, set()), (3, {"level.json"}), (7, {"level.json", "fall.json"})],
+    ids=["while the pace is taken", "in the level part", "in the fall"],
+)
+@pytest.mark.parametrize("clock", [100], indirect=True)
+@pytest.mark.usefixtures("clock")
+def test_a_killed_run_goes_on(killed_at: int, decided: set[str], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="killed"):
-        timed_run(tmp_path / "run", 0.2, 0, 1.0, killed_at)
+        timed_run(tmp_path / "run", 1.0, 0, 1.0, killed_at)
     kept = {file.name: file.read_text() for file in (tmp_path / "run").glob("*.json")}
     before = [record["step"] for record in timed.curve(tmp_path / "run")]
-    found = timed_run(tmp_path / "run", 0.2, 0, 1.0)
-    assert kept["trial.json"] == (tmp_path / "run" / "trial.json").read_text()
-    if "fall.json" in kept:
-        assert kept["fall.json"] == (tmp_path / "run" / "fall.json").read_text()
+    found = timed_run(tmp_path / "run", 1.0, 0, 1.0)
+    assert {"level.json", "fall.json"} & kept.keys() == decided
+    for name in ("trial.json", *decided):
+        assert kept[name] == (tmp_path / "run" / name).read_text()
     after = [record["step"] for record in timed.curve(tmp_path / "run")]
     assert len(before) == killed_at
     assert after[: len(before)] == before

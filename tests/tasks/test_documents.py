@@ -355,6 +355,8 @@ def test_a_recurrent_network_with_attention_shows_what_it_looked_at() -> None:
     assert found.table is None  # its encoder has no attention to show
     assert sum(values(found).values()) + found.views["α"].elsewhere.values.sum() == pytest.approx(1, abs=1e-5)
     Console(file=io.StringIO()).print(shown(found))
+    with pytest.raises(InputError, match="removal check is not there for this model"):
+        look_documents(made, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3, remove="word")
     with pytest.raises(InputError, match="no self-attention"):
         atlas_of(made, {"a": "red cats"})
 
@@ -370,3 +372,7 @@ def test_a_model_of_robertas_kind_reads_no_further_than_its_positions() -> None:
     with pytest.raises((IndexError, RuntimeError)):
         model(input_ids=torch.full((1, 22), 4))
     assert Foreign(foreign.bert(), made.tokenizer, "bert").longest == 61
+    more = {"vocab_size": foreign.VOCABULARY, "hidden_size": 20, "num_hidden_layers": 1, "pad_token_id": 1}
+    more |= {"num_attention_heads": 5, "intermediate_size": 7, "max_position_embeddings": 23}
+    ibert = foreign.transformers.IBertModel(foreign.transformers.IBertConfig(**more)).eval()
+    assert Foreign(ibert, made.tokenizer, "ibert").longest == 21

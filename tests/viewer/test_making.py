@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import limelight as ll
 from limelight.errors import ShapeError
+from limelight.modules.recurrent import Recurrence
+from limelight.modules.saved import build
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import Own
@@ -114,6 +118,20 @@ def test_documents_show_what_the_answer_looked_at() -> None:
     table = ask(about, "between", attention=1).arrays["values"]
     assert seen.table is not None
     np.testing.assert_allclose(table, seen.table.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["luong", "bahdanau"])
+def test_a_recurrent_translator_has_a_page_of_its_cross_attention(attention: str) -> None:
+    saved = predictor("translate").saved
+    shape = Recurrence("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
+    model = build("recurrent", shape, len(saved.source), len(saved.target), saved.shared, 0)
+    made = ll.Predictor(replace(saved, model=model.eval(), prediction={}))
+    [seen] = look(made, ["red cats"])
+    about = of_look(made, seen)
+    assert [attention.name for attention in about.attentions] == ["cross-attention"]
+    kept = Kept(Own(made, "recurrent"))
+    found = look_documents(kept.reader, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3)
+    assert [attention.name for attention in of_documents(kept, found).attentions] == ["cross-attention"]
 
 
 def test_a_page_begins_with_a_table_of_several_units() -> None:

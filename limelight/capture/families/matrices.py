@@ -83,10 +83,10 @@ def parts_of(tensor: Tensor, factor: float) -> tuple[Tensor, Tensor | None] | No
     key = factor, rules.version(tensor)
     known = _PARTS.get(tensor)
     if known is None or known[0] != key:
-        hidden = tensor * factor <= FAR
+        hidden = tensor.detach() * factor <= FAR
         parts = None
         if bool(hidden.any()):
-            rest = tensor.masked_fill(hidden, 0)
+            rest = tensor.detach().masked_fill(hidden, 0)
             parts = hidden, rest if bool(rest.any()) else None
         _PARTS[tensor] = known = key, parts
     found: tuple[Tensor, Tensor | None] | None = known[1]
@@ -192,6 +192,6 @@ def _as_short_as_can_be(lookups: tuple[Lookup, ...], added: Tensor | None) -> Te
 def _sum(terms: list[tuple[Tensor, float]]) -> Tensor | None:
     total: Tensor | None = None
     for tensor, factor in terms:
-        term = tensor if factor == 1 else tensor * factor
+        term = tensor.detach() if factor == 1 else tensor.detach() * factor
         total = term if total is None else total + term
     return total

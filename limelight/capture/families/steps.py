@@ -85,7 +85,7 @@ def _minus(scores: Scores, result: Tensor, known: Mapping[Tensor, Scores], a: An
 
 
 def _joined(scores: Scores, result: Tensor, other: Tensor, factor: float) -> Scores:
-    return replace(scores, shape=tuple(result.shape), terms=(*scores.terms, (other.detach(), factor)))
+    return replace(scores, shape=tuple(result.shape), terms=(*scores.terms, (other, factor)))
 
 
 def _tanh(scores: Scores, result: Tensor, known: Mapping[Tensor, Scores], *_: Any) -> Scores | None:
