@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -65,13 +65,16 @@ _THAT_CAN = dict.fromkeys(("duplicate token", "induction"), " that can see one")
 assert set(FROM_ATLAS) < set(ATLAS)
 
 
-def values(attention: Attention, measure: str, wholes: Mapping[int, Whole]) -> Array:
-    """(layers, most heads) float32; NaN for a head that a layer has not."""
+def values(
+    attention: Attention, measure: str, wholes: Mapping[int, Whole], go_on: Callable[[], None] = lambda: None
+) -> Array:
+    """(layers, most heads) float32; NaN for a head that a layer has not. `go_on` is called between layers that must
+    be read anew, and may raise."""
     known = [each.name for each in measures(attention)]
     if measure not in known:
         raise InputError(f"measure is one of {', '.join(known)}; got {measure[:40]!r}.")
     if measure in FROM_ATLAS:
-        return _from_atlas(attention)[measure]
+        return _from_atlas(attention, go_on)[measure]
     if measure == "agreement":
         rows = _agreement(wholes)
     else:
@@ -128,11 +131,16 @@ def _agreement(wholes: Mapping[int, Whole]) -> list[Tensor]:
 _FOUND: WeakKeyDictionary[Attention, dict[str, Array]] = WeakKeyDictionary()
 
 
-def _from_atlas(attention: Attention) -> dict[str, Array]:
+def _from_atlas(attention: Attention, go_on: Callable[[], None]) -> dict[str, Array]:
     """The measures that need the tokens' numbers: one walk of their own for all of them."""
     if attention in _FOUND:
         return _FOUND[attention]
-    layers = {layer: each for layer, each in attention.layers.items() if isinstance(each, AttentionMatrix)}
-    found = atlas(layers, attention.ids, batch=attention.batch)
-    _FOUND[attention] = {name: found[name].values.astype(np.float32) for name in FROM_ATLAS}
+    rows: dict[str, list[Tensor]] = {name: [] for name in FROM_ATLAS}
+    for layer, matrix in attention.layers.items():
+        assert isinstance(matrix, AttentionMatrix), "`measures` offers these of such layers alone"
+        go_on()
+        found = atlas({layer: matrix}, attention.ids, batch=attention.batch)
+        for name in FROM_ATLAS:
+            rows[name].append(torch.tensor(found[name].values[0]))
+    _FOUND[attention] = {name: table(attention, each) for name, each in rows.items()}
     return _FOUND[attention]

@@ -225,7 +225,8 @@ class Subject:
 
     def _heads(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
-        values = numbers.values(attention, question["measure"], self._whole(question.number("attention")))
+        wholes = self._whole(question.number("attention"))
+        values = numbers.values(attention, question["measure"], wholes, go_on)
         measure = next(each for each in numbers.measures(attention) if each.name == question["measure"])
         there = values[np.isfinite(values)]
         low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)

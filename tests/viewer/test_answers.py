@@ -17,6 +17,7 @@ from limelight.viewer.envelope import from_bytes
 from limelight.viewer.making import subject_of
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.subject import NotYetError
+from limelight.viewer.work import DroppedError
 from tests.viewer import cases
 from tests.viewer.cases import ask
 
@@ -318,3 +319,22 @@ def test_a_walk_can_be_ended_and_goes_on_where_it_was() -> None:
     assert ask(about, "progress").head["done"] == 1
     same = ask(about, "thumbs").arrays["cells"] == ask(cases.subject(), "thumbs").arrays["cells"]
     assert same.all()
+
+
+def test_a_walk_over_the_heads_ends_when_nobody_waits_for_it() -> None:
+    about = subject_of(cases.matrices(), cases.context())  # fresh: nothing of it was read
+    about.read()
+    asked = Question.of("heads", {"measure": "induction"})
+    called: list[int] = []
+
+    def gone() -> None:
+        called.append(1)
+        if len(called) > 1:
+            raise DroppedError("gone")
+
+    with pytest.raises(DroppedError):
+        about.answer(asked, gone)
+    assert len(called) == 2  # before the first layer, and before the second
+    found = about.answer(asked).arrays["values"]
+    wanted = ll.atlas(cases.matrices(), cases.context().ids)["induction"].values
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
