@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -142,6 +144,33 @@ def test_a_causal_table_becomes_a_rule() -> None:
     seen = heard.mask.block(0, N, 0, M, N, M)
     assert torch.equal(seen, ~(AHEAD | PADDED))
     assert isinstance(heard.mask, type(masks.causal() & masks.dense(seen)))
+
+
+ADDED = smallest(AHEAD)
+
+
+@pytest.mark.parametrize(
+    ("mask", "scores"),
+    [
+        (ADDED, lambda q, k, mask: product(q, k) + mask),
+        (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9)),
+        (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9).masked_fill(mask, -1e9)),
+    ],
+    ids=["added", "filled", "filled twice"],
+)
+def test_layers_that_share_a_mask_share_its_rule_and_let_it_go(
+    mask: Tensor, scores: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> None:
+    held = [mask.clone()]
+    inputs = [torch.randn(B, H, size, D) for size in (N, M, M)]
+    layers = [watched(plain(lambda q, k: scores(q, k, held[0])), *inputs)[0] for _ in range(2)]
+    [[first], [second]] = layers
+    assert first.mask is second.mask
+    kept = weakref.ref(held[0])
+    held.clear()
+    del layers, first, second
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_query_that_may_look_at_nothing_is_spread_as_the_model_spreads_it() -> None:

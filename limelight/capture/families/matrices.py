@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -99,11 +100,12 @@ def rule_of(hidden: Sequence[Tensor], shape: tuple[int, ...], blind: bool) -> Ma
     first, *others = hidden
     key = shape[-2:], blind, tuple(map(rules.version, hidden))
     known = _RULES.get(first)
-    if known is None or known[0] != key or [*map(id, known[1])] != [*map(id, others)]:
+    # Weakly again: who is hidden twice by one tensor would keep it for ever.
+    if known is None or known[0] != key or [id(other()) for other in known[1]] != [*map(id, others)]:
         seen = ~first
         for places in others:
             seen = seen & ~places
-        _RULES[first] = known = key, others, _rule(seen[(None,) * (4 - seen.dim())], blind)
+        _RULES[first] = known = key, [*map(ref, others)], _rule(seen[(None,) * (4 - seen.dim())], blind)
     found: Mask | None = known[2]
     return found
 
