@@ -72,20 +72,13 @@ def register(app: typer.Typer) -> None:
             return
         asked = [line for line in lines if line.strip()]
         with how_far(least=MANY) as told:
-            done = 0
-
-            def progress(count: int) -> None:
-                nonlocal done
-                done += count
-                told("answering", done, len(asked))
-
             answers = predictor.predict(
                 asked,
                 beam=beam,
                 length_penalty=length_penalty,
                 longest=longest,
                 sampling=sampling,
-                progress=progress,
+                progress=lambda done: told("answering", done, len(asked)),
             )
         tell_unknown(predictor, (answer.source_ids for answer in answers))
         coming = iter(answers)

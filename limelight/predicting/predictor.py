@@ -123,13 +123,14 @@ class Predictor:
     ) -> list[Prediction]:
         """Answers in the order of the texts. What is not given is as the model was saved with.
 
-        With `sampling` the answer is drawn rather than searched for. `progress` hears how many texts are done.
+        With `sampling` the answer is drawn rather than searched for. `progress` hears how many texts are done by now.
         """
         if isinstance(texts, str):
             raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
         ids = [encoded.ids for encoded in self.saved.source.encode_batch(list(texts))]
         options = self.options(beam=beam, length_penalty=length_penalty, longest=longest)
         answers: list[Prediction | None] = [None] * len(texts)
+        done = 0
         for rows in self._batches([len(each) for each in ids]):
             batch = [ids[row] for row in rows]
             if self.model.role == "classes":
@@ -141,7 +142,8 @@ class Predictor:
                 found = search(decoder, first, **options)
             for row, hypotheses in zip(rows, found, strict=True):
                 answers[row] = self._prediction(texts[row], ids[row], hypotheses)
-            progress(len(rows))
+            done += len(rows)
+            progress(done)
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()

@@ -79,15 +79,11 @@ def look(
                 raise error
             passed_over(error)
             wanted.remove(text)
-    done = 0
-
-    def answered(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("answers", done, len(wanted))
-
+    answers = predictor.predict(
+        wanted, beam=beam, progress=lambda done: progress("answers", done, len(wanted))
+    )
     found = []
-    for number, answer in enumerate(predictor.predict(wanted, beam=beam, progress=answered)):
+    for number, answer in enumerate(answers):
         progress("looks", number, len(wanted))
         try:
             found.append(_look(predictor, predictor.trace(answer), heads))
