@@ -22,7 +22,8 @@ from limelight.tasks.task import TASKS
 from limelight.training.loop import Evaluation, Settings
 
 LABELS = {"lstm": "LSTM", "attention": "Transformer"}
-REFERENCE = Shape(192, 4, 768, decoder_layers=4, dropout=0.1)
+REFERENCE = Shape(128, 4, 512, decoder_layers=3, dropout=0.1)
+"""Small, for little time: of a quarter of an hour a larger one would see too little text."""
 RECURRENT = Recurrence(decoder_layers=2, dropout=0.1)
 VOCABULARY, WINDOW = 8000, 192
 TOKENS = 3000

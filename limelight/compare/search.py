@@ -1,8 +1,8 @@
 """The search: every rival may try the same few settings, for the same processor time, and keeps its best.
 
 A part that is searched for has a function `trials(options) -> list[Run]`, as many for each rival; the dict of each
-trial has "rival", "choice" (what was tried, by the words of the part) and "score" (minus the loss in nats, on data
-that no test sees); a run without a score is what trials begin with. What was found is kept in the package,
+trial has "rival", "choice" (what was tried, by the words of the part) and "score" (minus the loss in nats, or what it
+names as "scored by", on data that no test sees); a run without a score is what trials begin with. What was found is kept in the package,
 found/<part>.json, with all that was tried, and the part's runs begin with `found(part, rival)`.
 """
 
@@ -23,6 +23,8 @@ from limelight.files import write_text
 
 SEARCHED = ("scope", "accuracy", "generalisation")
 """The parts that have trials."""
+LOSS = "minus the loss, nats"
+"""What a trial is scored by that does not say it."""
 HERE = Path(__file__).with_name("found")
 """Where the package keeps what was found, for all runs from then on."""
 
@@ -77,13 +79,14 @@ def tried(searched: Mapping[str, Any]) -> Table:
             trial["label"],
             worded(trial["choice"]),
             trial["score"],
+            trial.get("scored by", LOSS),
             _verdict(searched, trial),
         )
         for trial in searched["trials"].values()
     )
-    columns = ("rival", "tried", "score", "")
-    note = "Score: minus the loss on held-out examples, in nats; more is better."
-    return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", ""), note)
+    columns = ("rival", "tried", "score", "scored by", "")
+    note = "Scores are of held-out examples; more is better."
+    return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", "", ""), note)
 
 
 def _verdict(searched: Mapping[str, Any], trial: Mapping[str, Any]) -> str:

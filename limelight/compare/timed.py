@@ -56,6 +56,7 @@ def train_for(
     share: float = 1.0,
 ) -> Timed:
     """Train `model` for so many processor seconds; of `settings`, the steps and the schedule are decided here.
+    The weights of the best evaluation are kept; where `evaluate` is None, the last.
 
     Warming up takes a tenth of the time at most.
 

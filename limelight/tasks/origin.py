@@ -18,8 +18,9 @@ from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
-from limelight.tasks.recipe import Recipe, Search
+from limelight.tasks.recipe import Recipe, Search, changed
 from limelight.tasks.task import Rows
+from limelight.tasks.transfer import NEW_OUTPUT_RATE
 
 ORIGIN = "origin.json"
 
@@ -45,10 +46,13 @@ class Start:
 
 
 def effective(recipe: Recipe, saved: SavedModel, start: Start) -> Recipe:
-    """The recipe with what a run really has: its model's shape, and that of a `start`, its tokenizers and search."""
+    """The recipe with what a run really has: its model's shape, and that of a `start`, its tokenizers and search;
+    the rate of a last layer that is new."""
     recipe = replace(recipe, model=cast(Shape | Recurrence, saved.model.shape))
     if start.model is None:
         return recipe
+    if start.model.task != recipe.task and not recipe.training.output_rate:
+        recipe = changed(recipe, output_rate=NEW_OUTPUT_RATE)
     text = replace(
         recipe.text,
         source=saved.source.kind,

@@ -22,6 +22,10 @@ from limelight.modules.recurrent import Recurrence, RecurrentClassifier, Recurre
 from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.transformer import Classifier, LanguageModel, Shape
 
+NEW_OUTPUT_RATE = 10.0
+"""How many times as fast as the rest the new last layer learns: at the rate that keeps what the others know it
+would get nowhere in the few updates that few labels give."""
+
 
 def with_dropout(saved: SavedModel, dropout: float) -> SavedModel:
     """The same model with another dropout; `saved` is not changed."""

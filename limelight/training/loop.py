@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -46,6 +46,9 @@ class Settings:
     """How to train. The words of a recipe's [training] table.
 
     tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
+    output_rate is how many times as fast as the rest the last layer of a classifier learns: it is new where the
+    rest knows something already (Howard and Ruder 2018, arXiv:1801.06146, §3.3: every layer its own rate). 0 leaves
+    it to the task: 10 where a language model begins a classifier (tasks/transfer.py), else 1.
     clip bounds the norm of the gradient; 0 leaves it as it is.
     average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
     precision "auto" is bf16 where the processor multiplies in it, float32 elsewhere.
@@ -55,6 +58,7 @@ class Settings:
     steps: int
     tokens: int = 1500
     rate: float = 1e-3
+    output_rate: float = 0.0
     warmup: int = 500
     schedule: str = "trapezoid"
     decay: float = 0.25
@@ -73,7 +77,7 @@ class Settings:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
             if not getattr(self, name) >= 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        for name in ("warmup", "clip", "weight_decay", "patience", "seed"):
+        for name in ("output_rate", "warmup", "clip", "weight_decay", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0; got {getattr(self, name)}.")
         for name in ("smoothing", "decay"):
@@ -115,11 +119,12 @@ def train(
     examples: Examples,
     settings: Settings,
     folder: Path,
-    evaluate: Callable[[nn.Module], Evaluation],
+    evaluate: Callable[[nn.Module], Evaluation] | None,
     reporter: Reporter,
 ) -> Outcome:
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
+    The weights of the best evaluation are kept; without `evaluate`, the last.
     Raises CheckpointError where the folder holds the run of another model. Ctrl-C finishes the update that is
     under way and writes a checkpoint first.
     """
@@ -128,7 +133,7 @@ def train(
     accelerator = accelerate.Accelerator(mixed_precision="no")
     average = averaged(model, settings.average).to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        by_rate(model, settings.output_rate or 1.0),
         lr=settings.rate,
         betas=(0.9, 0.98),
         eps=1e-9,
@@ -186,6 +191,22 @@ def train(
             report.evaluation(judge())
     load_weights(folder / BEST, average.module)
     return Outcome(average.module, progress, progress.step < settings.steps)
+
+
+def by_rate(model: nn.Module, output_rate: float) -> list[dict[str, Any]]:
+    """All parameters in their order, in groups that learn at one rate: `times` that of the settings.
+
+    Raises InputError where the last layer is to have a rate of its own, and the model has no `output`.
+    """
+    output = getattr(model, "output", None)
+    if output_rate != 1 and not isinstance(output, nn.Module):
+        raise InputError(
+            f"output_rate must be 1 for a model without an output layer of its own, as {type(model).__name__} is; "
+            f"got {output_rate}."
+        )
+    last = set(output.parameters()) if output_rate != 1 and isinstance(output, nn.Module) else set()
+    parts = groupby(model.parameters(), lambda parameter: output_rate if parameter in last else 1.0)
+    return [{"params": list(parameters), "times": times} for times, parameters in parts]
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
@@ -247,17 +268,17 @@ def _set_rate(optimizer: Any, settings: Settings, step: int) -> float:
         settings.schedule, settings.rate, step, settings.steps, settings.warmup, settings.decay
     )
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["times"]
     return rate
 
 
 @torch.no_grad()
 def _judge(
-    evaluate: Callable[[nn.Module], Evaluation], model: nn.Module, progress: Progress, folder: Path
+    evaluate: Callable[[nn.Module], Evaluation] | None, model: nn.Module, progress: Progress, folder: Path
 ) -> dict[str, float]:
     """Evaluate the averaged model and keep its weights where they are the best so far."""
     model.eval()
-    evaluation = evaluate(model)
+    evaluation = evaluate(model) if evaluate else Evaluation({}, float(progress.step))
     record = {
         "step": progress.step,
         "epoch": progress.epoch,

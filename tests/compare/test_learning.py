@@ -12,16 +12,25 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.compare import accuracy, alignment, contests, generalisation, language_models, timed
+from limelight.compare import (
+    accuracy,
+    alignment,
+    contests,
+    fine_tuning,
+    generalisation,
+    language_models,
+    timed,
+)
 from limelight.compare.contests import CONTESTS, LABELS, Contest, rivals, scored, spread_over
 from limelight.compare.plan import Options
 from limelight.compare.rivals import TOLERANCE
 from limelight.compare.runs import Run
 from limelight.errors import InputError
-from limelight.modules.saved import load_model
-from limelight.modules.transformer import Shape
+from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.transformer import LanguageModel, Shape
 from limelight.tasks.measures import references_of
 from limelight.text.bibles import linked_verses
+from limelight.text.tokenizers import Tokenizer
 from limelight.training.loop import Evaluation, Settings
 
 WORDS = {
@@ -271,6 +280,7 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language_models, "WINDOW", 31)
     monkeypatch.setattr(generalisation, "CORPORA", {"spam": (20, 40)})
     monkeypatch.setattr(generalisation, "TUNING_SECONDS", {40: 0.2})
+    monkeypatch.setattr(generalisation, "TRIAL_LABELS", 30)
     monkeypatch.setattr(
         language_models, "GENERAL", replace(language_models.GENERAL, precision="float32", tokens=300)
     )
@@ -316,6 +326,9 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         assert 0 <= tuned["accuracy"] <= 1
         assert tuned["labels"] == 40
         assert load_model(run / "model").model.shape.causal  # type: ignore[union-attr]
+    tried = generalisation.trial(tmp_path / "trial", rival, "general", str(data), 1e-2)
+    assert (tried["rival"], tried["choice"]) == (f"{rival}/general", {"rate": 1e-2})
+    assert 0 <= tried["score"] <= 1
     with pytest.raises(InputError, match="start must be one of scratch, general, adapted"):
         generalisation.measure(tmp_path / "general", "spam", rival, "zero", 40, str(data), 1, 1e-2)
     with pytest.raises(InputError, match="must be trained first"):
@@ -325,12 +338,50 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         language_models.waited_for(folder)
 
 
+@pytest.mark.parametrize("start", ["scratch", "adapted"])
+def test_all_labels_are_trained_on_and_the_new_layer_learns_faster(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the training is given, from a start that knows something and from one that knows nothing."""
+    rows = [(f"{source} {number}", "ab"[number % 2]) for number, (source, _) in enumerate(_plain(43))]
+    (tmp_path / "spam").mkdir()
+    (tmp_path / "spam" / "train.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows))
+    tokenizer = Tokenizer.train([text for text, _ in rows], "words", 97)
+    torch.manual_seed(2)
+    known = LanguageModel(Shape(24, 3, 29, 1, 2, dropout=0.1), len(tokenizer))
+    beside: list[str] = []
+    given: list[Any] = []
+
+    def waited_for(run: Path) -> SavedModel:
+        beside.append(run.name)
+        return SavedModel("language", known.eval(), tokenizer, tokenizer)
+
+    def train_for(*asked: Any, **more: Any) -> None:
+        given.extend(asked)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fine_tuning, "waited_for", waited_for)
+    monkeypatch.setattr(fine_tuning, "train_for", train_for)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tuning.tune(tmp_path, tmp_path, "spam", "attention", start, 29, tmp_path, 1, 1e-3, 1.0)
+    adapted = start == "adapted"
+    assert beside == [
+        "generalisation-adapted-spam-attention" if adapted else "generalisation-language-attention"
+    ]
+    seconds, model, examples, settings, _, evaluate = given
+    assert (seconds, len(examples.lengths()), evaluate) == (1.0, 29, None)
+    assert settings.output_rate == (10 if adapted else 1)
+    assert model.shape.dropout == fine_tuning.DROPOUT
+    same = torch.equal(model.encoder.embedding.table.weight, known.decoder.embedding.table.weight)
+    assert same == adapted
+
+
 def test_long_texts_are_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     saved = contests.entered(CONTESTS["translate"], _plain_pairs(23), "luong", 1, 0.0)
     [(text, _)] = _plain(1)
     count = len(saved.source.encode(text).ids)
-    monkeypatch.setattr(generalisation, "LONGEST", count)
-    first, second = generalisation.shortened(saved, [(text, "a"), (f"{text} {text}", "b")])
+    monkeypatch.setattr(fine_tuning, "LONGEST", count)
+    first, second = fine_tuning.shortened(saved, [(text, "a"), (f"{text} {text}", "b")])
     assert first == (text, "a")
     assert second == (text, "b")
 

@@ -121,6 +121,9 @@ def test_the_best_trial_of_each_rival_is_kept(tmp_path: Path, monkeypatch: pytes
     assert search.found("scope", "gru") == {"rate": 0.1}
     searched = search.kept("scope")
     assert searched is not None
+    scored = {name: trial | {"scored by": "right answers"} for name, trial in TRIALS.items() if name > "b"}
+    told = search.tried(searched | {"trials": TRIALS | scored})
+    assert [row[3] for row in told.rows] == ["minus the loss, nats"] * 2 + ["right answers"] * 2
     assert [row[-1] for row in search.tried(searched).rows] == [
         "",
         "kept, the largest rate tried",

@@ -15,8 +15,9 @@ from limelight.modules.transformer import Classifier, LanguageModel, Shape
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.closed import output_without
 from limelight.tasks.look import look
+from limelight.tasks.recipe import changed, load_recipe
 from limelight.tasks.run import train_recipe
-from limelight.tasks.transfer import classifier_from
+from limelight.tasks.transfer import NEW_OUTPUT_RATE, classifier_from
 from limelight.text.tokenizers import END, Tokenizer
 from tests.tasks import small
 
@@ -105,6 +106,12 @@ def test_training_begins_from_a_language_model(tmp_path: Path) -> None:
     assert saved.task == "classify"
     assert saved.model.shape.causal
     assert saved.classes == ("blame", "praise")
+    assert load_recipe(tmp_path / "run" / "recipe.toml").training.output_rate == NEW_OUTPUT_RATE
+    slower = changed(recipe, output_rate=2.0)
+    train_recipe(slower, data, tmp_path / "slower", start=known)
+    assert load_recipe(tmp_path / "slower" / "recipe.toml").training.output_rate == 2.0
+    train_recipe(recipe, data, tmp_path / "fresh")
+    assert load_recipe(tmp_path / "fresh" / "recipe.toml").training.output_rate == 0
     with pytest.raises(RecipeError, match="cannot begin a run of"):
         train_recipe(recipe, data, tmp_path / "other", start=replace(known, task="translate"))
 

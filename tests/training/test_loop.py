@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limelight.errors import InputError
-from limelight.modules.transformer import Shape
-from limelight.training.batches import IGNORE, Order
+from limelight.modules.transformer import Classifier, Shape
+from limelight.training.batches import IGNORE, Labelled, Order
 from limelight.training.checkpoints import Progress, checkpoints, save_weights
 from limelight.training.loop import BEST, Evaluation, Settings, averaged, groups, loss_of
 from tests.tolerance import check
@@ -140,6 +140,45 @@ def test_without_an_average_the_last_weights_are_kept(tmp_path: Path) -> None:
         check("output", weight, weights(model)[name].double())
 
 
+# ── The last layer's own rate ──
+
+
+def classified(folder: Path, steps: int, output_rate: float) -> dict[str, torch.Tensor]:
+    """A small classifier after so many updates at a level rate: the weights themselves, not their average."""
+    torch.manual_seed(0)
+    model = Classifier(Shape(16, 2, 16, 1, 1), 11, 3)
+    examples = Labelled([[4 + n % 7, 5, n % 5 + 4] for n in range(31)], [n % 3 for n in range(31)])
+    settings = replace(SHORT, steps=steps, tokens=40, schedule="constant", warmup=0, average=0.0)
+    settings = replace(settings, output_rate=output_rate, clip=0.0)
+    outcome = tiny.run(folder, settings, model=model, examples=examples, evaluate=None)
+    return weights(outcome.model)
+
+
+def test_the_last_layer_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    begun = weights(Classifier(Shape(16, 2, 16, 1, 1), 11, 3))
+    alike, faster = classified(tmp_path / "1", 1, 1.0), classified(tmp_path / "10", 1, 10.0)
+    for name, weight in begun.items():
+        step = alike[name] - weight
+        times = 10 if name.startswith("output.") else 1
+        torch.testing.assert_close(faster[name] - weight, times * step, rtol=1e-4, atol=1e-6)
+    assert classified(tmp_path / "0", 1, 0.0).keys() == alike.keys()
+    for name, weight in classified(tmp_path / "0", 1, 0.0).items():
+        assert torch.equal(weight, alike[name])
+
+
+def test_a_run_with_two_rates_goes_on_to_the_bit(tmp_path: Path) -> None:
+    whole = classified(tmp_path / "whole", 9, 10.0)
+    classified(tmp_path / "parts", 4, 10.0)
+    for name, weight in classified(tmp_path / "parts", 9, 10.0).items():
+        assert torch.equal(weight, whole[name])
+
+
+def test_a_model_without_a_last_layer_of_its_own_has_one_rate(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="output_rate must be 1 for a model without an output layer"):
+        tiny.run(tmp_path, replace(SHORT, output_rate=2.0))
+
+
 # ── Evaluation, early stop, the end ──
 
 
@@ -168,6 +207,16 @@ def test_the_best_evaluation_is_what_comes_out(tmp_path: Path) -> None:
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["step"], line["goodness"]) for line in log] == [(3, 1.0), (6, 3.0), (8, 2.0)]
     assert [record["goodness"] for record in outcome.progress.history] == [1.0, 3.0, 2.0]
+
+
+def test_without_an_evaluation_the_last_weights_come_out(tmp_path: Path) -> None:
+    seen = Scores(3.0, 2.0, 1.0)
+    tiny.run(tmp_path / "judged", replace(SHORT, steps=8), evaluate=seen)
+    tiny.run(tmp_path / "kept", replace(SHORT, steps=5), evaluate=None)
+    outcome = tiny.run(tmp_path / "kept", replace(SHORT, steps=8), evaluate=None)
+    assert outcome.progress.best_step == 8
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, seen.shown[-1][name])
 
 
 def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
