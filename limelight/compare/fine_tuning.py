@@ -27,7 +27,7 @@ from limelight.errors import InputError
 from limelight.modules.saved import SavedModel, architecture, build
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, macro_f1
-from limelight.tasks.task import TASKS, Rows
+from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import NEW_OUTPUT_RATE, classifier_from, with_dropout
 from limelight.training.loop import Settings
 
@@ -62,6 +62,14 @@ class Judged:
     macro_f1: float
     frequent: float
 
+    def to_json(self) -> dict[str, float]:
+        return {
+            "test": self.texts,
+            "accuracy": self.accuracy,
+            "macro F1": self.macro_f1,
+            "most frequent": self.frequent,
+        }
+
 
 def tune(
     folder: Path,
@@ -83,29 +91,51 @@ def tune(
     if start not in STARTS:
         raise InputError(f"start must be one of {', '.join(STARTS)}; got {start!r}.")
     known = waited_for(models / (adapted_name(task, rival) if start == "adapted" else language_name(rival)))
-    job = TASKS["classify"](recipe_of("classify", REFERENCE))
-    rows = job.read(data / task, "train")
+    classes = sorted({label for _, label in _rows(data, task, "train")})
     torch.manual_seed(seed)
-    begun = with_dropout(classifier_from(known, sorted({label for _, label in rows})), DROPOUT)
+    begun = with_dropout(classifier_from(known, classes), DROPOUT)
     if start == "scratch":
         begun = replace(begun, model=_fresh(begun))
-    given = shortened(begun, Random(seed).sample(rows, min(labels, len(rows))))
+    given = shortened(begun, drawn(data, task, labels, seed))
     output_rate = 1.0 if start == "scratch" else NEW_OUTPUT_RATE
     settings = replace(TUNING, rate=rate, seed=seed, output_rate=output_rate)
-    examples = job.examples(begun, given)
+    examples = _job().examples(begun, given)
     folder.mkdir(parents=True, exist_ok=True)
     timed = train_for(seconds, begun.model, examples, settings, folder, None, evaluations=6, share=0.9)
     return Tuned(replace(begun, model=timed.outcome.model.eval()), timed.seconds, len(given))
 
 
-def judge(saved: SavedModel, data: Path, task: str, part: str) -> Judged:
-    """A classifier's answers on the same texts of a part for all: "valid" or "test"."""
-    rows = TASKS["classify"](recipe_of("classify", REFERENCE)).read(data / task, part)
-    some = shortened(saved, Random(0).sample(rows, min(JUDGED_TEXTS, len(rows))))
-    answers = [each.text for each in Predictor(saved).predict([text for text, _ in some])]
-    rights = [label for _, label in some]
+def drawn(data: Path, task: str, labels: int, seed: int) -> Rows:
+    """So many labelled texts of the training rows, others for every seed."""
+    rows = _rows(data, task, "train")
+    return Random(seed).sample(rows, min(labels, len(rows)))
+
+
+def held_out(data: Path, task: str, part: str) -> Rows:
+    """The texts of a part that all are judged on: "valid" or "test"."""
+    rows = _rows(data, task, part)
+    return Random(0).sample(rows, min(JUDGED_TEXTS, len(rows)))
+
+
+def answers(saved: SavedModel, rows: Rows) -> list[str]:
+    """The classes that a classifier names."""
+    texts = [text for text, _ in shortened(saved, rows)]
+    return [each.text for each in Predictor(saved).predict(texts)]
+
+
+def judged(answers: list[str], rows: Rows) -> Judged:
+    """How right some answers are."""
+    rights = [label for _, label in rows]
     frequent = max(rights.count(each) for each in set(rights)) / len(rights)
-    return Judged(len(some), accuracy(answers, rights), macro_f1(answers, rights), frequent)
+    return Judged(len(rights), accuracy(answers, rights), macro_f1(answers, rights), frequent)
+
+
+def _job() -> Task:
+    return TASKS["classify"](recipe_of("classify", REFERENCE))
+
+
+def _rows(data: Path, task: str, part: str) -> Rows:
+    return _job().read(data / task, part)
 
 
 def _fresh(saved: SavedModel) -> nn.Module:

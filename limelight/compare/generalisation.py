@@ -11,7 +11,8 @@ with many labels, from one of three beginnings:
 
 All else is equal: tokenizer, network, labels, time.
 
-language_models.py trains and adapts the language models, fine_tuning.py the classifiers.
+language_models.py trains and adapts the language models, fine_tuning.py the classifiers; beside them stands what the
+words alone say, without a network (words_alone.py).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-from limelight.compare.fine_tuning import LONGEST, STARTS, judge, tune
-from limelight.compare.generalisation_result import STARTS as WORDS
-from limelight.compare.generalisation_result import result
+from limelight.compare import words_alone
+from limelight.compare.fine_tuning import LONGEST, STARTS, answers, drawn, held_out, judged, tune
+from limelight.compare.generalisation_result import STARTS as BEGUN
+from limelight.compare.generalisation_result import WORDS_ALONE, result
 from limelight.compare.language_models import (
     LABELS,
     adapt,
@@ -37,7 +39,7 @@ from limelight.compare.runs import Run, tell
 from limelight.compare.search import found
 from limelight.modules.saved import save_model
 
-__all__ = ["adapt", "language", "language_trial", "measure", "plan", "result", "trial", "trials"]
+__all__ = ["adapt", "language", "language_trial", "measure", "plan", "result", "trial", "trials", "words"]
 
 SECONDS = 900.0
 """Processor time of a language model's training."""
@@ -62,7 +64,8 @@ TRIAL_LABELS, TRIAL_SEED = 1000, 1000
 
 
 def plan(options: Options) -> list[Run]:
-    """A language model of each kind, read on in every task; then every number of labels, kind and start, by seed.
+    """A language model of each kind, read on in every task; then every number of labels, kind and start, by seed;
+    last what the words alone say.
 
     A budget is that of a language model; all that follows has its share of it.
     """
@@ -114,7 +117,17 @@ def plan(options: Options) -> list[Run]:
         for task, counts in CORPORA.items()
         for count, rival, start in product(counts, LABELS, STARTS)
     ]
-    return [*models, *read_on, *tuned]
+    without = [
+        Run(
+            f"generalisation-{task}-{count}-words-{seed}",
+            f"{where}:words",
+            {"task": task, "labels": count, "data": options.data, "seed": seed},
+        )
+        for seed in range(1, options.seeds + 1)
+        for task, counts in CORPORA.items()
+        for count in counts
+    ]
+    return [*models, *read_on, *tuned, *without]
 
 
 def _rate(rival: str, start: str) -> float:
@@ -174,7 +187,8 @@ def measure(
         folder, folder.parent, task, rival, start, labels, Path(data), seed, rate, scale * _seconds(labels)
     )
     tell(folder, 0.9, "answering the test")
-    judged = judge(tuned.model, Path(data), task, "test")
+    test = held_out(Path(data), task, "test")
+    found = judged(answers(tuned.model, test), test)
     if labels == max(CORPORA[task]) and seed == 1:
         save_model(tuned.model, folder / "model")
     return {
@@ -188,10 +202,24 @@ def measure(
         "rate": rate,
         "parameters": tuned.model.parameters,
         "CPU seconds": tuned.seconds,
-        "test": judged.texts,
-        "accuracy": judged.accuracy,
-        "macro F1": judged.macro_f1,
-        "most frequent": judged.frequent,
+        **found.to_json(),
+    }
+
+
+def words(folder: Path, task: str, labels: int, data: str, seed: int) -> dict[str, Any]:
+    """The same labels and the same test for a classifier without a network."""
+    given, test = drawn(Path(data), task, labels, seed), held_out(Path(data), task, "test")
+    answered = words_alone.answers(given, [text for text, _ in test])
+    return {
+        "task": task,
+        "rival": "words",
+        "label": WORDS_ALONE,
+        "start": "scratch",
+        "labels": len(given),
+        "seed": seed,
+        "parameters": answered.known * len({label for _, label in given}),
+        "CPU seconds": answered.seconds,
+        **judged(answered.classes, test).to_json(),
     }
 
 
@@ -212,10 +240,11 @@ def trial(folder: Path, rival: str, start: str, data: str, rate: float) -> dict[
         )
         for task in CORPORA
     }
-    right = [judge(each.model, Path(data), task, "valid").accuracy for task, each in tuned.items()]
+    valid = {task: held_out(Path(data), task, "valid") for task in CORPORA}
+    right = [judged(answers(each.model, valid[task]), valid[task]).accuracy for task, each in tuned.items()]
     return {
         "rival": f"{rival}/{start}",
-        "label": f"{LABELS[rival]} {WORDS[start]}",
+        "label": f"{LABELS[rival]} {BEGUN[start]}",
         "choice": {"rate": rate},
         "scored by": "right answers",
         "score": fsum(right) / len(right),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limelight.compare.plan import Line, Panel, Part, Picture, Spread, Table
-from limelight.compare.sentences import against, listed
+from limelight.compare.sentences import against, best, listed
 
 Run = Mapping[str, Any]
 STARTS = {
@@ -14,6 +14,8 @@ STARTS = {
     "general": "from the language model",
     "adapted": "from the language model read on",
 }
+WORDS_ALONE = "Words alone"
+"""What stands beside the rivals without a network (words_alone.py)."""
 DRAWN = {"scratch": "--", "general": ":", "adapted": "-"}
 """How a start's line is drawn."""
 NAMES = {"spam": "Spam", "help-topics": "Topics"}
@@ -70,7 +72,24 @@ def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
             first, second = known
             what = f"{NAMES[task]} with {count:,} labels, {STARTS[best_start]}, right answers"
             told.append(against(what, known, first, second, ".1%"))
+        told += _over_words(task, runs, count)
     return told
+
+
+def _over_words(task: str, runs: Sequence[Run], count: int) -> list[str]:
+    """The best of the networks against the words alone."""
+    words = _right(runs, count, WORDS_ALONE, "scratch")
+    networks = {
+        f"{label}, {STARTS[start]},": spread
+        for label in _labels(runs)
+        for start in _starts(runs)
+        if (spread := _right(runs, count, label, start)).values
+    }
+    if not words.values or not networks:
+        return []
+    first = best(networks)
+    what = f"{NAMES[task]} with {count:,} labels, the best network and what has none, right answers"
+    return [against(what, {first: networks[first], WORDS_ALONE: words}, first, WORDS_ALONE, ".1%")]
 
 
 def _gains(task: str, runs: Sequence[Run], count: int, label: str) -> list[str]:
@@ -89,7 +108,8 @@ def _starts(runs: Sequence[Run]) -> list[str]:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run["label"] for run in runs))
+    """The rivals; what has no network is none."""
+    return list(dict.fromkeys(run["label"] for run in runs if run["label"] != WORDS_ALONE))
 
 
 def _counts(runs: Sequence[Run]) -> list[int]:
@@ -101,12 +121,12 @@ def _table(task: str, runs: Sequence[Run]) -> Table:
     rows = [
         (
             label,
-            words,
+            "no network" if label == WORDS_ALONE else words,
             *(_right(runs, count, label, start, measure) for count in counts for measure in MEASURES),
         )
         for label in dict.fromkeys(run["label"] for run in runs)
         for start, words in STARTS.items()
-        if any(run["start"] == start for run in runs)
+        if any((run["label"], run["start"]) == (label, start) for run in runs)
     ]
     columns = [f"{name}, {count:,} labels" for count in counts for name in ("right", "macro F1")]
     often, test = runs[0]["most frequent"], runs[0]["test"]
@@ -164,7 +184,7 @@ def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
                 if not there:
                     continue
                 spreads = [_right(runs, count, label, start) for count in there]
-                name = f"{label}, {words}"
+                name = label if label == WORDS_ALONE else f"{label}, {words}"
                 lines.append(Line.over_seeds(name, rival, there, spreads, DRAWN[start]))
         marks = (("most frequent class", float(runs[0]["most frequent"])),)
         panels.append(
@@ -198,5 +218,12 @@ def _method(tuned: Sequence[Run], models: Sequence[Run], read_on: Sequence[Run])
     if tuned:
         seeds = len({run["seed"] for run in tuned})
         told.append(f"{seeds} {'seed draws' if seeds == 1 else 'seeds draw'} other labels and other weights.")
-        told.append(f"Of a text the first {max(run['longest'] for run in tuned):,} tokens are read.")
+        told.append(
+            f"Of a text the first {max(run['longest'] for run in tuned if 'longest' in run):,} tokens are read."
+        )
+    if any(run["label"] == WORDS_ALONE for run in tuned):
+        told.append(
+            f"{WORDS_ALONE}: logistic regression on the TF-IDF of words and pairs of words, from the same labels, "
+            "without a search for its settings."
+        )
     return tuple(told)

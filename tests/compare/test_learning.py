@@ -20,6 +20,7 @@ from limelight.compare import (
     generalisation,
     language_models,
     timed,
+    words_alone,
 )
 from limelight.compare.contests import CONTESTS, LABELS, Contest, rivals, scored, spread_over
 from limelight.compare.plan import Options
@@ -338,6 +339,20 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         language_models.waited_for(folder)
 
 
+def test_words_alone_tell_what_words_tell(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn (the extra compare) is not installed")
+    (tmp_path / "spam").mkdir()
+    for part, count in (("train", 61), ("test", 37)):
+        rows = (f"{text}\t{'spam' if 'cat' in text else 'ham'}\n" for text, _ in _plain(count))
+        (tmp_path / "spam" / f"{part}.tsv").write_text("".join(rows))
+    found = generalisation.words(tmp_path, "spam", 59, str(tmp_path), 1)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["labels"], found["test"], found["accuracy"], found["macro F1"]) == (59, 37, 1.0, 1.0)
+    # What no word tells is answered by the class that is most frequent.
+    rows = [("one two", "x"), ("two one", "x"), ("six ten", "x"), ("ten six", "y")]
+    assert words_alone.answers(rows, ["unseen words"]).classes == ["x"]
+
+
 @pytest.mark.parametrize("start", ["scratch", "adapted"])
 def test_all_labels_are_trained_on_and_the_new_layer_learns_faster(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -398,7 +413,8 @@ def test_the_language_models_come_first() -> None:
     runs: list[Run] = generalisation.plan(Options(seeds=3))
     assert [run.work.rpartition(":")[2] for run in runs[:2]] == ["language"] * 2
     assert [run.work.rpartition(":")[2] for run in runs[2:6]] == ["adapt"] * 4
-    assert len(runs) == 2 + 4 + 3 * 2 * 3 * 2 * 3
+    assert len(runs) == 2 + 4 + 3 * 2 * 3 * 2 * 3 + 3 * 2 * 3
+    assert [run.work.rpartition(":")[2] for run in runs[-18:]] == ["words"] * 18
     assert len({run.name for run in runs}) == len(runs)
     tried = generalisation.trials(Options())
     rates = len(generalisation.RATES), len(generalisation.LANGUAGE_RATES)

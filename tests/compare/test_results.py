@@ -208,6 +208,21 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
         for name, run in runs.items()
         if run.get("start") == "general"
     }
+    runs |= {
+        f"words-{count}-{seed}": {
+            "task": "spam",
+            "rival": "words",
+            "label": generalisation_result.WORDS_ALONE,
+            "start": "scratch",
+            "labels": count,
+            "seed": seed,
+            "test": 503,
+            "accuracy": 0.96 if count == 100 else 0.8,
+            "macro F1": 0.5,
+            "most frequent": 0.6,
+        }
+        for count, seed in product((100, 1000), (1, 2))
+    }
     runs["read on"] = {
         "task": "spam",
         "label": "LSTM",
@@ -222,10 +237,22 @@ def test_generalisation_says_what_the_general_start_is_worth() -> None:
         "scratch 81.5% (81.0%–82.0%); from the language model read on is ahead by 13.5 points, in every seed."
     ) in plain(part)
     assert all("read on 95.0%" in sentence for sentence in part.answer)  # the start that knows most
+    assert (
+        "Spam with 100 labels, the best network and what has none, right answers: Transformer, from the language "
+        "model read on, 95.0% (95.0%–95.0%), Words alone 96.0% (96.0%–96.0%); Words alone is ahead by 1.0 points, in "
+        "every seed."
+    ) in plain(part)
+    assert "Spam with 1,000 labels, the best network and what has none" in plain(part)
+    assert "read on, is ahead by 15.0 points, in every seed." in plain(part)
+    assert "Topics with 100 labels, the best network and" not in plain(part)
+    assert ("Words alone", "no network") in [row[:2] for row in part.tables[0].rows]
+    assert len(part.tables[0].rows) == 7
+    assert "Words alone: logistic regression" in " ".join(part.method)
     assert part.tables[-1].rows == (("LSTM", "Spam", 7, 2.0, 58.0, 36.0),)
     panel = part.pictures[0].panels[0]
     assert isinstance(panel, Panel)
-    assert [line.style for line in panel.lines] == ["--", ":", "-"] * 2
+    assert [line.style for line in panel.lines] == [*["--", ":", "-"] * 2, "--"]
+    assert panel.lines[-1].label == "Words alone"
 
 
 def generalisation_label(rival: str) -> str:
