@@ -10,6 +10,7 @@ search.py        the same small search for every rival; what it found
 scope*.py        how far, and through how many records, can each relate two tokens? (recall.py is the task)
 accuracy*.py     how right are pronunciation and translation? (contests.py has the tasks)
 alignment*.py    does cross-attention find the links that people set? (strongs.py judges, aligners.py are beside it)
+generalisation*.py  what is general training worth? (language_models.py, fine_tuning.py; beside: words_alone.py)
 efficiency*.py   how fast are training and decoding? (processes.py: in two processes)
 
 sentences.py     sentences that follow from numbers

@@ -217,7 +217,6 @@ def words(folder: Path, task: str, labels: int, data: str, seed: int) -> dict[st
         "start": "scratch",
         "labels": len(given),
         "seed": seed,
-        "parameters": answered.known * len({label for _, label in given}),
         "CPU seconds": answered.seconds,
         **judged(answered.classes, test).to_json(),
     }

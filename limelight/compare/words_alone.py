@@ -20,11 +20,10 @@ ROUNDS = 1000
 
 @dataclass(frozen=True)
 class Answers:
-    """What it answers, the processor seconds of its training, and how many words and pairs it knows."""
+    """What it answers, and the processor seconds of its training."""
 
     classes: list[str]
     seconds: float
-    known: int
 
 
 def answers(given: Rows, texts: list[str]) -> Answers:
@@ -40,4 +39,4 @@ def answers(given: Rows, texts: list[str]) -> Answers:
     model = linear.LogisticRegression(C=STRENGTH, max_iter=ROUNDS)
     model.fit(known, [label for _, label in given])
     spent = time.process_time() - start
-    return Answers([str(each) for each in model.predict(counted.transform(texts))], spent, known.shape[1])
+    return Answers([str(each) for each in model.predict(counted.transform(texts))], spent)

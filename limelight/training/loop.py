@@ -198,13 +198,15 @@ def by_rate(model: nn.Module, output_rate: float) -> list[dict[str, Any]]:
 
     Raises InputError where the last layer is to have a rate of its own, and the model has no `output`.
     """
+    if output_rate == 1:
+        return [{"params": list(model.parameters()), "times": 1.0}]
     output = getattr(model, "output", None)
-    if output_rate != 1 and not isinstance(output, nn.Module):
+    if not isinstance(output, nn.Module):
         raise InputError(
             f"output_rate must be 1 for a model without an output layer of its own, as {type(model).__name__} is; "
             f"got {output_rate}."
         )
-    last = set(output.parameters()) if output_rate != 1 and isinstance(output, nn.Module) else set()
+    last = set(output.parameters())
     parts = groupby(model.parameters(), lambda parameter: output_rate if parameter in last else 1.0)
     return [{"params": list(parameters), "times": times} for times, parameters in parts]
 
