@@ -33,6 +33,8 @@ OTHER = ("#e69f00", "#1f2430", "#6b7280")
 WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.6, 1.05
 """Inches: of a pair of axes, between two, and between two rows."""
 A_ROW = 3
+LETTER = 0.075
+"""Inches of a letter of a panel's title, which may be wider than a grid of few columns."""
 FIELD = (0.52, 0.36)
 """Inches of one field of a grid."""
 
@@ -59,7 +61,7 @@ def drawn(picture: Picture) -> Figure:
         else:
             _lines(axes, panel)
         _words(axes, panel, first=number % A_ROW == 0 or panel.y != picture.panels[number - 1].y)
-        x, deepest = x + width + GAP, min(deepest, top - height)
+        x, deepest = x + max(width, LETTER * len(panel.title)) + GAP, min(deepest, top - height)
         if isinstance(panel, Panel):
             scales.setdefault(panel.y, []).append(axes)
     for alike in scales.values():
