@@ -8,7 +8,7 @@ from typing import Any
 from limelight.compare.contests import CONTESTS, LABELS, Contest
 from limelight.compare.curves import line, over, times
 from limelight.compare.plan import Cell, Line, Panel, Part, Picture, Spread, Table
-from limelight.compare.sentences import against, leading, listed
+from limelight.compare.sentences import against, leading, listed, ranked
 
 Runs = dict[str, list[Mapping[str, Any]]]
 """One task's runs of one kind (short or long), by the rival's label, in the order of `LABELS`."""
@@ -45,7 +45,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
                 tables += [_table(task, contest, kind, runs), _lengths(task, contest, kind, runs)]
         told = [kind for kind, runs in kinds.items() if runs]
         if told:
-            short += _compared(task, contest, told[-1], kinds[told[-1]])
+            short += [_order(task, contest, kind, kinds[kind]) for kind in told]
             pictures.append(_picture(task, contest, kinds))
     return Part("accuracy", tuple(sentences), tuple(tables), tuple(pictures), _method(results), tuple(short))
 
@@ -94,12 +94,22 @@ def _compared(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
     """Every two of the rivals on the test: what attention adds to recurrence, and what it is without."""
     words, form, unit = WORDS[contest.score]
     measure = _spreads(runs, contest.score)
-    what = f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
+    what = _asked(task, words, kind, runs)
     return [
         against(what, measure, one, other, form, unit, contest.higher)
         for one, other in PAIRS
         if one in measure and other in measure
     ]
+
+
+def _order(task: str, contest: Contest, kind: str, runs: Runs) -> str:
+    """All rivals on the test, the best first."""
+    words, form, _ = WORDS[contest.score]
+    return ranked(_asked(task, words, kind, runs), _spreads(runs, contest.score), form, contest.higher)
+
+
+def _asked(task: str, words: str, kind: str, runs: Runs) -> str:
+    return f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
 
 
 def _by_length(task: str, contest: Contest, runs: Runs) -> str:

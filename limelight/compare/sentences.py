@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from limelight.compare.plan import Spread
 
@@ -91,6 +92,28 @@ def leading(measure: Mapping[str, Spread], form: str, higher: bool = True) -> st
     """
     told = [f"{name}, {measure[name].text(form)}" for name in leaders(measure, higher)]
     return told[0] if len(told) == 1 else f"no winner between {' and '.join(told)}"
+
+
+def ranked(what: str, measure: Mapping[str, Spread], form: str, higher: bool = True) -> str:
+    """One sentence on all rivals, best mean first, and which neighbours of that order the seeds do not tell apart.
+
+    >>> some = {"A": Spread((5.0, 6.0)), "B": Spread((9.0, 8.0)), "C": Spread((5.5, 4.0))}
+    >>> ranked("BLEU", some, ".1f")
+    'BLEU: B 8.5 (8.0–9.0), A 5.5 (5.0–6.0), C 4.8 (4.0–5.5); no winner between A and C, whose seeds overlap.'
+    >>> ranked("BLEU", {name: some[name] for name in "AB"}, ".1f")
+    'BLEU: B 8.5 (8.0–9.0), A 5.5 (5.0–6.0); in this order in every seed.'
+    """
+    order = sorted(measure, key=lambda name: measure[name].mean, reverse=higher)
+    values = f"{what}: {', '.join(f'{name} {measure[name].text(form)}' for name in order)}"
+    verdicts = [verdict(measure, one, other, higher) for one, other in pairwise(order)]
+    if not verdicts:
+        return f"{values}."
+    if min(each.seeds for each in verdicts) < 2:
+        return f"{values} (one seed)."
+    alike = [f"{each.ahead} and {each.behind}" for each in verdicts if not each.apart]
+    if alike:
+        return f"{values}; no winner between {', nor between '.join(alike)}, whose seeds overlap."
+    return f"{values}; in this order in every seed."
 
 
 def times(factor: float) -> str:
