@@ -11,6 +11,31 @@ Place = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """One rival's numbers over another's, round by round: both were measured in turns, so what slows the machine for
+    a while slows both, and goes out.
+
+    >>> Ratio.of([4.0, 9.0, 6.0], [2.0, 3.0, 3.0])
+    Ratio(values=(2.0, 3.0, 2.0))
+    """
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, over: Sequence[float], under: Sequence[float]) -> Ratio:
+        return cls(tuple(one / other for one, other in zip(over, under, strict=True)))
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+    @property
+    def side(self) -> int:
+        """1 where every round is above one, -1 where every round is below; 0 where they do not agree."""
+        return 1 if min(self.values) > 1 else -1 if max(self.values) < 1 else 0
+
+
+@dataclass(frozen=True)
 class Measured:
     """The runs of one device. `runs` are its dicts by kind: length, batch, decoding, processes."""
 
@@ -84,10 +109,13 @@ class Measured:
         one, more = sorted(self.places("processes", rival=rival), key=lambda place: place["processes"])
         return more["processes"] * median(one["seconds"]) / median(more["seconds"])
 
-    def decoding(self, rival: str, length: int, what: str) -> float:
-        """Seconds of "reading" so many tokens, or of "writing" one after them."""
+    def decoding_rounds(self, rival: str, length: int, what: str) -> list[float]:
+        """Seconds of "reading" so many tokens, or of "writing" one after them, round by round."""
         [place] = self.places("decoding", rival=rival, length=length)
-        return median(place[what])
+        return list(place[what])
+
+    def decoding(self, rival: str, length: int, what: str) -> float:
+        return median(self.decoding_rounds(rival, length, what))
 
     def kept(self, rival: str, length: int) -> int:
         """Bytes between two tokens."""

@@ -1,17 +1,18 @@
-"""What efficiency gave, in sentences; efficiency_shown.py has the tables and pictures that they follow from."""
+"""What efficiency gave, in sentences; efficiency_shown.py has the tables and pictures that they follow from.
+
+Rivals are measured in turns. One is called faster than another where it was so in every round.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
-from limelight.compare.efficiency_numbers import Measured, depth
+from limelight.compare.efficiency_numbers import Measured, Ratio, depth
 from limelight.compare.efficiency_shown import pictures, tables
 from limelight.compare.plan import Part
 from limelight.compare.sentences import listed, times
-
-EVEN = 0.05
-"""Times that differ by less than this share are called equal."""
 
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
@@ -24,7 +25,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
     if found.places("processes"):
         sentences.append(_processes(found))
     if found.places("decoding"):
-        sentences += [_writing(found), _growth(found), _reading(found), _memory(found)]
+        sentences += [_writing(found), *_growth(found), _reading(found), _memory(found)]
     return Part(found.part, tuple(sentences), tables(found), pictures(found), _method(found), compared)
 
 
@@ -32,23 +33,24 @@ def _fastest(found: Measured) -> list[str]:
     """Who trains fastest on short texts and on long ones, and by how much."""
     sentences = []
     for length in (found.lengths("length")[0], found.lengths("length")[-1]):
-        speed = {name: found.speed(name, length, 1) for name in found.rivals}
+        speed = {name: found.speeds(name, length, 1) for name in found.rivals}
         sentences.append(
             f"Training on texts of {length:,} tokens, one thread: {_ranked(found, speed, 'tokens a second')}."
         )
     return sentences
 
 
-def _ranked(found: Measured, speed: Mapping[str, float], unit: str) -> str:
+def _ranked(found: Measured, speed: Mapping[str, Sequence[float]], unit: str) -> str:
     """All rivals from the fastest, and how far the first is ahead of the second."""
-    order = sorted(speed, key=lambda name: -speed[name])
-    values = listed([f"{found.label(name)} {speed[name]:,.0f}" for name in order])
+    order = sorted(speed, key=lambda name: -median(speed[name]))
+    values = f"{listed([f'{found.label(name)} {median(speed[name]):,.0f}' for name in order])} {unit}"
     if len(order) < 2:
-        return f"{values} {unit}"
-    ratio = speed[order[0]] / speed[order[1]]
-    if ratio < 1 + EVEN:
-        return f"{values} {unit}; the first two are even"
-    return f"{values} {unit}; {found.label(order[0])} is {times(ratio)} as fast as {found.label(order[1])}"
+        return values
+    first, second = order[:2]
+    ratio = Ratio.of(speed[first], speed[second])
+    if ratio.side != 1:
+        return f"{values}; the rounds name no winner between the first two"
+    return f"{values}; {found.label(first)} is {times(ratio.median)} as fast as {found.label(second)}"
 
 
 def _against_each(found: Measured) -> list[str]:
@@ -56,21 +58,26 @@ def _against_each(found: Measured) -> list[str]:
     sentences = []
     for other in (name for name in found.rivals if name != "attention" and "attention" in found.rivals):
         ratio = {
-            length: found.speed("attention", length, 1) / found.speed(other, length, 1)
+            length: Ratio.of(found.speeds("attention", length, 1), found.speeds(other, length, 1))
             for length in found.lengths("length")
         }
-        won = [length for length, value in ratio.items() if value > 1 + EVEN]
-        lost = [length for length, value in ratio.items() if value < 1 / (1 + EVEN)]
+        won = [length for length, each in ratio.items() if each.side == 1]
+        lost = [length for length, each in ratio.items() if each.side == -1]
+        open_ = [length for length, each in ratio.items() if each.side == 0]
         told = [
             f"{word} {found.label(other)} at {_stretches(some, list(ratio))} tokens "
-            f"({_extreme(most(ratio[length] for length in some), word)})"
+            f"({_extreme(most(ratio[length].median for length in some), word)})"
             for word, some, most in (("faster than", won, max), ("slower than", lost, min))
             if some
         ]
+        if open_:
+            told.append(
+                f"neither at {_stretches(open_, list(ratio))} tokens, where the rounds name no winner"
+            )
         sentences.append(
-            f"{found.label('attention')} trains {' and '.join(told)}."
-            if told
-            else f"{found.label('attention')} and {found.label(other)} train equally fast at every length."
+            f"{found.label('attention')} trains {', '.join(told)}."
+            if won or lost
+            else f"Between {found.label('attention')} and {found.label(other)} the rounds name no winner in training."
         )
     return sentences
 
@@ -117,35 +124,42 @@ def _processes(found: Measured) -> str:
 
 def _writing(found: Measured) -> str:
     length = found.lengths("decoding")[-1]
-    seconds = {name: found.decoding(name, length, "writing") for name in found.rivals}
+    seconds = {name: found.decoding_rounds(name, length, "writing") for name in found.rivals}
     return f"Writing one token after {length:,}: {_cheapest(found, seconds, 1e3, 'ms')}."
 
 
 def _reading(found: Measured) -> str:
     length = found.lengths("decoding")[-1]
-    seconds = {name: found.decoding(name, length, "reading") for name in found.rivals}
+    seconds = {name: found.decoding_rounds(name, length, "reading") for name in found.rivals}
     return f"Reading {length:,} tokens before the first is written: {_cheapest(found, seconds, 1.0, 's')}."
 
 
-def _cheapest(found: Measured, seconds: Mapping[str, float], scale: float, unit: str) -> str:
-    order = sorted(seconds, key=lambda name: seconds[name])
-    values = listed([f"{found.label(name)} {scale * seconds[name]:.2g} {unit}" for name in order])
+def _cheapest(found: Measured, seconds: Mapping[str, Sequence[float]], scale: float, unit: str) -> str:
+    order = sorted(seconds, key=lambda name: median(seconds[name]))
+    values = listed([f"{found.label(name)} {scale * median(seconds[name]):.2g} {unit}" for name in order])
     if len(order) < 2:
         return values
-    ratio = seconds[order[1]] / seconds[order[0]]
-    if ratio < 1 + EVEN:
-        return f"{values}; the first two are even"
-    return f"{values}; {found.label(order[1])} takes {times(ratio)} as long as {found.label(order[0])}"
+    first, second = order[:2]
+    ratio = Ratio.of(seconds[second], seconds[first])
+    if ratio.side != 1:
+        return f"{values}; the rounds name no winner between the first two"
+    return f"{values}; {found.label(second)} takes {times(ratio.median)} as long as {found.label(first)}"
 
 
-def _growth(found: Measured) -> str:
-    short, long = found.lengths("decoding")[0], found.lengths("decoding")[-1]
-    each = [
-        f"{found.label(name)} "
-        f"{times(found.decoding(name, long, 'writing') / found.decoding(name, short, 'writing'))}"
-        for name in found.rivals
-    ]
-    return f"Time for one token after {long:,} over that after {short:,}: {listed(each)}."
+def _growth(found: Measured) -> list[str]:
+    """How writing with attention falls behind each recurrence as the text grows."""
+    lengths = found.lengths("decoding")
+    told = []
+    for other in (name for name in found.rivals if name != "attention" and "attention" in found.rivals):
+        short, long = (
+            Ratio.of(*(found.decoding_rounds(name, length, "writing") for name in ("attention", other)))
+            for length in (lengths[0], lengths[-1])
+        )
+        told.append(
+            f"Writing one token with {found.label('attention')} takes {times(short.median)} as long as with "
+            f"{found.label(other)} after {lengths[0]:,} tokens, {times(long.median)} as long after {lengths[-1]:,}."
+        )
+    return told
 
 
 def _memory(found: Measured) -> str:
@@ -161,5 +175,6 @@ def _method(found: Measured) -> tuple[str, ...]:
         f"{found.device}, as PyTorch has them.",
         f"A training step reads {found.tokens:,} tokens, whatever the length of the texts (one text at least): "
         "forward, loss, backward, fused AdamW.",
-        f"All rivals in turns, {found.rounds} times after one that is not counted; medians by the clock.",
+        f"All rivals in turns, {found.rounds} times after one that is not counted; medians by the clock. Ratios are "
+        "of one round each, and one is called faster than another where it was so in every round.",
     )

@@ -100,8 +100,18 @@ def test_what_is_said_follows_the_times() -> None:
     even = " ".join(
         result(made_up.efficiency({"attention": 1.0, "lstm": 1.0}, dict.fromkeys(slow, 1.0))).sentences
     )
-    assert "train equally fast at every length" in even
-    assert "the first two are even" in even
+    assert "Between Attention and LSTM the rounds name no winner in training." in even
+    assert "the rounds name no winner between the first two" in even
+
+
+def test_no_winner_where_a_round_says_otherwise() -> None:
+    made = made_up.efficiency({"attention": 1.0, "lstm": 1.0}, {"attention": 1.0, "lstm": 4.0})
+    for place in made["efficiency-length"]["places"]:
+        if place["rival"] == "lstm" and place["length"] == 32:
+            place["seconds"] = [2.0, 2.0, 0.9]  # attention is faster, but for one round
+    said = " ".join(result(made).sentences)
+    assert "faster than LSTM at 512 tokens (at most 4.0 times as fast), neither at 32 tokens, where" in said
+    assert "Attention 512 and LSTM 256 tokens a second; the rounds name no winner" in said
 
 
 def test_pictures_of_different_parts_have_different_names() -> None:
