@@ -11,17 +11,17 @@ The product runs on PyTorch's fused `scaled_dot_product_attention`, which never 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from limelight.errors import InputError
+from limelight.errors import InputError, KindError
 from limelight.matrix import AttentionMatrix, masks
 from limelight.matrix.masks import Mask
 from limelight.modules.positions import Positions
@@ -96,10 +96,36 @@ Role = Literal["pairs", "language", "classes"]
 """What a model does: source text → target text, text → its next token, or text → one of several classes."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """An open `kept_attention`: the names of its modules, and what they have handed over."""
+
+    names: Mapping[nn.Module, str]
+    seen: dict[str, AttentionMatrix]
+
+
+_OPEN: ContextVar[tuple[_Block, ...]] = ContextVar("open blocks of kept_attention", default=())
+"""Those of the thread (or task) that asks: two of them may read from one model."""
+
+
 class KeepsAttention(nn.Module):
-    """A module that hands its `AttentionMatrix` to `keep`, where that is set, in every forward."""
+    """A module that hands its `AttentionMatrix` over in every forward, where somebody wants it: an open
+    `kept_attention`, or `keep`, where that is set."""
 
     keep: Callable[[AttentionMatrix], None] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.keep is not None or any(self in block.names for block in _OPEN.get())
+
+
+def hand_over(module: KeepsAttention, matrix: AttentionMatrix) -> None:
+    """To all who want it."""
+    for block in _OPEN.get():
+        if (name := block.names.get(module)) is not None:
+            block.seen[name] = matrix
+    if module.keep is not None:
+        module.keep(matrix)
 
 
 class MultiHeadAttention(KeepsAttention):
@@ -125,6 +151,8 @@ class MultiHeadAttention(KeepsAttention):
     ) -> None:
         super().__init__()
         groups = heads if key_value_heads is None else key_value_heads
+        if heads < 1 or groups < 1:
+            raise InputError(f"heads and key_value_heads must be at least 1; got {heads} and {groups}.")
         if width % heads:
             raise InputError(f"heads must divide the width: {width} is not a multiple of {heads}.")
         if heads % groups:
@@ -152,6 +180,11 @@ class MultiHeadAttention(KeepsAttention):
     ) -> Tensor:
         """`start` is the position of x's first token: with a cache, the number of tokens read before."""
         sizes(x_BNE=x) if memory is None else sizes(x_BNE=x, memory_BME=memory)
+        if not isinstance(mask, Mask | None):
+            raise KindError(
+                f"mask must be a Mask, such as masks.causal(); got {type(mask).__name__}. A table of bools, "
+                "True where a query may attend, becomes one with masks.dense(table)."
+            )
         query_BHND = self.positions.rotate(self._split(self.Wq(x), self.heads), start)
         if memory is None:
             key_BGMD, value_BGMD = self._keys_values(x, start)
@@ -166,8 +199,9 @@ class MultiHeadAttention(KeepsAttention):
             else:
                 key_BGMD, value_BGMD = cache.read()
             bias = None
-        if self.keep is not None:
-            self.keep(AttentionMatrix(query_BHND, key_BGMD, value_BGMD, mask=mask, bias=bias))
+        if self.wanted:
+            rule = None if bias is None else self.positions.rule(self.heads)
+            hand_over(self, AttentionMatrix(query_BHND, key_BGMD, value_BGMD, mask=mask, bias=rule))
         mixed_BHND = fused_attention(
             query_BHND,
             key_BGMD,
@@ -223,10 +257,10 @@ def _fused_mask(
 
 @contextmanager
 def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
-    """Inside the block every forward of `model` fills the dictionary: module name → `AttentionMatrix`.
+    """Inside the block every forward of `model` in this thread fills the dictionary: module name → `AttentionMatrix`.
 
     The matrices of the latest forward stand there, in the order of execution. They hold references, so the
-    forward costs nothing more; after the block the modules keep nothing.
+    forward costs nothing more; after the block nothing is kept. Other threads may use the model meanwhile.
 
     >>> attention = MultiHeadAttention(width=16, heads=4)
     >>> with kept_attention(attention) as seen:
@@ -234,24 +268,12 @@ def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     >>> seen[""][0, 3, 4, :].shape                 # of batch 0, head 3, query 4: the weights of all keys
     torch.Size([5])
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, KeepsAttention)}
-    seen: dict[str, AttentionMatrix] = {}
-    before = {name: layer.keep for name, layer in layers.items()}  # a watch around this block
-    for name, layer in layers.items():
-        layer.keep = partial(_keep, seen, name, before[name])
+    names: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules() if isinstance(module, KeepsAttention)
+    }
+    block = _Block(names, {})
+    before = _OPEN.set((*_OPEN.get(), block))
     try:
-        yield seen
+        yield block.seen
     finally:
-        for name, layer in layers.items():
-            layer.keep = before[name]
-
-
-def _keep(
-    seen: dict[str, AttentionMatrix],
-    name: str,
-    before: Callable[[AttentionMatrix], None] | None,
-    matrix: AttentionMatrix,
-) -> None:
-    seen[name] = matrix
-    if before is not None:
-        before(matrix)
+        _OPEN.reset(before)

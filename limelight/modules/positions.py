@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import InputError, ShapeError
-from limelight.matrix.biases import alibi_slopes
+from limelight.matrix.biases import Bias, alibi, alibi_slopes
 
 
 class Positions(nn.Module):
@@ -34,6 +34,10 @@ class Positions(nn.Module):
 
     def bias(self, heads: int, queries: int, keys: int, device: torch.device) -> Tensor | None:
         """(H, N, M) to add to the scores, the last query standing at the last key; or None."""
+        return None
+
+    def rule(self, heads: int) -> Bias | None:
+        """The same as a rule, for who keeps an attention matrix: a rule takes no room."""
         return None
 
 
@@ -132,6 +136,9 @@ class ALiBi(Positions):
         query_N1 = torch.arange(keys - queries, keys, device=device)[:, None]
         distance_NM = (query_N1 - torch.arange(keys, device=device)).abs()
         return -alibi_slopes(heads).to(device)[:, None, None] * distance_NM
+
+    def rule(self, heads: int) -> Bias:
+        return alibi(heads)
 
 
 KINDS = ("rotary", "sinusoidal", "learned", "alibi", "none")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limelight.matrix import AttentionMatrix
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import KeepsAttention, fused_attention
+from limelight.modules.attention import KeepsAttention, fused_attention, hand_over
 
 
 class GlobalAttention(KeepsAttention):
@@ -29,8 +29,8 @@ class GlobalAttention(KeepsAttention):
 
     def forward(self, h_BNE: Tensor, memory_BME: Tensor, mask: Mask | None = None) -> Tensor:
         query_B1NE, memory_B1ME = self.Wa(h_BNE)[:, None], memory_BME[:, None]
-        if self.keep is not None:
-            self.keep(AttentionMatrix(query_B1NE, memory_B1ME, memory_B1ME, mask=mask, scale=1.0))
+        if self.wanted:
+            hand_over(self, AttentionMatrix(query_B1NE, memory_B1ME, memory_B1ME, mask=mask, scale=1.0))
         N, M = h_BNE.shape[1], memory_BME.shape[1]
         seen = None if mask is None else mask.dense(N, M, h_BNE.device)
         context_B1NE = fused_attention(query_B1NE, memory_B1ME, memory_B1ME, attn_mask=seen, scale=1.0)
@@ -64,7 +64,7 @@ class Lookups:
     def __call__(self, state_B1E: Tensor) -> Tensor:
         """The decoder's state → the context that it finds, (B, 1, E)."""
         scores_BM = self.attention.v((self.attention.W(state_B1E) + self.keys_BME).tanh())[..., 0]
-        if self.attention.keep is not None:
+        if self.attention.wanted:
             self.scores.append(scores_BM)
         scores_B1M = scores_BM[:, None]
         if self.hidden is not None:
@@ -73,9 +73,9 @@ class Lookups:
 
     def done(self) -> None:
         """Hand out the weights of all look-ups. Additive scores are no product of two vectors: they are the bias."""
-        if self.attention.keep is not None:
+        if self.attention.wanted:
             bias_B1NM = torch.stack(self.scores, dim=1)[:, None].float()
             B, _, N, M = bias_B1NM.shape
             query, key = bias_B1NM.new_zeros(B, 1, N, 1), bias_B1NM.new_zeros(B, 1, M, 1)
             value = self.memory_BME[:, None]
-            self.attention.keep(AttentionMatrix(query, key, value, mask=self.mask, bias=bias_B1NM))
+            hand_over(self.attention, AttentionMatrix(query, key, value, mask=self.mask, bias=bias_B1NM))

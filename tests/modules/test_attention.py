@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, dense, masks
+from limelight.matrix.biases import Alibi
 from limelight.modules import attention as module
 from limelight.modules.attention import LayerCache, MultiHeadAttention, kept_attention
 from limelight.modules.positions import KINDS, positions
@@ -254,7 +257,7 @@ def test_keeping_costs_no_second_forward_and_leaves_nothing(monkeypatch: pytest.
 
     layers = [layer for layer in model.modules() if isinstance(layer, MultiHeadAttention)]
     assert len(layers) == 8
-    assert all(layer.keep is None for layer in layers)
+    assert not any(layer.wanted for layer in layers)
     kept = dict(seen)
     model(source, target)
     assert seen == kept, "a forward after the block changed what was kept"
@@ -279,7 +282,41 @@ def test_an_error_inside_the_block_leaves_nothing_kept() -> None:
     layer = attention()
     with pytest.raises(ShapeError), kept_attention(layer):
         layer(torch.ones(3, 4))
-    assert layer.keep is None
+    assert not layer.wanted
+
+
+def test_threads_keep_each_their_own() -> None:
+    layer = attention()
+    lengths = [3, 5, 7, 11] * 4
+    begun = threading.Barrier(4)
+
+    def kept(tokens: int) -> int:
+        with kept_attention(layer) as seen:
+            begun.wait()
+            layer(torch.ones(1, tokens, layer.Wq.in_features))
+            begun.wait()
+        return seen[""].shape[2]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(kept, lengths)) == lengths
+    assert not layer.wanted
+
+
+def test_blocks_within_one_another_both_keep() -> None:
+    layer, (x, _) = attention(), inputs()
+    with kept_attention(layer) as outer:
+        with kept_attention(layer) as inner:
+            layer(x)
+        assert outer[""] is inner[""]
+        layer(x)
+    assert outer[""] is not inner[""]
+
+
+def test_of_alibi_the_rule_is_kept_and_no_table() -> None:
+    layer, (x, _) = attention(replace(SHAPE, positions="alibi")), inputs()
+    with kept_attention(layer) as seen:
+        layer(x)
+    assert isinstance(seen[""]._scores.bias, Alibi)
 
 
 def test_a_kept_matrix_carries_no_gradient() -> None:
@@ -293,9 +330,20 @@ def test_a_kept_matrix_carries_no_gradient() -> None:
 # ── What is refused ──
 
 
+def test_a_table_of_bools_is_no_mask() -> None:
+    layer, (x, _) = attention(), inputs()
+    with pytest.raises(KindError, match=r"masks\.dense\(table\)"):
+        layer(x, mask=torch.ones(N, N, dtype=torch.bool))
+
+
 @pytest.mark.parametrize(
     ("width", "heads", "groups", "message"),
-    [(36, 5, None, "36 is not a multiple of 5"), (36, 6, 4, "6 is not a multiple of 4")],
+    [
+        (36, 5, None, "36 is not a multiple of 5"),
+        (36, 6, 4, "6 is not a multiple of 4"),
+        (36, 0, None, "at least 1"),
+        (36, 6, 0, "at least 1"),
+    ],
 )
 def test_heads_must_divide(width: int, heads: int, groups: int | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
