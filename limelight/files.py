@@ -11,17 +11,25 @@ from pathlib import Path
 from limelight.errors import InputError
 
 
+def folder_for(path: Path) -> Path:
+    """The folder that a file is to be written to. Raises InputError where there is none, or `path` is one itself.
+
+    Whoever works long for what it will hold, asks beforehand.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The file's folder must exist; there is no {path.parent}. Make it first.")
+    if path.is_dir():
+        raise InputError(f"A file must have a name of its own; {path} is a folder.")
+    return path.parent
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` when the block has ended well, else it is gone.
 
     Raises InputError where there is no such folder, or `path` is one itself.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"The file's folder must exist; there is no {path.parent}. Make it first.")
-    if path.is_dir():
-        raise InputError(f"A file must have a name of its own; {path} is a folder.")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=folder_for(path), prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     aside = Path(name)
     try:

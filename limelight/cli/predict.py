@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int | None, typer.Option(help="With --sample: another seed, another answer.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     ) -> None:
-        from limelight.predicting.predictor import Predictor
+        from limelight.predicting.predictor import Prediction, Predictor
 
         drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
         sampling = _sampling(sample, drawing)
@@ -83,7 +83,8 @@ def register(app: typer.Typer) -> None:
         tell_unknown(predictor, (answer.source_ids for answer in answers))
         coming = iter(answers)
         for line in lines:
-            _print(next(coming) if line.strip() else None, line, as_json)
+            answer = next(coming) if line.strip() else Prediction(line, "", math.nan, [], [])
+            print(_shown(answer, len(lines) > 1, as_json))
 
 
 def _fits(predictor: Predictor, sample: bool, given: dict[str, Any]) -> None:
@@ -103,12 +104,11 @@ def _to_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _print(answer: Prediction | None, line: str, as_json: bool) -> None:
-    """One line of output for one of input: to a blank one the answer is blank."""
-    from limelight.predicting.predictor import Prediction
-
-    shown = answer or Prediction(line, "", math.nan, [], [])
-    print(json.dumps(shown.to_json(), ensure_ascii=False) if as_json else shown.text)
+def _shown(answer: Prediction, of_several: bool, as_json: bool) -> str:
+    """One line of output for one of input: of several answers each stands on one, its line ends made spaces."""
+    if as_json:
+        return json.dumps(answer.to_json(), ensure_ascii=False)
+    return " ".join(answer.text.splitlines()) if of_several else answer.text
 
 
 def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:

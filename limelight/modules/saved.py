@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import CheckpointError, LimelightError
+from limelight.errors import CheckpointError, InputError, LimelightError
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
     Recurrence,
@@ -100,8 +100,27 @@ def build(
             return made(shape, source, classes)
 
 
-def save_model(saved: SavedModel, folder: Path, precision: torch.dtype = torch.float32) -> Path:
-    """Write a model's folder aside and rename it; an older one of the same name is replaced."""
+def place_for_model(folder: str | Path) -> Path:
+    """The folder as a place that `save_model` may write to: a new one, an empty one, or that of an older model.
+
+    Raises InputError for anything else, which would be lost.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and not (folder / "model.json").is_file():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(
+                f"A model is written to a new folder, or in the place of an older model; {folder} holds something "
+                "else. Give another folder."
+            )
+    return folder
+
+
+def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = torch.float32) -> Path:
+    """Write a model's folder aside and rename it; an older model of the same name is replaced.
+
+    Raises InputError where the folder holds something else.
+    """
+    folder = place_for_model(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from limelight.errors import InputError, KindError, ShapeError, TextError
+from limelight.files import written_aside
 
 
 class Tokens(Protocol):
@@ -122,22 +122,18 @@ class WordVectors:
                 "Replace it by a sign that the text does not use."
             )
         path = Path(path)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.part")
         form = " ".join(["%.9g"] * self.vectors.shape[1])  # nine digits say which float32 it is
         try:
-            with aside.open("w", encoding="utf-8", newline="\n") as file:
+            with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(f"{len(self)} {self.vectors.shape[1]}\n")
                 for word, row in zip(self.words, self.vectors, strict=True):
                     file.write(f"{word} {form % tuple(row.tolist())}\n")
-            aside.replace(path)
         except UnicodeEncodeError as error:
             raise InputError(
                 f"Words must be Unicode text; {error.object[:40]!r} holds half a surrogate."
             ) from error
         except OSError as error:
             raise TextError(f"{path}: cannot be written ({error.strerror}).") from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> WordVectors:

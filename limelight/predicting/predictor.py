@@ -15,9 +15,10 @@ from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
 from limelight.modules.attention import kept_attention
 from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.transformer import Shape
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.sampling import Sampling, sample
-from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, Hypothesis, search
+from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, Hypothesis, all_numbers, search
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START
 
@@ -136,10 +137,13 @@ class Predictor:
             if self.model.role == "classes":
                 found = self._classify(batch)
             elif sampling is not None:
-                found = [[drawn] for drawn in self._draw(batch, sampling, options["longest"], rows)]
+                longest = self._longest(batch, options["longest"])
+                found = [[drawn] for drawn in self._draw(batch, sampling, longest, rows)]
             else:
                 first, decoder = self._start(batch)
-                found = search(decoder, first, **options)
+                found = search(
+                    decoder, first, **options | {"longest": self._longest(batch, options["longest"])}
+                )
             for row, hypotheses in zip(rows, found, strict=True):
                 answers[row] = self._prediction(texts[row], ids[row], hypotheses)
             done += len(rows)
@@ -154,10 +158,12 @@ class Predictor:
 
         `longest` is as the model was saved with, unless given.
         """
-        first, decoder = self._start([self.saved.source.encode(text).ids])
+        batch = [self.saved.source.encode(text).ids]
+        most = self._longest(batch, self.options(longest=longest)["longest"])
+        first, decoder = self._start(batch)
         ids: list[int] = []
         whole = shown = ""
-        for token in sample(decoder, first, sampling, self.options(longest=longest)["longest"]):
+        for token in sample(decoder, first, sampling, most):
             if int(token) == END:
                 break
             ids.append(int(token))
@@ -225,6 +231,14 @@ class Predictor:
         if batch:
             yield batch
 
+    def _longest(self, batch: list[list[int]], longest: int) -> int:
+        """Of an answer to these, in tokens: learned positions end, and what they leave after a prompt is written."""
+        shape = self.model.shape
+        if not isinstance(shape, Shape) or shape.positions != "learned":
+            return longest
+        read = max(map(len, batch), default=0) if self.model.role == "language" else 0
+        return max(1, min(longest, shape.longest - read - 1))
+
     def _draw(
         self, batch: list[list[int]], sampling: Sampling, longest: int, numbers: Sequence[int]
     ) -> list[Hypothesis]:
@@ -237,7 +251,7 @@ class Predictor:
         ]
 
     def _classify(self, batch: list[list[int]]) -> list[list[Hypothesis]]:
-        scores = self.model(*self._padded(batch)).log_softmax(-1)
+        scores = all_numbers(self.model(*self._padded(batch))).log_softmax(-1)
         order = scores.sort(-1, descending=True)
         return [
             [Hypothesis([place], value, value) for value, place in zip(values, places, strict=True)]

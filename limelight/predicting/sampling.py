@@ -15,8 +15,11 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.predicting.decoders import Decoder
-from limelight.predicting.search import LONGEST, NEVER
+from limelight.predicting.search import LONGEST, NEVER, all_numbers
 from limelight.text.tokenizers import END
+
+SEEDS = 2**64
+"""So many differ; larger ones begin anew."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,10 @@ class Sampling:
             )
 
     def probabilities(self, scores_RV: Tensor) -> Tensor:
-        """Scores (R, V) → the probabilities that are drawn from, (R, V)."""
-        scores_RV = scores_RV.float() / self.temperature
+        """Scores (R, V) → the probabilities that are drawn from, (R, V), float64."""
+        scores_RV = all_numbers(scores_RV).to(torch.float64, copy=True)
         scores_RV[:, list(NEVER)] = -math.inf
+        scores_RV = (scores_RV - scores_RV.amax(-1, keepdim=True)) / self.temperature
         if 0 < self.top_k < scores_RV.shape[1]:
             least_R1 = scores_RV.topk(self.top_k).values[:, -1:]
             scores_RV = scores_RV.masked_fill(scores_RV < least_R1, -math.inf)
@@ -63,11 +67,11 @@ class _Draws:
 
     def __init__(self, sampling: Sampling, numbers: Sequence[int]) -> None:
         self.sampling = sampling
-        self.streams = [torch.Generator().manual_seed(sampling.seed + number) for number in numbers]
+        self.streams = [torch.Generator().manual_seed((sampling.seed + number) % SEEDS) for number in numbers]
 
     def __call__(self, scores_RV: Tensor) -> Tensor:
         """One token a row, (R,)."""
-        up_to_RV = self.sampling.probabilities(scores_RV).double().cumsum(-1)
+        up_to_RV = self.sampling.probabilities(scores_RV).cumsum(-1)
         drawn = [torch.rand(1, dtype=torch.float64, generator=stream) for stream in self.streams]
         place_R1 = torch.stack(drawn).to(up_to_RV.device) * up_to_RV[:, -1:]
         last_R1 = torch.searchsorted(up_to_RV, up_to_RV[:, -1:].contiguous())  # of those that can be drawn
@@ -94,7 +98,7 @@ def sample(
     for _ in range(longest):
         scores_BV = decoder.step(tokens_BN)
         if draw is None:
-            scores_BV[:, list(NEVER)] = -math.inf
+            all_numbers(scores_BV)[:, list(NEVER)] = -math.inf
             token_B = scores_BV.argmax(-1)
         else:
             token_B = draw(scores_BV)

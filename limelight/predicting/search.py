@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.errors import CheckpointError, InputError
 from limelight.predicting.decoders import Decoder
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
@@ -20,6 +20,7 @@ NEVER = (PAD, UNKNOWN, START)
 """Tokens that no answer may hold."""
 BEAM, LENGTH_PENALTY, LONGEST = 5, 0.6, 256
 """How to search where nobody says otherwise; LONGEST bounds an answer, in tokens."""
+MOST_PENALTY = 10
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ def search(
 
     first_BN holds what the decoder reads first: START, or a prompt. An answer that does not end within `longest`
     tokens is given as it is, after those that did. A search ends for a row when `beam` answers have ended.
+    Raises InputError for options out of range, CheckpointError where the model gives no numbers.
     """
     if beam < 1 or longest < 1:
         raise InputError(f"beam and longest must be at least 1; got beam = {beam}, longest = {longest}.")
+    if not abs(length_penalty) <= MOST_PENALTY:
+        raise InputError(
+            f"length_penalty must be from -{MOST_PENALTY} to {MOST_PENALTY}; got {length_penalty}. The paper has 0.6."
+        )
     batch, device = first_BN.shape[0], first_BN.device
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     open_rows = list(range(batch))
@@ -89,7 +95,8 @@ def search(
         if not open_rows or length == longest:
             break
         # Beams stay with their sentence, so only a batch that loses a sentence need move its sources.
-        decoder.select(rows_SK.flatten(), same_source=not finished)
+        if beam > 1 or finished:  # one beam a sentence stays where it is
+            decoder.select(rows_SK.flatten(), same_source=not finished)
         logp_SKV = _log_probabilities(decoder.step(token_SK.reshape(-1, 1))).unflatten(0, (-1, beam))
 
     for place, row in enumerate(open_rows):
@@ -113,6 +120,16 @@ def _hypothesis(ids: list[int], log_probability: Tensor, length: int, length_pen
 
 
 def _log_probabilities(scores_RV: Tensor) -> Tensor:
-    scores_RV = scores_RV.float()
+    scores_RV = all_numbers(scores_RV.float())
     scores_RV[:, list(NEVER)] = -math.inf
     return scores_RV.log_softmax(-1)
+
+
+def all_numbers(scores: Tensor) -> Tensor:
+    """The scores themselves. Raises CheckpointError where one is NaN or infinite: no answer follows from that."""
+    if not bool((scores < math.inf).all()):
+        raise CheckpointError(
+            "A model must answer with numbers; this one gives NaN or infinity. Its weights are broken, as by a "
+            "training that diverged: train it anew with a lower rate."
+        )
+    return scores

@@ -19,7 +19,7 @@ import torch
 from limelight.errors import InputError
 from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.modules.saved import SavedModel, load_model, place_for_model, save_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.card import averaged_card
 from limelight.tasks.recipe import Recipe, Search, Text
@@ -40,11 +40,12 @@ def average(
     """The mean of some models, by name or folder, judged beside them on `data`'s held-out rows; written to `out`.
 
     `progress` hears what is done, how many of it, of how many.
-    Raises InputError for fewer than two, and where they differ in task, shape (but for dropout), tokenizers or
-    classes.
+    Raises InputError for fewer than two, where `out` holds something else than a model, and where they differ in
+    task, shape (but for dropout), tokenizers or classes.
     """
     if (count := len(set(map(str, models)))) < 2:
         raise InputError(f"A mean needs at least two different models; got {count}.")
+    place_for_model(out)
     parts = {str(name): load_model(find_model(name)) for name in models}
     mean = mean_of(parts)
     prediction = {

@@ -20,7 +20,7 @@ from limelight.readings.rows import Weigh
 from limelight.tasks.readers import ANSWER, Reader, Run
 from limelight.tasks.windows import joined
 from limelight.text.boundaries import words
-from limelight.text.contexts import QUESTION, Context
+from limelight.text.contexts import QUESTION, Context, named
 from limelight.text.segments import Level
 
 Progress = Callable[[str, int, int], None]
@@ -107,11 +107,7 @@ def look_documents(
     remove         also take each document, sentence or word away, and measure how far the output moves
     progress       is told how far a long reading has come
     """
-    texts = (
-        documents
-        if isinstance(documents, Mapping)
-        else {f"document {n}": t for n, t in enumerate(documents, 1)}
-    )
+    texts = named(documents)
     if not any(words(text) for text in texts.values()):
         raise InputError("There is nothing to look at: no document holds a word.")
     if question is not None and not words(question):
@@ -142,9 +138,6 @@ def look_conversation(
 
     The rest is as in `look_documents`.
     """
-    for message in messages:
-        if not all(isinstance(message.get(key), str) for key in ("role", "content")):
-            raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
     if not messages or messages[-1]["role"] == ASSISTANT:
         raise InputError(
             "A conversation must end with a message that the model may answer; leave its last reply out."

@@ -69,6 +69,8 @@ def look(
     passed_over  hears of a text in which, or in whose answer, there is no word to look at; without it that is raised
     progress     hears what is done, how much of it, of how much
     """
+    if isinstance(texts, str):
+        raise InputError("look() takes a list of texts; got one string. Write look(predictor, [text]).")
     wanted = list(texts)
     for text in texts:
         if not words(text):

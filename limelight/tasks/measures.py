@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from limelight.errors import InputError, require
@@ -73,11 +73,9 @@ def accuracy(answers: Sequence[str], references: Sequence[str]) -> float:
 def macro_f1(answers: Sequence[str], references: Sequence[str]) -> float:
     """The mean over the classes of the references of 2·hits / (predicted + actual)."""
     _same_number(answers, references)
-    scores = []
-    for kind in set(references):
-        hits = sum(answer == right == kind for answer, right in zip(answers, references, strict=True))
-        scores.append(2 * hits / (list(answers).count(kind) + list(references).count(kind)))
-    return sum(scores) / len(scores)
+    hits = Counter(right for answer, right in zip(answers, references, strict=True) if answer == right)
+    named, actual = Counter(answers), Counter(references)
+    return sum(2 * hits[kind] / (named[kind] + actual[kind]) for kind in actual) / len(actual)
 
 
 def _same_number(answers: Sequence[str], references: Sequence[object]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import Recurrence
+from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
@@ -48,8 +49,9 @@ class Own:
 
     @property
     def longest(self) -> int | None:
-        """Their positions are computed, so any length can be read."""
-        return None
+        """The end of learned positions; the others are computed, so any length can be read."""
+        shape = self.predictor.model.shape
+        return shape.longest if isinstance(shape, Shape) and shape.positions == "learned" else None
 
     @property
     def heads(self) -> Sequence[Head] | None:

@@ -31,8 +31,8 @@ PAIRS_TO_ALIGN = 300
 
 def train_recipe(
     recipe: Recipe,
-    data: Path,
-    out: Path,
+    data: str | Path,
+    out: str | Path,
     start: SavedModel | str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[SavedModel, Outcome]:
@@ -45,6 +45,7 @@ def train_recipe(
     begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
     process is training in `out`.
     """
+    data, out = Path(data), Path(out)
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
     begun_from = Start.of(start)

@@ -60,7 +60,7 @@ class Context:
         documents: name → text; texts without names are numbered.
         chat: put all of it into the tokenizer's chat template, as what the user says.
         """
-        parts = _named(documents)
+        parts = named(documents)
         asked = question is not None and bool(question.strip())
         texts = [*parts.values(), *([question] if asked and question else [])]
         text, places = _joined([each.strip() for each in texts] if chat else texts)
@@ -83,6 +83,9 @@ class Context:
         A role that speaks several times is numbered: "user 1", "assistant 1", "user 2". What the template
         writes around the messages belongs to no part. `answer_next` ends it where the assistant would begin.
         """
+        for message in messages:
+            if not all(isinstance(message.get(key), str) for key in ("role", "content")):
+                raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
         text, places = _rendered_with_places(tokenizer, messages, answer_next)
         roles = [message["role"] for message in messages]
         names = [
@@ -141,8 +144,9 @@ class Context:
         if len(self.ids) <= longest:
             return self
         first, last = self._documents()
-        room = self._room(longest)
-        return self._only(range(first, first + room), self._told(range(first + room, last + 1), longest))
+        room = self._room(longest, first, last)
+        left_out = self._told(range(first + room, last + 1), longest)
+        return self._only(range(first, first + room), (first, last), left_out)
 
     def windows(self, longest: int, overlap: int | None = None) -> list[Context]:
         """The same as windows of at most `longest` tokens that go through the documents from start to end.
@@ -153,7 +157,7 @@ class Context:
         if len(self.ids) <= longest:
             return [self]
         first, last = self._documents()
-        room = self._room(longest)
+        room = self._room(longest, first, last)
         shared = room // 4 if overlap is None else overlap
         if not 0 <= shared < room:
             raise InputError(
@@ -167,6 +171,7 @@ class Context:
         return [
             self._only(
                 piece,
+                (first, last),
                 f"Window {number} of {len(pieces)}: tokens {piece.start - first + 1} to {piece.stop - first} of the "
                 f"documents' {total}.",
             )
@@ -181,8 +186,7 @@ class Context:
         ]
         return (inside[0], inside[-1]) if inside else (0, -1)
 
-    def _room(self, longest: int) -> int:
-        first, last = self._documents()
+    def _room(self, longest: int, first: int, last: int) -> int:
         around = len(self.ids) - (last + 1 - first)
         if longest - around < 1:
             raise InputError(
@@ -191,9 +195,10 @@ class Context:
             )
         return longest - around
 
-    def _only(self, piece: range, note: str) -> Context:
-        """Of the documents only a piece: the text, too, is cut there, so that a window costs what it holds."""
-        first, last = self._documents()
+    def _only(self, piece: range, documents: tuple[int, int], note: str) -> Context:
+        """Of the documents, which go from a first to a last token, only a piece: the text, too, is cut there, so that
+        a window costs what it holds."""
+        first, last = documents
         old = self.segments
         begin, end = old.spans[first][0], old.spans[last][1]
         low, high = old.spans[piece.start][0], old.spans[piece.stop - 1][1]
@@ -204,7 +209,7 @@ class Context:
                 return place - (end - begin) + (high - low)
             return place if place < begin else begin + min(max(place, low), high) - low
 
-        kept = [token for token in range(len(self.ids)) if not first <= token <= last or token in piece]
+        kept = [*range(first), *piece, *range(last + 1, len(self.ids))]
         places = [(moved(start), moved(stop)) for start, stop in old.documents]
         held = [number for number, (start, stop) in enumerate(places) if start < stop]
         segments = Segments(
@@ -323,7 +328,8 @@ def _found(text: str, content: str, start: int) -> int:
     return place
 
 
-def _named(documents: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:
+def named(documents: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:
+    """Name → text; texts without names are numbered. Raises KindError for what is no text."""
     if isinstance(documents, str):
         documents = [documents]
     if not isinstance(documents, Mapping):

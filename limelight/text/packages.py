@@ -8,6 +8,7 @@ everybody who builds a corpus gets the same split, and what belongs together nev
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -90,7 +91,7 @@ def find_deb(package: str, debs: Path, download: bool) -> Path:
     """The newest `package_*.deb` in the folder `debs`, fetched into it first with `download`."""
     if download:
         run(["apt-get", "download", package], debs, f"Downloading {package} (or give a folder of .deb files)")
-    found = sorted(debs.glob(f"{package}_*.deb"))
+    found = sorted(debs.glob(f"{package}_*.deb"), key=_version)
     if not found:
         raise TextError(
             f"The folder {debs} must hold {package}_*.deb and does not. "
@@ -108,12 +109,22 @@ def find_npm(package: str, archives: Path, download: bool) -> Path:
             archives,
             f"Downloading {package} (or give a folder of .tgz files)",
         )
-    found = sorted(archives.glob(f"{name}-*.tgz"))
+    found = sorted(archives.glob(f"{name}-*.tgz"), key=_version)
     if not found:
         raise TextError(
             f"The folder {archives} must hold {name}-*.tgz and does not. Put it there with: npm pack {package}"
         )
     return found[-1]
+
+
+def _version(archive: Path) -> list[tuple[int, str]]:
+    """What versions are sorted by: their numbers count as numbers.
+
+    >>> sorted(["a-7.10.tgz", "a-7.9.tgz"], key=lambda name: _version(Path(name)))
+    ['a-7.9.tgz', 'a-7.10.tgz']
+    """
+    pieces = re.split(r"(\d+)", archive.name)
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
 def read_npm(archive: Path, folder: str, ending: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ What a word, a sentence and a paragraph are stands in `boundaries.py`; a documen
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -68,13 +68,20 @@ class Segments:
 
     @classmethod
     def of(
-        cls, documents: Sequence[str] | str, tokenizer: Tokenizer | Encode, names: Sequence[str] | None = None
+        cls,
+        documents: Mapping[str, str] | Sequence[str] | str,
+        tokenizer: Tokenizer | Encode,
+        names: Sequence[str] | None = None,
     ) -> Segments:
         """Tokenize each document and put the tokens one after the other.
 
         tokenizer: a Tokenizer, or a function from one text to its `Encoded` or its list of character spans.
-        names: one for each document; None numbers them.
+        documents: their texts, or name → text.
+        names: one for each document; None takes the names that came with them, or numbers them.
         """
+        if isinstance(documents, Mapping):
+            names = list(documents) if names is None else names
+            documents = list(documents.values())
         texts = [documents] if isinstance(documents, str) else list(documents)
         encode = tokenizer.encode if isinstance(tokenizer, Tokenizer) else tokenizer
         if not callable(encode):

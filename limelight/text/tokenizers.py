@@ -15,7 +15,7 @@ START or END, whatever it holds: their names are no tokens that a kind could cut
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -36,6 +36,11 @@ _STORED = tuple(f"[limelight {name.strip('<>')}]" for name in SPECIALS)
 
 Kind = Literal["bpe", "characters", "words"]
 Span = tuple[int, int]
+
+HALF_A_PAIR = (
+    "A text must be valid Unicode; one holds a lone surrogate (half of a UTF-16 pair). "
+    "Clean it with: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,10 @@ class Tokenizer:
         if size < least:
             raise InputError(f"size must be at least {least} for kind {kind!r}; got {size}.")
         inner, trainer = _blank(kind, size, alphabet)
-        inner.train_from_iterator(iter(texts), trainer)
+        try:
+            inner.train_from_iterator(_texts(texts), trainer)
+        except UnicodeEncodeError as error:
+            raise TextError(HALF_A_PAIR) from error
         if len(alphabet) + len(_STORED) >= inner.get_vocab_size() and kind != "bpe":
             raise InputError("The texts must hold at least one token to learn from; they are empty.")
         return cls(kind, _without_added_tokens(inner))
@@ -127,16 +135,11 @@ class Tokenizer:
         """The same for many texts at once, on all cores."""
         if isinstance(texts, str):
             raise KindError("texts must be several texts; got one str. Use encode(text), or [text].")
-        for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise KindError(f"A text must be a str; text {place} is {type(text).__name__}.")
+        texts = list(_texts(texts))
         try:
-            encodings = self._inner.encode_batch(list(texts), add_special_tokens=False)
+            encodings = self._inner.encode_batch(texts, add_special_tokens=False)
         except TypeError as error:  # every text is a str, so only a lone surrogate is left
-            raise TextError(
-                "A text must be valid Unicode; one holds a lone surrogate (half of a UTF-16 pair). "
-                "Clean it with: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
-            ) from error
+            raise TextError(HALF_A_PAIR) from error
         return [
             Encoded(encoding.ids, self._spans(text, encoding))
             for text, encoding in zip(texts, encodings, strict=True)
@@ -228,6 +231,14 @@ class Tokenizer:
         if encoding.tokens[0] == SPACE:  # the space before the text, not merged with anything
             trimmed[0] = (0, 0)
         return trimmed
+
+
+def _texts(texts: Iterable[str]) -> Iterator[str]:
+    """Each, once it is known to be one. Raises KindError."""
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise KindError(f"A text must be a str; text {place} is {type(text).__name__}.")
+        yield text
 
 
 def _blank(kind: Kind, size: int, alphabet: list[str]) -> tuple[hf.Tokenizer, Any]:

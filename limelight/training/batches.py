@@ -148,7 +148,7 @@ class Order:
 
     def epoch(self, number: int) -> list[list[int]]:
         """The batches of one epoch as lists of example numbers: every example once, batches shuffled."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**64)
         shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
         by_length = sorted(shuffled, key=self.lengths.__getitem__)
         batches = self._cut(by_length)

@@ -125,7 +125,8 @@ def train(
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
     The weights of the best evaluation are kept; without `evaluate`, the last.
-    Raises CheckpointError where the folder holds the run of another model. Ctrl-C finishes the update that is
+    Raises CheckpointError where the folder holds the run of another model, InputError where the loss is no number
+    any more: the weights and checkpoints stay as they were before. Ctrl-C finishes the update that is
     under way and writes a checkpoint first.
     """
     accelerate = require("accelerate", extra="train", purpose="Training")
@@ -248,10 +249,15 @@ def _update(
                 loss = loss_of(model(**batch.inputs), batch.labels, settings.smoothing) / max(tokens, 1)
             accelerator.backward(loss)
         total += loss.item()
-    norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip or math.inf)
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.clip or math.inf))
+    if not math.isfinite(total + norm):
+        raise InputError(
+            f"The loss and its gradient must stay numbers; they are {total} and {norm}. Training has diverged: begin "
+            "it anew with a lower rate or a longer warmup."
+        )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total, float(norm)
+    return total, norm
 
 
 def loss_of(scores: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -155,6 +155,8 @@ def test_a_word_without_a_vector_names_its_neighbours(refused: Refused, tmp_path
 
 
 def test_a_corpus_that_is_not_there_is_named(refused: Refused, tmp_path: Path) -> None:
+    beforehand = refused("embed", "train", tmp_path / "nowhere.txt", "--out", tmp_path / "no" / "vectors.txt")
+    assert "folder must exist" in beforehand
     line = refused("embed", "train", tmp_path / "nowhere.txt", "--out", tmp_path / "vectors.txt")
     assert str(tmp_path / "nowhere.txt") in line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,24 @@ def test_lines_come_through_a_pipe_and_blank_ones_keep_their_place(limelight: Ca
     assert (result.exit_code, result.stdout) == (0, "\nB AH D\n\nS IY T\n\n")
     shown = limelight("predict", "--model", model("pronounce"), "--json", given="bad\n\nsit").stdout
     assert [json.loads(line)["text"] for line in shown.splitlines()] == ["B AH D", "", "S IY T"]
+
+
+def test_of_several_answers_each_stands_on_one_line(
+    limelight: Call, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Predictor.predict
+
+    def in_lines(*given: Any, **options: Any) -> Any:
+        return [replace(answer, text="one\ntwo\r\n\nthree") for answer in answered(*given, **options)]
+
+    monkeypatch.setattr(Predictor, "predict", in_lines)
+    shown = limelight("predict", "bad", "sit", "--model", model("pronounce"))
+    assert shown.stdout == "one two  three\n" * 2
+    assert limelight("predict", "bad", "--model", model("pronounce")).stdout.split() == [
+        "one",
+        "two",
+        "three",
+    ]
 
 
 def test_a_line_is_answered_with_the_spaces_that_it_has(limelight: Call, model: Model) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from limelight.errors import CheckpointError
+from limelight.errors import CheckpointError, InputError
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import ARCHITECTURES, SavedModel, architecture, build, load_model, save_model
 from limelight.modules.transformer import Shape, Transformer
@@ -188,3 +188,16 @@ def test_every_architecture_is_built_by_its_name(kind: str) -> None:
 def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(CheckpointError, match="one of transformer, language, classifier, recurrent"):
         build("convolution", SHAPE, 5, 7, False, 0)
+
+
+def test_only_a_model_is_replaced(tmp_path: Path) -> None:
+    model = saved()
+    (tmp_path / "notes.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(InputError, match="holds something else"):
+            save_model(model, place)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    (tmp_path / "model").mkdir()
+    for _ in range(2):  # in an empty folder, then in the place of a model
+        assert load_model(save_model(model, str(tmp_path / "model"))).task == model.task
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "notes.txt"]

@@ -241,7 +241,7 @@ def test_blanks_at_the_end_and_windows_lines_are_read(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_used_are_named(tmp_path: Path, three: WordVectors) -> None:
     with pytest.raises(TextError, match="missing.vec"):
         WordVectors.load(tmp_path / "missing.vec")
-    with pytest.raises(TextError, match="no-folder"):
+    with pytest.raises(InputError, match="no-folder"):
         three.save(tmp_path / "no-folder" / "words.vec")
 
 

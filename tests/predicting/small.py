@@ -46,19 +46,19 @@ def padded_sources() -> tuple[Tensor, Tensor]:
 TEXTS = ["the lime light lights the limelight", "a light in the dark", "dark limes in the light of day"]
 
 
-def saved(kind: str, seed: int = 0) -> SavedModel:
+def saved(kind: str, seed: int = 0, shape: Shape = SHAPE) -> SavedModel:
     """A model with tokenizers that were trained on TEXTS."""
     torch.manual_seed(seed)
     source, target = Tokenizer.train(TEXTS, "bpe", 280), Tokenizer.train(TEXTS, "characters")
     prediction = {"beam": 3, "length_penalty": 0.6, "longest": 9}
     if kind == "transformer":
-        model = Transformer(SHAPE, len(source), len(target))
+        model = Transformer(shape, len(source), len(target))
         return SavedModel("translate", model, source, target, prediction=prediction)
     if kind == "language":
         return SavedModel(
-            "language", LanguageModel(SHAPE, len(target)), target, target, prediction=prediction
+            "language", LanguageModel(shape, len(target)), target, target, prediction=prediction
         )
-    model = Classifier(SHAPE, len(source), 3)
+    model = Classifier(shape, len(source), 3)
     return SavedModel("classify", model, source, source, ("dull", "fair", "bright"))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from limelight.errors import InputError
+from limelight.errors import CheckpointError, InputError
 from limelight.modules.transformer import Transformer
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.predicting.sampling import Sampling
@@ -238,3 +239,36 @@ def test_a_trace_leaves_the_model_as_it_was() -> None:
     predictor.trace(before)
     same([before], predictor.predict(["a light"]))
     assert all(getattr(module, "keep", None) is None for module in predictor.model.modules())
+
+
+# ── What a model may fail to give ──
+
+
+@pytest.mark.parametrize("kind", ["transformer", "language", "classifier"])
+def test_a_model_of_broken_weights_is_refused(kind: str) -> None:
+    model = saved(kind)
+    with torch.no_grad():
+        next(model.model.parameters()).fill_(math.nan)
+    with pytest.raises(CheckpointError, match="diverged"):
+        Predictor(model).predict(["the light"])
+    if kind != "classifier":
+        with pytest.raises(CheckpointError, match="diverged"):
+            Predictor(model).predict(["the light"], sampling=Sampling())
+
+
+@pytest.mark.parametrize("kind", ["transformer", "language"])
+def test_an_answer_ends_where_learned_positions_do(kind: str) -> None:
+    tokens = 14
+    model = saved(kind, shape=replace(SHAPE, positions="learned", longest=tokens))
+    with torch.no_grad():
+        decoder = model.model.decoder  # says always the same, and never that it has ended
+        decoder.norm.weight.zero_()
+        decoder.norm.bias.fill_(1.0)
+        decoder.embedding.table.weight[END] = -1.0
+    predictor = Predictor(model)
+    [answer] = predictor.predict(["the light"], longest=99, beam=1)
+    read = len(answer.source_ids) if kind == "language" else 0
+    assert len(answer.target_ids) == tokens - 1 - read
+    assert not answer.complete
+    assert "".join(predictor.stream("the light", longest=99)) == answer.text
+    assert max(matrix.shape[2] for matrix in predictor.trace(answer).matrices.values()) == tokens

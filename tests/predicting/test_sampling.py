@@ -39,7 +39,7 @@ def theory(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> list
 @given(st.floats(0.1, 5.0), st.integers(0, 9), st.floats(0.01, 1.0))
 def test_probabilities_are_the_theory(temperature: float, top_k: int, top_p: float) -> None:
     got = Sampling(temperature, top_k, top_p).probabilities(SCORES[None].clone())
-    expected = torch.tensor([theory(temperature, top_k, top_p)])
+    expected = torch.tensor([theory(temperature, top_k, top_p)], dtype=torch.float64)
     # Where the sum meets p to the last bit, float32 and float64 may disagree by one token.
     if torch.equal(got > 0, expected > 0):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
@@ -116,3 +116,8 @@ def test_the_likeliest_only_is_greedy_search() -> None:
 def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="must be"):
         Sampling(**wrong)
+
+
+def test_a_temperature_near_nothing_is_the_likeliest_token() -> None:
+    probabilities = Sampling(temperature=1e-40).probabilities(SCORES[None].clone())[0]
+    assert probabilities.tolist() == pytest.approx((SCORES[4:].max() == SCORES).double().tolist())

@@ -204,3 +204,9 @@ def test_no_answer_holds_a_token_that_none_may_hold() -> None:
 def test_nonsense_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="at least 1"):
         search(Scripted([0.0] * 7), start(1), **wrong)
+
+
+@pytest.mark.parametrize("penalty", [float("nan"), 11.0, -11.0])
+def test_a_length_penalty_beyond_reason_is_refused(penalty: float) -> None:
+    with pytest.raises(InputError, match="length_penalty must be from -10 to 10"):
+        search(LanguageDecoder(language_model()), start(1), length_penalty=penalty)

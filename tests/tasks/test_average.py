@@ -75,3 +75,11 @@ def test_what_is_not_alike_has_no_mean(tmp_path: Path) -> None:
         mean_of({"one": other, "two": replace(other, classes=("a", "b", "c"))})
     with pytest.raises(InputError, match="at least two different models; got 1"):
         average([save_model(one, tmp_path / "one")] * 2, tmp_path, tmp_path / "mean")
+
+
+def test_a_folder_of_other_things_is_not_written_over(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_model(small.trained("pronounce")[0], tmp_path / name)
+    with pytest.raises(InputError, match="Give another folder"):
+        average([tmp_path / "one", tmp_path / "two"], small.trained("pronounce")[2] / "data", tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["one", "two"]

@@ -287,6 +287,23 @@ def test_our_own_models_read_documents_too(task: str) -> None:
     json.dumps(found.to_json())
 
 
+def test_where_learned_positions_end_the_text_is_cut() -> None:
+    saved = small.trained("translate")[0]
+    shape = replace(saved.model.shape, positions="learned", longest=9)
+    model = build("transformer", shape, len(saved.source), len(saved.target), saved.shared, 0)
+    read = Own(Predictor(replace(saved, model=model)), "translate")
+    assert read.longest == 9 and Own(Predictor(saved)).longest is None
+    documents = {"one": "green cats run", "two": "red birds sing now", "three": "blue dogs sleep here"}
+    found = look_documents(read, documents, answer_tokens=5)
+    assert "the model reads 9" in found.notes[0]
+    assert "three from its character" in found.notes[0]
+
+
+def test_one_string_is_one_document() -> None:
+    found = look_documents(Own(Predictor(small.trained("translate")[0])), "green cats run")
+    assert found.documents == ("document 1",)
+
+
 def test_closing_nothing_to_our_own_models_changes_nothing() -> None:
     predictor = Predictor(small.trained("translate")[0])
     read = Own(predictor, "translate")

@@ -336,6 +336,11 @@ def test_a_head_that_is_not_there_is_refused() -> None:
         looked("translate", "red cats", heads=[(2, 1)])
 
 
+def test_one_string_is_no_list_of_texts() -> None:
+    with pytest.raises(InputError, match=r"Write look\(predictor, \[text\]\)"):
+        look(Predictor(small.trained("translate")[0]), "green cats")
+
+
 def test_texts_are_looked_at_in_their_order() -> None:
     texts = ["red cats", "now green birds sing", "dogs run"]
     found = look(Predictor(small.trained("translate")[0]), texts)

@@ -297,3 +297,9 @@ def test_a_question_that_is_too_long_itself_is_refused() -> None:
         words(7, "w50 w51").cut(4)
     with pytest.raises(InputError, match="overlap must be from 0 to 8"):
         words(7, "w50 w51").windows(13, 9)
+
+
+@pytest.mark.parametrize("content", [None, [{"type": "text", "text": "Hello"}]])
+def test_a_message_holds_one_text(content: Any) -> None:
+    with pytest.raises(InputError, match="A message must be"):
+        Context.chat(tokenizer("byte-level"), [{"role": "user", "content": content}])

@@ -156,3 +156,9 @@ def test_bad_documents_names_and_levels_are_refused() -> None:
         Segments.of(DOCUMENTS, TOKENIZER, names=["a"])
     with pytest.raises(InputError, match="word, sentence, paragraph, document; got 'line'"):
         Segments.of(DOCUMENTS, TOKENIZER).index("line")
+
+
+def test_documents_may_come_with_their_names() -> None:
+    tokenizer = Tokenizer.train(["a light", "in the dark"], "words")
+    segments = Segments.of({"one": "a light", "two": "in the dark"}, tokenizer)
+    assert segments == Segments.of(["a light", "in the dark"], tokenizer, names=["one", "two"])

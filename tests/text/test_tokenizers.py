@@ -284,3 +284,10 @@ def test_decode_spans_of_any_ids(tokenizer: Tokenizer, data: st.DataObject) -> N
     if tokenizer.kind != "bpe":
         pieces = [text[start:end] for (start, end), i in zip(spans, ids, strict=True) if i >= len(SPECIALS)]
         assert pieces == [tokenizer.token(i) for i in ids if i >= len(SPECIALS)]
+
+
+def test_what_is_no_text_is_not_learned_from() -> None:
+    with pytest.raises(TextError, match="lone surrogate"):
+        Tokenizer.train(["fine", "a \ud83d b"])
+    with pytest.raises(KindError, match="text 1 is int"):
+        Tokenizer.train(["fine", 2])  # type: ignore[list-item]

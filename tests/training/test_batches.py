@@ -152,3 +152,10 @@ def test_a_window_holds_more_than_start() -> None:
 def test_padded_rows() -> None:
     assert padded([[5], [6, 7]], -1).tolist() == [[5, -1], [6, 7]]
     assert padded([]).numel() == 0
+
+
+def test_any_whole_number_is_a_seed() -> None:
+    lengths = [(number % 5 + 1,) for number in range(41)]
+    epochs = [Order(lengths, 20, seed).epoch(0) for seed in (20_250_101_123_456, -1, 10**40)]
+    assert all(sorted(row for batch in epoch for row in batch) == list(range(41)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]

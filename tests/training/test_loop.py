@@ -100,6 +100,18 @@ def test_clip_0_clips_nothing(tmp_path: Path) -> None:
     assert not torch.equal(ends[0]["encoder.norm.weight"], torch.ones(tiny.SHAPE.width))
 
 
+def test_a_run_that_diverges_says_so_before_anything_is_written(tmp_path: Path) -> None:
+    model = tiny.fresh_model()
+    with torch.no_grad():
+        model.decoder.norm.weight[0] = math.nan
+    before = weights(model)
+    with pytest.raises(InputError, match="lower rate or a longer warmup"):
+        tiny.run(tmp_path, replace(SHORT, checkpoint_every=1), model=model)
+    assert not checkpoints(tmp_path) and not (tmp_path / BEST).exists()
+    for name, weight in before.items():
+        torch.testing.assert_close(model.get_parameter(name), weight, rtol=0, atol=0, equal_nan=True)
+
+
 def test_groups_go_on_where_progress_stands() -> None:
     order = Order([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
 
