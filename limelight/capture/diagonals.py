@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
+from limelight.capture.known import Known
 from limelight.matrix.biases import OfDistance
 from limelight.matrix.places import Place, part
 
 LARGE = 2**20
 """Numbers from which on a table is looked at: smaller ones may stay."""
 
-_KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_KNOWN: Known[Diagonals | None] = Known()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +46,14 @@ class Diagonals(OfDistance):
 def by_distance(table: Tensor) -> Tensor | Diagonals:
     """A table (1, H or 1, N, M) by its diagonals, if it is large and has no more to say; else the table itself.
 
-    Layers share a table: each is looked at once, as long as it is not written to.
+    Layers share a table: each is looked at once. In inference mode each layer looks, since to know that nobody has
+    written to a table took a copy of it.
     """
     if table.numel() < LARGE or table.device.type != "cpu" or table.dim() != 4:
         return table
-    version = None if table.is_inference() else table._version  # of those no writing is counted
-    if table not in _KNOWN or _KNOWN[table][0] != version:
-        _KNOWN[table] = version, _diagonals(table.detach())
-    known: Diagonals | None = _KNOWN[table][1]
-    return table if known is None else known
+    if table.is_inference():
+        return _diagonals(table) or table
+    return _KNOWN.of(table, find=lambda: _diagonals(table.detach())) or table
 
 
 def _diagonals(table_BHNM: Tensor) -> Diagonals | None:

@@ -80,6 +80,14 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
     return answer
 
 
+def miss(module: nn.Module, why: str) -> None:
+    """Let everyone who listens to this module, and wants to, know of attention that could not be followed."""
+    for listener in listeners(module):
+        told = getattr(listener, "missed", None)
+        if told is not None:
+            told(module, why)
+
+
 def reporting(listener: Listener) -> tuple[Record, Missed]:
     """For sources that hook modules for one listener: what tells it of a call, and of one that was missed."""
 

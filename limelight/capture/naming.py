@@ -10,7 +10,7 @@ from limelight.capture.inputs import Kind
 
 
 class Names:
-    """Names calls by their module; the second call of a module in one forward has `#2` after its name.
+    """Names calls by their module; the second call of a module in one forward of the model has `#2` after its name.
 
     A layer is numbered as the module itself does (`layer_idx`), else by the one number in its name, else (no number,
     several, or a module that is called several times) by counting through its part of the model, from 0.
@@ -21,6 +21,7 @@ class Names:
         self.modules = tuple(named)
         self._names = {id(module): name for module, name in named.items()}
         self._calls: defaultdict[int, int] = defaultdict(int)
+        self._inside = False
         self._layers: dict[str, int] = {}
         self._counted: defaultdict[tuple[str, Kind], int] = defaultdict(int)
 
@@ -34,11 +35,16 @@ class Names:
     def forward_begins(self) -> None:
         """Calls are counted anew."""
         self._calls.clear()
+        self._inside = True
+
+    def forward_ends(self) -> None:
+        """A part that is called by itself begins no second call of what was called before."""
+        self._inside = False
 
     def call(self, module: nn.Module, kind: Kind) -> tuple[str, int]:
         """The name and the layer of the call that this module makes now."""
         self._calls[id(module)] += 1
-        nth = self._calls[id(module)]
+        nth = self._calls[id(module)] if self._inside else 1
         name = self.of(module) + (f"#{nth}" if nth > 1 else "")
         if name not in self._layers:
             self._layers[name] = self._layer(module, kind, nth)

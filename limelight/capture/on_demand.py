@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.capture.rules import version
+from limelight.capture.known import version
 from limelight.errors import CaptureError, InputError
 from limelight.matrix import AttentionMatrix
 
 Function = Callable[..., Any]
+QUERIES = 2
+"""The axis of the queries."""
+FEW = 4
+"""Of fewer than a row in so many, only these rows are computed."""
 
 
 def _told_without_computing() -> frozenset[Function]:
@@ -166,7 +170,8 @@ def _computed(given: Any) -> Any:
 
 
 def _part(lazy: OnDemand, index: Any) -> Tensor:
-    """`lazy[index]` for every index that a tensor takes: a block of plain ranges, then the rest of the index."""
+    """`lazy[index]` for every index that a tensor takes: a block of plain ranges, then the rest of the index. Of
+    queries here and there only those rows are computed."""
     asked = list(index) if isinstance(index, tuple) else [index]
     shape = lazy.matrix.shape
     if any(_is_mask(each) for each in asked):
@@ -179,16 +184,43 @@ def _part(lazy: OnDemand, index: Any) -> Tensor:
     asked[where : where + 1] = fill
     block: list[slice] = []
     rest: list[Any] = []
+    runs: list[slice] = []
     for each in asked:
         if each is None:
             rest.append(None)
             continue
         ranged, then = _range_of(each, len(block), shape[len(block)])
+        here_and_there = ranged == slice(None) and not (isinstance(then, slice) and then == slice(None))
+        if len(block) == QUERIES and here_and_there:
+            runs, then = _runs_of(each, shape[QUERIES])
         block.append(ranged)
         rest.append(then)
     lazy.demand_unwritten()
-    entries = lazy.matrix[tuple(block)].to(lazy.dtype)
-    return entries[tuple(rest)]
+    if runs:
+        parts = [lazy.matrix[(*block[:QUERIES], run, *block[QUERIES + 1 :])] for run in runs]
+        entries = torch.cat(parts, dim=QUERIES)
+    else:
+        entries = lazy.matrix[tuple(block)]
+    return entries.to(lazy.dtype)[tuple(rest)]
+
+
+def _runs_of(each: Any, size: int) -> tuple[list[slice], Any]:
+    """The rows that a list, a tensor or a slice with a step asks for, as ranges of neighbours, and what is asked for
+    within those; no ranges where most rows are asked for."""
+    asked = torch.arange(size)[each.cpu() if isinstance(each, Tensor) else each]
+    places, within = asked.unique(return_inverse=True)
+    if not len(places):
+        return [slice(0, 0)], slice(None) if isinstance(each, slice) else within
+    if len(places) * FEW > size:
+        return [], each
+    ends = (places.diff() > 1).nonzero().flatten().tolist()
+    starts = [0, *(end + 1 for end in ends)]
+    stops = [*(end + 1 for end in ends), len(places)]
+    runs = [
+        slice(int(places[start]), int(places[stop - 1]) + 1)
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+    return runs, slice(None) if isinstance(each, slice) else within
 
 
 def _range_of(each: Any, axis: int, size: int) -> tuple[slice, Any]:

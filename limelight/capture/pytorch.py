@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from limelight.capture import rules
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, Shared, anyone_listens, tell
+from limelight.capture.listening import Listener, Shared, anyone_listens, miss, tell
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.matrix import Mask, masks
@@ -133,6 +133,14 @@ def _fused(
     module, variables = place
     if tells_of_itself(module):
         return output
+    if query.is_nested or query.device.type == "meta":
+        kind_of_tensor = (
+            "nested tensors" if query.is_nested else "tensors without numbers, on the device 'meta'"
+        )
+        miss(module, f"it was given {kind_of_tensor}")
+        return output
+    if query.dim() > 4:
+        key, value, attn_mask = _spread(query, key, value, attn_mask)
     q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, output)
     rule, bias = _mask(attn_mask, is_causal, query.dim())
     inputs = Inputs(
@@ -161,6 +169,19 @@ def _four_axes(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.flatten(0, -4) for tensor in tensors)
 
 
+def _spread(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys, values and mask with the leading axes that the query has: there the kernel lets one stand for all."""
+    leading = query.shape[:-3]
+
+    def spread(tensor: Tensor) -> Tensor:
+        wide = tensor[(None,) * (query.dim() - tensor.dim())]
+        return wide.expand(*leading, *wide.shape[-3:])
+
+    return spread(key), spread(value), None if mask is None else spread(mask)
+
+
 def _mask(mask: Tensor | None, is_causal: bool, axes: int) -> tuple[Mask | None, Tensor | None]:
     if mask is None:
         return (masks.causal(offset=0) if is_causal else None), None
@@ -177,8 +198,17 @@ def _mask(mask: Tensor | None, is_causal: bool, axes: int) -> tuple[Mask | None,
 
 def _multihead(*args: Any, **kwargs: Any) -> Any:
     query, key, _, _, heads = args[:5]
-    with EarInside("self" if query is key else "cross", heads):
+    with EarInside("self" if _same(query, key) else "cross", heads):
         return _MHA_UNDER_A_MODE(*args, **kwargs)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether these are the same numbers in the same memory: with batch_first both were turned, each by itself."""
+    return one is other or (
+        one.device.type != "meta"
+        and (one.data_ptr(), one.shape, one.stride(), one.dtype)
+        == (other.data_ptr(), other.shape, other.stride(), other.dtype)
+    )
 
 
 class EarInside(TorchFunctionMode):

@@ -1,7 +1,4 @@
-"""Mask tensors read as rules: what a model lays out as a table is most often a sentence.
-
-Models share one mask among their layers, so each tensor is read once, and forgotten when the model forgets it.
-"""
+"""Mask tensors read as rules: what a model lays out as a table is most often a sentence."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from limelight.capture.diagonals import Diagonals, by_distance
+from limelight.capture.known import Known
 from limelight.errors import KindError
 from limelight.matrix import Mask, masks
 
@@ -22,12 +19,11 @@ class Reading:
 
     mask: Mask | None
     bias: Tensor | None
-    version: int | None
     hides_rows: bool = False
     """Whether there are queries that may look at nothing."""
 
 
-_READ: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_READ: Known[Reading] = Known()
 
 
 def read(tensor: Tensor) -> Reading:
@@ -37,10 +33,7 @@ def read(tensor: Tensor) -> Reading:
     weight underflows to 0. Such a mask becomes a rule, whose hidden keys are known to be hidden. A row in which
     nothing but the least number stands sees everything alike, so there the mask stays what it is, a bias.
     """
-    known = _READ.get(tensor)
-    if known is None or known.version != version(tensor):
-        _READ[tensor] = known = _read(tensor)
-    return known
+    return _READ.of(tensor, find=lambda: _read(tensor))
 
 
 def with_position_bias(
@@ -58,25 +51,19 @@ def with_position_bias(
     return told.mask, by_distance(position_bias) if told.bias is None else position_bias + told.bias
 
 
-def version(tensor: Tensor) -> int | None:
-    """How often a tensor was written to; None for those of inference mode, which do not count."""
-    return None if tensor.is_inference() else tensor._version
-
-
 def _read(tensor: Tensor) -> Reading:
-    now = version(tensor)
     wide = tensor.detach()[(None,) * (4 - tensor.dim())]
     if wide.dtype == torch.bool:
-        return Reading(shortest(wide), None, now, _hides_rows(wide))
+        return Reading(shortest(wide), None, _hides_rows(wide))
     if not wide.is_floating_point():
         raise KindError(f"A mask tensor must be bool or float; got {tensor.dtype}.")
     hidden = wide <= torch.finfo(wide.dtype).min / 2
     if not bool((hidden | (wide == 0)).all()):
-        return Reading(None, wide, now)
+        return Reading(None, wide)
     seen = ~hidden
     if _hides_rows(seen) and not bool((seen.any(-1) | (wide == -torch.inf).all(-1)).all()):
-        return Reading(None, wide, now)
-    return Reading(shortest(seen), None, now, _hides_rows(seen))
+        return Reading(None, wide)
+    return Reading(shortest(seen), None, _hides_rows(seen))
 
 
 def _hides_rows(seen_BHNM: Tensor) -> bool:

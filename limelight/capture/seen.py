@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any, overload
 from weakref import ref
 
@@ -124,12 +125,16 @@ class Seen:
     def __getitem__(self, which: int | slice | str) -> Any:
         if isinstance(which, slice):
             return [entry.finished().kept for entry in self.entries[which]]
-        if isinstance(which, int):
-            if not -len(self) <= which < len(self):
-                raise IndexError(f"There are {len(self)} attention matrices; got number {which}.")
-            return self.entries[which].finished().kept
         if not isinstance(which, str):
-            raise KindError(f"seen[…] takes a number, a slice or the name of a module; got {which!r}.")
+            try:
+                number = index(which)
+            except TypeError:
+                raise KindError(
+                    f"seen[…] takes a number, a slice or the name of a module; got {which!r}."
+                ) from None
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"There are {len(self)} attention matrices; got number {number}.")
+            return self.entries[number].finished().kept
         for entry in reversed(self.entries):
             if entry.name == which:
                 return entry.finished().kept

@@ -21,6 +21,7 @@ from torch import Tensor
 from limelight.capture import rules
 from limelight.capture.diagonals import Diagonals, laid_out
 from limelight.capture.inputs import Inputs
+from limelight.capture.known import version
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import CaptureError
 from limelight.matrix.given import Dense
@@ -39,6 +40,10 @@ class Strand:
         self._latest = 0
         """The row with which the latest call began."""
         self._referred = _versions(self._first.query, self._first.key, self._first.value, self._first.bias)
+        """What is referred to until the steps are joined, which copies it."""
+        self._lasting = _versions(self._first.sink, *_tables(self._first))
+        self._late = False
+        """Whether something had been written to before it was copied."""
 
     @property
     def grew(self) -> bool:
@@ -47,13 +52,16 @@ class Strand:
 
     def overwritten(self) -> bool:
         """Whether anything that is only referred to was written to since it was heard."""
-        return any(rules.version(tensor) != version for tensor, version in self._referred)
+        return self._late or any(
+            version(tensor) != before for tensor, before in (*self._referred, *self._lasting)
+        )
 
     def inputs(self) -> Inputs:
         """All calls as one."""
         if self._joined is None:
             mask = self._pieces[0].rule() if len(self._pieces) == 1 else Pieces(tuple(self._pieces))
             self._queries = [torch.cat(self._queries, dim=2)]
+            self._late = self.overwritten()
             self._referred = _versions(self._first.key) if self._first.kind == "cross" else []
             self._joined = replace(
                 self._first,
@@ -114,6 +122,7 @@ class Strand:
         self._joined = None
         self._queries.append(inputs.query)
         self._referred += _versions(inputs.query, inputs.bias)
+        self._lasting += _versions(*_tables(inputs))
         last = self._begun().pop()
         self._latest = last.i1
         piece = piece_of(_with_table(inputs), last.i1, j0)
@@ -179,7 +188,12 @@ def _with_table(inputs: Inputs) -> Inputs:
 
 
 def _versions(*given: object) -> list[tuple[Tensor, int | None]]:
-    return [(tensor, rules.version(tensor)) for tensor in given if isinstance(tensor, Tensor)]
+    return [(tensor, version(tensor)) for tensor in given if isinstance(tensor, Tensor)]
+
+
+def _tables(inputs: Inputs) -> tuple[Tensor, ...]:
+    """What the mask refers to."""
+    return () if inputs.mask is None else inputs.mask.tensors
 
 
 class Rows:
@@ -226,12 +240,17 @@ def without_room(inputs: Inputs) -> Inputs:
 
 
 def _end(inputs: Inputs, M: int) -> int:
-    """Where the text ends: the newest query sees its own column, and no query sees one behind it."""
+    """Where the text ends: the newest query sees its own column, and no query sees one behind it.
+
+    Where all of several queries see the same keys, none of them is the newest one's own: what is hidden is padding.
+    """
     if isinstance(inputs.mask, Dense):
         seen_BHNM = inputs.mask.seen_BHNM
     elif isinstance(inputs.bias, Tensor) and inputs.bias.shape[-1] == M:
         seen_BHNM = inputs.bias > torch.finfo(inputs.bias.dtype).min / 2
     else:
+        return M
+    if inputs.query.shape[2] > 1 and torch.equal(seen_BHNM, seen_BHNM[:, :, :1].expand_as(seen_BHNM)):
         return M
     seen_M = seen_BHNM.expand(-1, -1, -1, M).flatten(0, 2).any(0)
     return int(seen_M.nonzero().max()) + 1 if bool(seen_M.any()) else M

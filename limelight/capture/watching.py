@@ -53,6 +53,10 @@ class Watcher:
         self.forwards += 1
         self.elsewhere += self not in listeners(model)
 
+    def end(self, model: nn.Module, _: Any, __: Any) -> None:
+        """It ends, or fails."""
+        self.names.forward_ends()
+
     def hear(self, module: nn.Module, inputs: Inputs) -> None:
         if torch._C._current_graph_task_id() != -1:
             self.note(
@@ -148,10 +152,14 @@ def watch(
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
     with listening(watcher.names.modules, watcher, SOURCES):
-        hook = root.register_forward_pre_hook(watcher.begin)
+        hooks = [
+            root.register_forward_pre_hook(watcher.begin),
+            root.register_forward_hook(watcher.end, always_call=True),
+        ]
         try:
             yield seen
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
     if not seen.entries:
         raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))

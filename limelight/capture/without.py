@@ -34,7 +34,7 @@ def without(
     rows    which positions of the output are given; all unless given
     read    takes the output out of what the model returns: its logits, else its last hidden state
 
-    Raises InputError for a model that takes no `attention_mask`.
+    Raises InputError for a model that takes no `attention_mask`, and for inputs without `input_ids`.
 
     >>> kept = torch.ones(2, 11, dtype=torch.bool)                           # doctest: +SKIP
     >>> without(model, tokenizer("…", return_tensors="pt"), rows=[-1])(kept)  # doctest: +SKIP
@@ -45,7 +45,12 @@ def without(
             f"{type(model).__name__} takes no attention_mask, so no token can be closed to it. "
             "Take away the token itself and run the shorter text, if that is what you want to know."
         )
-    ids = inputs["input_ids"]
+    ids = inputs.get("input_ids")
+    if not isinstance(ids, Tensor):
+        raise InputError(
+            f"The removal check takes tokens away, so inputs must hold input_ids, (1, tokens); got "
+            f"{', '.join(inputs) or 'nothing'}. Of images, sound and embeddings nothing can be closed this way."
+        )
     if ids.shape[0] != 1:
         raise InputError(f"The removal check reads one text at a time; got a batch of {ids.shape[0]}.")
     own: dict[str, Any] = dict(inputs) | ({"use_cache": False} if "use_cache" in takes else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limelight.errors import InputError
+from limelight.errors import InputError, KindError
 from limelight.explain.walk import Side, Walk
 from limelight.modules.transformer import LanguageModel, Transformer
 
@@ -37,7 +37,13 @@ def kinds(walk: Walk) -> tuple[str, ...]:
 def choose(
     walk: Walk, token: int | str | None, answer_token: int | str | None, layer: int, head: int | None
 ) -> Choice:
-    """Raises InputError for a token, layer or head that does not exist."""
+    """Raises InputError for a token, layer or head that does not exist, KindError for what can be none."""
+    for name, given in (("layer", layer), ("head", head)):
+        if not isinstance(given, int | None):
+            raise KindError(f"{name} must be a whole number; got {given!r}.")
+    for name, one in (("token", token), ("answer_token", answer_token)):
+        if not isinstance(one, int | str | None):
+            raise KindError(f"{name} must be a whole number or the token's text; got {one!r}.")
     if answer_token is not None and not isinstance(walk.model, Transformer):
         raise InputError(
             "answer_token is for models that read one text and write another; of this one name the token to follow."

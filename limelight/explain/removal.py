@@ -34,7 +34,7 @@ def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage
     live_V, _ = scores_of(walk, choice)
     log_p_V = live_V.double().log_softmax(-1)
     moved_JV = distributions_without(walk, choice, places)
-    kl_J = (log_p_V.exp() * (log_p_V - moved_JV)).sum(-1).clamp(min=0.0)
+    kl_J = (log_p_V.exp() * (log_p_V - moved_JV)).where(log_p_V > -torch.inf, 0.0).sum(-1).clamp(min=0.0)
     variation_J = (log_p_V.exp() - moved_JV.exp()).abs().sum(-1) / 2
     attended_J, all_J = _attended(v, places)
     farthest, attended = int(kl_J.argmax()), int(attended_J.argmax())

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
-from limelight.readings.measures import Matrices, by_layer
+from limelight.readings.measures import Matrices, by_layer, check_batch
 from limelight.readings.reading import Head, Reading
 from limelight.readings.shares import Share, ShareReading, duplicate_token, induction, previous_token
 
@@ -90,6 +90,8 @@ def atlas(
     """
     tokens = torch.as_tensor(ids).flatten().cpu()
     N = len(tokens)
+    if strange := [place for place in sinks if not -N <= place < N]:
+        raise InputError(f"sinks are places of the {N} tokens, counted from 0; got {strange[0]}.")
     first = torch.zeros(N, dtype=torch.int64)
     sink_N = torch.ones(N, dtype=torch.int64)
     sink_N[list(sinks)] = 0
@@ -109,6 +111,7 @@ def atlas(
                 f"An atlas reads self-attention, a query and a key for each of the {N} ids; layer {layer} has "
                 f"{matrix.shape[2]} queries and {matrix.shape[3]} keys."
             )
+        check_batch(matrix, batch)
         found[layer] = _of_layer(matrix, folds, batch)
     heads = tuple((layer, head) for layer, means in found.items() for head in range(len(means)))
     most = max((len(means) for means in found.values()), default=0)

@@ -125,6 +125,8 @@ def ways_to_look(
     chosen, picked = chosen_layers(matrices, heads)
     if strange := [weigh for weigh, _ in ways if weigh not in ("alpha", "value")]:
         raise InputError(f"weigh must be 'alpha' or 'value'; got {strange[0]!r}.")
+    if not picked:
+        raise InputError("There must be at least one head to read; matrices or heads is empty.")
     for matrix in chosen.values():
         if len(segments) != matrix.shape[3]:
             raise ShapeError(

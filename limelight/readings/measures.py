@@ -119,7 +119,7 @@ def received_words(
     by_layer: dict[int, tuple[Tensor, Tensor]] = {}
     for layer, matrix in layers.items():
         keys.fit(matrix.shape[3], "keys")
-        _check_batch(matrix, batch)
+        check_batch(matrix, batch)
         received = matrix.read(Received())
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
@@ -155,7 +155,7 @@ def pooled(
     for layer, matrix in layers.items():
         queries.fit(matrix.shape[2], "queries")
         keys.fit(matrix.shape[3], "keys")
-        _check_batch(matrix, batch)
+        check_batch(matrix, batch)
         B, H, N, _ = matrix.shape
         rows_BN = torch.full((B, N), -1)
         rows_BN[batch] = torch.tensor(queries.index, dtype=torch.int64)
@@ -217,7 +217,8 @@ def chosen_layers(
     return {layer: layers[layer] for layer in sorted({layer for layer, _ in chosen})}, chosen
 
 
-def _check_batch(matrix: AttentionMatrix, batch: int) -> None:
+def check_batch(matrix: AttentionMatrix, batch: int) -> None:
+    """Raises ShapeError where the matrix has no such text."""
     if not 0 <= batch < matrix.shape[0]:
         raise ShapeError(f"batch must be one of the {matrix.shape[0]} texts, counted from 0; got {batch}.")
 

@@ -217,13 +217,15 @@ def _names(reading: Reading, axis: int) -> list[str]:
 
 
 def _heads_line(reading: Reading) -> str:
-    """Which heads, in a line below the title."""
+    """Which heads, in a line below the title; where they have an axis of their own, nothing is a mean of them."""
     count = len(reading.heads)
+    mean = not {"layer", "head"} & set(reading.axes)
     if count > MOST_HEADS_NAMED:
         layers = sorted({layer for layer, _ in reading.heads})
-        return f"Mean of {count} heads of layers {', '.join(map(str, layers))}"
-    line = name_heads(reading.heads)
-    return f"Mean of {line}" if count > 1 else line[:1].upper() + line[1:]
+        named = f"{count} heads of layers {', '.join(map(str, layers))}"
+    else:
+        named = name_heads(reading.heads)
+    return f"Mean of {named}" if mean and count > 1 else named[:1].upper() + named[1:]
 
 
 def _want_axes(reading: Reading, count: int, what: str) -> None:

@@ -99,8 +99,19 @@ class Reading:
             self.labels[:number] + self.labels[number + 1 :],
             self.unit,
             f"{self.how} Of all entries of the axis {axis!r} only {label!r} (number {place % size}).",
-            (self.heads[place],) if axis == "head" and len(self.heads) == size else self.heads,
+            self._heads_at(axis, place % size),
         )
+
+    def _heads_at(self, axis: str, place: int) -> tuple[Head, ...]:
+        """Those that are left at one place of an axis."""
+        both = {"layer", "head"} <= set(self.axes)
+        if axis == "head" and not both and len(self.heads) == len(self.labels[self.axis(axis)]):
+            return (self.heads[place],)
+        if axis in ("layer", "head") and both:
+            numbers = sorted({head[axis == "head"] for head in self.heads})
+            if len(numbers) == len(self.labels[self.axis(axis)]):
+                return tuple(head for head in self.heads if head[axis == "head"] == numbers[place])
+        return self.heads
 
     def ranked(self) -> list[Entry]:
         """The entries of a reading with one axis from high to low; of equals the first comes first.
@@ -154,17 +165,22 @@ class Reading:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Reading:
-        """The reading that `to_json` wrote."""
-        labels = tuple(tuple(each) for each in data["labels"])
-        values = np.array(data["values"], dtype=data["dtype"])  # null becomes NaN
-        return cls(
-            values.reshape([len(each) for each in labels]),
-            tuple(data["axes"]),
-            labels,
-            data["unit"],
-            data["how"],
-            tuple((layer, head) for layer, head in data["heads"]),
-        )
+        """The reading that `to_json` wrote. Raises InputError for anything else."""
+        try:
+            labels = tuple(tuple(each) for each in data["labels"])
+            values = np.array(data["values"], dtype=data["dtype"])  # null becomes NaN
+            return cls(
+                values.reshape([len(each) for each in labels]),
+                tuple(data["axes"]),
+                labels,
+                data["unit"],
+                data["how"],
+                tuple((layer, head) for layer, head in data["heads"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"This is no reading as to_json() writes it; it does not hold {error}."
+            ) from error
 
 
 def _plain(values: NDArray[Any]) -> Any:

@@ -78,6 +78,8 @@ def removal_check(
     at_once   removals in one forward
     progress  told how many removals are done, and how many there are
     """
+    if at_once < 1:
+        raise InputError(f"at_once must be at least 1 removal in a forward; got {at_once}.")
     numbers = list(range(len(groups)) if among is None else among)
     index_M = torch.tensor(groups.index)
     if attended is not None and attended.values.shape != (len(numbers),):
@@ -137,5 +139,5 @@ def _movement(full: Tensor, without: Tensor, kind: Kind) -> Tensor:
     if kind == "vector":
         moved: Tensor = (without - full).flatten(1).norm(dim=-1) / full.norm()
         return moved
-    kl: Tensor = (full.exp() * (full - without)).sum(-1)
+    kl: Tensor = (full.exp() * (full - without)).where(full > -torch.inf, 0.0).sum(-1)  # 0 · log 0 is 0
     return (kl.flatten(1).sum(-1) if kl.dim() > 1 else kl).clamp(min=0.0)

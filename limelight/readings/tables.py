@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from limelight.errors import InputError, require
+from limelight.errors import InputError, TextError, require
 from limelight.files import written_aside
 from limelight.readings.reading import Reading
+from limelight.text.readers import read_text
 
 ENDINGS = (".csv", ".json", ".npz", ".parquet")
 
@@ -59,8 +60,13 @@ def write(reading: Reading, path: str | Path) -> Path:
 
 
 def read(path: str | Path) -> Reading:
-    """The reading in a JSON file that `write` has made."""
-    return Reading.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    """The reading in a JSON file that `write` has made. Raises TextError for a file that is none."""
+    try:
+        return Reading.from_json(json.loads(read_text(path)))
+    except (ValueError, RecursionError) as error:
+        raise TextError(
+            f"{path} must hold a reading as JSON, as write(reading, 'file.json') makes it: {error}"
+        ) from error
 
 
 def _csv(reading: Reading, path: Path) -> None:

@@ -119,6 +119,14 @@ def test_the_advice_to_load_it_anew_is_not_given(monkeypatch: pytest.MonkeyPatch
 # ── Never an empty answer ──
 
 
+def test_a_part_may_be_called_by_itself() -> None:
+    model = foreign.t5()
+    inputs = foreign.inputs(model)
+    with torch.no_grad(), lazy_attentions(model):
+        found = model.get_encoder()(inputs["input_ids"], output_attentions=True)
+    assert all(isinstance(each, OnDemand) for each in found.attentions)
+
+
 def test_a_block_in_which_nothing_ran_says_so() -> None:
     with pytest.raises(CaptureError, match="did not run"), lazy_attentions(foreign.gpt2()):
         pass

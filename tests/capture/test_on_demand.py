@@ -207,3 +207,23 @@ def test_adding_to_a_name_gives_it_a_new_tensor(pair: tuple[OnDemand, Tensor]) -
 def test_writing_into_it_is_refused(write: Any, pair: tuple[OnDemand, Tensor]) -> None:
     with pytest.raises(InputError, match=r"attention = attention\.clone\(\)"):
         write(pair[0])
+
+
+@pytest.mark.parametrize(
+    "rows", [[5, 900], [-1, 3, 3], slice(2, None, 400), torch.tensor([[7], [8]]), np.array([6]), []], ids=str
+)
+def test_rows_here_and_there_are_computed_alone(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = AttentionMatrix(torch.randn(1, H, 1009, D), torch.randn(1, H, 1009, D), mask=masks.causal())
+    expected = matrix.dense()
+    asked: list[int] = []
+    block = AttentionMatrix.__getitem__
+
+    def counted(matrix: AttentionMatrix, index: Any) -> Tensor:
+        found = block(matrix, index)
+        asked.append(found.shape[2])
+        return found
+
+    monkeypatch.setattr(AttentionMatrix, "__getitem__", counted)
+    same(OnDemand(matrix)[0, 1, rows], expected[0, 1, rows])
+    same(OnDemand(matrix)[0, [1, 2], ..., :4][..., :2], expected[0, [1, 2], ..., :4][..., :2])
+    assert sum(asked[:-1]) <= 4

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention as bound_early
 
 import limelight as ll
+from limelight.errors import CaptureError
 
 B, N, M, E, H = 2, 7, 11, 12, 3
 CLOSE = {"atol": 1e-6, "rtol": 0.0}
@@ -191,3 +192,93 @@ def test_x_transformers(flash: bool) -> None:
             assert torch.equal(model(ids), plain)
     assert [call.layer for call in seen] == [0, 1]
     assert all(row.mask.startswith("causal") for row in seen.summary().rows)
+
+
+class Decoder(nn.Module):
+    """Attention as a loop of one's own calls it, with a mask of its own."""
+
+    def forward(self, query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+        return functional.scaled_dot_product_attention(query, key, key, attn_mask=mask)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_mask_that_is_written_into_is_read_at_every_step(mode: Any) -> None:
+    decoder = Decoder()
+    with mode():
+        key, queries = torch.randn(1, H, 6, 8), torch.randn(1, H, 4, 8)
+        mask = torch.zeros(1, 1, 1, 6, dtype=torch.bool)
+        mask[..., 0] = True
+        with ll.watch(decoder) as seen:
+            for place in range(1, 4):
+                mask[..., place] = True
+                decoder(queries[:, :, place : place + 1], key, mask)
+        expected = ((queries[:, :, 3:] @ key.mT) / 8**0.5).masked_fill(~mask, -torch.inf).softmax(-1)
+        found = seen[-1].dense()[:, :, -1:]
+        torch.testing.assert_close(found, expected[..., : found.shape[-1]], **CLOSE)
+        assert float(expected[..., found.shape[-1] :].sum()) == 0
+
+
+def test_a_mask_that_is_written_into_afterwards_is_refused() -> None:
+    mask = (torch.rand(1, 1, N, N) > 0.4) | torch.eye(N, dtype=torch.bool)
+    with torch.no_grad(), ll.watch(model := Decoder()) as seen:
+        model(torch.randn(1, H, N, 8), torch.randn(1, H, N, 8), mask)
+    assert seen[0].shape == (1, H, N, N)
+    mask[...] = True
+    with pytest.raises(CaptureError, match="has written to it since"):
+        seen[0]
+
+
+def test_a_forward_that_is_called_by_its_name_begins_anew() -> None:
+    model = nn.TransformerEncoderLayer(E, H, batch_first=True, dropout=0.0)
+    texts = torch.randn(2, B, N, E)
+    with torch.no_grad(), ll.watch(model) as seen:
+        for text in texts:
+            model.forward(text)
+    assert seen.names() == ["self_attn", "self_attn"]
+    assert [call.layer for call in seen] == [0, 0]
+    with torch.no_grad(), ll.watch(model) as alone:
+        model(texts[1])
+    torch.testing.assert_close(seen["self_attn"].dense(), alone[0].dense(), **CLOSE)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_queries_and_keys_of_one_memory_are_self_attention(batch_first: bool) -> None:
+    attention = nn.MultiheadAttention(E, H, batch_first=batch_first).eval()
+    x, place = torch.randn(B, N, E), torch.randn(B, N, E)
+    with torch.no_grad(), ll.watch(attention) as seen:
+        attention(x + place, placed := x + place, x)
+        attention(placed, placed, x)
+        attention(placed, placed, x, need_weights=False)
+    assert [call.kind for call in seen] == ["cross", "self", "self"]
+
+
+def test_keys_that_padding_hides_from_all_queries_stay() -> None:
+    memory = torch.arange(M)[None, None, None] < M - 3
+    with torch.no_grad(), ll.watch(model := Decoder()) as seen:
+        model(torch.randn(1, H, 4, 8), torch.randn(1, H, M, 8), memory)
+    assert seen[0].shape == (1, H, 4, M)
+    assert float(seen[0].dense()[..., M - 3 :].abs().max()) == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, N, N), (1, N, N), (N, N)])
+def test_attention_in_windows_has_its_mask_and_keys_spread(shape: tuple[int, ...]) -> None:
+    query, key = torch.randn(2, 3, H, N, 8), torch.randn(2, 1, H, N, 8)
+    mask = (torch.rand(shape) > 0.4) | torch.eye(N, dtype=torch.bool)
+    with torch.no_grad(), ll.watch(model := Decoder(), verify=True) as seen:
+        model(query, key, mask)
+    expected = ((query @ key.mT) / 8**0.5).masked_fill(~mask, -torch.inf).softmax(-1)
+    torch.testing.assert_close(seen[0].dense(), expected.flatten(0, 1), **CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_that_cannot_be_followed_do_not_stop_the_model() -> None:
+    model = Decoder()
+    nested = torch.nested.nested_tensor(
+        [torch.randn(n, H, 8) for n in (3, 5)], layout=torch.jagged
+    ).transpose(1, 2)
+    for given, said in (
+        (nested, "nested tensors"),
+        (torch.randn(1, H, N, 8, device="meta"), "device 'meta'"),
+    ):
+        with pytest.raises(CaptureError, match=said), torch.no_grad(), ll.watch(model):
+            assert model(given, given).shape == given.shape

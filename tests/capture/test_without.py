@@ -55,5 +55,7 @@ def test_what_follows_a_gap_does_not_move(make: Callable[[], Any]) -> None:
 def test_what_cannot_be_taken_away_is_refused() -> None:
     with pytest.raises(InputError, match="takes no attention_mask"):
         without(torch.nn.Linear(2, 2), {"input_ids": IDS})
+    with pytest.raises(InputError, match="must hold input_ids"):
+        without(foreign.bert(), {"inputs_embeds": torch.randn(1, 3, 24)})
     with pytest.raises(InputError, match="one text at a time; got a batch of 2"):
         without(foreign.bert(), {"input_ids": IDS.expand(2, -1)})

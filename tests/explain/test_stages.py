@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
 
-from limelight.errors import InputError, TooLargeError
+from limelight.errors import InputError, KindError, TooLargeError
 from limelight.explain import Check, Explanation, Stage, explain
 from limelight.explain import walk as walks
 from limelight.explain.choice import choose
@@ -203,3 +204,9 @@ def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(walks, "MEMORY_LIMIT", 1000)
     with pytest.raises(TooLargeError, match="shorter text"):
         explain(predictor(), TEXT)
+
+
+@pytest.mark.parametrize("asked", [{"layer": "1"}, {"layer": 1.0}, {"head": "0"}, {"token": 1.5}])
+def test_what_can_name_no_layer_head_or_token_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(KindError, match="must be a whole number"):
+        explain(predictor(), TEXT, **asked)

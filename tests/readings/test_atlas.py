@@ -154,3 +154,12 @@ def test_the_terminal_and_the_picture_show_every_measure() -> None:
     figure = atlas_picture(found)
     titles = [axes.get_title(loc="left").partition("\n")[0] for axes in figure.axes]
     assert [title for title in titles if title] == list(MEASURES)
+
+
+def test_texts_and_sinks_that_are_not_there() -> None:
+    layers, ids = random_layers(masks.causal(), shape=(2, H, T, T)).matrices, list(range(T))
+    with pytest.raises(InputError, match="sinks are places of the 23 tokens"):
+        atlas(layers, ids, sinks=[T])
+    for batch in (-1, 2):
+        with pytest.raises(ShapeError, match="batch must be one of the 2 texts"):
+            atlas(layers, ids, batch=batch)

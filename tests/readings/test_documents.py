@@ -37,6 +37,9 @@ def test_few_rows_and_many_rows_are_read_alike(count: int) -> None:
 
 @pytest.mark.parametrize("looking", [[], [T], [-T - 1]])
 def test_rows_that_are_not_there_are_refused(looking: list[int]) -> None:
+    for matrices, heads in (([], None), (random_layers(layers=1, shape=(1, H, T, T)).matrices, [])):
+        with pytest.raises(InputError, match="at least one head"):
+            looked_at(matrices, TEXT, [0], heads=heads)
     with pytest.raises(InputError, match="rows"):
         looked_at(random_layers(layers=1, shape=(1, H, T, T)).matrices, TEXT, looking)
 

@@ -19,6 +19,7 @@ from limelight.errors import InputError, MissingExtraError, ShapeError
 from limelight.readings import Alignment, Groups, Reading, alignment, pictures, word_attention
 from limelight.readings.canvas import save
 from limelight.readings.colours import PEAK, RAMP
+from limelight.readings.pictures import _heads_line
 from tests.readings.cases import SOURCE, TARGET, random_layers
 
 STRANGE = ("$x^2$", "東京", "🙂", "a\x1b[2Jb", "w" * 90, "<b>&amp;", "")
@@ -198,3 +199,13 @@ def test_without_matplotlib_the_install_line_is_named(
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match=r"limelight\[plot\]"):
         pictures.alignment_picture(found)
+
+
+def test_where_heads_have_an_axis_nothing_is_called_a_mean() -> None:
+    heads = tuple((layer, head) for layer in range(2) for head in range(7))
+    labels = tuple(tuple(f"{axis} {n}" for n in range(size)) for axis, size in (("layer", 2), ("head", 7)))
+    reading = Reading(np.ones((2, 7), np.float32), ("layer", "head"), labels, "nats", "By hand.", heads)
+    assert _heads_line(reading) == "14 heads of layers 0, 1"
+    assert _heads_line(reading.at("layer", 1).at("head", 2)) == "Layer 1 head 2"
+    mean = Reading(np.ones(2, np.float32), ("word",), (("a", "b"),), "nats", "By hand.", heads)
+    assert _heads_line(mean) == "Mean of 14 heads of layers 0, 1"

@@ -128,3 +128,18 @@ def test_shown_text_is_one_line_without_commands(text: str) -> None:
     assert not {"\x1b", "\x00", "\x9b", "\u202e"} & set(shown)
     assert len(visible(text, 5)) <= 5
     assert visible("Öffnen 東京 🙂") == "Öffnen 東京 🙂"
+
+
+def test_a_part_is_of_the_heads_that_are_left() -> None:
+    heads = tuple((layer, head) for layer in (1, 3) for head in range(3))
+    labels = (("layer 1", "layer 3"), ("head 0", "head 1", "head 2"))
+    whole = Reading(np.zeros((2, 3), np.float32), ("layer", "head"), labels, "nats", "Made by hand.", heads)
+    assert whole.at("layer", 1).heads == ((3, 0), (3, 1), (3, 2))
+    assert whole.at("head", -1).heads == ((1, 2), (3, 2))
+    assert whole.at("layer", 0).at("head", 2).heads == ((1, 2),)
+
+
+def test_what_is_no_reading_is_refused() -> None:
+    for data in ({}, {"labels": 3}, []):
+        with pytest.raises(InputError, match="no reading"):
+            Reading.from_json(data)  # type: ignore[arg-type]

@@ -73,3 +73,15 @@ def test_ranks_need_pairs() -> None:
     assert np.isnan(spearman([], [])) and np.isnan(spearman([1], [2]))
     with pytest.raises(InputError, match="got 2 and 3"):
         spearman([1, 2], [1, 2, 3])
+
+
+def test_a_token_that_can_never_come_moves_nothing() -> None:
+    def closed(kept_JM: torch.Tensor) -> torch.Tensor:
+        return torch.cat([output(kept_JM), torch.full((len(kept_JM), 1), -torch.inf)], dim=-1)
+
+    assert removal_check(closed, TEXT).moved.values == pytest.approx(removal_check(output, TEXT).moved.values)
+
+
+def test_a_forward_takes_at_least_one_removal() -> None:
+    with pytest.raises(InputError, match="at_once must be at least 1"):
+        removal_check(output, TEXT, at_once=0)

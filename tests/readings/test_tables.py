@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limelight.errors import InputError
+from limelight.errors import InputError, TextError
 from limelight.readings import Reading
 from limelight.readings.tables import read, to_pandas, write
 
@@ -90,3 +90,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         write(READING, path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("content", ["document,word,value\n", "{}", "[" * 100_000])
+def test_a_file_that_is_no_reading_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "reading.json").write_text(content)
+    with pytest.raises(TextError, match="must hold a reading as JSON"):
+        read(tmp_path / "reading.json")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from limelight.capture import rules
 from limelight.capture.diagonals import by_distance
 from limelight.capture.families.lookups import Looked, Lookup
 from limelight.capture.families.scores import FAR, Scores
 from limelight.capture.inputs import Inputs, Kind
+from limelight.capture.known import Known
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
@@ -74,40 +73,36 @@ def _heads(module: nn.Module) -> int | None:
     return None
 
 
-_PARTS: WeakIdKeyDictionary = WeakIdKeyDictionary()
-_RULES: WeakIdKeyDictionary = WeakIdKeyDictionary()
-"""What was found for a mask tensor, while it lives: layers that share a tensor share its rule."""
+Parts = tuple[Tensor, Tensor | None]
+_PARTS: Known[Parts | None] = Known()
+_RULES: Known[Mask | None] = Known()
 
 
-def parts_of(tensor: Tensor, factor: float) -> tuple[Tensor, Tensor | None] | None:
+def parts_of(tensor: Tensor, factor: float) -> Parts | None:
     """A term as (hidden places, what is left of it or None); None where it hides nothing."""
-    key = factor, rules.version(tensor)
-    known = _PARTS.get(tensor)
-    if known is None or known[0] != key:
+
+    def find() -> Parts | None:
         hidden = tensor.detach() * factor <= FAR
-        parts = None
-        if bool(hidden.any()):
-            rest = tensor.detach().masked_fill(hidden, 0)
-            parts = hidden, rest if bool(rest.any()) else None
-        _PARTS[tensor] = known = key, parts
-    found: tuple[Tensor, Tensor | None] | None = known[1]
-    return found
+        if not bool(hidden.any()):
+            return None
+        rest = tensor.detach().masked_fill(hidden, 0)
+        return hidden, rest if bool(rest.any()) else None
+
+    return _PARTS.of(tensor, key=factor, find=find)
 
 
 def rule_of(hidden: Sequence[Tensor], shape: tuple[int, ...], blind: bool) -> Mask | None:
     """The mask that hides all these places; None where that would leave a query nothing to look at, unless the model
     itself takes such queries to be `blind`."""
-    first, *others = hidden
-    key = shape[-2:], blind, tuple(map(rules.version, hidden))
-    known = _RULES.get(first)
-    # Weakly again: who is hidden twice by one tensor would keep it for ever.
-    if known is None or known[0] != key or [id(other()) for other in known[1]] != [*map(id, others)]:
+
+    def find() -> Mask | None:
+        first, *others = hidden
         seen = ~first
         for places in others:
             seen = seen & ~places
-        _RULES[first] = known = key, [*map(ref, others)], _rule(seen[(None,) * (4 - seen.dim())], blind)
-    found: Mask | None = known[2]
-    return found
+        return _rule(seen[(None,) * (4 - seen.dim())], blind)
+
+    return _RULES.of(*hidden, key=(shape[-2:], blind), find=find)
 
 
 def _rule(seen_BHNM: Tensor, blind: bool) -> Mask | None:
