@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from limelight.errors import InputError
 from limelight.explain import explain
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
@@ -106,14 +107,18 @@ def _steps(predictor: Predictor, trace: Trace) -> tuple[Step, ...]:
 
 
 def explained(predictor: Predictor, text: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """The tree of `explain` for what the page asks: token, answer_token, layer, head."""
-    whole = {name: int(asked[name]) for name in ("layer", "head") if _number(asked.get(name, ""))}
+    """The tree of `explain` for what the page asks: token, answer_token, layer, head. Raises InputError."""
+    whole = {name: asked[name] for name in ("layer", "head") if asked.get(name)}
+    for name, given in whole.items():
+        if not _number(given):
+            raise InputError(f"{name} is a whole number, counted from 0; got {given[:60]!r}.")
     tokens = {
         name: int(asked[name]) if _number(asked[name]) else asked[name]
         for name in ("token", "answer_token")
         if asked.get(name)
     }
-    return explain(predictor, text, **tokens, **whole).to_json()  # type: ignore[arg-type]
+    numbers = {name: int(given) for name, given in whole.items()}
+    return explain(predictor, text, **tokens, **numbers).to_json()  # type: ignore[arg-type]
 
 
 def _number(text: str) -> bool:

@@ -44,8 +44,14 @@ def _built(monkeypatch: pytest.MonkeyPatch) -> None:
 def client() -> Iterator[Callable[..., Any]]:
     opened: list[Any] = []
 
-    def open_(base: str = "http://localhost:8765", read: Any = None, **options: Any) -> Any:
-        opened.append(testclient.TestClient(application(cases.subject(), read, **options), base_url=base))
+    def open_(
+        base: str = "http://localhost:8765",
+        read: Any = None,
+        about: Subject | None = None,
+        **options: Any,
+    ) -> Any:
+        made = application(about or cases.subject(), read, **options)
+        opened.append(testclient.TestClient(made, base_url=base))
         return opened[-1].__enter__()
 
     yield open_
@@ -86,6 +92,22 @@ def test_answers_are_those_of_the_subject(client: Callable[..., Any]) -> None:
     about, _ = from_bytes(page.get("/ask/about").content)
     assert about["mode"] == "served"
     assert not about["has"]["read"]
+
+
+def test_the_process_follows_what_is_asked(client: Callable[..., Any]) -> None:
+    page = client(about=cases.translation())
+    for asked in ({"token": "on"}, {"token": "0"}, {"token": "on", "answer_token": "1", "layer": "-1"}):
+        response = page.get("/ask/process", params=asked)
+        assert response.status_code == 200
+        head, _ = from_bytes(response.content)
+        assert head["params"] == asked
+        wanted = cases.ask(cases.translation(), "process", **asked).head["explanation"]["choice"]
+        assert head["explanation"]["choice"] == list(wanted)
+        assert wanted[1].endswith("as asked.")
+    for name, given in (("token", "zebra"), ("layer", "1.5"), ("head", "--1"), ("head", "one")):
+        response = page.get("/ask/process", params={name: given})
+        assert response.status_code == 400
+        assert given in response.json()["error"]
 
 
 def test_every_answer_forbids_what_it_can(client: Callable[..., Any]) -> None:
@@ -187,6 +209,16 @@ def test_an_open_address_needs_its_token(client: Callable[..., Any]) -> None:
     assert "samesite=lax" in cookie
     assert page.get("/ask/about").status_code == 200
     assert page.get("/").status_code == 200
+
+
+def test_the_token_of_a_question_is_no_key(client: Callable[..., Any]) -> None:
+    page = client("http://box:9", about=cases.translation(), door=Door((), "s3cret"))
+    assert page.get("/ask/process?token=s3cret").status_code == 403
+    assert page.get("/ask/process?token=on").status_code == 403
+    page.get("/?token=s3cret")
+    followed, _ = from_bytes(page.get("/ask/process?token=on").content)
+    assert "“▁on”" in followed["explanation"]["choice"][1]
+    assert page.get("/ask/process?token=s3cret").json()["error"].count("s3cret")
 
 
 def test_only_loopback_needs_no_token() -> None:
