@@ -7,12 +7,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import limelight as ll
 from limelight.errors import InputError
+from limelight.text.readers import read_text
 from limelight.viewer import shell
 from limelight.viewer.cache import Cache
 from limelight.viewer.door import Door
@@ -245,7 +247,7 @@ def test_a_port_that_is_taken_is_said() -> None:
 def test_a_text_is_typed_in_and_looked_at(client: Callable[..., Any]) -> None:
     page = client(read=read)
     assert from_bytes(page.get("/ask/about").content)[0]["has"]["read"]
-    hostile = "</script><img src=x onerror=alert(1)> \u202e \u0000 one two."
+    hostile = "</script><img src=x onerror=alert(1)> \u202e \u0007 one two."
     given = {
         "documents": [{"name": "a", "text": hostile}, {"name": "a", "text": "three"}],
         "question": "Who?",
@@ -263,6 +265,13 @@ def test_texts_of_one_name_are_all_kept() -> None:
     ]
     documents, _ = documents_of(json.dumps({"documents": given}).encode())
     assert sorted(documents.values()) == ["1", "2", "3", "4"]
+
+
+def test_lines_end_as_those_of_files_do(tmp_path: Path) -> None:
+    text = "one\r\ntwo\rthree\n\r\nfour"
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    documents, _ = documents_of(json.dumps({"documents": [{"name": "a", "text": text}]}).encode())
+    assert documents["a"] == read_text(tmp_path / "a.txt") == "one\ntwo\nthree\n\nfour"
 
 
 def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:
@@ -284,6 +293,8 @@ def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:
         (b'{"documents": [{"name": "a", "text": 3}]}', "are strings"),
         (b'{"documents": [{"name": "a", "text": "b"}], "question": 3}', "are strings"),
         (b'{"documents": {"name": "a"}}', "comes as"),
+        (b'{"documents": [{"name": "a", "text": "o\\u0000n\\u0000e"}]}', "no NUL"),
+        (b'{"documents": [{"name": "a", "text": "b"}], "question": "\\u0000"}', "no NUL"),
     ],
 )
 def test_what_is_no_text_is_refused(body: bytes, said: str, client: Callable[..., Any]) -> None:
