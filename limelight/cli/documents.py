@@ -64,7 +64,8 @@ def look_at_documents(
         from limelight.cli.look import save_page
         from limelight.viewer.looks import of_documents
 
-        save_page(of_documents(kept, found, options.get("heads")), html, options.get("heads"))
+        heads, layers = options.get("heads"), options.get("layers")
+        save_page(of_documents(kept, found, heads, layers), html, heads, layers)
 
 
 def kept_for_a_page(reader: Any) -> Kept:
@@ -94,7 +95,7 @@ def conversation(texts: Sequence[str], question: str | None) -> list[dict[str, s
 
     try:
         messages = json.loads(read_text(texts[0]))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{texts[0]} must hold a conversation as JSON; it is no JSON ({error}).") from error
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise InputError(

@@ -273,11 +273,13 @@ def check_page_place(path: Path | None) -> None:
         raise InputError(f"The page's folder must exist; there is no {path.parent}. Make it first.")
 
 
-def save_page(subject: Subject, path: Path, heads: list[tuple[int, int]] | None) -> None:
-    """The page as one file, and a line on stderr where it went."""
+def save_page(
+    subject: Subject, path: Path, heads: list[tuple[int, int]] | None, layers: list[int] | None = None
+) -> None:
+    """The page as one file, with these heads and the means of these layers, and a line on stderr where it went."""
     from limelight.viewer.file import save
 
-    each = [f"{layer}.{number}" for layer, number in heads or []]
+    each = [*map(str, layers or []), *(f"{layer}.{number}" for layer, number in heads or [])]
     save(subject, path, each, again="limelight look … --html FILE --head LAYER.HEAD")
     tell_written(path, "page")
 

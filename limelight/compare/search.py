@@ -9,6 +9,7 @@ kept in the package, found/<part>.json, with all that was tried, and the part's 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -63,13 +64,17 @@ def search(
 
 
 def best(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each rival's choice with the highest score; the first of equals."""
+    """Each rival's choice with the highest score; the first of equals. A score that is no number is the lowest."""
     chosen: dict[str, Mapping[str, Any]] = {}
     for trial in results.values():
         leader = chosen.get(trial["rival"])
-        if leader is None or trial["score"] > leader["score"]:
+        if leader is None or _score(trial) > _score(leader):
             chosen[trial["rival"]] = trial
     return {rival: dict(trial["choice"]) for rival, trial in chosen.items()}
+
+
+def _score(trial: Mapping[str, Any]) -> float:
+    return -math.inf if math.isnan(trial["score"]) else float(trial["score"])
 
 
 def tried(searched: Mapping[str, Any]) -> Table:

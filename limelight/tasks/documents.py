@@ -138,13 +138,14 @@ def look_conversation(
 
     The rest is as in `look_documents`.
     """
-    if not messages or messages[-1]["role"] == ASSISTANT:
+    if not messages or messages[-1].get("role") == ASSISTANT:
         raise InputError(
             "A conversation must end with a message that the model may answer; leave its last reply out."
         )
+    context = reader.conversation(messages)
     asked = messages[-1]["content"]
     task = _Task(reader, asked, heads, layers, remove, answer_tokens, progress, part="message")
-    return task.read(reader.conversation(messages), windows, overlap)
+    return task.read(context, windows, overlap)
 
 
 # ---- inside -------------------------------------------------------------------------------------------

@@ -91,6 +91,11 @@ def read_jsonl(path: str | Path, *fields: str) -> list[Any]:
     return values
 
 
+def line_ends(text: str) -> str:
+    """The same text with `\\n` at the end of every line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _decode(data: bytes, path: Path) -> str:
     """Bytes → text with `\\n` line ends, or a TextError that says where it fails."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -114,7 +119,7 @@ def _decode(data: bytes, path: Path) -> str:
             f"({error.reason}). If the file is Latin-1, convert it with: "
             f"iconv -f ISO-8859-1 -t UTF-8 {path.name} > new.txt"
         ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return line_ends(text)
 
 
 def _line_at(data: bytes, place: int) -> int:

@@ -69,6 +69,12 @@ class Attention:
         if not self.layers:
             raise InputError(f"There is no attention to show: {self.name} has no layers.")
         for layer, matrix in self.layers.items():
+            if 0 in matrix.shape:
+                B, H, N, M = matrix.shape
+                raise ShapeError(
+                    f"A page needs something that looks, and something to look at; layer {layer} of {self.name} has "
+                    f"{B} texts, {H} heads, {N} queries and {M} keys."
+                )
             if matrix.shape[2:] != (len(self.queries), len(self.keys)):
                 raise ShapeError(
                     f"The texts must have a token for every query and key; layer {layer} of {self.name} has "

@@ -33,12 +33,13 @@ class Door:
         """Status and reason where a request (starlette's) is not answered; None where it is."""
         if not self.host(request.headers.get("host", "")):
             return 421, "This server is not known by that name."
-        given = request.cookies.get(COOKIE), request.query_params.get("token")
+        at_the_door = request.url.path == "/"  # elsewhere `token` is a param of a question
+        given = request.cookies.get(COOKIE), request.query_params.get("token") if at_the_door else None
         if not any(self.knows(each) for each in given):
             return 403, "This address needs its token: open the one that the server has printed."
         # Pictures of other sites send no Origin, but could start long work.
         if request.headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
-            if request.url.path != "/":
+            if not at_the_door:
                 return 403, "Only the page itself may ask."
         origin = request.headers.get("origin")
         if origin and origin.partition("://")[2] != request.headers.get("host"):

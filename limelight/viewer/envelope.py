@@ -99,7 +99,7 @@ class Answer:
             parts.append(data)
             offset += len(data)
         head = {"kind": self.kind, "params": dict(params or {}), **self.head, "arrays": told}
-        text = json.dumps(head, allow_nan=False, separators=(",", ":")).encode("ascii")
+        text = _json(head).encode("ascii")
         text += b" " * (-len(text) % ALIGNED)
         return b"".join((len(text).to_bytes(4, "little"), text, *parts))
 
@@ -118,6 +118,22 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
             found = np.ascontiguousarray(found.reshape(dtype.itemsize, count).T)
         arrays[entry["name"]] = found.reshape(-1).view(dtype).reshape(entry["shape"])
     return head, arrays
+
+
+def _json(head: dict[str, Any]) -> str:
+    """As JSON; what JSON has no number for is null."""
+    try:
+        return json.dumps(head, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # seldom: only then is all of it walked through
+        return json.dumps(_finite(head), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _planes(array: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from limelight.errors import InputError
 from limelight.explain import explain
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
@@ -106,14 +107,18 @@ def _steps(predictor: Predictor, trace: Trace) -> tuple[Step, ...]:
 
 
 def explained(predictor: Predictor, text: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """The tree of `explain` for what the page asks: token, answer_token, layer, head."""
-    whole = {name: int(asked[name]) for name in ("layer", "head") if _number(asked.get(name, ""))}
+    """The tree of `explain` for what the page asks: token, answer_token, layer, head. Raises InputError."""
+    whole = {name: asked[name] for name in ("layer", "head") if asked.get(name)}
+    for name, given in whole.items():
+        if not _number(given):
+            raise InputError(f"{name} is a whole number, counted from 0; got {given[:60]!r}.")
     tokens = {
         name: int(asked[name]) if _number(asked[name]) else asked[name]
         for name in ("token", "answer_token")
         if asked.get(name)
     }
-    return explain(predictor, text, **tokens, **whole).to_json()  # type: ignore[arg-type]
+    numbers = {name: int(given) for name, given in whole.items()}
+    return explain(predictor, text, **tokens, **numbers).to_json()  # type: ignore[arg-type]
 
 
 def _number(text: str) -> bool:
@@ -129,9 +134,9 @@ def with_special(name: str, segments: Segments, before: int = 0, after: int = 0)
     return Side(name, Segments(segments.text, spans, segments.documents, segments.names), labels)
 
 
-def slice_text(heads: Sequence[Head]) -> str:
-    """Heads as a page's slice: "3.5,4.1"."""
-    return ",".join(f"{layer}.{head}" for layer, head in heads)
+def slice_text(heads: Sequence[Head], layers: Sequence[int] = ()) -> str:
+    """Whole layers and heads as a page's slice: "3.5,4.1", "3", "3,4.1"."""
+    return ",".join([*map(str, layers), *(f"{layer}.{head}" for layer, head in heads)])
 
 
 def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str], str | None], Subject]:
@@ -148,9 +153,8 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
             [seen] = look(reader.predictor, [texts[0].strip()], heads)
             return of_look(reader.predictor, seen, heads)
         kept = Kept(reader)
-        return of_documents(
-            kept, look_documents(kept.reader, documents, question, **options), options.get("heads")
-        )
+        found = look_documents(kept.reader, documents, question, **options)
+        return of_documents(kept, found, options.get("heads"), options.get("layers"))
 
     return read
 
@@ -181,17 +185,25 @@ class Kept:
         return cast(Reader, self)
 
 
-def of_documents(kept: Kept, seen: DocumentsLook, heads: Sequence[Head] | None = None) -> Subject:
-    """A page of a `look_documents` that was given this reader; of several windows the first is shown."""
+def of_documents(
+    kept: Kept,
+    seen: DocumentsLook,
+    heads: Sequence[Head] | None = None,
+    layers: Sequence[int] | None = None,
+) -> Subject:
+    """A page of a `look_documents` that was given this reader; of several windows the first is shown.
+
+    heads, layers: those that `look_documents` was told to read, for the page to begin with.
+    """
     run, reader = kept.first, kept.inner
     assert run is not None, "the reader has read"
-    chosen = heads if heads is not None else reader.heads
+    own = reader.heads if heads is None and layers is None else heads
     notes = list(seen.notes)
     if kept.count > 1:
         notes.append(f"This page shows the first of {kept.count} windows.")
     return Subject(
         title=seen.question or ", ".join(seen.documents),
-        attentions=of_run(reader, run, slice_text(chosen) if chosen else "mean"),
+        attentions=of_run(reader, run, slice_text(own or (), layers or ()) or "mean"),
         model=reader.name,
         how=seen.views["α"].how,
         notes=tuple(notes),

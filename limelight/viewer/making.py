@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -24,20 +25,27 @@ Text = Segments | Context | Sequence[str] | None
 Kind = Literal["self", "cross"]
 
 
-def subject_of(what: Any, text: Text = None, queries: Text = None, title: str = "") -> Subject:
+def subject_of(
+    what: Any, text: Text = None, queries: Text = None, title: str = "", batch: int = 0
+) -> Subject:
     """A page about `what`.
 
-    what     an AttentionMatrix; several, or layer → matrix; what `limelight.watch` has seen; a Reading
+    what     an AttentionMatrix; several, or layer (or name) → matrix; what `limelight.watch` has seen; a Reading
     text     the keys' tokens; where the queries are as many and `queries` is not given, theirs too
-    queries  the queries' tokens, of cross-attention
+    queries  the queries' tokens, of cross-attention: a matrix alone with as many queries is taken for that
+    batch    which text of the matrices' batch, counted from 0
 
-    Raises KindError for anything else, ShapeError where a text has another number of tokens.
+    Raises KindError for anything else, ShapeError where a text has another number of tokens, where there is no such
+    text of the batch, and where there is nothing to show; InputError for texts of what has its own.
     """
-    if isinstance(what, Subject):
-        return what
-    if isinstance(what, Reading):
-        return of_reading(what, title)
-    found = of_matrices(_groups(what), text, queries)
+    if isinstance(what, Subject | Reading):
+        if text is not None or queries is not None or batch:
+            raise InputError(
+                f"text, queries and batch are for attention matrices; a {type(what).__name__} has its own labels."
+            )
+        return what if isinstance(what, Subject) else of_reading(what, title)
+    asking = None if queries is None else side_of("queries", queries)
+    found = of_matrices(_groups(what, asking), text, asking, batch)
     asked = isinstance(text, Context) and text.asked
     notes = (text.note,) if isinstance(text, Context) and text.note else ()
     question = (
@@ -49,22 +57,33 @@ def subject_of(what: Any, text: Text = None, queries: Text = None, title: str = 
 
 
 def of_matrices(
-    groups: Mapping[str, tuple[Kind, Mapping[int, Matrix], Mapping[int, str]]], text: Text, queries: Text
+    groups: Mapping[str, tuple[Kind, Mapping[int, Matrix], Mapping[int, str]]],
+    text: Text,
+    asking: Side | None,
+    batch: int,
 ) -> list[Attention]:
-    """Name → (kind, layers, their names) as attentions between the texts."""
+    """Name → (kind, layers, their names) as attentions between the texts, of which each belongs to one at least."""
     keys = None if text is None else side_of("text", text)
-    asking = None if queries is None else side_of("queries", queries)
     found = []
     known = [side for side in (keys, asking) if side is not None]
     for name, (kind, layers, names) in groups.items():
-        N, M = next(iter(layers.values())).shape[2:]
-        columns = _fitting("keys", M, known, text is not None)
+        B, _, N, M = next(iter(layers.values())).shape
+        looked_at = [side for side in known if kind == "self" or side is not asking]
+        columns = _fitting("keys", M, looked_at, text is not None)
         rows = (
-            columns if kind == "self" and N == M else _fitting("queries", N, known[::-1], queries is not None)
+            columns if kind == "self" and N == M else _fitting("queries", N, known[::-1], asking is not None)
         )
         ids = text.ids if isinstance(text, Context) and kind == "self" and len(text.ids) == N == M else ()
-        found.append(Attention(name, kind, rows, columns, layers, names, ids))
+        note = f"Text {batch + 1} of {B} of the batch." if B > 1 else ""
+        found.append(Attention(name, kind, rows, columns, layers, names, ids, batch=batch, note=note))
         known += [side for side in (columns, rows) if side not in known]
+    for side in (keys, asking):
+        if side is not None and not any(side in (each.queries, each.keys) for each in found):
+            sizes = ", ".join(f"{each.N} × {each.M}" for each in found)
+            raise ShapeError(
+                f"The {side.name} must have a token for every row or column of a matrix (queries × keys: {sizes}); "
+                f"got {len(side)}. Special tokens count too."
+            )
     return found
 
 
@@ -85,8 +104,8 @@ def side_of(name: str, text: Segments | Context | Sequence[str]) -> Side:
 def of_reading(reading: Reading, title: str = "") -> Subject:
     """A page of a Reading with one axis (one row of numbers) or two, of words by words; "head" may stand before."""
     axes = list(reading.axes)
-    values = torch.from_numpy(np.nan_to_num(np.array(reading.values)))
-    if axes[0] == "head" and len(axes) > 1:
+    values = torch.as_tensor(np.nan_to_num(np.array(reading.values)))
+    if len(axes) > 1 and axes[0] == "head":
         labels = reading.labels[1:]
         axes = axes[1:]
     else:
@@ -95,8 +114,8 @@ def of_reading(reading: Reading, title: str = "") -> Subject:
         axes, labels, values = ["all", *axes], (("all",), *labels), values[:, None]
     if len(axes) != 2 or not axes[0]:
         raise ShapeError(
-            f"A page shows a Reading of one or two axes beside 'head'; this one has {', '.join(reading.axes)}. "
-            "Take a part first: reading.at(axis, place)."
+            f"A page shows a Reading of one or two axes beside 'head'; this one has "
+            f"{', '.join(reading.axes) or 'none'}. Take a part of one with more: reading.at(axis, place)."
         )
     if bool((values < 0).any()):
         raise InputError("A page colours from 0 up, and this Reading holds numbers below 0.")
@@ -108,12 +127,15 @@ def of_reading(reading: Reading, title: str = "") -> Subject:
     return Subject(title or " by ".join(axes), [attention], how=reading.how, level="token")
 
 
-def _groups(what: Any) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]:
-    """Name → what belongs together: of one kind, in one part of the model, of one size."""
+def _groups(what: Any, asking: Side | None) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]:
+    """Name → what belongs together: of one kind, in one part of the model, of one size.
+
+    Where nothing tells the kind, as many queries as `asking` has, or another number than keys, make it "cross".
+    """
     if isinstance(what, AttentionMatrix):
         what = {0: what}
     if isinstance(what, Mapping):
-        what = [(layer, "", None, matrix) for layer, matrix in what.items()]
+        what = [_named(*each) for each in what.items()]
     elif isinstance(what, Iterable) and not isinstance(what, str | bytes):
         what = [_entry(number, each) for number, each in enumerate(what)]
     else:
@@ -125,7 +147,7 @@ def _groups(what: Any) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]
     entries: list[tuple[int, str, Kind | None, AttentionMatrix]] = what
     for layer, name, told, matrix in entries:
         N, M = matrix.shape[2:]
-        kind: Kind = told or ("self" if N == M else "cross")
+        kind: Kind = told or ("self" if N == M and (asking is None or len(asking) != N) else "cross")
         part = re.split(r"\.\d", name)[0]
         group = f"{part} {kind}-attention".strip() + (
             f", {N} × {M}" if _other_size(found, part, kind, N, M) else ""
@@ -141,12 +163,23 @@ def _other_size(found: Mapping[str, Any], part: str, kind: str, N: int, M: int) 
     return plain is not None and tuple(next(iter(plain[1].values())).shape[2:]) != (N, M)
 
 
-def _entry(number: int, each: Any) -> tuple[int, str, Kind | None, AttentionMatrix]:
+def _named(key: Any, each: Any) -> tuple[int, str, Kind | None, AttentionMatrix]:
+    """What stands under a layer's number, or under its name: those of one part are then numbered from 0."""
+    if isinstance(key, str):
+        _, _, told, matrix = _entry(key, each)
+        return 0, key, told, matrix
+    if not isinstance(key, Integral) or key < 0:
+        raise KindError(f"A layer is told by a number from 0, or by its name; got {key!r}.")
+    _, name, told, matrix = _entry(key, each)
+    return int(key), name, told, matrix
+
+
+def _entry(number: Any, each: Any) -> tuple[int, str, Kind | None, AttentionMatrix]:
     if isinstance(each, AttentionMatrix):
         return number, "", None, each
     if hasattr(each, "matrix") and getattr(each, "kind", None) in get_args(Kind):
         return each.layer, each.name, each.kind, each.matrix
-    raise KindError(f"A page shows attention matrices; number {number} is {type(each).__name__}.")
+    raise KindError(f"A page shows attention matrices; what stands at {number!r} is {type(each).__name__}.")
 
 
 def _fitting(what: str, tokens: int, known: Sequence[Side], given: bool) -> Side:

@@ -11,17 +11,25 @@ from limelight.viewer.making import Text, subject_of
 from limelight.viewer.notebook import HEIGHT, widget
 
 
-def show(what: Any, text: Text = None, queries: Text = None, title: str = "", height: int = HEIGHT) -> Any:
+def show(
+    what: Any,
+    text: Text = None,
+    queries: Text = None,
+    title: str = "",
+    height: int = HEIGHT,
+    batch: int = 0,
+) -> Any:
     """The page in a notebook, as a widget.
 
-    what     an AttentionMatrix; several, or layer → matrix; what `limelight.watch` has seen; a Reading
+    what     an AttentionMatrix; several, or layer (or name) → matrix; what `limelight.watch` has seen; a Reading
     text     what the keys are tokens of: Segments, a Context, or one label a token; the queries' too where they
              are as many. Without it tokens are shown by their numbers.
     queries  what the queries are tokens of, in cross-attention
+    batch    which text of a batch, counted from 0
 
     Needs the extra `notebook`.
     """
-    return widget(subject_of(what, text, queries, title), height)
+    return widget(subject_of(what, text, queries, title, batch), height)
 
 
 def save_html(
@@ -32,10 +40,11 @@ def save_html(
     title: str = "",
     slices: Sequence[str] = (),
     budget: int = BYTES,
+    batch: int = 0,
 ) -> Path:
-    """The page as one file that needs no network and no Python; `what`, `text` and `queries` as for `show`.
+    """The page as one file that needs no network and no Python; `what`, `text`, `queries` and `batch` as for `show`.
 
     slices  heads that must be in it beside the mean over all: "3.5" (layer 3, head 5), "3" (the mean of layer 3)
     budget  bytes of the file: what has room is in it, and the page says what is not
     """
-    return save(subject_of(what, text, queries, title), path, slices, budget)
+    return save(subject_of(what, text, queries, title, batch), path, slices, budget)

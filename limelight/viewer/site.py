@@ -83,7 +83,6 @@ class Site:
     async def ask(self, request: Request) -> Response:
         """The answer to a question about one of the subjects."""
         params = dict(request.query_params)
-        params.pop("token", None)
         name = params.pop("subject", "0")
         async with _leaving(request) as gone:
             subject = self.library.get(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from limelight.errors import InputError, TooLargeError
+from limelight.text.readers import line_ends
 
 TEXT_BYTES = 1_000_000
 FILES = 50
@@ -13,7 +14,10 @@ MOST_BYTES = 2 * TEXT_BYTES
 
 
 def documents_of(body: bytes) -> tuple[dict[str, str], str | None]:
-    """Name → text, and the question, of {"documents": [{"name", "text"}], "question"}. Raises InputError."""
+    """Name → text, and the question, of {"documents": [{"name", "text"}], "question"}. Raises InputError.
+
+    The rules of files hold here too: line ends become `\\n`, and NUL is refused.
+    """
     try:
         given = json.loads(body)
         listed = [(str(each["name"]), each["text"]) for each in given["documents"]]
@@ -24,6 +28,8 @@ def documents_of(body: bytes) -> tuple[dict[str, str], str | None]:
         raise InputError(f"Give one to {FILES} texts; got {len(listed)}.")
     if not all(isinstance(text, str) for _, text in listed) or not isinstance(question, str | None):
         raise InputError("A text and a question are strings.")
+    if any("\0" in text for text in (*(text for _, text in listed), question or "")):
+        raise InputError("A text must have no NUL: what was given is probably not plain text, or is UTF-16.")
     size = sum(len(text.encode("utf-8", "surrogatepass")) for _, text in listed)
     if size > TEXT_BYTES:
         raise too_large(f"these have {size:,}")
@@ -31,7 +37,7 @@ def documents_of(body: bytes) -> tuple[dict[str, str], str | None]:
     for number, (name, text) in enumerate(listed, 1):
         free = name.strip()[:200] or f"text {number}"
         names = (free, *(f"{free} ({again})" for again in range(2, len(listed) + 2)))
-        documents[next(each for each in names if each not in documents)] = text
+        documents[next(each for each in names if each not in documents)] = line_ends(text)
     return documents, question or None
 
 

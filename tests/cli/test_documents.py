@@ -74,6 +74,29 @@ def test_json_has_every_view_and_the_removal(limelight: Call, files: list[Path])
     assert len(data["views"]["α"]["document"]["heads"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [(["--layer", "0"], "0"), (["--head", "0.1"], "0.1"), (["--layer", "0", "--head", "0.1"], "0,0.1")],
+)
+def test_a_page_begins_with_the_layers_that_were_read(
+    options: list[str],
+    start: str,
+    limelight: Call,
+    files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved_with: list[Any] = []
+    monkeypatch.setattr("limelight.cli.look.check_page", lambda path: None)
+    monkeypatch.setattr(
+        "limelight.viewer.file.save",
+        lambda subject, path, slices, again: saved_with.append((subject.attentions[0].start, slices)),
+    )
+    asked = ("--model", saved("encoder"), "--question", "ask1", "--html", tmp_path / "page.html")
+    assert limelight("look", *files, *asked, *options).exit_code == 0
+    assert saved_with == [(start, start.split(","))]
+
+
 def test_without_a_question_documents_look_at_each_other(
     limelight: Call, files: list[Path], tmp_path: Path
 ) -> None:
@@ -211,6 +234,7 @@ def test_the_roles_of_a_conversation_are_its_parts(limelight: Call, chatty: Path
     ("content", "said"),
     [
         ("no json", "must hold a conversation as JSON; it is no JSON"),
+        ("[" * 100_000, "must hold a conversation as JSON; it is no JSON"),
         ('{"role": "user"}', "must hold a list of messages"),
         ('[{"role": "user"}]', 'A message must be {"role": "user"'),
         ("[]", "must end with a message that the model may answer"),

@@ -132,6 +132,13 @@ def test_the_best_trial_of_each_rival_is_kept(tmp_path: Path, monkeypatch: pytes
     ]
 
 
+def test_a_score_that_is_no_number_never_wins() -> None:
+    lost = {"rival": "lstm", "choice": {"rate": 0.9}, "score": float("nan")}
+    assert search.best({"0": lost, **TRIALS})["lstm"] == {"rate": 0.2}
+    assert search.best({**TRIALS, "0": lost})["lstm"] == {"rate": 0.2}
+    assert search.best({"0": lost, "1": lost | {"choice": {"rate": 0.8}}}) == {"lstm": {"rate": 0.9}}
+
+
 def test_what_was_found_is_what_the_runs_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from limelight.compare import scope
 

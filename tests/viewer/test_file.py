@@ -229,10 +229,23 @@ def test_without_a_front_end_nothing_is_written(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_are_no_numbers_are_no_values(tmp_path: Path) -> None:
+    query, key, value = cases.torch.randn(3, 1, 2, 9, 5)
+    query[0, 0, 3] = float("nan")
+    path = ll.save_html(ll.AttentionMatrix(query, key, value), tmp_path / "page.html")
+    found = answers_of(path.read_text(encoding="utf-8"))
+    assert found["about"][0]["attentions"][0]["rows"] == 9
+
+
 def test_the_public_door_takes_what_people_have(tmp_path: Path) -> None:
     for number, what in enumerate((cases.matrices(), cases.matrices()[0], list(cases.matrices().values()))):
         path = ll.save_html(what, tmp_path / f"{number}.html", cases.context(), budget=400_000)
         assert answers_of(path.read_text(encoding="utf-8"))["about"][0]["question"] == cases.ASKED
+    pair = ll.AttentionMatrix(*cases.torch.randn(2, 2, 1, 5, 3))
+    about = answers_of(ll.save_html(pair, tmp_path / "b.html", batch=1).read_text(encoding="utf-8"))["about"][
+        0
+    ]
+    assert about["attentions"][0]["note"] == "Text 2 of 2 of the batch."
     with pytest.raises(ll.LimelightError, match="bare string"):
         ll.save_html(cases.matrices(), tmp_path / "x.html", "text")
     with pytest.raises(ll.LimelightError, match="Special tokens count too"):

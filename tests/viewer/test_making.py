@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import limelight as ll
-from limelight.errors import ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import build
 from limelight.tasks.documents import look_documents
@@ -17,6 +17,7 @@ from limelight.tasks.look import look
 from limelight.tasks.own import Own
 from limelight.viewer.looks import ENDS, Kept, of_documents, of_look, reading_with, slice_text
 from limelight.viewer.making import subject_of
+from limelight.viewer.sides import Side
 from limelight.viewer.subject import Subject
 from tests.tasks import small
 from tests.viewer.cases import ask
@@ -193,5 +194,100 @@ def test_texts_that_do_not_fit_are_refused() -> None:
         subject_of(matrix, list("abcd"))
 
 
+def names(side: Side) -> tuple[str, ...]:
+    return side.groups("token").names
+
+
+def test_queries_that_are_given_are_shown_whatever_their_number() -> None:
+    query, key = torch.randn(2, 1, 1, 4, 3)
+    english, german = ("the", "cat", "sat", "."), ("die", "Katze", "saß", ".")
+    for rows in (4, 3):
+        [attention] = subject_of(
+            ll.AttentionMatrix(query[:, :, :rows], key), english, german[:rows]
+        ).attentions
+        assert (attention.kind, names(attention.queries), names(attention.keys)) == (
+            "cross",
+            german[:rows],
+            english,
+        )
+    square = ll.AttentionMatrix(query, key)
+    [attention] = subject_of(square, queries=german).attentions
+    assert (names(attention.queries), names(attention.keys)) == (german, ("0", "1", "2", "3"))
+    [attention] = subject_of(square, english).attentions
+    assert (attention.kind, attention.queries) == ("self", attention.keys)
+
+
+def test_a_text_that_belongs_to_no_matrix_is_refused() -> None:
+    query = torch.randn(1, 1, 4, 3)
+    square = ll.AttentionMatrix(query, query)
+    with pytest.raises(ShapeError, match="The queries must .* 4 × 4.*got 1"):
+        subject_of(square, list("abcd"), ["die"])
+    with pytest.raises(ShapeError, match="The queries must .*got 3"):
+        subject_of(square, queries=list("abc"))
+    model = predictor("translate").model
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with ll.watch(model) as seen, torch.no_grad():
+        model(ids, ids)
+    about = subject_of(seen, list("abcde"), list("vwxyz"))
+    [cross] = [each for each in about.attentions if each.kind == "cross"]
+    assert (names(cross.queries), names(cross.keys)) == (tuple("vwxyz"), tuple("abcde"))
+    with pytest.raises(ShapeError, match="The queries must .*got 2"):
+        subject_of(seen, list("abcde"), list("vw"))
+    reading = ll.Reading(np.ones(2), ("word",), (("a", "b"),), "probability", "By hand.")
+    for given in ({"text": ["a", "b"]}, {"queries": ["a"]}, {"batch": 1}):
+        with pytest.raises(InputError, match="its own labels"):
+            subject_of(reading, **given)
+
+
+def test_one_text_of_a_batch_is_shown_and_named() -> None:
+    query, key = torch.randn(2, 3, 2, 5, 4)
+    matrix = ll.AttentionMatrix(query, key)
+    for place in (0, 2):
+        about = subject_of(matrix, batch=place)
+        assert ask(about, "about").head["attentions"][0]["note"] == f"Text {place + 1} of 3 of the batch."
+        row = ask(about, "row", level="token", by="token", place=1).arrays["values"]
+        np.testing.assert_allclose(row, matrix[place, :, 1].mean(0), atol=1e-6)
+        received = ask(about, "received", level="token").arrays["raw"]
+        np.testing.assert_allclose(received, matrix.dense()[place].mean(0).sum(0), atol=1e-6)
+    assert subject_of(ll.AttentionMatrix(query[:1], key[:1])).attentions[0].note == ""
+    for batch in (3, -1):
+        with pytest.raises(ShapeError, match="one of the 3 texts"):
+            subject_of(matrix, batch=batch)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 0, 5), (1, 2, 5, 0), (1, 2, 0, 0), (1, 0, 5, 5), (0, 2, 5, 5)])
+def test_where_nothing_looks_there_is_no_page(shape: tuple[int, ...]) -> None:
+    B, H, N, M = shape
+    with pytest.raises(ShapeError, match=f"{B} texts, {H} heads, {N} queries and {M} keys"):
+        subject_of(ll.AttentionMatrix(torch.randn(B, H, N, 3), torch.randn(B, H, M, 3)))
+
+
+def test_a_reading_of_nothing_is_no_page() -> None:
+    reading = ll.Reading(np.ones(2), ("word",), (("a", "b"),), "probability", "By hand.")
+    with pytest.raises(ShapeError, match="1 queries and 0 keys"):
+        subject_of(ll.Reading(np.ones(0), ("word",), ((),), "probability", "By hand."))
+    with pytest.raises(ShapeError, match="this one has none"):
+        subject_of(reading.at("word", 0))
+
+
+def test_matrices_stand_under_layers_or_names() -> None:
+    query = torch.randn(1, 1, 4, 3)
+    matrix = ll.AttentionMatrix(query, query)
+    about = subject_of({"encoder.0.attn": matrix, "encoder.1.attn": matrix, "decoder.0.attn": matrix})
+    told = [(each.name, dict(each.names)) for each in about.attentions]
+    assert told == [
+        ("encoder self-attention", {0: "encoder.0.attn", 1: "encoder.1.attn"}),
+        ("decoder self-attention", {0: "decoder.0.attn"}),
+    ]
+    assert list(subject_of({np.int64(2): matrix, 5: matrix}).attentions[0].layers) == [2, 5]
+    for odd, said in (({0: 1}, "at 0 is int"), ({"a": query}, "at 'a' is Tensor"), ([matrix, 3], "at 1 is")):
+        with pytest.raises(KindError, match=said):
+            subject_of(odd)
+    for key in (-1, 0.5, None, (0, 1)):
+        with pytest.raises(KindError, match="number from 0, or by its name"):
+            subject_of({key: matrix})
+
+
 def test_heads_are_written_as_a_slice() -> None:
     assert slice_text([(3, 5), (4, 1)]) == "3.5,4.1"
+    assert slice_text([(4, 1)], [3]) == "3,4.1"

@@ -7,12 +7,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import limelight as ll
 from limelight.errors import InputError
+from limelight.text.readers import read_text
 from limelight.viewer import shell
 from limelight.viewer.cache import Cache
 from limelight.viewer.door import Door
@@ -44,8 +46,14 @@ def _built(monkeypatch: pytest.MonkeyPatch) -> None:
 def client() -> Iterator[Callable[..., Any]]:
     opened: list[Any] = []
 
-    def open_(base: str = "http://localhost:8765", read: Any = None, **options: Any) -> Any:
-        opened.append(testclient.TestClient(application(cases.subject(), read, **options), base_url=base))
+    def open_(
+        base: str = "http://localhost:8765",
+        read: Any = None,
+        about: Subject | None = None,
+        **options: Any,
+    ) -> Any:
+        made = application(about or cases.subject(), read, **options)
+        opened.append(testclient.TestClient(made, base_url=base))
         return opened[-1].__enter__()
 
     yield open_
@@ -86,6 +94,22 @@ def test_answers_are_those_of_the_subject(client: Callable[..., Any]) -> None:
     about, _ = from_bytes(page.get("/ask/about").content)
     assert about["mode"] == "served"
     assert not about["has"]["read"]
+
+
+def test_the_process_follows_what_is_asked(client: Callable[..., Any]) -> None:
+    page = client(about=cases.translation())
+    for asked in ({"token": "on"}, {"token": "0"}, {"token": "on", "answer_token": "1", "layer": "-1"}):
+        response = page.get("/ask/process", params=asked)
+        assert response.status_code == 200
+        head, _ = from_bytes(response.content)
+        assert head["params"] == asked
+        wanted = cases.ask(cases.translation(), "process", **asked).head["explanation"]["choice"]
+        assert head["explanation"]["choice"] == list(wanted)
+        assert wanted[1].endswith("as asked.")
+    for name, given in (("token", "zebra"), ("layer", "1.5"), ("head", "--1"), ("head", "one")):
+        response = page.get("/ask/process", params={name: given})
+        assert response.status_code == 400
+        assert given in response.json()["error"]
 
 
 def test_every_answer_forbids_what_it_can(client: Callable[..., Any]) -> None:
@@ -189,6 +213,16 @@ def test_an_open_address_needs_its_token(client: Callable[..., Any]) -> None:
     assert page.get("/").status_code == 200
 
 
+def test_the_token_of_a_question_is_no_key(client: Callable[..., Any]) -> None:
+    page = client("http://box:9", about=cases.translation(), door=Door((), "s3cret"))
+    assert page.get("/ask/process?token=s3cret").status_code == 403
+    assert page.get("/ask/process?token=on").status_code == 403
+    page.get("/?token=s3cret")
+    followed, _ = from_bytes(page.get("/ask/process?token=on").content)
+    assert "“▁on”" in followed["explanation"]["choice"][1]
+    assert page.get("/ask/process?token=s3cret").json()["error"].count("s3cret")
+
+
 def test_only_loopback_needs_no_token() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.9.9.9"):
         assert door_of(host).token == ""
@@ -213,7 +247,7 @@ def test_a_port_that_is_taken_is_said() -> None:
 def test_a_text_is_typed_in_and_looked_at(client: Callable[..., Any]) -> None:
     page = client(read=read)
     assert from_bytes(page.get("/ask/about").content)[0]["has"]["read"]
-    hostile = "</script><img src=x onerror=alert(1)> \u202e \u0000 one two."
+    hostile = "</script><img src=x onerror=alert(1)> \u202e \u0007 one two."
     given = {
         "documents": [{"name": "a", "text": hostile}, {"name": "a", "text": "three"}],
         "question": "Who?",
@@ -231,6 +265,13 @@ def test_texts_of_one_name_are_all_kept() -> None:
     ]
     documents, _ = documents_of(json.dumps({"documents": given}).encode())
     assert sorted(documents.values()) == ["1", "2", "3", "4"]
+
+
+def test_lines_end_as_those_of_files_do(tmp_path: Path) -> None:
+    text = "one\r\ntwo\rthree\n\r\nfour"
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    documents, _ = documents_of(json.dumps({"documents": [{"name": "a", "text": text}]}).encode())
+    assert documents["a"] == read_text(tmp_path / "a.txt") == "one\ntwo\nthree\n\nfour"
 
 
 def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:
@@ -252,6 +293,8 @@ def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:
         (b'{"documents": [{"name": "a", "text": 3}]}', "are strings"),
         (b'{"documents": [{"name": "a", "text": "b"}], "question": 3}', "are strings"),
         (b'{"documents": {"name": "a"}}', "comes as"),
+        (b'{"documents": [{"name": "a", "text": "o\\u0000n\\u0000e"}]}', "no NUL"),
+        (b'{"documents": [{"name": "a", "text": "b"}], "question": "\\u0000"}', "no NUL"),
     ],
 )
 def test_what_is_no_text_is_refused(body: bytes, said: str, client: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from limelight.viewer import shell
 from limelight.viewer.file import save
+from limelight.viewer.library import Read
 from limelight.viewer.server import application
 from limelight.viewer.serving import bound
 from limelight.viewer.subject import Subject
@@ -116,11 +117,11 @@ def answering() -> Iterator[str]:
 
 
 @contextmanager
-def serving(subject: Subject) -> Iterator[str]:
-    """The address of a server of this subject, on a port of its own."""
+def serving(subject: Subject, read: Read | None = None) -> Iterator[str]:
+    """The address of a server of this subject, on a port of its own; `read` takes what is typed in."""
     uvicorn = pytest.importorskip("uvicorn", reason="pip install 'limelight[web]'")
     place = bound("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(application(subject), log_level="error", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(application(subject, read), log_level="error", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{place.getsockname()[1]}/"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
+import limelight as ll
+from limelight.viewer.making import subject_of
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
+from tests.web.conftest import serving
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +155,42 @@ def test_stages_are_walked_by_keyboard(opened: Callable[..., Any], answered: str
     stands(count)
     page.keyboard.press("ArrowLeft")
     stands(count - 1)
+
+
+def test_a_served_page_follows_the_token_that_is_named(opened: Callable[..., Any], answering: str) -> None:
+    page = opened(f"{answering}#view=process", offline=False)
+    page.wait_for_selector("article[data-stage]")
+    followed = page.get_by_text("Token “▁on” (place 8), as asked.")
+    assert followed.count() == 0
+    page.get_by_label("token", exact=True).fill("on")
+    page.get_by_role("button", name="Show", exact=True).click()
+    followed.first.wait_for(state="attached")
+
+
+def test_files_that_are_no_text_are_told_and_left_out(opened: Callable[..., Any]) -> None:
+    def read(documents: Mapping[str, str], question: str | None) -> Subject:
+        text = "".join(documents.values())
+        query = torch.randn(1, 1, len(text), 3)
+        return subject_of(ll.AttentionMatrix(query, query), list(text), title=" and ".join(documents))
+
+    with serving(cases.subject(), read) as address:
+        page = opened(address, offline=False)
+        page.get_by_text("Your text").click()
+        page.get_by_label("Files").set_input_files(
+            [
+                {"name": "utf-8.txt", "mimeType": "text/plain", "buffer": "ü\r\nß".encode()},
+                {"name": "latin-1.txt", "mimeType": "text/plain", "buffer": "üß".encode("latin-1")},
+                {"name": "utf-16.txt", "mimeType": "text/plain", "buffer": "ab".encode("utf-16-le")},
+            ]
+        )
+        told = page.locator(".typing [role=status]")
+        told.get_by_text("utf-16.txt is no text in UTF-8").wait_for()
+        assert told.text_content() == (
+            "utf-8.txt latin-1.txt is no text in UTF-8: convert it first. "
+            "utf-16.txt is no text in UTF-8: convert it first."
+        )
+        page.get_by_role("button", name="Read it").click()
+        page.locator("h1").get_by_text("utf-8.txt", exact=True).wait_for()
 
 
 IN_SIGHT = """stage => {

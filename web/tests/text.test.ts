@@ -3,10 +3,11 @@ import { csv, fileName } from "../src/export/save";
 import { checkText, ends, numberText, shapeText } from "../src/process/explanation";
 import { Answer } from "../src/sources/envelope";
 import { Side } from "../src/subject/side";
-import { offered, toggled } from "../src/subject/slices";
+import { offered, sliceName, toggled } from "../src/subject/slices";
 import { label, visible } from "../src/subject/visible";
 import { blocksOf, toShown, toShownEnd, toSource } from "../src/text/blocks";
-import { found } from "../src/text/search";
+import { found, lowered } from "../src/text/search";
+import { textOf } from "../src/ui/typing";
 
 type Spans = readonly (readonly [number, number])[];
 
@@ -148,6 +149,32 @@ test("labels cannot turn the line they stand in", () => {
   expect(visible("e\u0301 👩\u200d👧")).toBe("e\u0301 👩\u200d👧");
 });
 
+test("a sign that has no small letter of its length hides no other from the search", () => {
+  const text = "İstanbul, Save the File. ΟΔΟΣ";
+  const made = side(text, [
+    [0, 8],
+    [10, 14],
+    [15, 18],
+    [19, 23],
+    [25, 29],
+  ]);
+  expect(found(made, "word", "save")).toEqual([1]);
+  expect(found(made, "word", "FILE")).toEqual([3]);
+  expect(found(made, "word", "İSTANBUL")).toEqual([0]);
+  expect(found(made, "word", "οδος")).toEqual([4]);
+  const every = Array.from({ length: 0x20000 }, (_, code) => String.fromCodePoint(code)).join("\n");
+  expect(lowered(every).length).toBe(every.length);
+});
+
+test("what is no UTF-8 is no text", () => {
+  const bytes = (...values: number[]) => Uint8Array.from(values).buffer;
+  expect(textOf(new TextEncoder().encode("Größe 🙂\r\n").buffer)).toBe("Größe 🙂\r\n");
+  expect(textOf(bytes(0xef, 0xbb, 0xbf, 0x41))).toBe("A");
+  expect(textOf(bytes(0x47, 0x72, 0xf6, 0xdf, 0x65))).toBeNull();
+  expect(textOf(bytes(0xff, 0xfe, 0x41, 0, 0x42, 0))).toBeNull();
+  expect(textOf(bytes(0x41, 0, 0x42, 0))).toBeNull();
+});
+
 test("tables are RFC 4180, and no formula for a spreadsheet", () => {
   expect(
     csv([
@@ -156,6 +183,20 @@ test("tables are RFC 4180, and no formula for a spreadsheet", () => {
     ]),
   ).toBe('a,"say ""x"", y",\'=1+1\r\n0.5,"line\nbreak",\r\n');
   expect(fileName("../a b/ü:*")).toBe("limelight-.._a_b_ü_");
+});
+
+test("heads and layers are named for what they are", () => {
+  const attention = {
+    layers: [
+      { layer: 0, heads: 4 },
+      { layer: 2, heads: 3 },
+    ],
+  } as never;
+  expect(sliceName("mean", attention)).toBe("mean over all 7 heads");
+  expect(sliceName("2", attention)).toBe("mean over the 3 heads of layer 2");
+  expect(sliceName("0.1,2.2", attention)).toBe("mean over heads 0.1, 2.2");
+  expect(sliceName("0,2", attention)).toBe("mean over all heads of layers 0, 2");
+  expect(sliceName("2,0.1", attention)).toBe("mean over all heads of layer 2 and head 0.1");
 });
 
 test("heads are chosen one by one, in the order of the layers", () => {

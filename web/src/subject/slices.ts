@@ -8,11 +8,20 @@ export function sliceName(slice: string, attention: Attention): string {
   const total = layers.reduce((sum, layer) => sum + layer.heads, 0);
   if (slice === "mean") return total === 1 ? "the only head" : `mean over all ${total} heads`;
   const parts = slice.split(",");
-  if (parts.length > 1) return `mean over heads ${parts.join(", ")}`;
+  if (parts.length > 1) return `mean over ${severalNamed(parts)}`;
   const [layer, head] = slice.split(".");
   if (head !== undefined) return `layer ${layer}, head ${head}`;
   const heads = layers.find((one) => String(one.layer) === layer)?.heads ?? 0;
   return `mean over the ${heads} heads of layer ${layer}`;
+}
+
+function severalNamed(parts: readonly string[]): string {
+  const heads = parts.filter((part) => part.includes("."));
+  const whole = parts.filter((part) => !part.includes("."));
+  const named = heads.length > 0 ? [`${heads.length === 1 ? "head" : "heads"} ${heads.join(", ")}`] : [];
+  if (whole.length > 0)
+    named.unshift(`all heads of ${whole.length === 1 ? "layer" : "layers"} ${whole.join(", ")}`);
+  return named.join(" and ");
 }
 
 /** Whether a slice can be asked for. */

@@ -8,16 +8,20 @@ const MOST = 10_000;
 
 /** The units in which the words stand, in the order of the text; case does not matter. */
 export function found(side: Side, level: Level, words: string): number[] {
-  const wanted = words.trim().toLowerCase();
+  const wanted = lowered(words.trim());
   if (wanted === "") return [];
-  const text = side.text.toLowerCase();
-  const safe = text.length === side.text.length ? text : side.text;
+  const text = lowered(side.text);
   const units: number[] = [];
-  for (let at = safe.indexOf(wanted); at >= 0 && units.length < MOST; at = safe.indexOf(wanted, at + 1)) {
+  for (let at = text.indexOf(wanted); at >= 0 && units.length < MOST; at = text.indexOf(wanted, at + 1)) {
     const unit = side.at(level, at);
     if (unit >= 0 && units.at(-1) !== unit) units.push(unit);
   }
   return units;
+}
+
+/** In small letters and of the same length: the one sign that would become longer, İ, stays as it is. */
+export function lowered(text: string): string {
+  return text.replace(/[^\u0130]+/g, (part) => part.toLowerCase());
 }
 
 export class Search {

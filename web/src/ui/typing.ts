@@ -12,6 +12,17 @@ interface Given {
   readonly text: string;
 }
 
+/** The text of a file, null where it is none: other bytes than UTF-8, or NUL. Nothing is replaced silently. */
+export function textOf(bytes: ArrayBuffer): string | null {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return text.includes("\0") ? null : text;
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
 export function typing(
   about: About,
   server: Served,
@@ -43,7 +54,11 @@ export function typing(
     for (const file of list ?? [])
       if (file.size > bytes) refused.push(`${file.name} is larger than ${bytes} bytes.`);
       else if (dropped.length >= most) refused.push(`${file.name} is one too many: ${most} files are read.`);
-      else dropped.push({ name: file.name, text: await file.text() });
+      else {
+        const text = textOf(await file.arrayBuffer());
+        if (text === null) refused.push(`${file.name} is no text in UTF-8: convert it first.`);
+        else dropped.push({ name: file.name, text });
+      }
     fill(told, [dropped.map(({ name }) => name).join(", "), ...refused].filter(Boolean).join(" "));
     back.hidden = dropped.length === 0;
   };
