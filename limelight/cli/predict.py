@@ -125,8 +125,8 @@ def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
 
 def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
     """The texts from the words of the command, a file or a pipe; blank ones keep their place."""
-    from limelight.errors import InputError, TextError
-    from limelight.text.readers import read_text
+    from limelight.errors import InputError
+    from limelight.text.readers import read_bytes, read_text
 
     if texts and file:
         raise InputError("Give texts or --file, not both.")
@@ -134,13 +134,9 @@ def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
         raise InputError(
             'Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.'
         )
-    try:
-        lines = texts or lines_of(read_text(file) if file else sys.stdin.read())
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"What comes through the pipe must be {error.encoding} text; byte {error.start} is not "
-            f"({error.reason}). Convert it first, with iconv."
-        ) from error
+    lines = texts or lines_of(
+        read_text(file) if file else read_bytes(sys.stdin.buffer.read(), "What comes through the pipe")
+    )
     if not any(line.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines

@@ -34,7 +34,7 @@ def read_text(path: str | Path) -> str:
         raise TextError(f"{path} must be a text file; there is no such file. Check the path.") from error
     except OSError as error:
         raise TextError(f"{path} must be a text file that can be read; {error.strerror or error}.") from error
-    text = _decode(data, path)
+    text = read_bytes(data, path)
     if not text.strip():
         raise TextError(f"{path} must hold text; it is empty. Check that it was written completely.")
     return text
@@ -96,18 +96,19 @@ def line_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decode(data: bytes, path: Path) -> str:
-    """Bytes → text with `\\n` line ends, or a TextError that says where it fails."""
+def read_bytes(data: bytes, source: str | Path) -> str:
+    """Bytes of UTF-8 → text, line ends made `\\n`; `source`, a file or another name, is told in the refusal."""
+    file = source.name if isinstance(source, Path) else "FILE"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise TextError(
-            f"{path} must be UTF-8; it starts with the mark of UTF-16. "
-            f"Convert it with: iconv -f UTF-16 -t UTF-8 {path.name} > new.txt"
+            f"{source} must be UTF-8; it starts with the mark of UTF-16. "
+            f"Convert it with: iconv -f UTF-16 -t UTF-8 {file} > new.txt"
         )
     data = data.removeprefix(codecs.BOM_UTF8)
     nul = data.find(0)
     if nul >= 0:
         raise TextError(
-            f"{path}, line {_line_at(data, nul)}: text must have no NUL bytes; found one at byte {nul}. "
+            f"{source}, line {_line_at(data, nul)}: text must have no NUL bytes; found one at byte {nul}. "
             f"The file is probably not plain text (or UTF-16 without its mark)."
         )
     try:
@@ -115,9 +116,9 @@ def _decode(data: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         found = data[error.start : error.end].hex(" ").upper()
         raise TextError(
-            f"{path}, line {_line_at(data, error.start)}: text must be UTF-8; found the byte(s) {found} "
+            f"{source}, line {_line_at(data, error.start)}: text must be UTF-8; found the byte(s) {found} "
             f"({error.reason}). If the file is Latin-1, convert it with: "
-            f"iconv -f ISO-8859-1 -t UTF-8 {path.name} > new.txt"
+            f"iconv -f ISO-8859-1 -t UTF-8 {file} > new.txt"
         ) from error
     return line_ends(text)
 

@@ -195,8 +195,14 @@ def test_an_empty_pipe_is_refused(refused: Callable[..., str], model: Model) -> 
 
 def test_a_pipe_that_is_no_text_is_refused(refused: Callable[..., str], model: Model) -> None:
     line = refused("predict", "--model", model("pronounce"), given=b"gr\xf6\xdfe\n")
-    assert "byte 2 is not" in line
+    assert "found the byte(s) F6" in line
     assert "iconv" in line
+    assert "NUL" in refused("predict", "--model", model("pronounce"), given=b"a\0b\n")
+
+
+def test_a_pipe_is_read_as_a_file_is(limelight: Call, model: Model) -> None:
+    given = b"\xef\xbb\xbfbad\r\nsit\r\n"  # with the mark and the line ends of Windows
+    assert limelight("predict", "--model", model("pronounce"), given=given).stdout == "B AH D\nS IY T\n"
 
 
 def test_a_file_that_is_not_there_is_named(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
