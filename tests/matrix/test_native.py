@@ -180,13 +180,16 @@ def test_what_is_no_number_is_not_hidden() -> None:
     case.query[0, 1, 5] = torch.nan
     case.key[1, 0, 2] = torch.nan
     native, plain = (
-        case.matrix().read(RowStats(), Received(), Entropy(), loop=name) for name in ("native", "plain")
+        case.matrix().read(RowStats(), Received(), Entropy(), Peak(), Top(2), loop=name)
+        for name in ("native", "plain")
     )
     for ours, theirs in zip(native[0], plain[0], strict=True):
         assert torch.equal(ours.isnan(), theirs.isnan())
     assert native[0].log_sum.isnan().any()
     assert torch.equal(native[1].raw.isnan(), plain[1].raw.isnan())
     assert torch.equal(native[2].isnan(), plain[2].isnan())
+    for ours, theirs in zip(native[3:], plain[3:], strict=True):
+        assert torch.equal(ours.keys, theirs.keys)
 
 
 NUDGED = [each.name for each in fields(Found) if each.name not in ("rows", "spans", "run")]

@@ -103,6 +103,17 @@ def test_what_is_no_number_is_not_hidden() -> None:
             assert torch.equal(got.isnan(), truth.isnan()), type(fold).__name__
 
 
+def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
+    """The kernel's largest passes over a score that is none, and of a row of them it names a key that is not there."""
+    case = random_case(masks.causal(), shape=(1, 1, 1, 9, 37, 5, 3))
+    case.query[0, 0, 2] = torch.nan
+    case.key[0, 0, 33] = torch.nan
+    (peak,) = read(case, Peak())
+    assert peak.keys[0, 0].ge(0).tolist() == [True, True, False, True, True, *[False] * 4]
+    assert torch.equal(peak.weights.isnan(), peak.keys < 0)
+    assert torch.equal(peak.keys, case.matrix().read(Peak(), loop="plain").keys)
+
+
 # ---- masks, dtypes, sizes -----------------------------------------------------------------------------
 
 EVERY_MASK = [
