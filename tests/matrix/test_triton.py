@@ -41,6 +41,7 @@ from limelight.matrix.plans import Plan, stats_bytes
 from limelight.matrix.triton import cells, serves, sight
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
+from tests.tolerance import check
 
 pytest.importorskip("triton", reason="Triton has no wheel for this system")
 # Imported where it is chosen: here, by the tests of its kernels.
@@ -104,7 +105,7 @@ def test_what_is_no_number_is_not_hidden() -> None:
 
 
 def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
-    """The kernel's largest passes over a score that is none, and of a row of them it names a key that is not there."""
+    """The kernel's maximum passes over a score that is none, and of a row of them it names a key beyond the last."""
     case = random_case(masks.causal(), shape=(1, 1, 1, 9, 37, 5, 3))
     case.query[0, 0, 2] = torch.nan
     case.key[0, 0, 33] = torch.nan
@@ -242,6 +243,32 @@ def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
     entropy, product = read(case, Entropy(), Applied(v))
     expected.entropy(entropy, case)
     torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
+
+
+class ReceivedAboveATenth(Received):
+    """What keys get that weigh more than a tenth, as a user may write it."""
+
+    def absorb(self, state: Any, tile: Any) -> None:
+        state.raw[tile.columns] += tile.weights.where(tile.weights > 0.1, 0.0).sum(-2)
+
+
+class CoarsePool(Pool):
+    pass
+
+
+def test_what_inherits_from_a_fold_that_a_kernel_reads_absorbs_for_itself() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 65, 67, 3, 2))
+    own = ReceivedAboveATenth()
+    assert serves.leaves([Received(), own]) == [1]
+    assert "ReceivedAboveATenth" in (serves.lacks(scores_of(**case.inputs()), [own]) or "")
+    received, plain = read(case, own, Received(), cut=ONE)
+    weights = case.truth().weights_BHNM
+    check("received", received.raw, weights.where(weights > 0.1, 0.0).sum(2))
+    expected.received(plain, case)
+    groups = [0] * 65, [0] * 67
+    for pool, taken in ((Pool(*groups), True), (CoarsePool(*groups), False)):
+        state = pool.start(scores_of(**case.inputs()).frame(65))
+        assert (cells.areas_of(pool, state, 1) is not None) is taken
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
 AREA_FOLDS = (Pool, Picture)
 KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
+"""These types themselves: what inherits from one may absorb otherwise, and goes to the plain loop."""
 PRODUCTS = (Output, Applied, TransposedApplied)
 ALWAYS_READ = (Entropy, Peak, Distance, SinkMass, Received)
 """The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
@@ -60,14 +61,14 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     sight = sight_of(scores.mask, scores.N, scores.M)
     if isinstance(sight, str):
         return f"the kernels do not know {sight}"
-    if folds and not any(isinstance(fold, KERNELS) for fold in folds):
+    if folds and not any(type(fold) in KERNELS for fold in folds):
         return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
     return None
 
 
 def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
     """The places of the folds that no kernel reads, nor would if they were narrower."""
-    return [place for place, fold in enumerate(folds) if not isinstance(fold, KERNELS)]
+    return [place for place, fold in enumerate(folds) if type(fold) not in KERNELS]
 
 
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
@@ -77,11 +78,11 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     """
     (B, H, N, D), M = scores.q_BHND.shape, scores.M
     row = padded(D) * scores.q_BHND.element_size()
-    widths = [D if isinstance(fold, Output) else _width(fold) for fold in folds if isinstance(fold, PRODUCTS)]
+    widths = [D if isinstance(fold, Output) else _width(fold) for fold in folds if type(fold) in PRODUCTS]
     rows = 128 if row <= 256 and not widths else 64
     columns = 64 if row <= 256 else 32
     needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * max(widths, default=0) * max(N, M))
-    if not all(isinstance(fold, ALWAYS_READ) for fold in folds):
+    if not all(type(fold) in ALWAYS_READ for fold in folds):
         needed = max(needed, plan_for(scores, limit).worker_bytes)
     cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed, limit=limit)
     if limit is not None and limit < stats_bytes(scores) + needed:
