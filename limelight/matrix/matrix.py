@@ -54,6 +54,9 @@ class AttentionMatrix:
     carry gradients; entries and readings do not. A query that may look at nothing has weights of 0. Raises
     ShapeError or KindError for inputs that do not fit.
 
+    Tensors may be written into, and are read anew. What a function (mask, bias, score_mod) reads besides its
+    arguments must not change: nobody could tell.
+
     Source: equation 1 of "Attention Is All You Need"; softcap, bias and sink are later than the paper.
 
     >>> from limelight.matrix import masks
@@ -81,7 +84,7 @@ class AttentionMatrix:
         self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
         self._found: Stats | None = None
-        self._found_at: tuple[int | None, ...] = ()
+        self._found_at: tuple[int, ...] | None = None
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -176,11 +179,11 @@ class AttentionMatrix:
             if isinstance(fold, type) or not hasattr(fold, "absorb"):
                 raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states = self._walk(others, limit, loop)
+        states = self._walk(others, limit, loop, self._stats())
         stats = self._found
         assert stats is not None
         # Further walks read what only some loops know, so `loop` does not bind them.
-        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None)))
+        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None, stats)))
         readings = tuple(stats if isinstance(fold, RowStats) else next(found) for fold in folds)
         return readings[0] if len(readings) == 1 else readings
 
@@ -200,9 +203,10 @@ class AttentionMatrix:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _walk(self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None) -> list[Any]:
+    def _walk(
+        self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None, known: Stats | None
+    ) -> list[Any]:
         chosen = choose(self._scores, folds, limit, loop)
-        known = self._stats()
         if not folds and known is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
@@ -213,15 +217,20 @@ class AttentionMatrix:
         return states
 
     def _stats(self) -> Stats | None:
-        """The row stats, once something was read; not those of a Q, K, mask … that has been written into since."""
-        return self._found if self._found_at == self._versions() else None
+        """The row stats, once something was read; not those of a Q, K, mask … that has been written into since.
 
-    def _versions(self) -> tuple[int | None, ...]:
-        """How often each tensor has been written into; torch does not count that in inference mode."""
+        Of tensors made in inference mode torch does not count that, so theirs are found anew by every reading.
+        """
+        versions = self._versions()
+        return self._found if versions is not None and versions == self._found_at else None
+
+    def _versions(self) -> tuple[int, ...] | None:
+        """How often each tensor has been written into; None where nobody counts."""
         scores = self._scores
         bias = scores.bias.tensors if isinstance(scores.bias, Bias) else (scores.bias,)
         held = (scores.q_BHND, scores.k_BGMD, *bias, scores.sink_H, *scores.mask.tensors)
-        return tuple(x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in held)
+        tensors = [each for each in held if isinstance(each, Tensor)]
+        return None if any(each.is_inference() for each in tensors) else tuple(x._version for x in tensors)
 
     def _block(self, ranges: Ranges, limit: int) -> Tensor:
         batches, heads, rows, columns = ranges

@@ -306,6 +306,21 @@ def test_what_was_found_is_found_anew_once_an_input_was_written_into(written: st
     check("weights", matrix.dense(), truth)
 
 
+@pytest.mark.parametrize("written", ["query", "key", "sink"])
+def test_what_was_made_in_inference_mode_is_found_anew_by_every_reading(written: str) -> None:
+    """torch counts no writing there. Further walks of one reading go on with the stats that its first has found."""
+    with torch.inference_mode():
+        case = dressed_case(masks.causal())
+        matrix = case.matrix()
+        matrix.read(Entropy())
+        getattr(case, written).mul_(3)
+        truth = replace(case).truth().weights_BHNM
+        check("weights", matrix.dense(), truth)
+        check("received", matrix.read(Received()).raw, truth.sum(2))
+        FOLDS["RowStats"][1](matrix.read(RowStats()), replace(case))
+        FOLDS["Quantiles"][1](matrix.read(FOLDS["Quantiles"][0](case)), replace(case))
+
+
 @pytest.mark.parametrize("loop", ["plain", None])
 def test_a_mask_or_a_modified_bias_that_was_written_into_is_read_anew(loop: str | None) -> None:
     query, key = torch.randn(2, 1, 2, N, 5).unbind()
