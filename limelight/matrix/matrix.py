@@ -14,10 +14,11 @@ from typing import Any, SupportsIndex, TypeVar, overload
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, TooLargeError
+from limelight.errors import InputError, TooLargeError
+from limelight.matrix.arguments import maybe_bytes, whole_bytes
 from limelight.matrix.biases import Bias
 from limelight.matrix.doors import Index, Ranges, ranges_of, scores_of
-from limelight.matrix.folds import Fold, RowStats, finish
+from limelight.matrix.folds import Fold, RowStats, demand_folds, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
@@ -120,7 +121,8 @@ class AttentionMatrix:
 
     def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        chosen = choose(self._scores, folds, limit, loop)
+        demand_folds("why()", folds)
+        chosen = choose(self._scores, folds, maybe_bytes(limit, "why()"), loop)
         return look_into(self._scores, folds, chosen, known=self._stats() is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class AttentionMatrix:
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
         B, H, N, M = self.shape
-        return self._block((range(B), range(H), range(N), range(M)), limit)
+        return self._block((range(B), range(H), range(N), range(M)), whole_bytes(limit, "dense()"))
 
     # ---- readings ---------------------------------------------------------------------------------
 
@@ -175,9 +177,8 @@ class AttentionMatrix:
             raise InputError(
                 "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
             )
-        for fold in folds:
-            if isinstance(fold, type) or not hasattr(fold, "absorb"):
-                raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
+        demand_folds("read()", folds)
+        limit = maybe_bytes(limit, "read()")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
         states = self._walk(others, limit, loop, self._stats())
         stats = self._found

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import whole_bytes, whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -82,6 +82,7 @@ class Top:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", _entries("Top", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Top"))
 
     panels_apart = True
 
@@ -113,6 +114,7 @@ class Bottom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", _entries("Bottom", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Bottom"))
 
     panels_apart = True
 

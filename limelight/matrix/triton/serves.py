@@ -90,5 +90,5 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     return cut
 
 
-def _width(fold: Applied | TransposedApplied) -> int:
+def _width(fold: Any) -> int:
     return fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
