@@ -17,7 +17,7 @@ from torch import Tensor
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix.arguments import maybe_bytes, whole_bytes
 from limelight.matrix.biases import Bias
-from limelight.matrix.doors import Index, Ranges, ranges_of, scores_of
+from limelight.matrix.doors import Index, ranges_of, scores_of
 from limelight.matrix.folds import Fold, RowStats, demand_folds, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
@@ -130,7 +130,10 @@ class AttentionMatrix:
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
         """An exact block, indexed as a tensor (batch, head, query, key) is, by numbers and plain slices."""
         ranges, dropped = ranges_of(index, self.shape)
-        block = self._block(ranges, DENSE_LIMIT)
+        counts = tuple(len(each) for each in ranges)
+        _refuse_above(DENSE_LIMIT, counts, self.dtype, whole=counts == self.shape)
+        batches, heads, rows, columns = ranges
+        block = self._block(batches, heads, [rows], columns)
         return block[tuple(0 if drop else slice(None) for drop in dropped)]
 
     def rows(self, i: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
@@ -141,14 +144,13 @@ class AttentionMatrix:
         asked = [ranges_of((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
         B, H, _, M = self.shape
         _refuse_above(DENSE_LIMIT, (B, H, len(asked), M), self.dtype)
-        # Neighbours are computed together: each block brings the keys to the tiles' dtype once.
-        blocks = [self[:, :, run.start : run.stop] for run in runs_of(asked)]
-        return torch.cat(blocks, dim=2) if blocks else self[:, :, :0]
+        return self._block(range(B), range(H), runs_of(asked), range(M))
 
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
         B, H, N, M = self.shape
-        return self._block((range(B), range(H), range(N), range(M)), whole_bytes(limit, "dense()"))
+        _refuse_above(whole_bytes(limit, "dense()"), self.shape, self.dtype, whole=True)
+        return self._block(range(B), range(H), [range(N)], range(M))
 
     # ---- readings ---------------------------------------------------------------------------------
 
@@ -233,23 +235,25 @@ class AttentionMatrix:
         tensors = [each for each in held if isinstance(each, Tensor)]
         return None if any(each.is_inference() for each in tensors) else tuple(x._version for x in tensors)
 
-    def _block(self, ranges: Ranges, limit: int) -> Tensor:
-        batches, heads, rows, columns = ranges
-        counts = [len(each) for each in ranges]
-        _refuse_above(limit, counts, self.dtype, whole=tuple(counts) == self.shape)
-        block = torch.zeros(counts, dtype=self.dtype, device=self.device)
+    def _block(self, batches: range, heads: range, runs: Sequence[range], columns: range) -> Tensor:
+        """The entries of some runs of rows, each computed together; the keys of a panel are opened once for all."""
+        shape = len(batches), len(heads), sum(map(len, runs)), len(columns)
+        block = torch.zeros(shape, dtype=self.dtype, device=self.device)
         cut, stats = plan_for(self._scores), self._stats()
         # A panel may not begin or end within the query heads that share a key head.
         group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
         step = 1 if heads.start % group or heads.stop % group else cut.panel_heads
-        for b, start in product(batches, range(0, len(heads), step)):
-            some = heads[start : start + step]
-            place = (slice(b, b + 1), as_slice(some), as_slice(rows))
-            known = None if stats is None else stats.part(place)
+        for b, h in product(range(0, shape[0], cut.panel_batches), range(0, shape[1], step)):
+            some, few = batches[b : b + cut.panel_batches], heads[h : h + step]
+            place = 0
             with exactly(self.device):
-                panel = self._scores.panel(range(b, b + 1), some)
-                weights = weigh_block(panel, known, rows, columns, cut)
-            block[b - batches.start, start : start + step] = weights[0]
+                panel = self._scores.panel(some, few)
+                for rows in runs:
+                    where = as_slice(some), as_slice(few), as_slice(rows)
+                    known = None if stats is None else stats.part(where)
+                    here = block[b : b + len(some), h : h + len(few), place : place + len(rows)]
+                    here.copy_(weigh_block(panel, known, rows, columns, cut))
+                    place += len(rows)
         return block
 
 

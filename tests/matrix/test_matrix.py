@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, Entropy, Picture, Received, Rollout, RowStats, biases, masks
+from limelight.matrix.scores import Scores
 from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -63,7 +64,28 @@ def test_rows() -> None:
     check("weights", matrix.rows(numpy.int64(5)), TRUTH[:, :, 5])
     check("weights", matrix.rows(torch.tensor(6)), TRUTH[:, :, 6])
     check("weights", matrix.rows(numpy.array([3, 4])), TRUTH[:, :, [3, 4]])
+    matrix.read(RowStats())
+    check("weights", matrix.rows([9, 2, 9]), TRUTH[:, :, [9, 2, 9]])
     assert matrix.rows([]).shape == (B, H, 0, M)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_keys_of_several_batches_are_opened_together_and_once(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = random_case(masks.lengths(key=[7, 3, 9, 1, 0]), shape=(5, 4, 2, 8, 9, 3, 2))
+    matrix, truth = case.matrix(), case.truth().weights_BHNM
+    if known:
+        matrix.read(RowStats())
+    opened = []
+    honest = Scores.panel
+    monkeypatch.setattr(Scores, "panel", lambda *given: opened.append(given[1:]) or honest(*given))
+    check("weights", matrix.dense(), truth)
+    check("weights", matrix.rows([5, 1, 2]), truth[:, :, [5, 1, 2]])
+    check("weights", matrix[1:4, 2:, 3:5], truth[1:4, 2:, 3:5])
+    assert opened == [(range(5), range(4))] * 2 + [(range(1, 4), range(2, 4))]
+    check("weights", matrix[1:4, 1:3], truth[1:4, 1:3])  # heads of two key heads, neither of them whole
+    assert opened[3:] == [(range(1, 4), range(1, 2)), (range(1, 4), range(2, 3))]
 
 
 def test_dense_refuses_above_its_limit_and_says_the_size() -> None:
