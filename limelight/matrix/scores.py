@@ -47,6 +47,8 @@ class Scores:
     dtype: torch.dtype
     batches: range
     heads: range
+    value_width: int = 0
+    """How many numbers a value has that the weights may be multiplied with; 0 without values."""
 
     @property
     def N(self) -> int:
