@@ -85,7 +85,7 @@ def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known:
     B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
     number = torch.finfo(scores.dtype).bits // 8
     heads = cut.panel_batches * cut.panel_heads
-    columns = min(cut.columns or M, M)
+    columns = min(cut.columns or cut.width or M, M)
     return Why(
         loop=choice.loop.name,
         runs=choice.loop.runs,
