@@ -169,7 +169,12 @@ __all__ = [
 ]
 
 
+_MODULES = ("errors", "matrix")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"limelight.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'limelight' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"limelight.{_HOME[name]}"), name)

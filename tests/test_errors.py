@@ -5,6 +5,9 @@ from __future__ import annotations
 import builtins
 import inspect
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +49,22 @@ def test_an_error_stands_where_the_drawing_has_it(name: str) -> None:
 
 def test_require_imports_what_is_there() -> None:
     assert require("os.path", extra="plot", purpose="to test").join("a", "b")
+
+
+def test_a_package_that_lacks_one_of_its_own_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "half_there.py").write_text("import no_such_package\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
+        require("half_there", extra="plot", purpose="Drawing")
+    assert not isinstance(caught.value, MissingExtraError)
+
+
+def test_the_tree_is_there_before_any_other_name_was_used() -> None:
+    code = "import limelight as ll; print(ll.errors.InputError.__name__, ll.matrix.masks.causal())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split()[0] == "InputError"
 
 
 def test_require_answers_a_missing_package_with_its_install_line() -> None:

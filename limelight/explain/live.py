@@ -80,7 +80,7 @@ class _Kernel(TorchFunctionMode):
         return result
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
 def watch_forward(model: nn.Module, *inputs: Tensor) -> Live:
     """Run `model(*inputs)` once and keep what passed by."""
     into: dict[str, Tensor] = {}

@@ -1,9 +1,10 @@
-"""What several doors ask of a number: that it is whole, or finite, and a number at all."""
+"""What several doors ask of what they are given: numbers, whole or finite, and lists of them."""
 
 from __future__ import annotations
 
 import math
 import operator
+import reprlib
 
 import torch
 from torch import Tensor
@@ -31,18 +32,46 @@ def maybe_whole(given: object, must: str) -> int | None:
     return None if given is None else whole_number(given, must)
 
 
+def whole_bytes(given: object, door: str) -> int:
+    """A limit in bytes; 2e9 is one too."""
+    number = int(given) if isinstance(given, float) and given.is_integer() else given
+    return whole_number(
+        number, f"{door} must have a whole number of bytes for its limit", "Write limit=2**30."
+    )
+
+
+def maybe_bytes(given: object, door: str) -> int | None:
+    """The same, or None where there is no limit."""
+    return None if given is None else whole_bytes(given, door)
+
+
+def tensor_of(given: object, must: str, device: torch.device | str | None = None) -> Tensor:
+    """A tensor, or what torch makes of lists of numbers and of arrays; KindError where it can make none."""
+    if isinstance(given, Tensor):
+        return given.to(device)
+    try:
+        return torch.as_tensor(given, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise KindError(f"{must}, in rows of one length; got {reprlib.repr(given)}.") from None
+
+
+def a_number(name: str, given: object) -> float:
+    """A number of any kind, those of NumPy and tensors of one entry among them."""
+    try:
+        if isinstance(given, str):
+            raise TypeError
+        return float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise KindError(f"{name} must be a number; got {given!r}.") from None
+
+
 def finite_number(name: str, given: object, otherwise: str) -> float:
     """A finite number, on whatever device it lies; `otherwise` says what to do with one that will not serve."""
     if isinstance(given, Tensor) and given.requires_grad:
         raise InputError(
             f"{name} receives no gradient; got a tensor that requires one. Give {name}.detach()."
         )
-    try:
-        if isinstance(given, str):
-            raise TypeError
-        number = float(given)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):
-        raise KindError(f"{name} must be a number; got {given!r}.") from None
-    if not math.isfinite(number):
-        raise InputError(f"{name} must be finite, or no weight is a number; got {number}. {otherwise}")
-    return number
+    found = a_number(name, given)
+    if not math.isfinite(found):
+        raise InputError(f"{name} must be finite, or no weight is a number; got {found}. {otherwise}")
+    return found

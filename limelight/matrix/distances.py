@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limelight.matrix.arguments import maybe_whole
 from limelight.matrix.tile import Frame, Stats, Tile
 
 
@@ -42,6 +43,10 @@ class Distance:
     """
 
     offset: int | None = None
+
+    def __post_init__(self) -> None:
+        offset = maybe_whole(self.offset, "Distance(offset) must be a whole number of positions")
+        object.__setattr__(self, "offset", offset)
 
     panels_apart = True
 

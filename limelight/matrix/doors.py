@@ -82,6 +82,7 @@ def scores_of(
         dtype=torch.float64 if wide else torch.float32,
         batches=range(B),
         heads=range(H),
+        value_width=0 if value is None else value.shape[3],
     )
     _try_functions(scores)
     return scores

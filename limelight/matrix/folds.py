@@ -28,6 +28,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from limelight.errors import KindError
 from limelight.matrix.tile import Frame, Stats, Tile, finite
 
 Result = TypeVar("Result", covariant=True)
@@ -69,6 +70,13 @@ def finish(
         for (place, fold), state in zip(unfinished.items(), further, strict=True):
             readings[place] = fold.finish(state, stats)
     return readings
+
+
+def demand_folds(door: str, given: Sequence[object]) -> None:
+    """Raise KindError unless all are folds: not their classes, nor anything else."""
+    for each in given:
+        if isinstance(each, type) or not hasattr(each, "absorb"):
+            raise KindError(f"{door} takes folds, such as Received() or Top(8); got {each!r}.")
 
 
 def maybe_hidden(tile: Tile) -> tuple[tuple[int, int], ...]:

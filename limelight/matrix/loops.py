@@ -23,6 +23,13 @@ from limelight.matrix.triton.loop import read_triton
 Folds = Sequence[Fold[Any]]
 
 
+def walks_of_tiles(folds: Folds, cut: Plan, known: bool) -> tuple[str, ...]:
+    """A strip holds all keys, so that one walk is enough; squares take two unless the row stats are known."""
+    if known or cut.columns is None:
+        return ("finds the row stats and feeds every fold",)
+    return "finds the row stats", "feeds every fold"
+
+
 @dataclass(frozen=True)
 class Loop:
     """A way of walking over the matrix.
@@ -33,6 +40,7 @@ class Loop:
     plan     (scores, folds, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
     read     (scores, frame, folds, known stats or None, plan) → every fold's state, and the row stats
     leaves   folds → the places of those that it leaves to the plain loop, which reads them in a walk afterwards
+    walks    (folds, plan, whether the row stats are known) → what each of its walks does: "feeds every fold"
     """
 
     name: str
@@ -41,6 +49,7 @@ class Loop:
     plan: Callable[[Scores, Folds, int | None], Plan]
     read: Callable[[Scores, Frame, Folds, Stats | None, Plan], tuple[list[Any], Stats]]
     leaves: Callable[[Folds], list[int]] = lambda folds: []
+    walks: Callable[[Folds, Plan, bool], tuple[str, ...]] = walks_of_tiles
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ TRITON = Loop(
     plan=serves.plan,
     read=read_triton,
     leaves=serves.leaves,
+    walks=serves.walks,
 )
 
 LOOPS = (NATIVE, TRITON, PLAIN)

@@ -8,8 +8,8 @@
     function(mask_mod)           a function (b, h, q_idx, kv_idx) -> bool, as FlexAttention takes it
     everything()                 no mask at all
 
-True means "may attend". A mask holds a rule, never an N × M table (except `dense`, which was given one).
-For any tile, rows i0:i1 and columns j0:j1 of an N × M matrix, it gives
+True means "may attend". A mask holds a rule, never an N × M table (except `dense`, which was given one; a bool
+tensor that is joined to a mask is one, too). For any tile, rows i0:i1 and columns j0:j1 of an N × M matrix, it gives
 
     block(i0, i1, j0, j1, N, M, device)   the bool tile, (B or 1, H or 1, i1-i0, j1-j0)
     cover(i0, i1, j0, j1, N, M)           NONE, SOME or ALL of the tile may be seen
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix.arguments import maybe_whole, whole_number
+from limelight.matrix.arguments import maybe_whole, tensor_of, whole_number
 from limelight.matrix.given import Dense, Documents, Function, Lengths
 from limelight.matrix.places import PlaceFunction
 from limelight.matrix.rules import Causal, Cover, Everything, Mask, Window
@@ -87,7 +87,11 @@ def lengths(
     """
     if side not in ("right", "left"):
         raise InputError(f"side must be 'right' or 'left', where the padding is; got {side!r}.")
-    return Lengths(_whole_numbers("query", query, axes=1), _whole_numbers("key", key, axes=1), side)
+    query_B, key_B = _whole_numbers("query", query, axes=1), _whole_numbers("key", key, axes=1)
+    for name, given in (("query", query_B), ("key", key_B)):
+        if given is not None and bool((given < 0).any()):
+            raise InputError(f"lengths({name}=…) must not be below 0; got {int(given.min())}.")
+    return Lengths(query_B, key_B, side)
 
 
 def documents(
@@ -136,7 +140,7 @@ def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: 
     """Lengths or ids as an int64 tensor on the CPU, with a batch axis in front."""
     if given is None:
         return None
-    numbers = torch.as_tensor(given, device="cpu").detach()
+    numbers = tensor_of(given, f"{name} must be whole numbers", "cpu").detach()
     if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
         if numbers.numel():  # an empty list has no numbers and torch calls it float
             raise KindError(f"{name} must be whole numbers; got {numbers.dtype}.")

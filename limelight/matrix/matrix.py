@@ -14,10 +14,11 @@ from typing import Any, SupportsIndex, TypeVar, overload
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, TooLargeError
+from limelight.errors import InputError, TooLargeError
+from limelight.matrix.arguments import maybe_bytes, whole_bytes
 from limelight.matrix.biases import Bias
-from limelight.matrix.doors import Index, Ranges, ranges_of, scores_of
-from limelight.matrix.folds import Fold, RowStats, finish
+from limelight.matrix.doors import Index, ranges_of, scores_of
+from limelight.matrix.folds import Fold, RowStats, demand_folds, finish
 from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
@@ -54,6 +55,9 @@ class AttentionMatrix:
     carry gradients; entries and readings do not. A query that may look at nothing has weights of 0. Raises
     ShapeError or KindError for inputs that do not fit.
 
+    Tensors may be written into, and are read anew. What a function (mask, bias, score_mod) reads besides its
+    arguments must not change: nobody could tell.
+
     Source: equation 1 of "Attention Is All You Need"; softcap, bias and sink are later than the paper.
 
     >>> from limelight.matrix import masks
@@ -81,7 +85,7 @@ class AttentionMatrix:
         self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
         self._found: Stats | None = None
-        self._found_at: tuple[int | None, ...] = ()
+        self._found_at: tuple[int, ...] | None = None
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -117,7 +121,8 @@ class AttentionMatrix:
 
     def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        chosen = choose(self._scores, folds, limit, loop)
+        demand_folds("why()", folds)
+        chosen = choose(self._scores, folds, maybe_bytes(limit, "why()"), loop)
         return look_into(self._scores, folds, chosen, known=self._stats() is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
@@ -125,7 +130,10 @@ class AttentionMatrix:
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Tensor:
         """An exact block, indexed as a tensor (batch, head, query, key) is, by numbers and plain slices."""
         ranges, dropped = ranges_of(index, self.shape)
-        block = self._block(ranges, DENSE_LIMIT)
+        counts = tuple(len(each) for each in ranges)
+        _refuse_above(DENSE_LIMIT, counts, self.dtype, whole=counts == self.shape)
+        batches, heads, rows, columns = ranges
+        block = self._block(batches, heads, [rows], columns)
         return block[tuple(0 if drop else slice(None) for drop in dropped)]
 
     def rows(self, i: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
@@ -136,14 +144,13 @@ class AttentionMatrix:
         asked = [ranges_of((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
         B, H, _, M = self.shape
         _refuse_above(DENSE_LIMIT, (B, H, len(asked), M), self.dtype)
-        # Neighbours are computed together: each block brings the keys to the tiles' dtype once.
-        blocks = [self[:, :, run.start : run.stop] for run in runs_of(asked)]
-        return torch.cat(blocks, dim=2) if blocks else self[:, :, :0]
+        return self._block(range(B), range(H), runs_of(asked), range(M))
 
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """The whole matrix, (B, H, N, M), after all. Raises TooLargeError above `limit` bytes."""
         B, H, N, M = self.shape
-        return self._block((range(B), range(H), range(N), range(M)), limit)
+        _refuse_above(whole_bytes(limit, "dense()"), self.shape, self.dtype, whole=True)
+        return self._block(range(B), range(H), [range(N)], range(M))
 
     # ---- readings ---------------------------------------------------------------------------------
 
@@ -172,15 +179,14 @@ class AttentionMatrix:
             raise InputError(
                 "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
             )
-        for fold in folds:
-            if isinstance(fold, type) or not hasattr(fold, "absorb"):
-                raise KindError(f"read() takes folds, such as Received() or Top(8); got {fold!r}.")
+        demand_folds("read()", folds)
+        limit = maybe_bytes(limit, "read()")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states = self._walk(others, limit, loop)
+        states = self._walk(others, limit, loop, self._stats())
         stats = self._found
         assert stats is not None
         # Further walks read what only some loops know, so `loop` does not bind them.
-        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None)))
+        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None, stats)))
         readings = tuple(stats if isinstance(fold, RowStats) else next(found) for fold in folds)
         return readings[0] if len(readings) == 1 else readings
 
@@ -200,9 +206,10 @@ class AttentionMatrix:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _walk(self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None) -> list[Any]:
+    def _walk(
+        self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None, known: Stats | None
+    ) -> list[Any]:
         chosen = choose(self._scores, folds, limit, loop)
-        known = self._stats()
         if not folds and known is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
@@ -213,33 +220,40 @@ class AttentionMatrix:
         return states
 
     def _stats(self) -> Stats | None:
-        """The row stats, once something was read; not those of a Q, K, mask … that has been written into since."""
-        return self._found if self._found_at == self._versions() else None
+        """The row stats, once something was read; not those of a Q, K, mask … that has been written into since.
 
-    def _versions(self) -> tuple[int | None, ...]:
-        """How often each tensor has been written into; torch does not count that in inference mode."""
+        Of tensors made in inference mode torch does not count that, so theirs are found anew by every reading.
+        """
+        versions = self._versions()
+        return self._found if versions is not None and versions == self._found_at else None
+
+    def _versions(self) -> tuple[int, ...] | None:
+        """How often each tensor has been written into; None where nobody counts."""
         scores = self._scores
         bias = scores.bias.tensors if isinstance(scores.bias, Bias) else (scores.bias,)
         held = (scores.q_BHND, scores.k_BGMD, *bias, scores.sink_H, *scores.mask.tensors)
-        return tuple(x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in held)
+        tensors = [each for each in held if isinstance(each, Tensor)]
+        return None if any(each.is_inference() for each in tensors) else tuple(x._version for x in tensors)
 
-    def _block(self, ranges: Ranges, limit: int) -> Tensor:
-        batches, heads, rows, columns = ranges
-        counts = [len(each) for each in ranges]
-        _refuse_above(limit, counts, self.dtype, whole=tuple(counts) == self.shape)
-        block = torch.zeros(counts, dtype=self.dtype, device=self.device)
+    def _block(self, batches: range, heads: range, runs: Sequence[range], columns: range) -> Tensor:
+        """The entries of some runs of rows, each computed together; the keys of a panel are opened once for all."""
+        shape = len(batches), len(heads), sum(map(len, runs)), len(columns)
+        block = torch.zeros(shape, dtype=self.dtype, device=self.device)
         cut, stats = plan_for(self._scores), self._stats()
         # A panel may not begin or end within the query heads that share a key head.
         group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
         step = 1 if heads.start % group or heads.stop % group else cut.panel_heads
-        for b, start in product(batches, range(0, len(heads), step)):
-            some = heads[start : start + step]
-            place = (slice(b, b + 1), as_slice(some), as_slice(rows))
-            known = None if stats is None else stats.part(place)
+        for b, h in product(range(0, shape[0], cut.panel_batches), range(0, shape[1], step)):
+            some, few = batches[b : b + cut.panel_batches], heads[h : h + step]
+            place = 0
             with exactly(self.device):
-                panel = self._scores.panel(range(b, b + 1), some)
-                weights = weigh_block(panel, known, rows, columns, cut)
-            block[b - batches.start, start : start + step] = weights[0]
+                panel = self._scores.panel(some, few)
+                for rows in runs:
+                    where = as_slice(some), as_slice(few), as_slice(rows)
+                    known = None if stats is None else stats.part(where)
+                    here = block[b : b + len(some), h : h + len(few), place : place + len(rows)]
+                    here.copy_(weigh_block(panel, known, rows, columns, cut))
+                    place += len(rows)
         return block
 
 

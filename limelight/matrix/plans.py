@@ -41,6 +41,10 @@ class Plan:
     grain: int = GRAIN
     held: int | None = None
     """How many rows of a block are held, and skipped, at a time; all of them where it is None."""
+    width: int | None = field(default=None, repr=False)
+    """So many columns a strip is made for, where the mask hides the others; None for all of them."""
+    wider: Plan | None = field(default=None, repr=False)
+    """How the rows of a block are cut that see more than `width`."""
     worker_bytes: int = field(default=0, repr=False)
     """What each worker holds at once: its tiles, and the keys of its panel where they are copied."""
     most_workers: int | None = field(default=None, repr=False)
@@ -54,7 +58,8 @@ class Plan:
 
     def entries(self, N: int, M: int) -> int:
         """How many entries of an N × M matrix are held at a time."""
-        return self.panel_batches * self.panel_heads * min(self.rows, N) * min(self.columns or M, M)
+        columns = min(self.columns or self.width or M, M)
+        return self.panel_batches * self.panel_heads * min(self.rows, N) * columns
 
     def arena(self, scores: Scores) -> Arena:
         """Memory for all that the tiles of a row block, or one square, hold at a time."""

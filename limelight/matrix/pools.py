@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.matrix.arguments import tensor_of, whole_bytes
 from limelight.matrix.tile import Frame, Stats, Tile
 
 ENTRIES = 2**18  # of the result, brought to its dtype together
@@ -39,6 +40,9 @@ class Pool:
     rows: Tensor | Sequence[int]
     cols: Tensor | Sequence[int]
     limit: int = 2**30
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Pool"))
 
     panels_apart = True
 
@@ -106,7 +110,7 @@ def _groups(
     name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device
 ) -> tuple[Tensor, int]:
     """The group of each token, (B, size), and how many groups there are."""
-    groups = torch.as_tensor(ids, device=device)
+    groups = tensor_of(ids, f"Pool({name}=…) must be whole numbers, the group of each token", device)
     if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
         raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")
     if tuple(groups.shape) not in ((size,), (1, size), (B, size)):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
+from limelight.matrix.arguments import a_number, whole_bytes
 from limelight.matrix.folds import Again
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -79,13 +80,14 @@ class Quantiles:
     limit: int
 
     def __init__(self, *shares: float, limit: int = 2**31) -> None:
-        if not shares or not all(isinstance(share, (int, float)) and 0 < share < 1 for share in shares):
+        numbers = tuple(a_number("A share of Quantiles(0.5, 0.9)", share) for share in shares)
+        if not numbers or not all(0 < share < 1 for share in numbers):
             raise InputError(
                 f"Quantiles(shares…) takes shares of the attention above 0 and below 1; got {shares}. "
                 "Write Quantiles(0.5, 0.9)."
             )
-        object.__setattr__(self, "shares", tuple(float(share) for share in shares))
-        object.__setattr__(self, "limit", limit)
+        object.__setattr__(self, "shares", numbers)
+        object.__setattr__(self, "limit", whole_bytes(limit, "Quantiles"))
 
     panels_apart = True
     walks_again = True

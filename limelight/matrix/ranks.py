@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import whole_bytes, whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -29,9 +29,9 @@ class Ranked(NamedTuple):
     """The entries that won: for Peak (B, H, N) each, for Top and Bottom (B, H, N, k), the winner first."""
 
     weights: Tensor
-    """The weights; 0 where the query sees no (more) keys."""
+    """The weights; 0 where the query sees no (more) keys, NaN where one of its scores is no number."""
     keys: Tensor
-    """The positions of their keys; -1 where the query sees no (more) keys."""
+    """The positions of their keys; -1 where the query sees no (more) keys, or one of its scores is no number."""
 
 
 class Best(NamedTuple):
@@ -63,7 +63,8 @@ class Peak:
         return Best(other.scores.where(wins, state.scores), other.keys.where(wins, state.keys))
 
     def finish(self, state: Best, stats: Stats) -> Ranked:
-        return Ranked(stats.weigh(state.scores[..., None])[..., 0], state.keys)
+        weights = stats.weigh(state.scores[..., None])[..., 0]
+        return Ranked(weights, state.keys.masked_fill(stats.lost, -1))
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Top:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", _entries("Top", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Top"))
 
     panels_apart = True
 
@@ -94,7 +96,7 @@ class Top:
         return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: Stats) -> Ranked:
-        return Ranked(stats.weigh(state.scores), state.keys)
+        return Ranked(stats.weigh(state.scores), state.keys.masked_fill(stats.lost[..., None], -1))
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Bottom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", _entries("Bottom", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Bottom"))
 
     panels_apart = True
 
@@ -129,8 +132,9 @@ class Bottom:
         return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: Stats) -> Ranked:
-        scores = -state.scores
-        return Ranked(stats.weigh(scores, scores).masked_fill_(state.keys < 0, 0.0), state.keys)
+        scores, lost = -state.scores, stats.lost[..., None]
+        weights = stats.weigh(scores, scores).masked_fill_((state.keys < 0) & ~lost, 0.0)
+        return Ranked(weights, state.keys.masked_fill(lost, -1))
 
 
 def _entries(fold: str, k: int) -> int:

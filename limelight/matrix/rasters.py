@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import whole_bytes, whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -54,6 +54,7 @@ class Picture:
         for name in ("height", "width"):
             cells = whole_number(getattr(self, name), f"Picture({name}) must be a whole number of cells")
             object.__setattr__(self, name, cells)
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Picture"))
         if self.height < 1 or self.width < 1:
             raise InputError(
                 f"Picture(height, width) must have at least one cell; got {self.height} × {self.width}."

@@ -23,14 +23,14 @@ equation 1; norms: Kobayashi et al. 2020, "Attention is Not Only a Weight" (arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.mixing import Layer
 from limelight.matrix.operator import Transposed
@@ -68,11 +68,12 @@ class Rollout:
         values: bool = False,
     ) -> None:
         layers = list(layers)
+        residual = a_number("residual", residual)
         _check(layers, residual, values)
         self._heads, self._kept, self._renormalised, self._valued = heads, residual, renormalise, values
         self._matrices = layers
         self._layers = [
-            Layer(layer._scores, shares, _norms(layer) if values else None, float(residual), renormalise)
+            Layer(layer._scores, shares, _norms(layer) if values else None, residual, renormalise)
             for layer, shares in zip(layers, _shares(heads, layers), strict=True)
         ]
 
@@ -165,6 +166,7 @@ class Rollout:
     def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
         """All of R, (B, N, M), after all. Raises TooLargeError above `limit` bytes."""
         B, N, M = self.shape
+        limit = whole_bytes(limit, "dense()")
         needed = B * N * M * torch.finfo(self.dtype).bits // 8
         if needed > limit:
             raise TooLargeError(
@@ -214,7 +216,9 @@ def _check(layers: Sequence[AttentionMatrix], residual: float, values: bool) -> 
     if not 0 <= residual <= 1:
         raise InputError(f"residual must be from 0 to 1, the share a token keeps of itself; got {residual}.")
     for number, layer in enumerate(layers):
-        B, _, N, M = layer.shape
+        B, H, N, M = layer.shape
+        if not H:
+            raise InputError(f"Rollout mixes the heads of every layer; layer {number} has none.")
         if residual and N != M:
             raise ShapeError(
                 f"With a residual every layer needs as many queries as keys; layer {number} has {N} and {M}. "
@@ -249,6 +253,8 @@ def _shares(heads: Heads, layers: Sequence[AttentionMatrix]) -> list[tuple[float
         return [(1 / max(1, count),) * count for count in counts]
     if isinstance(heads, Tensor) and heads.is_floating_point():
         return _given_shares(heads.detach().cpu().double(), counts)
+    if not isinstance(heads, Iterable) or getattr(heads, "ndim", 1) == 0:
+        raise KindError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
     numbers = [whole_number(each, "heads takes the whole numbers of heads") for each in heads]
     for count in counts:
         if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= count:

@@ -82,11 +82,17 @@ class Mask(ABC):
         fitted = self.fit(max(B, batch + 1), max(H, head + 1), N, M)
         return draw(fitted.at(batch, batch + 1, head, head + 1), N, M, widest)
 
-    def __and__(self, other: Mask) -> Mask:
-        return And(self, other) if isinstance(other, Mask) else NotImplemented
+    def __and__(self, other: Mask | Tensor) -> Mask:
+        return And(self, _as_mask(other))
 
-    def __or__(self, other: Mask) -> Mask:
-        return Or(self, other) if isinstance(other, Mask) else NotImplemented
+    def __or__(self, other: Mask | Tensor) -> Mask:
+        return Or(self, _as_mask(other))
+
+    def __rand__(self, other: Tensor) -> Mask:
+        return _as_mask(other) & self
+
+    def __ror__(self, other: Tensor) -> Mask:
+        return _as_mask(other) | self
 
     def __invert__(self) -> Mask:
         return Not(self)
@@ -217,6 +223,15 @@ class Not(Mask):
 
 
 # ---- helpers ------------------------------------------------------------------------------------------
+
+
+def _as_mask(other: Mask | Tensor) -> Mask:
+    """What a mask is joined with: another, or a bool tensor; KindError for anything else."""
+    if isinstance(other, Mask):
+        return other
+    from limelight.matrix.masks import dense  # which stands on this module
+
+    return dense(other)
 
 
 def judge(none: bool | Tensor, all: bool | Tensor) -> Cover:

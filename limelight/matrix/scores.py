@@ -27,6 +27,13 @@ class Span:
     j1: int
     partial: tuple[tuple[int, int], ...] = ()
 
+    def pieces(self, width: int) -> Iterator[Span]:
+        """The same keys, so many at a time."""
+        for j0 in range(self.j0, self.j1, width):
+            j1 = min(j0 + width, self.j1)
+            here = ((max(start, j0), min(stop, j1)) for start, stop in self.partial)
+            yield Span(j0, j1, tuple((start, stop) for start, stop in here if start < stop))
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -47,6 +54,8 @@ class Scores:
     dtype: torch.dtype
     batches: range
     heads: range
+    value_width: int = 0
+    """How many numbers a value has that the weights may be multiplied with; 0 without values."""
 
     @property
     def N(self) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.arguments import tensor_of
 from limelight.matrix.tile import Frame, Stats, Tile
 
 FEW = 4
@@ -88,7 +89,9 @@ class SinkMass:
 def _named(keys: Tensor | Sequence[int], frame: Frame) -> Tensor | None:
     """Which keys are named, bool (B, M); None for none."""
     B, M = frame.B, frame.M
-    given = torch.as_tensor(keys, device=frame.device)
+    given = tensor_of(
+        keys, "SinkMass(keys=…) takes positions, [0, 5, -1], or a bool tensor", device=frame.device
+    )
     if given.dtype == torch.bool:
         if tuple(given.shape) not in ((M,), (1, M), (B, M)):
             raise ShapeError(
@@ -106,7 +109,7 @@ def _named(keys: Tensor | Sequence[int], frame: Frame) -> Tensor | None:
     if int(given.min()) < -M or int(given.max()) >= M:
         raise InputError(f"SinkMass(keys=…) must name some of the {M} keys there are; got {given.tolist()}.")
     named_M = torch.zeros(M, dtype=torch.bool, device=frame.device)
-    named_M[given] = True
+    named_M[given.long()] = True  # whole numbers of 8 bits would be read as a mask
     return named_M.expand(B, M)
 
 

@@ -121,9 +121,8 @@ def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: A
     Those of a strip live together until the next strip; a square lives until the next square.
     """
     arena.clear()
-    width = cut.columns or max(1, j1 - j0)
-    for start in range(j0, j1, width):
-        for span in panel.spans(i0, i1, start, min(start + width, j1), cut.grain):
+    for seen in panel.spans(i0, i1, j0, j1, cut.grain):
+        for span in seen.pieces(cut.columns or max(1, j1 - j0)):
             if cut.columns is not None:
                 arena.clear()
             logits = panel.block(i0, i1, span, arena)

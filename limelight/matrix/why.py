@@ -33,8 +33,8 @@ class Why:
     rows: int
     columns: int
     heads_at_once: int
-    walks: int
-    """Of the loop itself, which finds the row stats and feeds the folds that it knows."""
+    each_walk: tuple[str, ...]
+    """What each walk of the loop itself does, for the folds that it knows."""
     afterwards: tuple[str, ...]
     """Folds that the plain loop reads in a walk of its own, since the chosen one does not know them."""
     again: tuple[str, ...]
@@ -49,14 +49,19 @@ class Why:
     dense_bytes: int
 
     @property
+    def walks(self) -> int:
+        """How many walks the loop itself takes."""
+        return len(self.each_walk)
+
+    @property
     def bytes(self) -> int:
         """What a reading holds at once, beside what its folds keep (a few numbers a query or key)."""
         return self.stats_bytes + self.workers * self.worker_bytes
 
     def __str__(self) -> str:
-        walks = "one walk finds the row stats and feeds every fold"
-        if self.walks == 2:
-            walks = "a first walk finds the row stats, a second feeds every fold"
+        first, *others = self.each_walk
+        walks = f"a first walk {first}" if others else f"one walk {first}"
+        walks += "".join(f", another {does}" for does in others)
         if self.afterwards:
             walks += f" but {', '.join(self.afterwards)}, which the plain loop reads in another"
         if self.again:
@@ -80,7 +85,7 @@ def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known:
     B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
     number = torch.finfo(scores.dtype).bits // 8
     heads = cut.panel_batches * cut.panel_heads
-    columns = min(cut.columns or M, M)
+    columns = min(cut.columns or cut.width or M, M)
     return Why(
         loop=choice.loop.name,
         runs=choice.loop.runs,
@@ -91,7 +96,7 @@ def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known:
         rows=cut.rows,
         columns=columns,
         heads_at_once=heads,
-        walks=1 if known or cut.columns is None else 2,
+        each_walk=choice.loop.walks(folds, cut, known),
         afterwards=tuple(names[place] for place in choice.loop.leaves(folds)),
         again=tuple(
             name for name, fold in zip(names, folds, strict=True) if getattr(fold, "walks_again", False)

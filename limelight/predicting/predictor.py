@@ -174,7 +174,7 @@ class Predictor:
         if whole != shown:
             yield whole[len(shown) :]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
         target = None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import Entropy, Peak, Pool, Received, RowStats, SinkMass, Top, masks
+from limelight.matrix import Bottom, Entropy, Peak, Pool, Received, RowStats, SinkMass, Top, masks
 from limelight.matrix.plans import Plan
 from tests import expected
 from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
@@ -154,6 +154,24 @@ def test_of_equals_the_lowest_key_wins_however_the_matrix_is_cut() -> None:
         assert not peak.keys.any()
         expected = torch.arange(20).where(torch.arange(20) < visible[:, None], -1)
         assert torch.equal(top.keys, expected.expand(top.keys.shape))
+
+
+def test_a_row_with_a_score_that_is_no_number_names_no_key_however_the_matrix_is_cut() -> None:
+    case = random_case(masks.causal())
+    case.key[0, 0, 20] = torch.nan
+    case.query[1, 5, 3] = torch.nan
+    for cut in CUTS.values():
+        stats, peak, top, bottom = case.read(RowStats(), Peak(), Top(3), Bottom(3), cut=cut)
+        lost = stats.lost
+        assert (
+            lost.sum() == 2 * (N - 20 + M - N) + 1
+        )  # two query heads share the key, which the first do not see
+        assert bool((peak.keys >= 0).logical_xor(lost).all())
+        assert torch.equal(peak.weights.isnan(), lost)
+        for several in (top, bottom):
+            assert bool((several.keys[lost] == -1).all())
+            assert bool((several.keys[~lost] >= 0).all())
+            assert torch.equal(several.weights.isnan(), lost[..., None].expand(several.weights.shape))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

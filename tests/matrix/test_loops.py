@@ -35,7 +35,8 @@ from limelight.matrix import (
 from limelight.matrix import loops as choice
 from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
 from limelight.matrix.native import loop as native
-from limelight.matrix.plans import stats_bytes
+from limelight.matrix.plans import Plan, stats_bytes
+from limelight.matrix.scores import Scores
 from limelight.matrix.tiles import read_tiles
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
@@ -287,6 +288,21 @@ def test_why_tells_of_every_walk() -> None:
         why = random_case().matrix().why(Received(), Bottom(3))
         assert why.afterwards == ("Bottom",)
         assert "but Bottom, which the plain loop reads in another" in str(why)
+
+
+def test_the_mask_is_asked_once_a_row_block_however_many_squares_it_is_cut_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = random_case(masks.causal() & masks.window(40), shape=(1, 1, 1, 97, 301, 3, 2))
+    cut = Plan(rows=32, columns=32, panel_batches=1, panel_heads=1, grain=32)
+    asked, honest = [], Scores.spans
+    monkeypatch.setattr(Scores, "spans", lambda *given: asked.append(given[1:5]) or honest(*given))
+    received, entropy = case.read(Received(), Entropy(), cut=cut)
+    assert asked == [
+        (i0, min(i0 + 32, 97), 0, 301) for i0 in (0, 32, 64, 96) for _ in range(2)
+    ]  # a walk each
+    FOLDS["Received"][1](received, case)
+    FOLDS["Entropy"][1](entropy, case)
 
 
 def test_a_limit_takes_threads_away_before_it_changes_the_cut(threads: Callable[[int], None]) -> None:

@@ -118,6 +118,19 @@ def drawn(mask_mod: Any) -> str:
     return masks.function(mask_mod).draw(N, M)
 
 
+def test_a_bool_tensor_is_joined_as_it_is() -> None:
+    table = torch.rand(N, M) > 0.5
+    rule = masks.causal()
+    seen = rule.dense(N, M)
+    for joined, truth in (
+        (rule & table, seen & table),
+        (table & rule, seen & table),
+        (rule | table, seen | table),
+        (table | rule, seen | table),
+    ):
+        assert torch.equal(joined.dense(N, M), truth)
+
+
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
@@ -157,7 +170,19 @@ def drawn(mask_mod: Any) -> str:
             KindError,
             "True where a query may attend; got torch.float32",
         ),
-        (lambda: masks.causal() & torch.ones(2, 2), TypeError, "unsupported operand"),
+        (lambda: masks.causal() & torch.ones(2, 2), KindError, "must be a bool tensor"),
+        (lambda: torch.ones(2, 2) | masks.causal(), KindError, "must be a bool tensor"),
+        (lambda: masks.causal() & masks.causal, KindError, r"called: masks.causal\(\)"),
+        (
+            lambda: masks.documents(["a", "b"]),
+            KindError,
+            r"query_ids must be whole numbers.* got \['a', 'b'\]",
+        ),
+        (lambda: masks.documents([[0, 0], [1]]), KindError, "query_ids .* in rows of one length"),
+        (lambda: masks.lengths(key=[None, 3]), KindError, r"key must be whole numbers.* got \[None, 3\]"),
+        (lambda: masks.lengths(key="abc"), KindError, "key must be whole numbers"),
+        (lambda: masks.lengths(key=[3, -2]), InputError, r"lengths\(key=…\) must not be below 0; got -2"),
+        (lambda: masks.lengths(query=-1), InputError, r"lengths\(query=…\) must not be below 0; got -1"),
     ],
 )
 def test_what_does_not_fit_is_said(build, error: type[Exception], says: str) -> None:

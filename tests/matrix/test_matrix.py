@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, Entropy, Picture, Received, Rollout, RowStats, biases, masks
+from limelight.matrix.scores import Scores
 from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -63,7 +64,28 @@ def test_rows() -> None:
     check("weights", matrix.rows(numpy.int64(5)), TRUTH[:, :, 5])
     check("weights", matrix.rows(torch.tensor(6)), TRUTH[:, :, 6])
     check("weights", matrix.rows(numpy.array([3, 4])), TRUTH[:, :, [3, 4]])
+    matrix.read(RowStats())
+    check("weights", matrix.rows([9, 2, 9]), TRUTH[:, :, [9, 2, 9]])
     assert matrix.rows([]).shape == (B, H, 0, M)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_keys_of_several_batches_are_opened_together_and_once(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = random_case(masks.lengths(key=[7, 3, 9, 1, 0]), shape=(5, 4, 2, 8, 9, 3, 2))
+    matrix, truth = case.matrix(), case.truth().weights_BHNM
+    if known:
+        matrix.read(RowStats())
+    opened = []
+    honest = Scores.panel
+    monkeypatch.setattr(Scores, "panel", lambda *given: opened.append(given[1:]) or honest(*given))
+    check("weights", matrix.dense(), truth)
+    check("weights", matrix.rows([5, 1, 2]), truth[:, :, [5, 1, 2]])
+    check("weights", matrix[1:4, 2:, 3:5], truth[1:4, 2:, 3:5])
+    assert opened == [(range(5), range(4))] * 2 + [(range(1, 4), range(2, 4))]
+    check("weights", matrix[1:4, 1:3], truth[1:4, 1:3])  # heads of two key heads, neither of them whole
+    assert opened[3:] == [(range(1, 4), range(1, 2)), (range(1, 4), range(2, 3))]
 
 
 def test_dense_refuses_above_its_limit_and_says_the_size() -> None:
@@ -262,7 +284,16 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.inf)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.nan)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k).read(), InputError, "got no fold"),
-        (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "takes folds"),
+        (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "read() takes folds"),
+        (lambda: AttentionMatrix(q, k).why(Entropy), KindError, "why() takes folds"),
+        (lambda: AttentionMatrix(q, k).why("Entropy"), KindError, "why() takes folds"),
+        (
+            lambda: AttentionMatrix(q, k).read(Entropy(), limit="1GB"),
+            KindError,
+            "bytes for its limit; got '1GB'",
+        ),
+        (lambda: AttentionMatrix(q, k).why(limit=0.5), KindError, "bytes for its limit; got 0.5"),
+        (lambda: AttentionMatrix(q, k).dense(limit=None), KindError, "bytes for its limit; got None"),
         (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),
         (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], KindError, "rows()"),
         (lambda: AttentionMatrix(q, k)[True], KindError, "takes a whole number or a slice; got True"),
@@ -304,6 +335,21 @@ def test_what_was_found_is_found_anew_once_an_input_was_written_into(written: st
     truth = replace(case).truth().weights_BHNM
     check("received", matrix.read(Received(), loop=loop).raw, truth.sum(2))
     check("weights", matrix.dense(), truth)
+
+
+@pytest.mark.parametrize("written", ["query", "key", "sink"])
+def test_what_was_made_in_inference_mode_is_found_anew_by_every_reading(written: str) -> None:
+    """torch counts no writing there. Further walks of one reading go on with the stats that its first has found."""
+    with torch.inference_mode():
+        case = dressed_case(masks.causal())
+        matrix = case.matrix()
+        matrix.read(Entropy())
+        getattr(case, written).mul_(3)
+        truth = replace(case).truth().weights_BHNM
+        check("weights", matrix.dense(), truth)
+        check("received", matrix.read(Received()).raw, truth.sum(2))
+        FOLDS["RowStats"][1](matrix.read(RowStats()), replace(case))
+        FOLDS["Quantiles"][1](matrix.read(FOLDS["Quantiles"][0](case)), replace(case))
 
 
 @pytest.mark.parametrize("loop", ["plain", None])

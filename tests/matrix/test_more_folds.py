@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -252,6 +253,14 @@ long = AttentionMatrix(torch.ones(1, 1, 200_000, 1), torch.ones(1, 1, 200_000, 1
         (lambda: long.read(Bottom(200_000)), TooLargeError, r"Bottom\(200000, limit=640000000000\)"),
         (lambda: Quantiles(), InputError, r"Quantiles\(0.5, 0.9\)"),
         (lambda: Quantiles(1.0), InputError, "below 1"),
+        (lambda: Quantiles([0.5, 0.9]), KindError, r"must be a number; got \[0.5, 0.9\]"),
+        (lambda: Quantiles(torch.nan), InputError, "below 1"),
+        (lambda: Top(2, limit="1GB"), KindError, "whole number of bytes .* got '1GB'"),
+        (lambda: Pool([0] * N, [0] * M, limit=None), KindError, "whole number of bytes .* got None"),
+        (lambda: matrix.read(Pool(["a"] * N, [0] * M)), KindError, r"Pool\(rows=…\) must be whole numbers"),
+        (lambda: matrix.read(Pool([0] * N, [[0] * M, [0]])), KindError, r"Pool\(cols=…\) .* of one length"),
+        (lambda: Distance(offset=0.5), KindError, "whole number of positions; got 0.5"),
+        (lambda: matrix.read(SinkMass(["a"])), KindError, "takes positions"),
         (lambda: matrix.read(Quantiles(0.5, limit=1_000)), TooLargeError, r"limit=\d+"),
         (lambda: Histogram(0), InputError, "at least one bin"),
         (lambda: Histogram(9.5), KindError, "whole number of bins"),
@@ -273,6 +282,14 @@ long = AttentionMatrix(torch.ones(1, 1, 200_000, 1), torch.ones(1, 1, 200_000, 1
 def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         build()
+
+
+def test_numbers_of_any_kind_are_taken() -> None:
+    asked = Quantiles(numpy.float32(0.5), torch.tensor(0.25), limit=2e9)
+    assert (asked.shares, asked.limit) == ((0.5, 0.25), 2_000_000_000)
+    narrow = torch.zeros(M, dtype=torch.uint8)  # as a mask it would name no key
+    first, named = random_case().matrix().read(SinkMass([0]), SinkMass(narrow))
+    assert torch.equal(named.keys, first.keys)
 
 
 @pytest.mark.parametrize("fold", [Output(), Norms()], ids=["Output", "Norms"])

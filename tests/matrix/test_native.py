@@ -34,6 +34,7 @@ from limelight.matrix.native import library as shelf
 from limelight.matrix.native.library import library, loaded
 from limelight.matrix.native.takes import LARGEST_K, TAKES, Found, those_taken
 from limelight.matrix.plans import Plan
+from limelight.matrix.tile import Arena
 from tests.matrix.test_folds import extreme
 from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check
@@ -180,13 +181,16 @@ def test_what_is_no_number_is_not_hidden() -> None:
     case.query[0, 1, 5] = torch.nan
     case.key[1, 0, 2] = torch.nan
     native, plain = (
-        case.matrix().read(RowStats(), Received(), Entropy(), loop=name) for name in ("native", "plain")
+        case.matrix().read(RowStats(), Received(), Entropy(), Peak(), Top(2), loop=name)
+        for name in ("native", "plain")
     )
     for ours, theirs in zip(native[0], plain[0], strict=True):
         assert torch.equal(ours.isnan(), theirs.isnan())
     assert native[0].log_sum.isnan().any()
     assert torch.equal(native[1].raw.isnan(), plain[1].raw.isnan())
     assert torch.equal(native[2].isnan(), plain[2].isnan())
+    for ours, theirs in zip(native[3:], plain[3:], strict=True):
+        assert torch.equal(ours.keys, theirs.keys)
 
 
 NUDGED = [each.name for each in fields(Found) if each.name not in ("rows", "spans", "run")]
@@ -297,6 +301,72 @@ def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tm
 @built
 def test_the_other_side_of_the_structs_is_as_long() -> None:
     assert loaded().limelight_size_of_job() == ctypes.sizeof(shelf.Job)
+
+
+def long(mask: Mask, N: int = 40_000, **more: Any) -> AttentionMatrix:
+    query, key = torch.randn(2, 1, 1, N, 4).unbind()
+    return AttentionMatrix(query, key, mask=mask, **more)
+
+
+def alone_among(N: int) -> Mask:
+    """Neighbours, but a few queries look at everything and a few at much; no call that is asked has one of them."""
+    near = masks.causal() & masks.window(64)
+    row, key = torch.zeros(N, dtype=torch.int64), torch.ones(N, dtype=torch.int64)
+    row[9_700:9_710], row[26_500:26_510] = 2, 1
+    key[15_000:] = 2
+    return near | masks.documents(row, key, earlier=True)
+
+
+@built
+def test_calls_are_cut_by_what_rows_see_and_not_by_how_long_the_text_is() -> None:
+    for mask in (masks.causal() & masks.window(64), masks.documents(torch.arange(40_000) // 512)):
+        cut = loop.plan(long(mask)._scores, [Received()])
+        assert cut.rows == loop.MOST_ROWS
+        assert cut.held == shelf.ROOM_ROWS
+    for mask in (masks.causal(), masks.everything(), masks.function(lambda b, h, i, j: i >= j)):
+        cut = loop.plan(long(mask)._scores, [Received()])
+        assert cut.rows * 40_000 <= loop.CALL_ENTRIES
+        assert cut.wider is None
+
+
+@built
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_rows_that_see_more_than_was_asked_of_others_are_read_in_parts_and_memory_is_kept(
+    softcap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = long(alone_among(40_000), softcap=softcap)
+    folds = Received(), Entropy(), Peak()
+    cut = loop.plan(matrix._scores, folds)
+    assert cut.rows == loop.MOST_ROWS
+    assert cut.wider is not None
+    calls, held = [], 0
+    honest, fresh = loop.read_strip, Arena.take
+
+    def counting(*arguments: Any) -> Found:
+        nonlocal held
+        found, room, keys = honest(*arguments), arguments[-1], arguments[1]
+        calls.append(arguments[-2] - arguments[-3])
+        tensors = [getattr(found, each.name) for each in fields(Found)] + [room._memory, keys.packed]
+        held = max(held, sum(each.nbytes for each in tensors if isinstance(each, Tensor)))
+        return found
+
+    def fitting(arena: Arena, *shape: int) -> Tensor:
+        taken = fresh(arena, *shape)
+        assert taken.untyped_storage().data_ptr() == arena._memory.untyped_storage().data_ptr()
+        return taken
+
+    monkeypatch.setattr(loop, "read_strip", counting)
+    monkeypatch.setattr(Arena, "take", fitting)
+    received, entropy, peak = matrix.read(*folds, loop="native")
+    assert calls.count(loop.MOST_ROWS) == 40_000 // loop.MOST_ROWS - 1
+    assert set(calls) - {loop.MOST_ROWS} >= {cut.wider.rows}
+    assert held <= cut.worker_bytes
+    monkeypatch.setattr(loop, "_widest", lambda scores: scores.M)
+    others = matrix.read(*folds, loop="native")
+    check("received", received.raw, others[0].raw.double())
+    check("entropy", entropy, others[1].double())
+    assert torch.equal(peak.keys, others[2].keys)
+    assert torch.equal(received.queries, others[0].queries)
 
 
 @built

@@ -318,6 +318,7 @@ def test_all_tokens_are_refused_above_the_limit_with_the_size() -> None:
 
 
 square, wide = random_case(shape=SQUARE).matrix(), random_case(shape=(B, H, G, T, 41, 7, 5)).matrix()
+headless = AttentionMatrix(torch.ones(B, 0, T, 7), torch.ones(B, 0, T, 7))
 bare = AttentionMatrix(torch.ones(B, H, T, 7), torch.ones(B, H, T, 7))
 
 
@@ -331,6 +332,15 @@ bare = AttentionMatrix(torch.ones(B, H, T, 7), torch.ones(B, H, T, 7))
         (lambda: Rollout([square], heads=[]), InputError, "at least one"),
         (lambda: Rollout([square], heads=[1, 1]), InputError, "different numbers"),
         (lambda: Rollout([square], heads=[1.5]), KindError, "whole numbers of heads"),
+        (lambda: Rollout([square], heads=0), KindError, "the numbers of heads, or their weights; got 0"),
+        (
+            lambda: Rollout([square], heads=None),
+            KindError,
+            "the numbers of heads, or their weights; got None",
+        ),
+        (lambda: Rollout([square], heads="mean", residual="0.5"), KindError, "must be a number; got '0.5'"),
+        (lambda: Rollout([headless], heads="mean"), InputError, "layer 0 has none"),
+        (lambda: Rollout([square], heads="mean").dense(limit=None), KindError, "whole number of bytes"),
         (lambda: Rollout([square], heads=torch.ones(H + 1)), ShapeError, "a weight for each head"),
         (lambda: Rollout([square], heads=torch.zeros(H)), InputError, "must be above 0"),
         (lambda: Rollout([square], heads=-torch.ones(H)), InputError, "must not be negative"),

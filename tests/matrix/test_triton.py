@@ -31,20 +31,25 @@ from limelight.matrix import (
     Pool,
     Received,
     RowStats,
+    SinkMass,
     Top,
     masks,
 )
 from limelight.matrix.doors import scores_of
 from limelight.matrix.folds import finish
+from limelight.matrix.loops import TRITON, Choice
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.plans import Plan, stats_bytes
 from limelight.matrix.triton import cells, serves, sight
+from limelight.matrix.why import Why, look_into
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
+from tests.tolerance import check
 
 pytest.importorskip("triton", reason="Triton has no wheel for this system")
 # Imported where it is chosen: here, by the tests of its kernels.
 from limelight.matrix.triton import areas, columns, rows, tile
+from limelight.matrix.triton.launch import Kernels
 from limelight.matrix.triton.loop import read_triton
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -101,6 +106,17 @@ def test_what_is_no_number_is_not_hidden() -> None:
     for fold, one, other in zip(folds, ours, theirs, strict=True):
         for got, truth in zip(tree_leaves(one), tree_leaves(other), strict=True):
             assert torch.equal(got.isnan(), truth.isnan()), type(fold).__name__
+
+
+def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
+    """The kernel's maximum passes over a score that is none, and of a row of them it names a key beyond the last."""
+    case = random_case(masks.causal(), shape=(1, 1, 1, 9, 37, 5, 3))
+    case.query[0, 0, 2] = torch.nan
+    case.key[0, 0, 33] = torch.nan
+    (peak,) = read(case, Peak())
+    assert peak.keys[0, 0].ge(0).tolist() == [True, True, False, True, True, *[False] * 4]
+    assert torch.equal(peak.weights.isnan(), peak.keys < 0)
+    assert torch.equal(peak.keys, case.matrix().read(Peak(), loop="plain").keys)
 
 
 # ---- masks, dtypes, sizes -----------------------------------------------------------------------------
@@ -233,6 +249,32 @@ def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
     torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
 
 
+class ReceivedAboveATenth(Received):
+    """What keys get that weigh more than a tenth, as a user may write it."""
+
+    def absorb(self, state: Any, tile: Any) -> None:
+        state.raw[tile.columns] += tile.weights.where(tile.weights > 0.1, 0.0).sum(-2)
+
+
+class CoarsePool(Pool):
+    pass
+
+
+def test_what_inherits_from_a_fold_that_a_kernel_reads_absorbs_for_itself() -> None:
+    case = random_case(masks.causal(), shape=(1, 1, 1, 65, 67, 3, 2))
+    own = ReceivedAboveATenth()
+    assert serves.leaves([Received(), own]) == [1]
+    assert "ReceivedAboveATenth" in (serves.lacks(scores_of(**case.inputs()), [own]) or "")
+    received, plain = read(case, own, Received(), cut=ONE)
+    weights = case.truth().weights_BHNM
+    check("received", received.raw, weights.where(weights > 0.1, 0.0).sum(2))
+    expected.received(plain, case)
+    groups = [0] * 65, [0] * 67
+    for pool, taken in ((Pool(*groups), True), (CoarsePool(*groups), False)):
+        state = pool.start(scores_of(**case.inputs()).frame(65))
+        assert (cells.areas_of(pool, state, 1) is not None) is taken
+
+
 @pytest.mark.slow
 def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
     """Areas of several tiles, runs that are split, groups that come again, tokens of no group."""
@@ -310,6 +352,59 @@ def test_tiles_of_wide_heads_and_products_are_smaller() -> None:
     assert tile(128, torch.bfloat16, Received(), Output()) == (64, 64)
     assert tile(100, torch.float32, Received()) == (64, 32)
     assert tile(256, torch.bfloat16, TransposedApplied(torch.zeros(300))) == (64, 32)
+
+
+def test_the_plan_counts_every_product_that_lives_at_once_by_its_own_width() -> None:
+    B, H, N, M, width = 1, 2, 300, 200, 192
+    scores = scores_of(**random_case(shape=(B, H, 1, N, M, 8, width)).inputs())
+
+    def beside(*folds: Fold[Any]) -> int:
+        return serves.plan(scores, folds).worker_bytes - serves.plan(scores, [Received()]).worker_bytes
+
+    floats = 4 * B * H
+    large = [Output(), Applied(torch.zeros(M, 128))]
+    assert beside(*large) == floats * N * (2 * width + 128)  # both, and the wider one scaled
+    turned = [TransposedApplied(torch.zeros(N, each)) for each in (100, 150, 250)]
+    assert beside(*large, *turned) == beside(*large)  # those over queries come when those over keys are gone
+    assert beside(*turned) == max(floats * M * (100 + 250), beside())
+
+
+def test_why_tells_the_walks_of_the_kernels() -> None:
+    scores = scores_of(**random_case(shape=(1, 2, 1, 64, 64, 8, 4)).inputs())
+    groups = torch.arange(64) // 32
+
+    def told(*folds: Fold[Any], known: bool = False) -> Why:
+        return look_into(scores, folds, Choice(TRITON, serves.plan(scores, folds), ()), known)
+
+    alone = told(Entropy(), Peak(), Distance(), Output())
+    assert alone.walks == 1
+    assert "one walk finds the row stats and sums over keys" in str(alone)
+    both = told(Entropy(), Received(), Output(), Applied(torch.zeros(64)), Pool(groups, groups), Top(3))
+    assert both.each_walk == (
+        "finds the row stats and sums over keys",
+        "sums over keys",
+        "sums over queries",
+        "sums areas",
+    )
+    assert "a first walk finds the row stats and sums over keys, another sums over keys, another" in str(both)
+    assert "but Top, which the plain loop reads in another" in str(both)
+    assert told(Received()).each_walk == ("finds the row stats", "sums over queries")
+    assert told(Received(), known=True).walks == 1
+
+
+def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for name in ("rows", "columns", "areas"):
+        kernel = getattr(Kernels, name)
+        monkeypatch.setattr(
+            Kernels, name, lambda *given, kernel=kernel, **named: made.append(1) or kernel(*given, **named)
+        )
+    monkeypatch.setattr(cells, "WORTH", 1)
+    case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
+    groups = torch.arange(17) // 9, torch.arange(19) // 9
+    folds = [Distance(), Distance(offset=2), Output(), SinkMass([0]), Entropy(), Received(), Pool(*groups)]
+    read(case, *folds, cut=ONE)
+    assert len(made) == len(serves.walks(folds, ONE, known=False)) == 5
 
 
 def test_a_matrix_on_the_cpu_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,19 @@ import torch
 
 from limelight.matrix.folds import Fold, RowStats
 from limelight.matrix.native.library import PANEL, ROOM_ROWS, library
-from limelight.matrix.native.strips import Keys, read_strip
+from limelight.matrix.native.strips import Keys, held_numbers, read_strip
 from limelight.matrix.native.takes import TAKES, Found, Taken, Wanted, those_taken, wanted_of
-from limelight.matrix.plans import Plan, fitting, panels_of, plan_for, row_blocks, stats_bytes, within
-from limelight.matrix.scores import Scores
+from limelight.matrix.plans import (
+    GRAIN,
+    Plan,
+    fitting,
+    panels_of,
+    plan_for,
+    row_blocks,
+    stats_bytes,
+    within,
+)
+from limelight.matrix.scores import Scores, Span
 from limelight.matrix.tile import Arena, Frame, Stats
 from limelight.matrix.tiles import read_tiles
 from limelight.matrix.workers import read_all
@@ -22,6 +31,8 @@ CALL_ENTRIES = 2**22  # of one call: enough that calling costs nothing beside it
 MOST_ROWS = 5 * ROOM_ROWS  # of one call: float32 sums over more would lose digits
 ROOM_ENTRIES = 2**18  # held at a time, so that a row is in the cache of a core from one sweep to the next
 FEWEST_ROWS = 12  # held at a time, however long they are: the keys are fetched anew for the next
+LOOKED_AT = 16  # calls whose rows are asked of the mask, to know what they see
+FEW_OF = 8  # of so many calls one is asked
 TALL = 12  # rows that are multiplied together on the C++ side
 
 
@@ -48,7 +59,8 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
 
     What the plain loop reads afterwards counts too. Raises TooLargeError where even the smallest cut is larger.
     """
-    cut = fitting(scores, lambda entries: _cut(scores, entries), CALL_ENTRIES, 1, limit)
+    widest = _widest(scores)
+    cut = fitting(scores, lambda entries: _cut(scores, entries, widest), CALL_ENTRIES, 1, limit)
     if not leaves(folds):
         return cut
     beside = plan_for(scores, limit)
@@ -56,11 +68,44 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     return within(cut, limit, stats_bytes(scores))
 
 
-def _cut(scores: Scores, entries: int) -> Plan:
-    (B, H, N, D), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
+def _widest(scores: Scores) -> int:
+    """How many columns the rows of a call may see, as far as some calls tell; all where that changes nothing."""
+    (B, H, N, _), M = scores.q_BHND.shape, scores.M
+    blocks = range(0, N, MOST_ROWS)
+    looked_at = min(LOOKED_AT, len(blocks) // FEW_OF)
+    if MOST_ROWS * M <= CALL_ENTRIES or not looked_at or not B * H:
+        return M
+    widest = 0
+    for n in range(looked_at):  # from the end, where causal rows see most
+        i0 = blocks[-1 - n * (len(blocks) - 1) // max(looked_at - 1, 1)]
+        b, h = n % B, n % H
+        part = replace(scores, mask=scores.mask.at(b, b + 1, h, h + 1))
+        widest = max(widest, _columns(part.spans(i0, min(i0 + MOST_ROWS, N), 0, M, GRAIN)))
+        if widest == M:
+            break
+    return widest
+
+
+def _columns(spans: Sequence[Span]) -> int:
+    return sum(span.j1 - span.j0 for span in spans)
+
+
+def _cut(scores: Scores, entries: int, widest: int) -> Plan:
+    """For rows that see `widest` columns; rows that see more than fit a call of that cut are cut by all of them."""
+    whole = _cut_by(scores, entries, scores.M, scores.M)
+    narrow = _cut_by(scores, entries, widest, max(widest, entries // MOST_ROWS))
+    cut = whole if narrow.rows <= whole.rows else replace(narrow, wider=whole)
+    needed = max(_bytes(scores, each) for each in (cut, whole))
+    return replace(cut, worker_bytes=needed)
+
+
+def _cut_by(scores: Scores, entries: int, usual: int, width: int) -> Plan:
+    """For rows that see `usual` columns, and up to `width`."""
+    (B, H, N, _), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
+    usual, width = max(usual, 1), max(width, 1)
     fewest = FEWEST_ROWS * entries // CALL_ENTRIES
-    held = _whole(max(1, min(ROOM_ROWS, max(fewest, min(ROOM_ENTRIES, entries) // M))), TALL)
-    rows = _whole(_whole(max(held, min(MOST_ROWS, entries // M)), ROOM_ROWS), held)
+    held = _whole(max(1, min(ROOM_ROWS, max(fewest, min(ROOM_ENTRIES, entries) // usual))), TALL)
+    rows = _whole(_whole(max(held, min(MOST_ROWS, entries // width)), ROOM_ROWS), held)
     rows, held = max(1, min(rows, N)), max(1, min(held, N))
     heads = max(1, min(entries // (rows * M), B * H))
     group = max(H // G, 1)
@@ -71,12 +116,17 @@ def _cut(scores: Scores, entries: int) -> Plan:
         heads = heads // group * group
     else:
         heads = 1
-    cut = Plan(rows, None, batches, heads, held=held)
-    # Beside the room: the keys as they come and as they are multiplied, queries, sums a column, and masks.
+    return Plan(rows, None, batches, heads, held=held, width=width if width < M else None)
+
+
+def _bytes(scores: Scores, cut: Plan) -> int:
+    """What a worker holds: its room, the keys as they come and are multiplied, queries, sums a column, and masks."""
+    (_, H, _, D), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
+    batches, heads, rows = cut.panel_batches, cut.panel_heads, cut.rows
     copies = multiplies(scores) + (scores.k_BGMD.dtype != scores.dtype or not scores.k_BGMD.is_contiguous())
-    numbers = copies * batches * -(-heads // group) * (M + PANEL) * D
-    numbers += batches * heads * (rows * (D + 4) + 2 * M) + rows * M // 4
-    return replace(cut, worker_bytes=4 * (numbers + _room(scores, cut)))
+    numbers = copies * batches * -(-heads // max(H // G, 1)) * (M + PANEL) * D
+    numbers += batches * heads * (rows * (D + 4) + 2 * M) + rows * (cut.width or M) // 4
+    return 4 * (numbers + _room(scores, cut))
 
 
 def _whole(count: int, of: int) -> int:
@@ -86,10 +136,9 @@ def _whole(count: int, of: int) -> int:
 
 def _room(scores: Scores, cut: Plan) -> int:
     """How many numbers a worker's arena holds: the rows between their sweeps, and scores if PyTorch has them."""
-    held = (cut.held or cut.rows) + 2
-    padded = scores.M + (scores.M // cut.grain + 2) * PANEL
-    computed = 0 if multiplies(scores) else cut.entries(scores.N, scores.M)
-    return held * padded + computed
+    cuts = (cut, cut.wider or cut)
+    computed = 0 if multiplies(scores) else max(each.entries(scores.N, scores.M) for each in cuts)
+    return held_numbers(scores.M, cut) + computed
 
 
 def multiplies(scores: Scores) -> bool:
@@ -146,12 +195,26 @@ class _Reader:
         keys = Keys.of(panel, wanted.pool, packed=multiplies(panel))
         return _Reader(panel, cut, wanted, taken, stats, keys)
 
-    def read(self, i0: int, i1: int, room: Arena) -> Found | None:
-        return read_strip(self.panel, self.keys, self.wanted, self.cut, i0, i1, room)
+    def read(self, i0: int, i1: int, room: Arena) -> Iterable[Found]:
+        spans = self._spans(i0, i1)
+        if self.cut.wider is not None and _columns(spans) > (self.cut.width or self.panel.M):
+            return self._in_parts(i0, i1, self.cut.wider, room)
+        return [self._strip(i0, i1, spans, self.cut, room)] if spans else []
 
-    def take(self, found: Found | None) -> None:
-        if found is None:  # rows that see nothing; the states begin so
-            return
-        self.stats.maximum[found.rows], self.stats.log_sum[found.rows] = found.maximum, found.log_sum
-        for fold, state in self.taken:
-            TAKES[type(fold)](fold, state, found)
+    def take(self, parts: Iterable[Found]) -> None:
+        for found in parts:  # none of rows that see nothing; the states begin so
+            self.stats.maximum[found.rows], self.stats.log_sum[found.rows] = found.maximum, found.log_sum
+            for fold, state in self.taken:
+                TAKES[type(fold)](fold, state, found)
+
+    def _in_parts(self, i0: int, i1: int, wider: Plan, room: Arena) -> Iterator[Found]:
+        """Fewer rows at a time, each read when the one before is taken, so that no more is held than was said."""
+        for start, stop in row_blocks(i1 - i0, wider):
+            if spans := self._spans(i0 + start, i0 + stop):
+                yield self._strip(i0 + start, i0 + stop, spans, wider, room)
+
+    def _spans(self, i0: int, i1: int) -> list[Span]:
+        return self.panel.spans(i0, i1, 0, self.panel.M, self.cut.grain)
+
+    def _strip(self, i0: int, i1: int, spans: list[Span], cut: Plan, room: Arena) -> Found:
+        return read_strip(self.panel, self.keys, self.wanted, cut, spans, i0, i1, room)

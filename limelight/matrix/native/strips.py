@@ -49,14 +49,17 @@ def pack(k_BGMD: Tensor) -> Tensor:
     return packed
 
 
+def held_numbers(M: int, cut: Plan) -> int:
+    """How many numbers the rows that are held at a time take, if they see all keys."""
+    rows = cut.wider or cut
+    return ((rows.held or rows.rows) + 2) * (M + (M // cut.grain + 2) * PANEL)
+
+
 def read_strip(
-    panel: Scores, keys: Keys, wanted: Wanted, cut: Plan, i0: int, i1: int, room: Arena
-) -> Found | None:
-    """What the rows i0:i1 hold; None where they see nothing."""
-    spans = panel.spans(i0, i1, 0, panel.M, cut.grain)
+    panel: Scores, keys: Keys, wanted: Wanted, cut: Plan, spans: list[Span], i0: int, i1: int, room: Arena
+) -> Found:
+    """What the rows i0:i1 hold; `spans` are the keys that they may see."""
     H, R = len(panel.heads), i1 - i0
-    if not spans:
-        return None
     starts, L = [], 0
     for span in spans:
         starts.append(L)
@@ -83,7 +86,9 @@ def read_strip(
         job.segments = keys.segment_stop.shape[1]
     room.clear()
     job.room_rows = min(R, ROOM_ROWS, cut.held or R)
-    point("room", room.take(loaded().limelight_room(job.room_rows, L, len(spans))))
+    while cut.wider and _room_for(job.room_rows, L, spans) > held_numbers(panel.M, cut) and job.room_rows > 1:
+        job.room_rows -= 1
+    point("room", room.take(_room_for(job.room_rows, L, spans)))
     if keys.packed is not None:
         q_BHRD = (panel.q_BHND[:, :, i0:i1].float() * panel.scale).contiguous()
         point("q", q_BHRD)
@@ -95,6 +100,11 @@ def read_strip(
     job.span = (SpanStruct * len(spans))(*structs)
     loaded().limelight_read(ctypes.byref(job))
     return found
+
+
+def _room_for(rows: int, L: int, spans: list[Span]) -> int:
+    numbers: int = loaded().limelight_room(rows, L, len(spans))
+    return numbers
 
 
 POINTERS = {name for name, kind, *_ in Job._fields_ if kind is ctypes.c_void_p}

@@ -37,12 +37,12 @@ class Runs:
 
 def areas_of(fold: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
     """The runs of queries and of keys whose areas make up this state; None where it is none, or too finely cut."""
-    if isinstance(fold, Pool) and isinstance(state, Pooled):
+    if type(fold) is Pool and isinstance(state, Pooled):
         numbers = state.sums.shape[2] * state.sums.shape[3]
         rows = runs_of_groups(state.rows_BN, state.sums.shape[2])
         columns = runs_of_groups(state.cols_BM, state.sums.shape[3])
         entries = state.rows_BN.shape[1] * state.cols_BM.shape[1]
-    elif isinstance(fold, Picture) and isinstance(state, Raster):
+    elif type(fold) is Picture and isinstance(state, Raster):
         rows, columns = (_runs_of_edges(edges, B) for edges in (state.rows, state.columns))
         entries = int(state.rows[-1]) * int(state.columns[-1])
         numbers = rows.groups * columns.groups

@@ -49,9 +49,9 @@ def read_triton(
         too_wide = isinstance(state, Product) and not 0 < state.given.shape[-1] <= WIDEST
         if cut_into := areas_of(fold, state, frame.B):
             areas.append((state, *cut_into))
-        elif isinstance(fold, ROW_FOLDS) and not too_wide:
+        elif type(fold) in ROW_FOLDS and not too_wide:
             rows.append((fold, state))
-        elif isinstance(fold, COLUMN_FOLDS) and not too_wide:
+        elif type(fold) in COLUMN_FOLDS and not too_wide:
             columns.append((fold, state))
         else:
             rest.append(place)

@@ -29,6 +29,7 @@ ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
 AREA_FOLDS = (Pool, Picture)
 KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
+"""These types themselves: what inherits from one may absorb otherwise, and goes to the plain loop."""
 PRODUCTS = (Output, Applied, TransposedApplied)
 ALWAYS_READ = (Entropy, Peak, Distance, SinkMass, Received)
 """The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
@@ -60,14 +61,38 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     sight = sight_of(scores.mask, scores.N, scores.M)
     if isinstance(sight, str):
         return f"the kernels do not know {sight}"
-    if folds and not any(isinstance(fold, KERNELS) for fold in folds):
+    if folds and not any(type(fold) in KERNELS for fold in folds):
         return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
     return None
 
 
 def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
     """The places of the folds that no kernel reads, nor would if they were narrower."""
-    return [place for place, fold in enumerate(folds) if not isinstance(fold, KERNELS)]
+    return [place for place, fold in enumerate(folds) if type(fold) not in KERNELS]
+
+
+def walks(folds: Sequence[Fold[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
+    """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Picture.
+
+    A second product or distance has a walk of its own.
+    """
+    kinds = [type(fold) for fold in folds]
+    mixed = [fold for fold in folds if type(fold) in PRODUCTS or _names_keys(fold)]
+    turned = sum(kind is TransposedApplied for kind in kinds)
+    found = []
+    if any(kind in ROW_FOLDS for kind in kinds):
+        found += ["finds the row stats and sums over keys"]
+        found += ["sums over keys"] * (max(0, len(mixed) - turned - 1) + max(0, kinds.count(Distance) - 1))
+    elif not known:
+        found += ["finds the row stats"]
+    if any(kind in COLUMN_FOLDS for kind in kinds):
+        found += ["sums over queries"] * max(1, turned)
+    found += ["sums areas"] * sum(kind in AREA_FOLDS for kind in kinds)
+    return tuple(found) or ("feeds every fold",)
+
+
+def _names_keys(fold: Fold[Any]) -> bool:
+    return type(fold) is SinkMass and getattr(fold.keys, "ndim", 1) > 0 and len(fold.keys) > 0
 
 
 def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
@@ -77,11 +102,16 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     """
     (B, H, N, D), M = scores.q_BHND.shape, scores.M
     row = padded(D) * scores.q_BHND.element_size()
-    widths = [D if isinstance(fold, Output) else _width(fold) for fold in folds if isinstance(fold, PRODUCTS)]
-    rows = 128 if row <= 256 and not widths else 64
+    over_keys = [_width(scores, fold) for fold in folds if type(fold) in (Output, Applied)]
+    over_queries = [_width(scores, fold) for fold in folds if type(fold) is TransposedApplied]
+    rows = 64 if row > 256 or any(over_keys + over_queries) else 128
     columns = 64 if row <= 256 else 32
-    needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * max(widths, default=0) * max(N, M))
-    if not all(isinstance(fold, ALWAYS_READ) for fold in folds):
+    # Over keys all products live until the last is found, one of them scaled; over queries the first and one more.
+    over_keys += [1 for fold in folds if _names_keys(fold)]
+    products = N * (sum(over_keys) + max(over_keys, default=0))
+    products = max(products, M * (sum(over_queries[:1]) + max(over_queries[1:], default=0)))
+    needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * products)
+    if not all(type(fold) in ALWAYS_READ for fold in folds):
         needed = max(needed, plan_for(scores, limit).worker_bytes)
     cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed, limit=limit)
     if limit is not None and limit < stats_bytes(scores) + needed:
@@ -89,5 +119,9 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     return cut
 
 
-def _width(fold: Applied | TransposedApplied) -> int:
-    return fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
+def _width(scores: Scores, fold: Any) -> int:
+    """How many numbers the product has a query or key; none where no kernel makes it."""
+    width = scores.value_width
+    if not isinstance(fold, Output):
+        width = fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
+    return width if width <= WIDEST else 0
