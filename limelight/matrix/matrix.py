@@ -96,6 +96,11 @@ class AttentionMatrix:
         return len(scores.batches), len(scores.heads), scores.N, scores.M
 
     @property
+    def key_heads(self) -> int:
+        """How many heads the keys have, G: query head h looks at key head h // (H / G)."""
+        return self._scores.k_BGMD.shape[1]
+
+    @property
     def dtype(self) -> torch.dtype:
         """That of its entries: float64 where an input is float64, float32 otherwise."""
         return self._scores.dtype
@@ -241,7 +246,7 @@ class AttentionMatrix:
         block = torch.zeros(shape, dtype=self.dtype, device=self.device)
         cut, stats = plan_for(self._scores), self._stats()
         # A panel may not begin or end within the query heads that share a key head.
-        group = max(self.shape[1] // max(self._scores.k_BGMD.shape[1], 1), 1)
+        group = max(self.shape[1] // max(self.key_heads, 1), 1)
         step = 1 if heads.start % group or heads.stop % group else cut.panel_heads
         for b, h in product(range(0, shape[0], cut.panel_batches), range(0, shape[1], step)):
             some, few = batches[b : b + cut.panel_batches], heads[h : h + step]

@@ -398,3 +398,9 @@ def test_several_rows_are_refused_above_the_limit_and_neighbours_come_as_one_blo
     assert matrix.rows(asked[1:]).shape == (B, H, len(asked) - 1, M)
     with pytest.raises(TooLargeError, match=rf"dense\(limit={4 * B * H * N * M}\)"):
         matrix.dense(limit=100)
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 6])
+def test_how_many_heads_the_keys_have_is_told(key_heads: int) -> None:
+    matrix = AttentionMatrix(torch.randn(2, 6, 3, 5), torch.randn(2, key_heads, 7, 5))
+    assert matrix.key_heads == key_heads and matrix.shape == (2, 6, 3, 7)
