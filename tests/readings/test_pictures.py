@@ -194,7 +194,7 @@ def test_without_matplotlib_the_install_line_is_named(
     import importlib
 
     def missing(name: str) -> None:
-        raise ModuleNotFoundError(name)
+        raise ModuleNotFoundError(name, name=name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match=r"limelight\[plot\]"):
