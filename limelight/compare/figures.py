@@ -35,6 +35,8 @@ WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.6, 1.05
 A_ROW = 3
 LETTER = 0.075
 """Inches of a letter of a panel's title, which may be wider than a grid of few columns."""
+SAMPLE, SMALL = 0.5, 0.8
+"""Inches of a piece of line in the legend and the room around its name; the size of letters there, beside a title's."""
 FIELD = (0.52, 0.36)
 """Inches of one field of a grid."""
 
@@ -49,7 +51,7 @@ def drawn(picture: Picture) -> Figure:
     if not picture.panels:
         raise InputError(f"A picture needs at least one panel; {picture.name!r} has none.")
     sheet = Sheet()
-    x, top, deepest = 0.0, 0.0, 0.0
+    x, top, deepest, widest = 0.0, 0.0, 0.0, 0.0
     scales: dict[str, list[Axes]] = {}
     for number, panel in enumerate(picture.panels):
         if number and number % A_ROW == 0:
@@ -62,11 +64,12 @@ def drawn(picture: Picture) -> Figure:
             _lines(axes, panel)
         _words(axes, panel, first=number % A_ROW == 0 or panel.y != picture.panels[number - 1].y)
         x, deepest = x + max(width, LETTER * len(panel.title)) + GAP, min(deepest, top - height)
+        widest = max(widest, x - GAP)
         if isinstance(panel, Panel):
             scales.setdefault(panel.y, []).append(axes)
     for alike in scales.values():
         _one_scale(alike)
-    _legend(sheet.first, picture)
+    _legend(sheet.first, picture, widest)
     return sheet.finish(picture.title, "", picture.caption)
 
 
@@ -206,8 +209,8 @@ def _colour(rival: str, others: dict[str, str]) -> str:
     return others.setdefault(rival, OTHER[len(others) % len(OTHER)])
 
 
-def _legend(axes: Axes, picture: Picture) -> None:
-    """One for all panels, above the first, where a line has a name."""
+def _legend(axes: Axes, picture: Picture, width: float) -> None:
+    """One for all panels, above the first, where a line has a name; as wide as the panels, in inches, at most."""
     from matplotlib.lines import Line2D
 
     handles: dict[str, Any] = {}
@@ -228,11 +231,12 @@ def _legend(axes: Axes, picture: Picture) -> None:
                     label=line.label,
                 )
     if handles:
+        longest = SAMPLE + SMALL * LETTER * max(map(len, handles))
         axes.legend(
             handles=list(handles.values()),
             loc="lower left",
             bbox_to_anchor=(-0.02, 1.1),
-            ncols=len(handles),
+            ncols=max(1, min(len(handles), int(width / longest))),
             frameon=False,
             fontsize=8,
             labelcolor=INK,

@@ -18,6 +18,8 @@ WORDS_ALONE = "Words alone"
 """What stands beside the rivals without a network (words_alone.py)."""
 DRAWN = {"scratch": "--", "general": ":", "adapted": "-"}
 """How a start's line is drawn."""
+SHORT = {"scratch": "scratch", "general": "language model", "adapted": "read on"}
+"""What a start is called beside its line."""
 NAMES = {"spam": "Spam", "help-topics": "Topics"}
 FEW = 1_000
 """The number of labels for which the part's question is answered in short."""
@@ -179,7 +181,7 @@ def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
         lines = []
         for label in dict.fromkeys(run["label"] for run in runs):
             rival = next(run["rival"] for run in runs if run["label"] == label)
-            for start, words in STARTS.items():
+            for start, words in SHORT.items():
                 there = [count for count in counts if _right(runs, count, label, start).values]
                 if not there:
                     continue
@@ -188,11 +190,19 @@ def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
                 lines.append(Line.over_seeds(name, rival, there, spreads, DRAWN[start]))
         marks = (("most frequent class", float(runs[0]["most frequent"])),)
         panels.append(
-            Panel(NAMES[task], "labels", "right answers", tuple(lines), x_log=True, marks=marks, percent=True)
+            Panel(
+                NAMES[task],
+                "labels",
+                f"{NAMES[task].lower()}, right answers",  # each with a scale of its own
+                tuple(lines),
+                x_log=True,
+                marks=marks,
+                percent=True,
+            )
         )
     caption = (
-        "Right answers by the number of labels and by what the training begins with; bands from the lowest to the "
-        "highest seed."
+        "Right answers by the number of labels and by what the training begins with: fresh weights, the language "
+        "model's, or its own after it has read on in the task's texts; bands from the lowest to the highest seed."
     )
     return Picture("generalisation", "Generalisation", tuple(panels), caption)
 
