@@ -36,7 +36,7 @@ A_ROW = 3
 LETTER = 0.075
 """Inches of a letter of a panel's title, which may be wider than a grid of few columns."""
 SAMPLE, SMALL = 0.5, 0.8
-"""Inches of a piece of line in the legend and the room around its name; the size of letters there, beside a title's."""
+"""Inches of a piece of line in the legend and the room around its name; how much smaller its letters are."""
 FIELD = (0.52, 0.36)
 """Inches of one field of a grid."""
 
