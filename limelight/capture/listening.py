@@ -83,9 +83,13 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
 def miss(module: nn.Module, why: str) -> None:
     """Let everyone who listens to this module, and wants to, know of attention that could not be followed."""
     for listener in listeners(module):
-        told = getattr(listener, "missed", None)
-        if told is not None:
-            told(module, why)
+        _tell_missed(listener, module, why)
+
+
+def _tell_missed(listener: Listener, module: nn.Module, why: str) -> None:
+    told = getattr(listener, "missed", None)
+    if told is not None:
+        told(module, why)
 
 
 def reporting(listener: Listener) -> tuple[Record, Missed]:
@@ -96,9 +100,8 @@ def reporting(listener: Listener) -> tuple[Record, Missed]:
             listener.hear(module, inputs.cast())
 
     def missed(module: nn.Module, why: str) -> None:
-        told = getattr(listener, "missed", None)
-        if told is not None and listener in listeners(module):
-            told(module, why)
+        if listener in listeners(module):
+            _tell_missed(listener, module, why)
 
     return record, missed
 

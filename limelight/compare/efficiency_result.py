@@ -70,12 +70,9 @@ def _against_each(found: Measured) -> list[str]:
             for word, some, most in (("faster than", won, max), ("slower than", lost, min))
             if some
         ]
-        if open_:
-            told.append(
-                f"neither at {_stretches(open_, list(ratio))} tokens, where the rounds name no winner"
-            )
+        undecided = f"; at {_stretches(open_, list(ratio))} tokens the rounds name no winner" if open_ else ""
         sentences.append(
-            f"{found.label('attention')} trains {', '.join(told)}."
+            f"{found.label('attention')} trains {' and '.join(told)}{undecided}."
             if won or lost
             else f"Between {found.label('attention')} and {found.label(other)} the rounds name no winner in training."
         )

@@ -21,6 +21,7 @@ NEVER = (PAD, UNKNOWN, START)
 BEAM, LENGTH_PENALTY, LONGEST = 5, 0.6, 256
 """How to search where nobody says otherwise; LONGEST bounds an answer, in tokens."""
 MOST_PENALTY = 10
+"""Up or down: beyond it an answer's length alone would decide."""
 
 
 @dataclass(frozen=True)

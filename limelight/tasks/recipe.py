@@ -24,6 +24,7 @@ from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
+from limelight.predicting.search import MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
@@ -77,8 +78,12 @@ LEAST: dict[str, float] = {
     **dict.fromkeys(("encoder_layers", "decoder_layers", "key_value_heads", "beam", "longest"), 1),
     **dict.fromkeys(("dropout", "attention_dropout"), 0),
     "window": 2,  # START and one token
+    "length_penalty": -MOST_PENALTY,
 }
-MOST: dict[str, float] = dict.fromkeys(("dropout", "attention_dropout"), 1)
+MOST: dict[str, float] = {
+    **dict.fromkeys(("dropout", "attention_dropout"), 1),
+    "length_penalty": MOST_PENALTY,
+}
 WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
 """What the words of [text], [model] and [prediction] may be, where neither their type nor `Shape` itself says it;
 `Settings` checks all of [training]."""

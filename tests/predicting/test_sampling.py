@@ -40,7 +40,7 @@ def theory(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> list
 def test_probabilities_are_the_theory(temperature: float, top_k: int, top_p: float) -> None:
     got = Sampling(temperature, top_k, top_p).probabilities(SCORES[None].clone())
     expected = torch.tensor([theory(temperature, top_k, top_p)], dtype=torch.float64)
-    # Where the sum meets p to the last bit, float32 and float64 may disagree by one token.
+    # Where the sum meets p to the last bit, two ways to add may disagree by one token.
     if torch.equal(got > 0, expected > 0):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
     else:
