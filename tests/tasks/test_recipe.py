@@ -108,7 +108,10 @@ def test_a_changed_recipe_is_rendered_with_what_it_says_now(name: str) -> None:
         ("[model]\nwidht = 3", "[model]: unknown entry 'widht'; did you mean 'width'?"),
         ("[text]\nzzz = 3", "[text]: unknown entry 'zzz'; known are source, target, size"),
         ("[model]\nwidth = 'wide'", "[model]: width must be a whole number; got 'wide'"),
-        ("[training]\nsteps = 3\n[prediction]\nlength_penalty = 20", "length_penalty must be from -10 to 10; got 20"),
+        (
+            "[training]\nsteps = 3\n[prediction]\nlength_penalty = 20",
+            "length_penalty must be from -10 to 10; got 20",
+        ),
         ("[model]\nwidth = 32.5", "[model]: width must be a whole number; got 32.5"),
         ("[model]\nkey_value_heads = 'two'", "key_value_heads must be a whole number; got 'two'"),
         ("[training]\nsteps = 3\nrate = '1e-3'", "[training]: rate must be a number; got '1e-3'"),
