@@ -37,7 +37,9 @@ def in_words(told: dict[str, Any]) -> str:
         f'{told["processor"]} ({told["instructions"]}, products of "auto" in {told["training"]}), '
         f"{told['cores']} cores, torch {told['torch']}"
     )
-    return f"{line}, {told['accelerator']}" if "accelerator" in told else line
+    if "accelerator" in told:
+        line = f"{line}, {told['accelerator']}"
+    return "; ".join([line, *(f"begun on {in_words(each)}" for each in told.get("before", []))])
 
 
 def processor() -> str:

@@ -1,7 +1,7 @@
 """Trainings side by side: each in a process of its own, with one thread, in a folder of its own.
 
-A run is a function's name and its options. Its folder holds `run.json` (what was asked), `status.json` (how far
-it is) and, at the end, `machine.json` (where it was done) and `result.json`. What has a result is not run again;
+A run is a function's name and its options. Its folder holds `run.json` (what was asked), `machine.json` (where it is
+done), `status.json` (how far it is) and, at the end, `result.json`. What has a result is not run again;
 what was stopped goes on. The three but for `status.json` are all that must be kept to go on another day.
 """
 
@@ -154,16 +154,20 @@ def _ended(number: int, _: object) -> None:
 
 
 class StatusReporter(Reporter):
-    """Tells `status.json` how far a training is, at most twice a second."""
+    """Tells `status.json` how far a training is, at most twice a second.
 
-    def __init__(self, folder: Path, share: float = 1.0) -> None:
+    share     what part of the whole run this training is
+    expected  about how many updates it will have made then, where its steps do not say it
+    """
+
+    def __init__(self, folder: Path, share: float = 1.0, expected: int | None = None) -> None:
         super().__init__(folder, Console(file=sys.stdout), tensorboard=False)
-        self.share = share
+        self.share, self.expected = share, expected
 
     @contextmanager
     def training(self, steps: int, done: int) -> Iterator[Report]:
         with super().training(steps, done) as report:
-            yield _Telling(report, self.folder, steps, self.share)
+            yield _Telling(report, self.folder, self.expected or steps, self.share)
 
 
 class _Telling:
@@ -175,7 +179,7 @@ class _Telling:
         self.report.step(step, epoch, tokens, values)
         if time.monotonic() - self.told > REFRESH:
             self.told = time.monotonic()
-            tell(self.folder, self.share * step / self.steps, f"update {step:,} of {self.steps:,}")
+            tell(self.folder, self.share * min(1.0, step / self.steps), f"update {step:,} of {self.steps:,}")
 
     def evaluation(self, record: dict[str, float]) -> None:
         self.report.evaluation(record)
@@ -204,9 +208,21 @@ def main(folder: Path) -> None:
     with filelock.FileLock(folder / "run.lock"):
         if (folder / "result.json").is_file():
             return
+        _write(folder / "machine.json", _machines(folder))
         result = getattr(importlib.import_module(module), function)(folder, **asked["options"])
-        _write(folder / "machine.json", machine())
         _write(folder / "result.json", result)
+
+
+def _machines(folder: Path) -> dict[str, Any]:
+    """This machine and, where a run that was stopped elsewhere goes on here, those "before" it."""
+    file = folder / "machine.json"
+    now = machine()
+    if not file.is_file():
+        return now
+    known = json.loads(file.read_text())
+    before = [*known.pop("before", []), known]
+    before = [each for each in before if each != now]
+    return now | {"before": before} if before else now
 
 
 if __name__ == "__main__":

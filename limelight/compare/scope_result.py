@@ -113,6 +113,5 @@ def _method(runs: Runs) -> tuple[str, ...]:
         f"tokens with up to {all_records(runs)[-1]} records{'; no sequence comes twice' if once else ''}.",
         f"Networks of {min(counts):,} to {max(counts):,} parameters, {max(counts) / min(counts) - 1:.1%} apart, with "
         "the same embeddings, data, loop and processor time.",
-        f"Every place of the grid is asked {min(asked)} to {max(asked)} times a seed; at one distance the questions "
-        "among up to 8 records are the same, the records around them more.",
+        f"Every place of the grid is asked {min(asked)} to {max(asked)} questions of its own a seed.",
     )

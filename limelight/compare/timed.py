@@ -1,9 +1,9 @@
 """Training for a given processor time, with a rate that falls to zero at its end.
 
 How many updates fit is not known before: machines differ, and so do moments of one machine. A few updates on a
-copy say how often to evaluate; what the first part of the training itself took says when its level part ends, and
-what that took over how many updates the rate then falls. What was decided is kept in the run's folder, so that a run
-that was stopped goes on as it would have.
+copy say how often to evaluate. The level part ends with its share of the time, and what it took says over how many
+updates the rate then falls. What was decided is kept in the run's folder, so that a run that was stopped goes on as it
+would have.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from limelight.compare.budget import updates_within
 from limelight.compare.runs import StatusReporter
 from limelight.files import write_text
 from limelight.training.batches import Examples
+from limelight.training.checkpoints import Progress
 from limelight.training.loop import Outcome, Settings, train
 from limelight.training.reporting import Reporter
 
 LEVEL = 0.6
 """The share of the time with a level rate."""
-PACED = 0.15
-"""The share of the expected updates whose time says how many the level part has."""
+NEVER = 2**62
+"""So many updates no run makes: time ends the level part."""
 LEAST_FALL = 0.25
 """The falling part has at least so many updates for each of the level part, however slow the machine has become."""
 
@@ -41,7 +42,7 @@ class Timed:
     @property
     def seconds(self) -> float:
         """Processor seconds of training, evaluations not counted."""
-        return training_seconds(self.outcome)
+        return training_seconds(self.outcome.progress)
 
 
 def train_for(
@@ -67,7 +68,6 @@ def train_for(
     plan = _kept(
         folder / "trial.json", lambda: {"updates": updates_within(seconds, model, examples, settings)}
     )
-    paced = max(1, round(PACED * plan["updates"]))
     # A checkpoint at every evaluation: the level part may end with any, and the fall goes on from there.
     every = max(1, plan["updates"] // evaluations)
     saved = min(every, settings.checkpoint_every)
@@ -79,26 +79,25 @@ def train_for(
     )
 
     def level() -> dict[str, Any]:
-        first = replace(settings, steps=paced, schedule="constant")
-        outcome = train(model, examples, first, folder, evaluate, StatusReporter(folder, share * PACED))
-        return {
-            "updates": max(paced, round(LEVEL * seconds * outcome.progress.step / training_seconds(outcome)))
-        }
+        at_level = replace(settings, steps=NEVER, schedule="constant", patience=patience)
+        expected = max(1, round(LEVEL * plan["updates"]))
+        reporter = StatusReporter(folder, share * LEVEL, expected)
 
-    def fall() -> dict[str, Any]:
-        last = _kept(folder / "level.json", level)["updates"]
-        at_level = replace(settings, steps=last, schedule="constant", patience=patience)
-        outcome = train(model, examples, at_level, folder, evaluate, StatusReporter(folder, share * LEVEL))
-        step, spent = outcome.progress.step, training_seconds(outcome)
+        def time_is_up(now: Progress) -> bool:
+            return training_seconds(now) >= LEVEL * seconds
+
+        outcome = train(model, examples, at_level, folder, evaluate, reporter, time_is_up)
+        step, spent = outcome.progress.step, training_seconds(outcome.progress)
         # After an early end the fall keeps its share of the whole.
         left = (1 - LEVEL) / LEVEL * spent if outcome.stopped_early else seconds - spent
         return {
             "level": step,
+            "seconds": spent,
             "steps": step + max(round(left / spent * step), round(LEAST_FALL * step), 1),
             "settled": outcome.stopped_early,
         }
 
-    decided = _kept(folder / "fall.json", fall)
+    decided = _kept(folder / "fall.json", level)
     steps = decided["steps"]
     last = replace(
         settings, steps=steps, schedule="trapezoid", decay=(steps - decided["level"]) / steps, patience=0
@@ -107,9 +106,9 @@ def train_for(
     return Timed(train(model, examples, last, folder, evaluate, reporter), last, decided["settled"])
 
 
-def training_seconds(outcome: Outcome) -> float:
-    """Processor seconds of a run's training, evaluations not counted."""
-    return outcome.progress.cpu_seconds - outcome.progress.judging_seconds
+def training_seconds(progress: Progress) -> float:
+    """Processor seconds of a run's training up to its last checkpoint, evaluations not counted."""
+    return progress.cpu_seconds - progress.judging_seconds
 
 
 def curve(folder: Path) -> list[dict[str, float]]:

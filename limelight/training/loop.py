@@ -107,7 +107,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The averaged model of the best evaluation, and where the run ended."""
+    """The averaged model of the best evaluation, where the run ended, and whether patience ended it."""
 
     model: nn.Module
     progress: Progress
@@ -121,9 +121,11 @@ def train(
     folder: Path,
     evaluate: Callable[[nn.Module], Evaluation] | None,
     reporter: Reporter,
+    until: Callable[[Progress], bool] | None = None,
 ) -> Outcome:
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
+    `until` is asked at the beginning and after every checkpoint, and ends the training where it says so.
     The weights of the best evaluation are kept; without `evaluate`, the last.
     Raises CheckpointError where the folder holds the run of another model, InputError where the loss is no number
     any more: the weights and checkpoints stay as they were before. Ctrl-C finishes the update that is
@@ -168,7 +170,8 @@ def train(
             save_checkpoint(folder, progress, plain, average.module, optimizer.optimizer)
 
     with reporter.training(settings.steps, progress.step) as report, interrupts_wait() as interrupted:
-        while progress.step < settings.steps and not _stalled(progress, settings):
+        enough = until is not None and until(progress)
+        while progress.step < settings.steps and not enough and not _stalled(progress, settings):
             group, epoch, position = next(updates)
             rate = _set_rate(optimizer, settings, progress.step + 1)
             batches = [examples.batch(rows) for rows in group]
@@ -183,6 +186,7 @@ def train(
                 report.evaluation(judge())
             if progress.step % settings.checkpoint_every == 0 or last or stop:
                 save()
+                enough = until is not None and until(progress)
             if stop:
                 raise KeyboardInterrupt
         # A run that is ended by fewer steps than it has made already may have evaluated nothing, or have been killed
@@ -191,7 +195,8 @@ def train(
             progress.best_score = None
             report.evaluation(judge())
     load_weights(folder / BEST, average.module)
-    return Outcome(average.module, progress, progress.step < settings.steps)
+    stalled = progress.step < settings.steps and _stalled(progress, settings)
+    return Outcome(average.module, progress, stalled)
 
 
 def by_rate(model: nn.Module, output_rate: float) -> list[dict[str, Any]]:
