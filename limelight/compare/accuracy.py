@@ -139,6 +139,7 @@ def measure(
         "epochs": epochs(examples, timed),
         "CPU seconds": timed.seconds,
         "settled": timed.settled,
+        "level seconds": timed.level,
         "best step": progress.best_step,
         "curve": curve(folder),
         **scored(contest, Path(data), dict(zip(sources, answers, strict=True))),

@@ -44,8 +44,8 @@ def over(runs: Sequence[Mapping[str, Any]], seconds: float, measure: str) -> Spr
 
 
 def line(runs: Sequence[Mapping[str, Any]], measure: str, style: str = "-") -> Line:
-    """The curve of one rival's runs, in minutes."""
-    places = times(runs)
+    """The curve of one rival's runs, in minutes: every evaluation of a single one, else even steps."""
+    places = times(runs) if len(runs) > 1 else [record[TIME] for record in runs[0]["curve"]]
     spreads = [over(runs, place, measure) for place in places]
     return Line.over_seeds(
         runs[0]["label"], runs[0]["rival"], [place / 60 for place in places], spreads, style

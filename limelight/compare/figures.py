@@ -119,6 +119,9 @@ def _lines(axes: Axes, panel: Panel) -> None:
     if panel.x_log:
         axes.set_xscale("log", base=2)
         _powers(axes, sorted({x for line in panel.lines for x in line.x}))
+    if panel.classes:
+        axes.set_xticks(range(len(panel.classes)), panel.classes)
+        axes.set_xlim(-0.3, len(panel.classes) - 0.7)
     if panel.y_log:
         axes.set_yscale("log")
     if panel.y_range is not None:

@@ -109,12 +109,14 @@ class Line:
 @dataclass(frozen=True)
 class Panel:
     """Lines in one pair of axes. `marks` are horizontal lines with a name, `bounds` vertical ones: chance, a
-    published figure; how long the texts of training were."""
+    published figure; how long the texts of training were. With `classes`, x counts them from 0, and their names
+    stand in the place of numbers."""
 
     title: str
     x: str
     y: str
     lines: tuple[Line, ...]
+    classes: tuple[str, ...] = ()
     x_log: bool = False
     y_log: bool = False
     y_range: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""Sentences that follow from numbers: who is ahead, by how much, and whether that is more than chance.
+"""Sentences that follow from numbers: who is ahead, by how much, and whether all seeds agree.
 
 No sentence of the report names a winner by itself; it asks here.
 """
@@ -14,7 +14,8 @@ from limelight.compare.plan import Spread
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who is better of two, by how much, and whether every run of the one is better than every run of the other."""
+    """Who is better of two, by how much as it is written, and whether every run of the one is better than every run of
+    the other."""
 
     ahead: str
     behind: str
@@ -23,15 +24,31 @@ class Verdict:
     seeds: int
 
 
-def verdict(measure: Mapping[str, Spread], first: str, second: str, higher: bool = True) -> Verdict:
-    """Compare two of the rivals of `measure`; `higher` says whether more is better."""
+def verdict(
+    measure: Mapping[str, Spread], first: str, second: str, form: str = ".1f", higher: bool = True
+) -> Verdict:
+    """Compare two of the rivals of `measure`; `higher` says whether more is better.
+
+    Margins are those of the means as `form` writes them, so that a reader can take one from the other; what is
+    written alike is not apart.
+    """
     one, other = measure[first], measure[second]
     sign = 1 if higher else -1
     if sign * (one.mean - other.mean) < 0:
         first, second, one, other = second, first, other, one
+    margin = abs(written(one.mean, form) - written(other.mean, form))
     best_worst = (one.lowest, other.highest) if higher else (-one.highest, -other.lowest)
     seeds = min(len(one.values), len(other.values))
-    return Verdict(first, second, abs(one.mean - other.mean), best_worst[0] > best_worst[1], seeds)
+    return Verdict(first, second, margin, margin > 0 and best_worst[0] > best_worst[1], seeds)
+
+
+def written(value: float, form: str) -> float:
+    """A value as `form` writes it; of a share, its points.
+
+    >>> written(0.9649, ".1%"), written(20.04, ".1f")
+    (96.5, 20.0)
+    """
+    return float(format(value, form).rstrip("%").replace(",", ""))
 
 
 def against(
@@ -48,24 +65,18 @@ def against(
     >>> against("Right answers", {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.4))}, "A", "B", ".0%")
     'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, in every seed.'
     >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", higher=False)
-    'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A is ahead by 0.5 points, but the seeds overlap: no winner.'
+    'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); the mean of A is better by 0.5 points, but the seeds overlap: no winner.'
     """
-    found = verdict(measure, first, second, higher)
+    found = verdict(measure, first, second, form, higher)
     values = f"{what}: {first} {measure[first].text(form)}, {second} {measure[second].text(form)}"
-    margin = difference(found.margin, form)
-    if not any(sign in "123456789" for sign in margin):
+    if not found.margin:
         return f"{values}; there is no difference."
-    by = f"{found.ahead} is ahead by {margin} {unit}".rstrip()
+    by = f"by {format(found.margin, form.replace('%', 'f'))} {unit}".rstrip()
     if found.seeds < 2:
-        return f"{values}; {by} (one seed)."
+        return f"{values}; {found.ahead} is ahead {by} (one seed)."
     if found.apart:
-        return f"{values}; {by}, in every seed."
-    return f"{values}; {by}, but the seeds overlap: no winner."
-
-
-def difference(margin: float, form: str) -> str:
-    """A margin in the form of the values; that of shares, in points."""
-    return format(100 * margin, form.replace("%", "f")) if form.endswith("%") else format(margin, form)
+        return f"{values}; {found.ahead} is ahead {by}, in every seed."
+    return f"{values}; the mean of {found.ahead} is better {by}, but the seeds overlap: no winner."
 
 
 def best(measure: Mapping[str, Spread], higher: bool = True) -> str:
@@ -73,13 +84,11 @@ def best(measure: Mapping[str, Spread], higher: bool = True) -> str:
     return max(measure, key=lambda name: measure[name].mean if higher else -measure[name].mean)
 
 
-def leaders(measure: Mapping[str, Spread], higher: bool = True) -> list[str]:
-    """The best mean, and all whose seeds overlap with its own."""
+def leaders(measure: Mapping[str, Spread], form: str = ".1f", higher: bool = True) -> list[str]:
+    """The best mean, and all that it is not apart from."""
     first = best(measure, higher)
-    return [
-        first,
-        *(name for name in measure if name != first and not verdict(measure, first, name, higher).apart),
-    ]
+    others = [name for name in measure if name != first]
+    return [first, *(name for name in others if not verdict(measure, first, name, form, higher).apart)]
 
 
 def leading(measure: Mapping[str, Spread], form: str, higher: bool = True) -> str:
@@ -90,7 +99,7 @@ def leading(measure: Mapping[str, Spread], form: str, higher: bool = True) -> st
     >>> leading({"A": Spread((9.0, 5.0)), "B": Spread((7.0, 6.0)), "C": Spread((1.0, 2.0))}, ".1f")
     'no winner between A, 7.0 (5.0–9.0) and B, 6.5 (6.0–7.0)'
     """
-    told = [f"{name}, {measure[name].text(form)}" for name in leaders(measure, higher)]
+    told = [f"{name}, {measure[name].text(form)}" for name in leaders(measure, form, higher)]
     return told[0] if len(told) == 1 else f"no winner between {' and '.join(told)}"
 
 
@@ -105,7 +114,7 @@ def ranked(what: str, measure: Mapping[str, Spread], form: str, higher: bool = T
     """
     order = sorted(measure, key=lambda name: measure[name].mean, reverse=higher)
     values = f"{what}: {', '.join(f'{name} {measure[name].text(form)}' for name in order)}"
-    verdicts = [verdict(measure, one, other, higher) for one, other in pairwise(order)]
+    verdicts = [verdict(measure, one, other, form, higher) for one, other in pairwise(order)]
     if not verdicts:
         return f"{values}."
     if min(each.seeds for each in verdicts) < 2:

@@ -32,8 +32,10 @@ class Kept:
     runs: dict[str, dict[str, Any]]
 
     def told(self) -> Part:
-        """The runs as tables, sentences and pictures."""
-        told: Part = import_module(PARTS[self.part].module).result(self.runs)
+        """The runs as tables, sentences and pictures; each run comes with its "machine"."""
+        made_on = {name: each["machine"] for each in self.machines for name in each["runs"]}
+        runs = {name: run | {"machine": made_on[name]} for name, run in self.runs.items()}
+        told: Part = import_module(PARTS[self.part].module).result(runs)
         return told
 
 

@@ -33,11 +33,13 @@ LEAST_FALL = 0.25
 
 @dataclass(frozen=True)
 class Timed:
-    """What came of it. `settled` says that the level part ended since its evaluations no longer got better."""
+    """What came of it. `settled` says that the level part ended since its evaluations no longer got better, `level` how
+    many processor seconds it took."""
 
     outcome: Outcome
     settings: Settings
     settled: bool
+    level: float
 
     @property
     def seconds(self) -> float:
@@ -103,7 +105,8 @@ def train_for(
         settings, steps=steps, schedule="trapezoid", decay=(steps - decided["level"]) / steps, patience=0
     )
     reporter: Reporter = StatusReporter(folder, share)
-    return Timed(train(model, examples, last, folder, evaluate, reporter), last, decided["settled"])
+    outcome = train(model, examples, last, folder, evaluate, reporter)
+    return Timed(outcome, last, decided["settled"], decided["seconds"])
 
 
 def training_seconds(progress: Progress) -> float:
