@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limelight.compare.contests import CONTESTS, LABELS, Contest
@@ -65,7 +65,7 @@ def _spreads(runs: Runs, measure: str, part: str = "test") -> dict[str, Spread]:
 
 
 def _budget(kind: str, runs: Runs) -> str:
-    """The time that was really spent, in words, and whether all had settled by then."""
+    """The time that was really spent, in words."""
     spent = [run["CPU seconds"] / 60 for some in runs.values() for run in some]
     told = (
         f"{min(spent):.0f}"
@@ -74,19 +74,17 @@ def _budget(kind: str, runs: Runs) -> str:
     )
     if kind == "short":
         return f"{told} CPU-minutes"
-    settled = all(run["settled"] for some in runs.values() for run in some)
-    return f"{told} CPU-minutes, {'to convergence' if settled else 'the long run'}"
+    return f"the long run of {told} CPU-minutes"
 
 
 # ---- sentences ----------------------------------------------------------------------------------------
 
 
 def _sentences(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
-    found = [*_compared(task, contest, kind, runs), _by_length(task, contest, runs)]
-    if kind == "short":
-        found.append(_leaders(task, contest, runs))
-    else:
-        found += _settled(task, runs)
+    found = [*_compared(task, contest, kind, runs), _by_length(task, contest, kind, runs)]
+    found += _leaders(task, contest, kind, runs)
+    if kind == "long":
+        found += [_way(task, contest, run) for some in runs.values() for run in some]
     return found
 
 
@@ -112,7 +110,7 @@ def _asked(task: str, words: str, kind: str, runs: Runs) -> str:
     return f"{NAMES[task]}, {words} on the test after {_budget(kind, runs)}"
 
 
-def _by_length(task: str, contest: Contest, runs: Runs) -> str:
+def _by_length(task: str, contest: Contest, kind: str, runs: Runs) -> str:
     """Who is ahead in every class of length."""
     each = []
     form = WORDS[contest.score][1]
@@ -121,33 +119,41 @@ def _by_length(task: str, contest: Contest, runs: Runs) -> str:
         known = {label: spread for label, spread in measure.items() if spread.values}
         if known:
             each.append(f"{_named(contest, number)}: {leading(known, form, contest.higher)}")
-    return f"{NAMES[task]}, the best by the length of the source ({_seeds(runs)}): {'; '.join(each)}."
+    what = f"{NAMES[task]}, the best by the length of the source after {_budget(kind, runs)}"
+    return f"{what} ({_seeds(runs)}): {'; '.join(each)}."
 
 
-def _leaders(task: str, contest: Contest, runs: Runs) -> str:
-    """Who is ahead after parts of the time, on held-out rows."""
-    end = min(times(some)[-1] for some in runs.values() if times(some))
+def _leaders(task: str, contest: Contest, kind: str, runs: Runs) -> list[str]:
+    """Who is ahead after parts of the time, on held-out rows; nothing where that was not followed."""
+    ends = [times(some)[-1] for some in runs.values() if times(some)]
     each = []
-    for share in SHARES:
-        measure = {label: over(some, share * end, contest.score) for label, some in runs.items()}
+    for share in SHARES if ends else ():
+        measure = {label: over(some, share * min(ends), contest.score) for label, some in runs.items()}
         leader = leading(measure, WORDS[contest.score][1], contest.higher)
-        each.append(f"after {share * end / 60:.1f} minutes {leader}")
-    return f"{NAMES[task]}, the best on held-out rows on the way ({_seeds(runs)}): {'; '.join(each)}."
+        each.append(f"after {share * min(ends) / 60:.1f} minutes {leader}")
+    what = f"{NAMES[task]}, the best on held-out rows on the way of {_budget(kind, runs)}"
+    return [f"{what} ({_seeds(runs)}): {'; '.join(each)}."] if each else []
 
 
-def _settled(task: str, runs: Runs) -> list[str]:
-    """Which of the long runs had stopped getting better before their rate fell."""
-    settled = [label for label, some in runs.items() if all(run["settled"] for run in some)]
-    going = [label for label in runs if label not in settled]
-    told = []
-    if settled:
-        told.append(f"{NAMES[task]}: {listed(settled)} got no better at a level rate before the time was up.")
-    if going:
-        told.append(
-            f"{NAMES[task]}: {listed(going)} still got better at a level rate when the time was up, so more time "
-            "would give more."
-        )
-    return told
+def _way(task: str, contest: Contest, run: Mapping[str, Any]) -> str:
+    """How a long run went: what the level part gave, how it ended, and what the falling rate gave."""
+    words, form, _ = WORDS[contest.score]
+    pick = max if contest.higher else min
+    level = [record for record in run["curve"] if record["CPU seconds"] <= run["level seconds"]]
+    reached = pick(level, key=lambda record: record[contest.score]) if level else None
+    end = pick(record[contest.score] for record in run["curve"])
+    until = f"{run['level seconds'] / 60:.0f} of {run['CPU seconds'] / 60:.0f} CPU-minutes"
+    why = "it then had brought nothing better for a while" if run["settled"] else "its time was up"
+    best_so_far = (
+        f"; its best {words} on held-out rows until then, {reached[contest.score]:{form}}, came after "
+        f"{reached['CPU seconds'] / 60:.0f}"
+        if reached
+        else ""
+    )
+    return (
+        f"{NAMES[task]}, {run['label']}: the rate stayed level for {until}, since {why}{best_so_far}; while the rate "
+        f"fell it came to {end:{form}}."
+    )
 
 
 # ---- tables and pictures --------------------------------------------------------------------------------
@@ -156,8 +162,8 @@ def _settled(task: str, runs: Runs) -> list[str]:
 def _table(task: str, contest: Contest, kind: str, runs: Runs) -> Table:
     names = [name for name in WORDS if any(name in run["test"] for some in runs.values() for run in some)]
     clean = any("clean" in run for some in runs.values() for run in some)
-    columns = ["rival", "parameters", "rate", "updates", "epochs", "CPU minutes", *names]
-    forms = ["", ",d", "g", ",.0f", ".1f", ".1f", *(WORDS[name][1] for name in names)]
+    columns = ["rival", "parameters", "rate", "updates", "epochs", "CPU minutes", "updates a second", *names]
+    forms = ["", ",d", "g", ",.0f", ".1f", ".1f", ".1f", *(WORDS[name][1] for name in names)]
     if clean:
         columns.append(f"{contest.score}, nothing shared")
         forms.append(WORDS[contest.score][1])
@@ -171,10 +177,16 @@ def _table(task: str, contest: Contest, kind: str, runs: Runs) -> Table:
             Spread((sum(run["updates"] for run in some) / len(some),)),
             Spread((sum(run["epochs"] for run in some) / len(some),)),
             Spread(tuple(run["CPU seconds"] / 60 for run in some)),
+            Spread(tuple(run["updates"] / run["CPU seconds"] for run in some)),
             *(_spreads(only, name)[label] for name in names),
         ]
         rows.append((*row, _spreads(only, contest.score, "clean")[label]) if clean else tuple(row))
-    note = "Mean over the seeds, with the lowest and the highest in brackets."
+    note = (
+        "One seed."
+        if _seeds(runs) == "one seed"
+        else "Mean over the seeds, the lowest and the highest in brackets."
+    )
+    note += f" Trained with dropout {_dropout(runs)}, on {_machines(runs)}."
     if clean:
         note += (
             " Nothing shared: the test sources that have no eight words in a row with any training source."
@@ -209,38 +221,68 @@ def _picture(task: str, contest: Contest, kinds: Mapping[str, Runs]) -> Picture:
         if lines:
             title = f"{_seeds(runs)}{', the long run' if kind == 'long' else ''}"
             panels.append(Panel(title, "CPU-minutes", f"{words}, held-out", lines, percent=percent))
-    kind, runs = next((kind, runs) for kind, runs in reversed(list(kinds.items())) if runs)
-    by_length = tuple(
+    for kind, runs in kinds.items():
+        if runs:
+            panels.append(_length_panel(contest, kind, runs))
+    caption = (
+        f"{NAMES[task]}: {words} over processor time of training on one thread, and by the length of the source; "
+        f"{'more' if contest.higher else 'less'} is better. Bands go from the lowest to the highest seed."
+    )
+    return Picture(f"accuracy-{task}", NAMES[task], tuple(panels), caption)
+
+
+def _length_panel(contest: Contest, kind: str, runs: Runs) -> Panel:
+    words, _, _ = WORDS[contest.score]
+    places = range(len(contest.lengths))
+    lines = tuple(
         Line.over_seeds(
             label,
             some[0]["rival"],
-            contest.lengths,
-            [
-                _spreads(_class({label: some}, number), contest.score)[label]
-                for number in range(len(contest.lengths))
-            ],
+            places,
+            [_spreads(_class({label: some}, number), contest.score)[label] for number in places],
         )
         for label, some in runs.items()
     )
-    panels.append(
-        Panel(
-            f"by length, {'the long run' if kind == 'long' else _seeds(runs)}",
-            f"{contest.unit} of the source, at least",
-            f"{words}, test",
-            by_length,
-            percent=percent,
-        )
+    title = f"by length, {_seeds(runs)}{', the long run' if kind == 'long' else ''}"
+    classes = tuple(_named(contest, number).replace(" to ", "–").split()[0] for number in places[:-1])
+    return Panel(
+        title,
+        f"{contest.unit} of the source",
+        f"{words}, test",
+        lines,
+        (*classes, f"{contest.lengths[-1]} or more"),
+        percent=contest.score not in HIGHER,
     )
-    caption = (
-        f"{NAMES[task]}: {words} over processor time of training on one thread, "
-        f"{'more' if contest.higher else 'less'} is better; bands from the lowest to the highest seed."
-    )
-    return Picture(f"accuracy-{task}", NAMES[task], tuple(panels), caption)
 
 
 def _seeds(runs: Runs) -> str:
     most = max(len(some) for some in runs.values())
     return "one seed" if most == 1 else f"{most} seeds"
+
+
+def _dropout(runs: Runs) -> str:
+    return listed([f"{each:g}" for each in sorted({run["shape"]["dropout"] for run in _every(runs)})])
+
+
+def _machines(runs: Runs) -> str:
+    """What the runs were made on, a run that went on elsewhere counted on all; by rival where they are not alike."""
+    by_label = {label: _kinds(some) for label, some in runs.items()}
+    [first, *_] = by_label.values()
+    if all(kinds == first for kinds in by_label.values()):
+        return first
+    told = [f"{label}: {kinds}" for label, kinds in by_label.items()]
+    return f"machines that are not alike, so minutes are not either: {'; '.join(told)}"
+
+
+def _kinds(some: Sequence[Mapping[str, Any]]) -> str:
+    every = [each for run in some for each in (run["machine"], *run["machine"].get("before", ()))]
+    return listed(
+        list(dict.fromkeys(f"{each['instructions']} with products in {each['training']}" for each in every))
+    )
+
+
+def _every(runs: Runs) -> list[Mapping[str, Any]]:
+    return [run for some in runs.values() for run in some]
 
 
 def _class(runs: Runs, number: int) -> Runs:
@@ -264,7 +306,9 @@ def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         "each learns at the rate that the same search found for it on held-out rows. Weights are averaged, and the "
         "average with the best held-out score is tested, once, with greedy search.",
         "The rate stays level for the first part of the time and then falls to zero; in a long run it begins to fall "
-        "early once evaluations get no better.",
+        "early once six evaluations in a row, of forty in its whole time, were no better: that far it is to "
+        "convergence. What is read off a curve on the way had a rate that had not fallen yet.",
+        "Searched for is the rate alone; layers, batches and dropout were set beforehand.",
     ]
     for task in CONTESTS:
         counts = [run["parameters"] for run in results.values() if run["task"] == task]

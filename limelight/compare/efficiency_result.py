@@ -92,9 +92,7 @@ def _stretches(some: list[int], all_lengths: list[int]) -> str:
 
 
 def _extreme(ratio: float, word: str) -> str:
-    return (
-        f"at most {times(ratio)} as fast" if word.startswith("faster") else f"at least {times(ratio)} as fast"
-    )
+    return f"up to {times(ratio)} as fast" if word.startswith("faster") else f"down to {times(ratio)} as fast"
 
 
 def _deep(found: Measured) -> str:
@@ -172,6 +170,7 @@ def _method(found: Measured) -> tuple[str, ...]:
         f"{found.device}, as PyTorch has them.",
         f"A training step reads {found.tokens:,} tokens, whatever the length of the texts (one text at least): "
         "forward, loss, backward, fused AdamW.",
-        f"All rivals in turns, {found.rounds} times after one that is not counted; medians by the clock. Ratios are "
+        "All rivals in turns (in two processes one rival after the other), "
+        f"{found.rounds} times after one that is not counted; medians by the clock. Ratios are "
         "of one round each, and one is called faster than another where it was so in every round.",
     )

@@ -42,12 +42,7 @@ def result(results: dict[str, dict[str, Any]]) -> Part:
         ),
         ((_picture(by_task),) if by_task else ()),
         _method(tuned, models, read_on),
-        tuple(
-            sentence
-            for task, runs in by_task.items()
-            for label in _labels(runs)
-            for sentence in _gains(task, runs, FEW, label)[:1]
-        ),
+        tuple(sentence for task, runs in by_task.items() for sentence in _answer(task, runs)),
     )
 
 
@@ -76,6 +71,12 @@ def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
             told.append(against(what, known, first, second, ".1%"))
         told += _over_words(task, runs, count)
     return told
+
+
+def _answer(task: str, runs: Sequence[Run]) -> list[str]:
+    """With few labels: what the most knowing start is worth to each rival, and the best network against none."""
+    gains = [sentence for label in _labels(runs) for sentence in _gains(task, runs, FEW, label)[:1]]
+    return gains + _over_words(task, runs, FEW)
 
 
 def _over_words(task: str, runs: Sequence[Run], count: int) -> list[str]:
@@ -223,11 +224,16 @@ def _method(tuned: Sequence[Run], models: Sequence[Run], read_on: Sequence[Run])
     if read_on:
         told.append(
             "Read on: before the labels, the language model has learned from all training texts of the task without "
-            "their labels (Howard and Ruder 2018), which those from scratch have not seen."
+            "their labels (Howard and Ruder 2018), which those from scratch have not seen. The time of general "
+            "training and of reading on (in the tables of the language models) comes on top of the labels' time."
         )
     if tuned:
         seeds = len({run["seed"] for run in tuned})
-        told.append(f"{seeds} {'seed draws' if seeds == 1 else 'seeds draw'} other labels and other weights.")
+        told.append(
+            f"{seeds} {'seed draws' if seeds == 1 else 'seeds draw'} other labels and another order, and from "
+            "scratch other weights. There is one language model of each rival: how far another one would lie from "
+            "it was not measured."
+        )
         told.append(
             f"Of a text the first {max(run['longest'] for run in tuned if 'longest' in run):,} tokens are read."
         )

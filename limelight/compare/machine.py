@@ -31,10 +31,10 @@ def in_words(told: dict[str, Any]) -> str:
     """A machine in a line.
 
     >>> in_words({"processor": "X1", "instructions": "AVX2", "training": "float32", "cores": 2, "torch": "2.13.0"})
-    'X1 (AVX2, products of "auto" in float32), 2 cores, torch 2.13.0'
+    'X1 (AVX2, "auto" multiplies in float32), 2 cores, torch 2.13.0'
     """
     line = (
-        f'{told["processor"]} ({told["instructions"]}, products of "auto" in {told["training"]}), '
+        f'{told["processor"]} ({told["instructions"]}, "auto" multiplies in {told["training"]}), '
         f"{told['cores']} cores, torch {told['torch']}"
     )
     if "accelerator" in told:

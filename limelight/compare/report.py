@@ -37,11 +37,12 @@ METHOD = """## How it was measured
 - **Equal size.** The networks of a comparison differ in their number of parameters by at most {tolerance:.0%}.
 - **Equal time.** Each training has the same processor time on one thread, evaluations not counted; the long runs of
   accuracy have the same at most, and end early where they get no better. How many updates fit into it is each
-  network's own affair. Every network runs on PyTorch's own cells and kernels.
-- **Equal care.** Each rival's settings come from a search with as many trials for each (`limelight compare search`);
-  all of them stand [at the end](#the-searches).
+  network's own affair. Every network runs on PyTorch's own cells and kernels; on a CPU it has one for a whole LSTM
+  layer and none for a GRU's, which so makes fewer updates in the same time.
+- **Equal care.** What was searched for, each rival had as many trials for (`limelight compare search`): all of them,
+  and how long they took, stand [at the end](#the-searches). What does not stand there was set beforehand.
 - **Seeds.** Values are means over seeds, with the lowest and the highest in brackets. Where the seeds of two rivals
-  overlap, the page names no winner.
+  overlap, the page names no winner. The texts of the test are the same for all seeds.
 - **Again.** `limelight compare all` measures all of it and goes on where it was stopped; `limelight compare report`
   writes this page again from the numbers.
 """

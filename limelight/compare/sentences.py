@@ -14,8 +14,8 @@ from limelight.compare.plan import Spread
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who is better of two, by how much as it is written, and whether every run of the one is better than every run of
-    the other."""
+    """Who is better of two, by how much as it is written, and whether every run of the one is better than every run
+    of the other."""
 
     ahead: str
     behind: str
@@ -64,8 +64,8 @@ def against(
 
     >>> against("Right answers", {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.4))}, "A", "B", ".0%")
     'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, in every seed.'
-    >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", higher=False)
-    'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); the mean of A is better by 0.5 points, but the seeds overlap: no winner.'
+    >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", "", False)
+    'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A has the better mean, by 0.5, but the seeds overlap: no winner.'
     """
     found = verdict(measure, first, second, form, higher)
     values = f"{what}: {first} {measure[first].text(form)}, {second} {measure[second].text(form)}"
@@ -76,7 +76,7 @@ def against(
         return f"{values}; {found.ahead} is ahead {by} (one seed)."
     if found.apart:
         return f"{values}; {found.ahead} is ahead {by}, in every seed."
-    return f"{values}; the mean of {found.ahead} is better {by}, but the seeds overlap: no winner."
+    return f"{values}; {found.ahead} has the better mean, {by}, but the seeds overlap: no winner."
 
 
 def best(measure: Mapping[str, Spread], higher: bool = True) -> str:

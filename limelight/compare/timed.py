@@ -2,8 +2,8 @@
 
 How many updates fit is not known before: machines differ, and so do moments of one machine. A few updates on a
 copy say how often to evaluate. The level part ends with its share of the time, and what it took says over how many
-updates the rate then falls. What was decided is kept in the run's folder, so that a run that was stopped goes on as it
-would have.
+updates the rate then falls. What was decided is kept in the run's folder, so that a run that was stopped goes on as
+it would have.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ LEAST_FALL = 0.25
 
 @dataclass(frozen=True)
 class Timed:
-    """What came of it. `settled` says that the level part ended since its evaluations no longer got better, `level` how
-    many processor seconds it took."""
+    """What came of it. `settled` says that the level part ended since its evaluations no longer got better, `level`
+    how many processor seconds it took."""
 
     outcome: Outcome
     settings: Settings

@@ -89,8 +89,8 @@ def test_what_is_said_follows_the_times() -> None:
     assert "texts of 32 tokens, one thread: LSTM 2,048 and Attention 512 tokens a second" in said
     assert "LSTM is 4.0 times as fast as Attention" in said
     assert "texts of 512 tokens, one thread: Attention 512 and LSTM 128 tokens a second" in said
-    assert "faster than LSTM at 512 tokens (at most 4.0 times as fast)" in said
-    assert "slower than LSTM at 32 tokens (at least 0.25 times as fast)" in said
+    assert "faster than LSTM at 512 tokens (up to 4.0 times as fast)" in said
+    assert "slower than LSTM at 32 tokens (down to 0.25 times as fast)" in said
     assert "Attention 2.0 times and LSTM 2.0 times" in said
     assert "Attention 1.4 times and LSTM 1.4 times" in said
     assert "LSTM takes 4.0 times as long as Attention" in said
@@ -111,7 +111,7 @@ def test_no_winner_where_a_round_says_otherwise() -> None:
             place["seconds"] = [2.0, 2.0, 0.9]  # attention is faster, but for one round
     said = " ".join(result(made).sentences)
     assert (
-        "faster than LSTM at 512 tokens (at most 4.0 times as fast); at 32 tokens the rounds name no winner."
+        "faster than LSTM at 512 tokens (up to 4.0 times as fast); at 32 tokens the rounds name no winner."
         in said
     )
     assert "Attention 512 and LSTM 256 tokens a second; the rounds name no winner" in said

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from limelight.compare.plan import Spread
-from limelight.compare.sentences import against, best, verdict
+from limelight.compare.sentences import against, best, leading, ranked, verdict
 
 
 def test_a_spread_tells_its_seeds() -> None:
@@ -49,3 +49,14 @@ def test_the_sentence_follows_the_numbers() -> None:
     assert said((0.9, 0.1), (0.3, 0.2)).endswith("but the seeds overlap: no winner.")
     assert said((0.9,), (0.2, 0.1)).endswith("(one seed).")
     assert said((0.901,), (0.9,)).endswith("there is no difference.")
+
+
+def test_margins_are_those_of_what_is_written() -> None:
+    measure = {"A": Spread((0.9649, 0.9650)), "B": Spread((0.9551, 0.9552))}
+    assert "A 96.5% (96.5%–96.5%), B 95.5% (95.5%–95.5%); A is ahead by 1.0 points" in against(
+        "Right", measure, "A", "B", ".1%"
+    )
+    alike = {"A": Spread((20.04, 20.03)), "B": Spread((20.01, 20.0))}
+    assert against("BLEU", alike, "A", "B").endswith("there is no difference.")
+    assert leading(alike, ".1f").startswith("no winner between A, 20.0")
+    assert "no winner between A and B" in ranked("BLEU", alike, ".1f")
