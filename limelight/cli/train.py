@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         seed: Annotated[int | None, typer.Option(help="The seed, instead of the recipe's.")] = None,
         threads: Annotated[
-            int | None, typer.Option(help="CPU threads; one gives the same bits each time.")
+            int | None, typer.Option(min=1, help="CPU threads; one gives the same bits each time.")
         ] = None,
     ) -> None:
         import torch
@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         from limelight.tasks.run import train_recipe
 
         if threads is not None:
-            torch.set_num_threads(max(threads, 1))
+            torch.set_num_threads(threads)
         chosen = changed(load_recipe(recipe), steps=steps, rate=rate, seed=seed)
         if architecture is not None and start is not None:
             raise InputError(

@@ -134,7 +134,7 @@ def _train_with_gensim(
         sample=settings.subsample,
         alpha=settings.learning_rate,
         workers=settings.workers,
-        seed=settings.seed,
+        seed=settings.seed % 2**32,  # what its generator takes
         # The learning rate falls once a batch: small texts need small batches to see it fall.
         batch_words=min(GENSIM_LONGEST, max(1, words // 20)),
         callbacks=[AfterEpoch()],

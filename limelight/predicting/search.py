@@ -20,6 +20,8 @@ NEVER = (PAD, UNKNOWN, START)
 """Tokens that no answer may hold."""
 BEAM, LENGTH_PENALTY, LONGEST = 5, 0.6, 256
 """How to search where nobody says otherwise; LONGEST bounds an answer, in tokens."""
+MOST_BEAM = 1000
+"""A beam holds so many rows of the vocabulary at once."""
 MOST_PENALTY = 10
 """Up or down: beyond it an answer's length alone would decide."""
 
@@ -51,8 +53,10 @@ def search(
     tokens is given as it is, after those that did. A search ends for a row when `beam` answers have ended.
     Raises InputError for options out of range, CheckpointError where the model gives no numbers.
     """
-    if beam < 1 or longest < 1:
-        raise InputError(f"beam and longest must be at least 1; got beam = {beam}, longest = {longest}.")
+    if not 1 <= beam <= MOST_BEAM or longest < 1:
+        raise InputError(
+            f"beam must be from 1 to {MOST_BEAM:,}, longest at least 1; got beam = {beam}, longest = {longest}."
+        )
     if not abs(length_penalty) <= MOST_PENALTY:
         raise InputError(
             f"length_penalty must be from -{MOST_PENALTY} to {MOST_PENALTY}; got {length_penalty}. The paper has 0.6."

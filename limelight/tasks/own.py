@@ -78,10 +78,12 @@ class Own:
         decoder, encoder = (self.architecture == each for each in ("decoder", "encoder"))
         own = list(context.ids[1:] if decoder else context.ids[:-1])
         text = context.segments.text
-        if encoder or not answer_tokens or (decoder and not context.asked):
+        if encoder or (decoder and not (context.asked and answer_tokens)):
             prediction = Prediction(text, "", math.nan, own, [])
         else:
-            [prediction] = self.predictor.predict([text], beam=1, longest=answer_tokens)
+            [prediction] = self.predictor.predict(
+                [text], beam=1, longest=max(answer_tokens, 1)
+            )  # it must write
         trace = self.predictor.trace(prediction)
         if not trace.matrices:
             raise InputError(NO_ATTENTION)

@@ -24,7 +24,7 @@ from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
-from limelight.predicting.search import MOST_PENALTY
+from limelight.predicting.search import MOST_BEAM, MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
@@ -82,6 +82,7 @@ LEAST: dict[str, float] = {
 }
 MOST: dict[str, float] = {
     **dict.fromkeys(("dropout", "attention_dropout"), 1),
+    "beam": MOST_BEAM,
     "length_penalty": MOST_PENALTY,
 }
 WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}

@@ -77,7 +77,9 @@ class Settings:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
             if not getattr(self, name) >= 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        for name in ("output_rate", "warmup", "clip", "weight_decay", "patience", "seed"):
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be from 0 to 2^63 - 1; got {self.seed}.")
+        for name in ("output_rate", "warmup", "clip", "weight_decay", "patience"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0; got {getattr(self, name)}.")
         for name in ("smoothing", "decay"):

@@ -161,7 +161,8 @@ def test_a_classifier_writes_nothing_piece_by_piece() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--beam", "0"), "beam and longest must be at least 1; got beam = 0"),
+        (("--beam", "0"), "beam must be from 1 to 1,000, longest at least 1; got beam = 0"),
+        (("--beam", "1000000"), "beam must be from 1 to 1,000"),
         (("--longest", "0"), "longest = 0"),
         (("--sample", "--longest", "0"), "longest = 0"),
         (("--top-k", "3"), "got --top-k without it"),

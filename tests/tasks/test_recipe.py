@@ -141,7 +141,7 @@ def test_unknown_words_and_wrong_types_are_named(text: str, said: str) -> None:
         ("model", "norm = 'middle'", "norm must be one of pre, post"),
         ("model", "activation = 'tanh'", "activation must be one of relu"),
         ("text", "window = 1", "window must be at least 2"),
-        ("prediction", "beam = 0", "beam must be at least 1"),
+        ("prediction", "beam = 0", "beam must be from 1 to 1000"),
         ("prediction", "longest = 0", "longest must be at least 1"),
         ("training", "tokens = 0", "tokens must be at least 1"),
         ("training", "rate = -1.0", "rate must be a number above 0"),
