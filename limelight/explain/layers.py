@@ -57,7 +57,7 @@ def mixing_stages(v: View) -> list[Stage]:
 
 
 def feed_forward_stages(v: View, run: FeedForwardRun) -> list[Stage]:
-    """`v` is the view of the last attention in the v.block."""
+    """`v` is the view of the last attention in its block."""
     name = _block_name(v)
     hidden_F = run.hidden_BNF[0, v.row]
     activation = type(v.block.feed_forward[1]).__name__

@@ -109,7 +109,16 @@ class Context:
         return self.segments.names
 
     def tokens_of(self, part: str | int) -> list[int]:
-        """The places of a part's tokens."""
+        """The places of a part's tokens, by its name or its number, which may count from the end.
+
+        Raises InputError for a part that is none.
+        """
+        known: list[str | int] = [*self.names, *range(-len(self.names), len(self.names))]
+        if part not in known:
+            raise InputError(
+                f"part must be one of {', '.join(map(repr, self.names))}, or its number from {-len(self.names)} to "
+                f"{len(self.names) - 1}; got {part!r}."
+            )
         number = self.names.index(part) if isinstance(part, str) else part % len(self.names)
         return [
             token for token, home in enumerate(self.segments.index("document").tolist()) if home == number

@@ -82,6 +82,14 @@ def test_the_tokens_of_every_document_cover_it_and_nothing_else(kind: str) -> No
         )
 
 
+def test_a_part_that_is_none_is_refused() -> None:
+    context = Context.of(tokenizer("wordpiece"), DOCUMENTS, QUESTION)
+    assert context.tokens_of(-1) == context.tokens_of(4) == context.tokens_of("question")
+    for part in (5, -6, "nope"):
+        with pytest.raises(InputError, match=f"part must be one of 'english.md'.*from -5 to 4; got {part!r}"):
+            context.tokens_of(part)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_stand_in_sentences_and_sentences_in_documents(kind: str) -> None:
     segments = Context.of(tokenizer(kind), DOCUMENTS, QUESTION).segments
