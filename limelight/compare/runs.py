@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from limelight.compare.machine import machine
 from limelight.errors import CheckpointError, InputError, require
 from limelight.files import write_text
+from limelight.training.checkpoints import checkpoints
 from limelight.training.reporting import Report, Reporter
 
 REFRESH = 0.5
@@ -217,7 +218,7 @@ def _machines(folder: Path) -> dict[str, Any]:
     """This machine and, where a run that was stopped elsewhere goes on here, those "before" it."""
     file = folder / "machine.json"
     now = machine()
-    if not file.is_file():
+    if not file.is_file() or not checkpoints(folder):  # begun anew
         return now
     known = json.loads(file.read_text())
     before = [*known.pop("before", []), known]

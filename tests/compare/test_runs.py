@@ -154,3 +154,17 @@ def test_what_was_found_is_what_the_runs_take(tmp_path: Path, monkeypatch: pytes
 def test_a_part_without_a_search(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="A search is made for scope"):
         search.search("efficiency", Options(), tmp_path, 1)
+
+
+def test_a_run_tells_every_machine_that_it_was_made_on(tmp_path: Path) -> None:
+    here = runs._machines(tmp_path)
+    assert "before" not in here
+    old = here | {"instructions": "OLD"}
+    (tmp_path / "machine.json").write_text(json.dumps(old))
+    assert runs._machines(tmp_path) == here  # nothing was kept of it: the run begins anew
+    (tmp_path / "checkpoint-0000200").mkdir()
+    (tmp_path / "checkpoint-0000200" / "progress.json").write_text("{}")
+    again = runs._machines(tmp_path)
+    assert again == here | {"before": [old]}
+    (tmp_path / "machine.json").write_text(json.dumps(again))
+    assert runs._machines(tmp_path) == again
