@@ -16,7 +16,16 @@ from typing import Any
 from torch import nn
 
 from limelight.compare.accuracy_result import result
-from limelight.compare.contests import CONTESTS, LABELS, entered, job_of, scored, spread_over
+from limelight.compare.contests import (
+    CONTESTS,
+    EVALUATIONS,
+    LABELS,
+    PATIENCE,
+    entered,
+    job_of,
+    scored,
+    spread_over,
+)
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, tell
 from limelight.compare.search import found
@@ -30,9 +39,6 @@ __all__ = ["measure", "plan", "result", "trial", "trials"]
 
 SECONDS, TRIAL_SECONDS = 900.0, 45.0
 """Processor time of a run's training, and of a trial of the search."""
-EVALUATIONS = {"short": 12, "long": 40}
-PATIENCE = {"short": 0, "long": 6}
-"""The long run's rate falls after so many evaluations that were no better; the short one's when time is up."""
 DROPOUT = {"short": 0.1, "long": 0.2}
 """A run to convergence sees its data more often; the same for all rivals."""
 TRAINED = 0.95

@@ -31,6 +31,9 @@ from limelight.tasks.task import TASKS, PairTask, Rows
 LABELS = {"lstm": "LSTM without attention", "luong": "LSTM with attention", "attention": "Transformer"}
 """The rivals' names, from the oldest to the youngest."""
 RECURRENT_LAYERS = 2
+EVALUATIONS = {"short": 12, "long": 40}
+PATIENCE = {"short": 0, "long": 6}
+"""The long run's rate falls after so many evaluations that were no better; the short one's when time is up."""
 
 
 @dataclass(frozen=True)

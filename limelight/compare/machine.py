@@ -32,6 +32,9 @@ def in_words(told: dict[str, Any]) -> str:
 
     >>> in_words({"processor": "X1", "instructions": "AVX2", "training": "float32", "cores": 2, "torch": "2.13.0"})
     'X1 (AVX2, "auto" multiplies in float32), 2 cores, torch 2.13.0'
+    >>> old = {"processor": "X0", "instructions": "AVX", "training": "float32", "cores": 1, "torch": "2.13.0"}
+    >>> in_words(old | {"processor": "X1", "before": [old]}).partition("; ")[2]
+    'begun on X0 (AVX, "auto" multiplies in float32), 1 cores, torch 2.13.0'
     """
     line = (
         f'{told["processor"]} ({told["instructions"]}, "auto" multiplies in {told["training"]}), '

@@ -42,7 +42,8 @@ METHOD = """## How it was measured
 - **Equal care.** What was searched for, each rival had as many trials for (`limelight compare search`): all of them,
   and how long they took, stand [at the end](#the-searches). What does not stand there was set beforehand.
 - **Seeds.** Values are means over seeds, with the lowest and the highest in brackets. Where the seeds of two rivals
-  overlap, the page names no winner. The texts of the test are the same for all seeds.
+  overlap, or their means are written alike, the page names no winner. The texts of the test are the same for all
+  seeds.
 - **Again.** `limelight compare all` measures all of it and goes on where it was stopped; `limelight compare report`
   writes this page again from the numbers.
 """

@@ -167,8 +167,9 @@ class StatusReporter(Reporter):
 
     @contextmanager
     def training(self, steps: int, done: int) -> Iterator[Report]:
+        steps = self.expected or steps
         with super().training(steps, done) as report:
-            yield _Telling(report, self.folder, self.expected or steps, self.share)
+            yield _Telling(report, self.folder, steps, self.share)
 
 
 class _Telling:

@@ -20,7 +20,7 @@ from limelight.compare.scope_numbers import (
     right,
     steps_between,
 )
-from limelight.compare.scope_shown import pictures, tables
+from limelight.compare.scope_shown import FAINTEST, STATES, pictures, tables
 from limelight.compare.sentences import against, best, listed, significant
 
 RISING = 0.02
@@ -75,15 +75,16 @@ def _arriving(runs: Runs) -> str:
     near, far = all_distances(runs)[0], all_distances(runs)[-1]
     each = []
     for label, some in runs.items():
-        fresh, trained = (
-            significant(arriving(some, when, far) / arriving(some, when, near), 1)
-            for when in ("fresh", "trained")
-        )
+        fresh, trained = (_share(arriving(some, when, far) / arriving(some, when, near)) for when in STATES)
         each.append(f"{label} {fresh} times before training and {trained} times after it")
     return (
         f"Of the gradient that arrives {near} tokens before the question, so much arrives {far:,} before it: "
         f"{listed(each)}."
     )
+
+
+def _share(value: float) -> str:
+    return significant(value, 1) if value > FAINTEST else f"less than {FAINTEST:g}"
 
 
 def _spent(runs: Runs) -> list[str]:

@@ -90,9 +90,11 @@ def tried(searched: Mapping[str, Any]) -> Table:
         for trial in searched["trials"].values()
     )
     columns = ("rival", "tried", "score", "scored by", "")
-    spent = [trial["CPU seconds"] for trial in searched["trials"].values() if "CPU seconds" in trial]
-    took = f" One seed and {min(spent):,.0f} to {max(spent):,.0f} CPU-seconds a trial." if spent else ""
-    note = f"Scores are of held-out examples; more is better.{took}"
+    spent = [trial["CPU seconds"] for trial in searched["trials"].values()]
+    note = (
+        "Scores are of held-out examples; more is better. One seed and "
+        f"{min(spent):,.0f} to {max(spent):,.0f} CPU-seconds a trial."
+    )
     return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", "", ""), note)
 
 

@@ -104,11 +104,11 @@ def leading(measure: Mapping[str, Spread], form: str, higher: bool = True) -> st
 
 
 def ranked(what: str, measure: Mapping[str, Spread], form: str, higher: bool = True) -> str:
-    """One sentence on all rivals, best mean first, and which neighbours of that order the seeds do not tell apart.
+    """One sentence on all rivals, best mean first, and which neighbours of that order are not apart.
 
     >>> some = {"A": Spread((5.0, 6.0)), "B": Spread((9.0, 8.0)), "C": Spread((5.5, 4.0))}
     >>> ranked("BLEU", some, ".1f")
-    'BLEU: B 8.5 (8.0–9.0), A 5.5 (5.0–6.0), C 4.8 (4.0–5.5); no winner between A and C, whose seeds overlap.'
+    'BLEU: B 8.5 (8.0–9.0), A 5.5 (5.0–6.0), C 4.8 (4.0–5.5); no winner between A and C.'
     >>> ranked("BLEU", {name: some[name] for name in "AB"}, ".1f")
     'BLEU: B 8.5 (8.0–9.0), A 5.5 (5.0–6.0); in this order in every seed.'
     """
@@ -121,7 +121,7 @@ def ranked(what: str, measure: Mapping[str, Spread], form: str, higher: bool = T
         return f"{values} (one seed)."
     alike = [f"{each.ahead} and {each.behind}" for each in verdicts if not each.apart]
     if alike:
-        return f"{values}; no winner between {', nor between '.join(alike)}, whose seeds overlap."
+        return f"{values}; no winner between {', nor between '.join(alike)}."
     return f"{values}; in this order in every seed."
 
 

@@ -81,9 +81,8 @@ class Own:
         if encoder or (decoder and not (context.asked and answer_tokens)):
             prediction = Prediction(text, "", math.nan, own, [])
         else:
-            [prediction] = self.predictor.predict(
-                [text], beam=1, longest=max(answer_tokens, 1)
-            )  # it must write
+            most = max(answer_tokens, 1)  # an encoder-decoder must write
+            [prediction] = self.predictor.predict([text], beam=1, longest=most)
         trace = self.predictor.trace(prediction)
         if not trace.matrices:
             raise InputError(NO_ATTENTION)

@@ -67,6 +67,12 @@ def test_a_model_of_another_task_is_refused(
     assert "cannot begin a run of 'classify'" in refused(*to_train, "--from", model("translate"))
 
 
+def test_no_thread_is_refused(refused: Refused, to_train: tuple[object, ...]) -> None:
+    line = refused(*to_train, "--threads", "0")
+    assert "threads" in line
+    assert "greater than or equal to 1" in line
+
+
 def test_a_mean_is_made_and_set_beside_its_parts(limelight: Call, model: Model, tmp_path: Path) -> None:
     part = Path(model("classify"))
     other = copytree(part / "model", tmp_path / "other")

@@ -128,6 +128,8 @@ def test_curves_meet_in_time() -> None:
     assert curves.times([two[0]], points=3) == [300.0, 600.0, 900.0]
     assert curves.over(two, 1e9, "BLEU") == Spread((7.125, 3.0))
     assert isinstance(curves.line(two, "BLEU"), Line)
+    alone = curves.line(two[:1], "BLEU")  # as it was evaluated, nothing between
+    assert (alone.x, alone.y[-1]) == ((5.0, 10.0, 15.0), 7.125)
 
 
 def head(layer: int, number: int, row: str, rate: float) -> dict[str, Any]:

@@ -106,10 +106,10 @@ def test_two_who_want_the_same_run_do_it_once(tmp_path: Path) -> None:
 
 
 TRIALS = {
-    "a": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.1}, "score": -2.0},
-    "b": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.2}, "score": -1.0},
-    "c": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.1}, "score": -1.5},
-    "d": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.2}, "score": -1.5},
+    "a": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.1}, "CPU seconds": 60.0, "score": -2.0},
+    "b": {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.2}, "CPU seconds": 60.0, "score": -1.0},
+    "c": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.1}, "CPU seconds": 60.0, "score": -1.5},
+    "d": {"rival": "gru", "label": "GRU", "choice": {"rate": 0.2}, "CPU seconds": 60.0, "score": -1.5},
 }
 
 
@@ -163,7 +163,6 @@ def test_a_run_tells_every_machine_that_it_was_made_on(tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text(json.dumps(old))
     assert runs._machines(tmp_path) == here  # nothing was kept of it: the run begins anew
     (tmp_path / "checkpoint-0000200").mkdir()
-    (tmp_path / "checkpoint-0000200" / "progress.json").write_text("{}")
     again = runs._machines(tmp_path)
     assert again == here | {"before": [old]}
     (tmp_path / "machine.json").write_text(json.dumps(again))

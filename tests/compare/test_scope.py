@@ -100,6 +100,10 @@ def test_what_is_said_follows_the_numbers() -> None:
     assert all("LSTM is ahead by 92 points, in every seed" in sentence for sentence in lost.sentences[1:5])
     assert "with 12 records Attention up to 4,096 tokens, LSTM at no distance" in won.sentences[0]
     assert "with 12 records Attention at no distance, LSTM up to 4,096 tokens" in lost.sentences[0]
+    uneven = result(made_up.scope({"attention": (0.99, 0.89), "lstm": bad, "gru": good}))  # 94 % in the mean
+    assert (
+        "with 12 records Attention at no distance, LSTM at no distance and GRU up to" in uneven.sentences[0]
+    )
     assert "none rose by more" in won.sentences[-1]
     risen = result(made_up.scope({"attention": good, "lstm": middle}, rise=0.3))
     assert "LSTM (+30 points)" in risen.sentences[-1]

@@ -72,6 +72,8 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(trained: WordVe
     assert again.words == trained.words
     assert torch.equal(again.vectors, trained.vectors)
     assert not torch.equal(Word2vec(width=17, least=2, seed=1).train(sentences()).vectors, trained.vectors)
+    below = Word2vec(width=17, least=2, seed=-1).train(sentences())  # any whole number is one
+    assert not torch.equal(below.vectors, trained.vectors)
 
 
 def test_progress_is_called_after_each_epoch() -> None:

@@ -299,6 +299,12 @@ def test_where_learned_positions_end_the_text_is_cut() -> None:
     assert "three from its character" in found.notes[0]
 
 
+def test_a_translator_writes_one_token_at_least() -> None:
+    read = Own(Predictor(small.trained("translate")[0]))
+    silent, brief = (look_documents(read, "green cats run", answer_tokens=count) for count in (0, 1))
+    assert silent.answer == brief.answer != ""
+
+
 def test_one_string_is_one_document() -> None:
     found = look_documents(Own(Predictor(small.trained("translate")[0])), "green cats run")
     assert found.documents == ("document 1",)

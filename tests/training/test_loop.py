@@ -238,6 +238,20 @@ def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
     assert outcome.progress.best_step == 6
 
 
+def test_a_run_ends_at_the_checkpoint_after_which_it_is_told_to(tmp_path: Path) -> None:
+    settings = replace(SHORT, steps=100, checkpoint_every=4, patience=2)
+    asked: list[int] = []
+
+    def until(progress: Progress) -> bool:
+        asked.append(progress.step)
+        return progress.step >= 8
+
+    for _ in range(2):  # the second time at once
+        outcome = tiny.run(tmp_path, settings, evaluate=Scores(1.0, 2.0, 3.0), until=until)
+        assert (outcome.progress.step, outcome.stopped_early) == (8, False)
+    assert asked == [0, 4, 8, 8]
+
+
 def test_a_run_cut_short_before_its_first_evaluation_is_evaluated(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tiny.run(
@@ -356,6 +370,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     [
         ({"steps": 0}, "steps must be at least 1; got 0"),
         ({"tokens": 0}, "tokens must be"),
+        ({"seed": -1}, "seed must be from 0 to 2\\^63 - 1; got -1"),
+        ({"seed": 2**63}, "seed must be from 0"),
         ({"precision": "fp16"}, "precision must be"),
         ({"average": 1.0}, "average must be a decay"),
     ],
