@@ -33,6 +33,7 @@ OTHER = ("#e69f00", "#1f2430", "#6b7280")
 WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.6, 1.05
 """Inches: of a pair of axes, between two, and between two rows."""
 A_ROW = 3
+"""Panels side by side; four stand two by two."""
 LETTER = 0.075
 """Inches of a letter of a panel's title, which may be wider than a grid of few columns."""
 SAMPLE, SMALL = 0.5, 0.8
@@ -53,8 +54,9 @@ def drawn(picture: Picture) -> Figure:
     sheet = Sheet()
     x, top, deepest, widest = 0.0, 0.0, 0.0, 0.0
     scales: dict[str, list[Axes]] = {}
+    a_row = 2 if len(picture.panels) == 4 else A_ROW
     for number, panel in enumerate(picture.panels):
-        if number and number % A_ROW == 0:
+        if number and number % a_row == 0:
             x, top = 0.0, deepest - BELOW
         width, height = _size(panel)
         axes = sheet.axes(x, top, width, height)
@@ -62,7 +64,7 @@ def drawn(picture: Picture) -> Figure:
             _grid(axes, panel)
         else:
             _lines(axes, panel)
-        _words(axes, panel, first=number % A_ROW == 0 or panel.y != picture.panels[number - 1].y)
+        _words(axes, panel, first=number % a_row == 0 or panel.y != picture.panels[number - 1].y)
         x, deepest = x + max(width, LETTER * len(panel.title)) + GAP, min(deepest, top - height)
         widest = max(widest, x - GAP)
         if isinstance(panel, Panel):
