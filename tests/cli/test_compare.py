@@ -61,7 +61,7 @@ def test_scope(limelight: Callable[..., Any], asked: list[Run], tmp_path: Path) 
 
 
 def test_search(limelight: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    trial = {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.125}, "score": -1.0}
+    trial = {"rival": "lstm", "label": "LSTM", "choice": {"rate": 0.125}, "score": -1.0, "CPU seconds": 61.0}
     monkeypatch.setattr(search, "run_all", lambda *words: {"one": trial})
     monkeypatch.setattr(search, "HERE", tmp_path / "package")
     told = limelight("compare", "search", "scope", "--out", tmp_path)
