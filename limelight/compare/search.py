@@ -1,9 +1,10 @@
 """The search: every rival may try the same few settings, for the same processor time, and keeps its best.
 
 A part that is searched for has a function `trials(options) -> list[Run]`, as many for each rival; the dict of each
-trial has "rival" and its "label", "choice" (what was tried, by the words of the part), "CPU seconds" and "score": minus
-the loss in nats, or what it names as "scored by", on data that no test sees. A run without a score is what trials begin with. What was found is
-kept in the package, found/<part>.json, with all that was tried, and the part's runs begin with `found(part, rival)`.
+trial has "rival" and its "label", "choice" (what was tried, by the words of the part), "CPU seconds" and "score":
+minus the loss in nats, or what it names as "scored by", on data that no test sees. A run without a score is what
+trials begin with. What was found is kept in the package, found/<part>.json, with all that was tried, and the part's
+runs begin with `found(part, rival)`.
 """
 
 from __future__ import annotations
