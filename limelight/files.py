@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from limelight.errors import InputError
 
+PAGE_ENDINGS = (".html", ".htm")
+"""Of the names of pages for a browser."""
 
-def folder_for(path: Path) -> Path:
-    """The folder that a file is to be written to. Raises InputError where there is none, or `path` is one itself.
 
-    Whoever works long for what it will hold, asks beforehand.
+def folder_for(path: Path, what: str = "file", endings: Sequence[str] = ()) -> Path:
+    """The folder that a file is to be written to. Whoever works long for what it will hold, asks beforehand.
+
+    Raises InputError where there is no such folder, `path` is one itself, or its name has none of the `endings`.
     """
+    if endings and path.suffix.lower() not in endings:
+        raise InputError(f"The {what}'s name must end in {' or '.join(endings)}; got {path.name!r}.")
     if not path.parent.is_dir():
-        raise InputError(f"The file's folder must exist; there is no {path.parent}. Make it first.")
+        raise InputError(f"The {what}'s folder must exist; there is no {path.parent}. Make it first.")
     if path.is_dir():
-        raise InputError(f"A file must have a name of its own; {path} is a folder.")
+        raise InputError(f"The {what} must have a name of its own; {path} is a folder.")
     return path.parent
+
+
+def own_folder(path: Path, what: str) -> Path:
+    """A folder to write into, which need not be there yet.
+
+    Raises InputError where `path` is a file, or lies in one.
+    """
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{what} is kept in a folder; {place} is a file. Give another folder.")
+    return path
 
 
 @contextmanager

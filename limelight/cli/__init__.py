@@ -23,7 +23,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -60,7 +60,10 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         if type(error).__name__ == "NoArgsIsHelpError":  # no error: the help is what comes out
             raise
         path = (getattr(error, "ctx", None) or ctx).command_path
-        raise _refused(f"{error.format_message().rstrip('.')}. See {path} --help.") from error
+        message = f"{error.format_message().rstrip('.')}{_came(error)}"
+        raise _refused(
+            f"{message}{'' if message.endswith(('.', '?')) else '.'} See {path} --help."
+        ) from error
     except LimelightError as error:
         raise _refused(str(error)) from error
     except KeyboardInterrupt as error:
@@ -78,6 +81,13 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
             raise typer.Exit(0) from error
         raise
+
+
+def _came(error: BaseException) -> str:
+    """What was given in the place of a value that cannot be read, where the error's message does not say it."""
+    wrong: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    came = repr(wrong[0]["input"]) if wrong else ""
+    return "" if came in str(error) else f"; got {came}"
 
 
 def _refused(message: str, code: int = 2) -> typer.Exit:
@@ -98,6 +108,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from limelight import __version__
+
+        print(f"limelight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _limelight(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 from limelight.cli import (  # noqa: E402
     atlas,

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import tell_written
-from limelight.errors import InputError
+from limelight.cli.given import named_documents
+from limelight.cli.telling import tell_written
+from limelight.cli.written import check_pictures, save_picture
+from limelight.files import folder_for
 
 HELP = """Say for every layer and head of a model how it reads: widely or sharply, near or far, and what for.
 
@@ -41,15 +43,13 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--trust-remote-code", help="Run code that comes with a Hugging Face model.")
         ] = False,
     ) -> None:
-        from limelight.cli.documents import load_reader, named_documents
-        from limelight.cli.look import check_picture
         from limelight.readings.atlas_shown import AtlasTable, atlas_picture
         from limelight.tasks.heads import atlas_of
+        from limelight.tasks.loading import load_reader
 
-        check_picture(png, ".png")
-        check_picture(svg, ".svg")
-        if csv is not None and not csv.parent.is_dir():
-            raise InputError(f"The table's folder must exist; there is no {csv.parent}. Make it first.")
+        check_pictures(png, svg)
+        if csv is not None:
+            folder_for(csv, "table")
         documents = named_documents(texts) if texts else None
         found = atlas_of(load_reader(model, trust_remote_code), documents)
         if as_json:
@@ -69,7 +69,4 @@ def register(app: typer.Typer) -> None:
             tell_written(csv, "table")
         for path in (png, svg):
             if path is not None:
-                from limelight.readings.canvas import save
-
-                save(atlas_picture(found.atlas), path)
-                tell_written(path)
+                save_picture(atlas_picture(found.atlas), path)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import tell_written
+from limelight.cli.given import text_of
+from limelight.cli.telling import tell_written
+from limelight.errors import InputError
+from limelight.files import PAGE_ENDINGS, folder_for
 
 if TYPE_CHECKING:
     from limelight.explain.walk import Side
@@ -26,7 +29,10 @@ against the plain computation in float64."""
 def register(app: typer.Typer) -> None:
     @app.command("explain", help=HELP)
     def explain(
-        text: Annotated[str, typer.Argument(help="The text to follow through the model.")],
+        text: Annotated[
+            str,
+            typer.Argument(metavar="TEXT|FILE", help="The text to follow through the model, or its file."),
+        ],
         model: Annotated[
             str, typer.Option(help="A model's folder or a shipped model's name.")
         ] = "translate-en-de",
@@ -43,7 +49,6 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
-        from limelight.cli.look import check_page_place
         from limelight.explain.choice import choose
         from limelight.explain.page import save_page
         from limelight.explain.stages import explain_walk
@@ -51,7 +56,11 @@ def register(app: typer.Typer) -> None:
         from limelight.explain.walk import walk
         from limelight.predicting.predictor import Predictor
 
-        check_page_place(html)
+        if html is not None:
+            folder_for(html, "page", PAGE_ENDINGS)
+        text = text_of(text)
+        if not text.strip():
+            raise InputError("There is nothing to follow through the model: the text is empty.")
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
         made = explain_walk(way, choose(way, wanted, written, layer, head))

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from limelight.cli.lines import how_far, lines_of, tell_unknown, tell_written
-from limelight.errors import InputError, require
-
-if TYPE_CHECKING:
-    from limelight.viewer.subject import Subject
+from limelight.cli.given import lines_from, parse_heads
+from limelight.cli.telling import how_far, tell_unknown
+from limelight.cli.written import check_page, check_pictures, numbered, save_page, save_picture
+from limelight.errors import InputError
 
 MANY = 8
 """Lines from which on it is shown how far a look has come."""
-SEPARATORS = {"/", os.sep}
-TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
-"""What a text of one word is taken for a path by."""
 DEFAULT_MODEL = "translate-en-de"
 SAMPLE = "To save the document under a new name, choose File - Save As."
 
@@ -117,8 +112,7 @@ def register(app: typer.Typer) -> None:
         from limelight.tasks.foreign import is_foreign
 
         heads = parse_heads(head)
-        check_picture(png, ".png")
-        check_picture(svg, ".svg")
+        check_pictures(png, svg)
         check_page(html)
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         asked |= {"--answer-tokens": answer_tokens is not None, "--trust-remote-code": trust_remote_code}
@@ -165,12 +159,15 @@ def _look_at_lines(
 ) -> None:
     """Each text, and each line of each file, by itself."""
     from limelight.predicting.predictor import Predictor
-    from limelight.readings.canvas import save
     from limelight.tasks.look import NoWordError
     from limelight.tasks.look import look as look_at
     from limelight.tasks.shown import picture, shown
 
-    lines = _lines(texts or [SAMPLE])
+    lines = [line for line in lines_from(texts or [SAMPLE]) if line.strip()]
+    if not lines:
+        raise InputError(
+            'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
+        )
     predictor = Predictor.load(model)
     passed_over: list[NoWordError] = []
     with how_far(least=MANY) as progress:
@@ -191,15 +188,12 @@ def _look_at_lines(
     for path in (png, svg):
         for number, each in enumerate(looks, 1):
             if path is not None:
-                target = path if len(looks) == 1 else path.with_stem(f"{path.stem}-{number}")
-                save(picture(each), target)
-                tell_written(target)
+                save_picture(picture(each), numbered(path, number, len(looks)))
     if html is not None:
         from limelight.viewer.looks import of_look
 
         for number, each in enumerate(looks, 1):
-            target = html if len(looks) == 1 else html.with_stem(f"{html.stem}-{number}")
-            save_page(of_look(predictor, each, heads), target, heads)
+            save_page(of_look(predictor, each, heads), numbered(html, number, len(looks)), heads)
 
 
 def _tell(error: InputError) -> None:
@@ -207,90 +201,3 @@ def _tell(error: InputError) -> None:
     Console(stderr=True, soft_wrap=True).print(
         f"note: {error}", style="yellow", highlight=False, markup=False
     )
-
-
-def _lines(texts: list[str]) -> list[str]:
-    """Each text itself; each file's lines that are not blank."""
-    from limelight.text.readers import read_text
-
-    found: list[str] = []
-    for text in texts:
-        found.extend(lines_of(read_text(text)) if is_file(text) else [text])
-    if not any(text.strip() for text in found):
-        raise InputError(
-            'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
-        )
-    return [text for text in found if text.strip()]
-
-
-def is_file(text: str) -> bool:
-    """Whether this text is the path of a file. What looks like one (or is a folder's) is refused if it is none.
-
-    A bare word is a text even where a folder has that name.
-    """
-    path = Path(text)
-    try:
-        if path.is_file():
-            return True
-        folder = any(sign in text for sign in SEPARATORS) and path.is_dir()
-    except (OSError, ValueError):  # a text that is too long to be a path, or holds what no path may
-        return False
-    if folder:
-        raise InputError(f"{text} is a folder; give a text or the path of a text file.")
-    spaced = any(sign.isspace() for sign in text)
-    if not spaced and (any(sign in text for sign in SEPARATORS) or text.lower().endswith(TEXT_ENDINGS)):
-        raise InputError(f"There is no such file: {text}. If it is a text, put a space after it: '{text} '.")
-    return False
-
-
-def check_picture(path: Path | None, ending: str) -> None:
-    """Refuse, before anything is computed, a picture that could not be drawn or written."""
-    if path is None:
-        return
-    if path.suffix.lower() != ending:
-        raise InputError(f"--{ending[1:]}: the picture's name must end in {ending}; got {path.name!r}.")
-    if not path.parent.is_dir():
-        raise InputError(f"The picture's folder must exist; there is no {path.parent}. Make it first.")
-    require("matplotlib", extra="plot", purpose="A picture")
-
-
-def check_page(path: Path | None) -> None:
-    """Refuse, before anything is computed, a page of the viewer that could not be written."""
-    check_page_place(path)
-    if path is not None:
-        from limelight.viewer.shell import SCRIPT, needed
-
-        needed(SCRIPT)
-
-
-def check_page_place(path: Path | None) -> None:
-    """Refuse a place where no page can be written."""
-    if path is None:
-        return
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--html: the page's name must end in .html; got {path.name!r}.")
-    if not path.parent.is_dir():
-        raise InputError(f"The page's folder must exist; there is no {path.parent}. Make it first.")
-
-
-def save_page(
-    subject: Subject, path: Path, heads: list[tuple[int, int]] | None, layers: list[int] | None = None
-) -> None:
-    """The page as one file, with these heads and the means of these layers, and a line on stderr where it went."""
-    from limelight.viewer.file import save
-
-    each = [*map(str, layers or []), *(f"{layer}.{number}" for layer, number in heads or [])]
-    save(subject, path, each, again="limelight look … --html FILE --head LAYER.HEAD")
-    tell_written(path, "page")
-
-
-def parse_heads(words: list[str] | None) -> list[tuple[int, int]] | None:
-    """`2.1` → layer 2, head 1."""
-    if not words:
-        return None
-    try:
-        return [(int(layer), int(number)) for layer, number in (word.split(".") for word in words)]
-    except ValueError as error:
-        raise InputError(
-            f"--head takes LAYER.HEAD, both counted from 0, such as 2.1; got {' '.join(words)}."
-        ) from error

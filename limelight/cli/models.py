@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         from limelight.modules.saved import load_model
 
         names = [name] if name else shipped_models()
-        found = {each: load_model(find_model(each)) for each in names}
+        found = {each: load_model(each) for each in names}
         if as_json:
             rows = [
                 {"name": each, "task": saved.task, "parameters": saved.parameters, "training": saved.training}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.lines import how_far, lines_of, tell_unknown
+from limelight.cli.given import lines_from, lines_of
+from limelight.cli.telling import how_far, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor
@@ -22,20 +22,22 @@ HELP = """Answer each text: translate, pronounce, continue or classify it, whate
 
 Example: `limelight predict "Click the button." "Save the file." --model translate-en-de`
 
-Lines come from a file with `--file`, or a pipe: `cat words.txt | limelight predict --model pronounce`. Each line
-gets one line of output, a blank one a blank one."""
+Of a FILE each line is a text, and so is each line of a pipe: `cat words.txt | limelight predict --model pronounce`.
+Each line gets one line of output, a blank one a blank one."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("predict", help=HELP)
     def predict(
         texts: Annotated[
-            list[str] | None, typer.Argument(help="The texts; without any, lines from the pipe.")
+            list[str] | None,
+            typer.Argument(
+                metavar="[TEXT|FILE]...", help="What to answer; without any, the lines of the pipe."
+            ),
         ] = None,
         model: Annotated[
             str, typer.Option(help="A model's folder or a shipped model's name.")
         ] = "translate-en-de",
-        file: Annotated[Path | None, typer.Option(help="A file with one text a line.")] = None,
         beam: Annotated[int | None, typer.Option(help="Beam width; 1 is greedy.")] = None,
         length_penalty: Annotated[float | None, typer.Option(help="Above 0 favours longer answers.")] = None,
         longest: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None,
@@ -58,7 +60,7 @@ def register(app: typer.Typer) -> None:
 
         drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
         sampling = _sampling(sample, drawing)
-        lines = _lines(texts, file)
+        lines = _lines(texts)
         predictor = Predictor.load(model)
         searching = {"beam": beam, "length_penalty": length_penalty}
         _fits(predictor, sample, searching | {"longest": longest})
@@ -123,19 +125,17 @@ def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
     return Sampling(**given) if sample else None
 
 
-def _lines(texts: list[str] | None, file: Path | None) -> list[str]:
-    """The texts from the words of the command, a file or a pipe; blank ones keep their place."""
+def _lines(texts: list[str] | None) -> list[str]:
+    """The texts from the words of the command, files or a pipe; blank ones keep their place."""
     from limelight.errors import InputError
-    from limelight.text.readers import read_bytes, read_text
+    from limelight.text.readers import read_bytes
 
-    if texts and file:
-        raise InputError("Give texts or --file, not both.")
-    if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise InputError(
-            'Nothing to answer: give a text, as in limelight predict "Save the file.", or --file.'
-        )
-    lines = texts or lines_of(
-        read_text(file) if file else read_bytes(sys.stdin.buffer.read(), "What comes through the pipe")
+    if not texts and (sys.stdin is None or sys.stdin.isatty()):
+        raise InputError('Nothing to answer: give a text or a file, as in limelight predict "Save the file."')
+    lines = (
+        lines_from(texts)
+        if texts
+        else lines_of(read_bytes(sys.stdin.buffer.read(), "What comes through the pipe"))
     )
     if not any(line.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.look import DEFAULT_MODEL, SAMPLE, parse_heads
+from limelight.cli.given import named_documents, parse_heads
+from limelight.cli.look import DEFAULT_MODEL, SAMPLE
 from limelight.errors import require
 
 HELP = """Look at attention as at a map, in the browser.
@@ -59,10 +60,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         for module in ("starlette", "uvicorn"):
             require(module, extra="web", purpose="limelight serve")
-        from limelight.cli.documents import load_reader, named_documents
+        from limelight.tasks.loading import load_reader
         from limelight.viewer.looks import reading_with
+        from limelight.viewer.serving import check_address
         from limelight.viewer.serving import serve as run
 
+        check_address(host, port)
         heads = parse_heads(head)
         documents = named_documents(texts or [SAMPLE])
         options = {"answer_tokens": answer_tokens, "heads": heads, "chat": chat}

@@ -16,8 +16,8 @@ Example: `limelight train translate --data corpora/translate-en-de --out runs/tr
 
 Fine-tune: `limelight train translate --data my-pairs --out runs/mine --from translate-en-de --rate 3e-4`
 
-RECIPE is a shipped one (`pronounce`, `translate`, `language`, `classify`) or a .toml file. The same command
-again goes on where the run was stopped, also by Ctrl-C or a crash."""
+RECIPE is a shipped one (`pronounce`, `pronounce-again`, `translate`, `language`, `classify`) or a .toml file. The
+same command again goes on where the run was stopped, also by Ctrl-C or a crash."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,10 @@ def register(app: typer.Typer) -> None:
     def train(
         recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a .toml file.")],
         data: Annotated[
-            Path, typer.Option(help="The data folder: train.tsv and valid.tsv (see the recipe).")
+            Path,
+            typer.Option(
+                help="The folder of train and valid: .tsv, of `classify` also .jsonl, of `language` .txt."
+            ),
         ],
         out: Annotated[Path, typer.Option(help="Where the run and its model are kept.")],
         start: Annotated[

@@ -14,13 +14,14 @@ from pathlib import Path
 from limelight.explain.explanation import Explanation, Stage
 from limelight.explain.figures import figure, quoted, safe, word
 from limelight.explain.wording import check_text, shape_text
-from limelight.files import write_text
+from limelight.files import PAGE_ENDINGS, folder_for, write_text
 from limelight.readings.colours import RAMP
 from limelight.shapes import LEGEND
 
 
 def save_page(explanation: Explanation, path: str | Path) -> Path:
-    """Write the page aside and rename it, so that no half page ever stands there."""
+    """Write the page aside and rename it, so that no half page ever stands there; its name ends in .html."""
+    folder_for(Path(path), "page", PAGE_ENDINGS)
     return write_text(Path(path), page(explanation))
 
 

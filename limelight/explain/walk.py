@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, TooLargeError
+from limelight.errors import KindError, TooLargeError
 from limelight.explain.live import Live, watch_forward
 from limelight.explain.plain import AttentionRun, BlockRun, ModelRun, PlainModel, StackRun
 from limelight.modules.transformer import Classifier, LanguageModel, Stack, Transformer
@@ -116,7 +116,7 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     `weights` are those of the plain truth; the model's own unless given.
     """
     if not isinstance(text, str):
-        raise InputError(f"text must be one str; got {type(text).__name__}.")
+        raise KindError(f"text must be one str; got {type(text).__name__}.")
     truth = PlainModel(predictor.model, weights)
     prediction = predictor.predict([text])[0]
     saved = predictor.saved

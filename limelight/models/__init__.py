@@ -17,11 +17,16 @@ def shipped_models() -> list[str]:
 def find_model(name: str | Path) -> Path:
     """A model's folder: the path itself, or that of a shipped model by its name.
 
-    A training run's folder counts as the model that it has made.
+    A training run's folder counts as the model that it has made. Raises CheckpointError for anything else.
     """
     for path in (Path(name), Path(name) / "model", FOLDER / str(name)):
         if (path / "model.json").is_file():
             return path
+    if (Path(name) / "config.json").is_file():
+        raise CheckpointError(
+            f"A model of Limelight's own must be given; {name} holds a Hugging Face model. Those are read by "
+            "`limelight look`, `atlas` and `serve`, in Python by load_reader, look_documents and watch."
+        )
     raise CheckpointError(
         f"No model {str(name)!r}: give the path of a model's folder, or one of {', '.join(shipped_models())}. "
         "`limelight models` lists them, `limelight train` makes one."

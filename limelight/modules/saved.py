@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limelight.errors import CheckpointError, InputError, LimelightError
+from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
     Recurrence,
@@ -158,17 +159,13 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
     return folder
 
 
-def load_model(folder: str | Path) -> SavedModel:
-    """Read a model's folder: weights in float32, ready to predict (eval mode).
+def load_model(name: str | Path) -> SavedModel:
+    """Read a model's folder, a training run's, or that of a shipped model by its name.
 
-    Raises CheckpointError with the reason where the folder is none, incomplete or of another format.
+    Its weights are float32, and it is ready to predict (eval mode). Raises CheckpointError with the reason where
+    there is no such model, or it is incomplete or of another format.
     """
-    folder = Path(folder)
-    if not (folder / "model.json").is_file():
-        raise CheckpointError(
-            f"A model is a folder with a model.json in it; {folder} has none. "
-            "`limelight models` lists the ones that are here, `limelight train` makes one."
-        )
+    folder = find_model(name)
     try:
         described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if described["format"] != FORMAT:

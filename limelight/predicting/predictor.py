@@ -97,9 +97,7 @@ class Predictor:
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
         """From a model's folder, or a shipped model by its name."""
-        from limelight.models import find_model
-
-        return cls(load_model(find_model(folder)))
+        return cls(load_model(folder))
 
     def options(
         self, *, beam: int | None = None, length_penalty: float | None = None, longest: int | None = None

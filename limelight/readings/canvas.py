@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limelight.errors import InputError, require
-from limelight.files import written_aside
+from limelight.errors import require
+from limelight.files import folder_for, written_aside
 from limelight.readings.colours import INK, QUIET
 
 if TYPE_CHECKING:
@@ -148,10 +148,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     figure gives the same bytes. Raises InputError for another ending or a folder that does not exist.
     """
     path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"A picture's name must end in {', '.join(ENDINGS)}; got {path.name!r}.")
-    if not path.parent.is_dir():
-        raise InputError(f"The picture's folder must exist; there is no {path.parent}. Make it first.")
+    folder_for(path, "picture", ENDINGS)
     import matplotlib
 
     kind = path.suffix.lower().removeprefix(".")

@@ -17,7 +17,6 @@ from typing import cast
 import torch
 
 from limelight.errors import InputError
-from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model, place_for_model, save_model
 from limelight.modules.transformer import Shape
@@ -46,7 +45,7 @@ def average(
     if (count := len(set(map(str, models)))) < 2:
         raise InputError(f"A mean needs at least two different models; got {count}.")
     place_for_model(out)
-    parts = {str(name): load_model(find_model(name)) for name in models}
+    parts = {str(name): load_model(name) for name in models}
     mean = mean_of(parts)
     prediction = {
         word.name: mean.prediction[word.name] for word in fields(Search) if word.name in mean.prediction

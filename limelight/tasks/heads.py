@@ -12,6 +12,7 @@ from limelight.errors import InputError
 from limelight.files import written_aside
 from limelight.readings.atlas import Atlas, atlas, repeated_tokens
 from limelight.tasks.readers import Reader
+from limelight.text.boundaries import words
 from limelight.text.contexts import Context
 from limelight.text.segments import Segments
 
@@ -44,13 +45,16 @@ def atlas_of(
     """Read every head of self-attention: of the encoder in an encoder-decoder, else of the whole model.
 
     Without documents the model reads `length` random tokens, said `times` times, between what its tokenizer puts
-    around a text. A text that is longer than the model reads is cut, and `read` says so.
+    around a text. A text that is longer than the model reads is cut, and `read` says so. Raises InputError where
+    no document holds a word.
     """
     if documents is None:
         context = _random(reader, length, times)
         read = (
             f"{length} random tokens, said {times} times ({len(context.ids)} tokens with those around them)"
         )
+    elif not any(words(text) for text in documents.values()):
+        raise InputError("There is nothing to read: no document holds a word.")
     else:
         context = reader.context(documents, None, False)
         if reader.longest is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limelight.errors import InputError
+from limelight.errors import InputError, KindError
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.groups import Groups
@@ -69,8 +69,8 @@ def look(
     passed_over  hears of a text in which, or in whose answer, there is no word to look at; without it that is raised
     progress     hears what is done, how much of it, of how much
     """
-    if isinstance(texts, str):
-        raise InputError("look() takes a list of texts; got one string. Write look(predictor, [text]).")
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise KindError(f"look() takes a list of texts; got {texts!r}. Write look(predictor, [text]).")
     wanted = list(texts)
     for text in texts:
         if not words(text):

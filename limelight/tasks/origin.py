@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from limelight.errors import RecipeError
 from limelight.files import write_text
-from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
@@ -42,7 +41,7 @@ class Start:
             for parameter in start.model.parameters():
                 digest.update(parameter.detach().cpu().contiguous().float().numpy().tobytes())
             return cls(start, f"model-{digest.hexdigest()[:12]}")
-        return cls(load_model(find_model(str(start))), str(start))
+        return cls(load_model(start), str(start))
 
 
 def effective(recipe: Recipe, saved: SavedModel, start: Start) -> Recipe:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from limelight.errors import CheckpointError, RecipeError, require
-from limelight.files import write_text
+from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
@@ -45,7 +45,7 @@ def train_recipe(
     begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
     process is training in `out`.
     """
-    data, out = Path(data), Path(out)
+    data, out = Path(data), own_folder(Path(out), "A run")
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")
     begun_from = Start.of(start)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from limelight.errors import InputError
-from limelight.files import write_text
+from limelight.files import PAGE_ENDINGS, folder_for, write_text
 from limelight.viewer import shell
 from limelight.viewer.filling import Filling
 from limelight.viewer.pack import Pack
@@ -34,9 +34,10 @@ def save(
     again   the command that makes a file with other heads, for the page to tell
     heard   called between tiles; what it raises ends the making
 
-    Raises InputError where the front end was not built, or not even the first of it fits.
+    Raises InputError where the front end was not built, not even the first of it fits, or the path is no page's.
     """
     path = Path(path)
+    folder_for(path, "page", PAGE_ENDINGS)
     empty = len(shell.offline(subject.title, b"").encode())
     pack = packed(subject, slices, (budget - empty) * 3 // 4, again, heard)
     return write_text(path, shell.offline(subject.title, pack.to_bytes()))

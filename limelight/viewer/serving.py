@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import secrets
 import socket
@@ -65,16 +66,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_address(host: str, port: int) -> None:
+    """Raises InputError where the page could not be served: whoever reads long for it, asks beforehand."""
+    bound(host, port).close()
+
+
 def bound(host: str, port: int) -> socket.socket:
     """The socket that listens."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{host} port {port} cannot be listened on: {reason}. Give another --port, or 0 for any that is free."
-        ) from error
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (while ")[0]
+        taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        way = (
+            "Give another --port, or 0 for any that is free"
+            if taken
+            else "Give a --host that is an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+        )
+        raise InputError(f"{host} port {port} cannot be listened on: {reason}. {way}.") from error
 
 
 def _bracketed(host: str) -> str:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from limelight.cli.documents import named_documents
-from limelight.cli.lines import how_far
+from limelight.cli.given import named_documents
+from limelight.cli.telling import how_far
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
 from tests.capture import foreign
@@ -144,7 +144,7 @@ def test_a_bar_stands_on_a_terminal_alone(
 ) -> None:
     for terminal in (True, False):
         monkeypatch.setattr(
-            "limelight.cli.lines.Console", partial(Console, force_terminal=terminal, width=80)
+            "limelight.cli.telling.Console", partial(Console, force_terminal=terminal, width=80)
         )
         with how_far() as progress:
             progress("windows", 3, 7)
@@ -351,6 +351,10 @@ def test_the_atlas_of_a_model(limelight: Call, tmp_path: Path) -> None:
     assert float(rows[1]["entropy"]) == pytest.approx(6.579251 / 6, abs=1e-5)
     assert float(rows[1]["duplicate token"]) == pytest.approx((1 / 4 + 1 / 5 + 1 / 6) / 3, abs=1e-5)
     assert "induction" in picture.read_text(encoding="utf-8")
+
+
+def test_an_atlas_of_nothing_is_refused(refused: Callable[..., str]) -> None:
+    assert "no document holds a word" in refused("atlas", " ", "--model", saved("decoder"))
 
 
 def test_without_a_text_the_model_reads_random_tokens(limelight: Call, model: Callable[[str], str]) -> None:

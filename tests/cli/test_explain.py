@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,3 +48,18 @@ def test_a_number_of_the_text_is_followed(limelight: Callable[..., Any], model: 
         return json.loads(result.stdout)
 
     assert explained("red cats 1", "1") == explained("red cats 1", "2")
+
+
+def test_a_file_is_followed_as_its_text(
+    limelight: Callable[..., Any], model: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "words.txt").write_text("red cats\n", encoding="utf-8")
+    told = [
+        limelight("explain", text, "--model", model("translate"), "--json").stdout
+        for text in ("red cats", tmp_path / "words.txt")
+    ]
+    assert json.loads(told[0]) == json.loads(told[1])
+
+
+def test_nothing_is_not_followed(refused: Callable[..., str], model: Callable[[str], str]) -> None:
+    assert "the text is empty" in refused("explain", " ", "--model", model("translate"))

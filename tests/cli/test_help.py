@@ -70,14 +70,24 @@ def test_without_a_command_the_help_comes() -> None:
 
 
 def test_a_command_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
-    assert "No such command 'lok'" in refused("lok")
+    line = refused("lok")
+    assert "No such command 'lok'" in line
+    assert "?." not in line
+
+
+def test_the_version_is_told(limelight: Callable[..., Any]) -> None:
+    import limelight as package
+
+    result = limelight("--version")
+    assert (result.exit_code, result.stdout) == (0, f"limelight {package.__version__}\n")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("look", "--nope"), "No such option: --nope"),
-        (("look", "a", "--beam", "wide"), "--beam"),
+        (("look", "a", "--beam", "wide"), "; got 'wide'. See "),
+        (("serve", "a", "--port", "66000"), "; got '66000'. See "),
         (("train",), "Missing argument"),
         (("--nope",), "No such option: --nope"),
     ],

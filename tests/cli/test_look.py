@@ -170,6 +170,7 @@ def test_several_texts_give_numbered_pictures(limelight: Call, model: Model, tmp
         ("--png", "look.jpg", "must end in .png; got 'look.jpg'"),
         ("--svg", "look.png", "must end in .svg; got 'look.png'"),
         ("--png", "nowhere/look.png", "folder must exist"),
+        ("--png", "folder.png", "folder.png is a folder"),
         ("--png", "look.png", "pip install 'limelight[plot]'"),
     ],
 )
@@ -183,6 +184,7 @@ def test_a_picture_that_cannot_be_is_refused_before_anything_is_computed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     monkeypatch.setattr(Predictor, "load", pytest.fail)
+    (tmp_path / "folder.png").mkdir()
     assert said in refused("look", "good", option, tmp_path / name)
 
 

@@ -33,7 +33,7 @@ def test_every_kind_of_model_answers(limelight: Call, model: Model) -> None:
 
 def test_lines_come_from_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("bad\r\n\nsit\nab\u2028ba\n", encoding="utf-8")
-    result = limelight("predict", "--file", tmp_path / "words.txt", "--model", model("pronounce"))
+    result = limelight("predict", tmp_path / "words.txt", "--model", model("pronounce"))
     assert result.stdout.splitlines()[:3] == ["B AH D", "", "S IY T"]
     assert len(result.stdout.split("\n")) == 4 + 1  # a line separator of Unicode ends no line of a file
 
@@ -185,9 +185,10 @@ def test_a_classifier_is_asked_for_no_longest_answer(refused: Callable[..., str]
     assert "A classifier writes nothing: --longest, --sample means nothing" in line
 
 
-def test_texts_and_a_file_are_too_much(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
-    line = refused("predict", "bad", "--file", tmp_path / "x", "--model", model("pronounce"))
-    assert "texts or --file, not both" in line
+def test_texts_and_files_are_answered_in_their_order(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("sit\n\n", encoding="utf-8")
+    result = limelight("predict", "bad", tmp_path / "words.txt", "a", "--model", model("pronounce"))
+    assert result.stdout == "B AH D\nS IY T\n\nAH\n"
 
 
 def test_an_empty_pipe_is_refused(refused: Callable[..., str], model: Model) -> None:
@@ -207,5 +208,5 @@ def test_a_pipe_is_read_as_a_file_is(limelight: Call, model: Model) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
-    line = refused("predict", "--file", tmp_path / "nowhere.txt", "--model", model("pronounce"))
+    line = refused("predict", tmp_path / "nowhere.txt", "--model", model("pronounce"))
     assert str(tmp_path / "nowhere.txt") in line

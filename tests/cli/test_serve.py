@@ -70,6 +70,14 @@ def test_what_cannot_be_served_is_one_line(refused: Callable[..., str], model: C
     assert "port" in refused("serve", "red", "--port", 99999)
 
 
+def test_an_address_that_cannot_be_had_is_refused_before_a_model_is_read(refused: Callable[..., str]) -> None:
+    with serving.bound("127.0.0.1", 0) as taken:
+        line = refused("serve", "red", "--model", "./nowhere", "--port", taken.getsockname()[1])
+    assert "Give another --port" in line
+    elsewhere = refused("serve", "red", "--model", "./nowhere", "--host", "203.0.113.7")
+    assert "Give a --host that is an address of this machine" in elsewhere
+
+
 def test_look_writes_the_page(
     limelight: Callable[..., Any],
     model: Callable[[str], str],
@@ -104,6 +112,9 @@ def test_a_page_that_cannot_be_written_is_refused_first(
     monkeypatch.setattr(shell, "built", PAGE.get)
     assert "must end in .html" in refused("look", "a b", "--html", tmp_path / "page.png")
     assert "folder must exist" in refused("look", "a b", "--html", tmp_path / "none" / "page.html")
+    (tmp_path / "folder.html").mkdir()
+    for command in ("look", "explain"):
+        assert "is a folder" in refused(command, "a b", "--html", tmp_path / "folder.html")
     monkeypatch.setattr(shell, "built", lambda name: None)
     assert shell.BUILD in refused("look", "a b", "--html", tmp_path / "page.html")
 

@@ -166,8 +166,18 @@ def test_damage_is_refused_with_the_folder_s_name(damage: str, tmp_path: Path) -
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="model.json"):
+    with pytest.raises(CheckpointError, match=r"No model .*nowhere.*: give the path of a model's folder"):
         load_model(tmp_path / "nowhere")
+
+
+def test_a_shipped_model_is_known_by_its_name() -> None:
+    assert load_model("translate-en-de").task == "translate"
+
+
+def test_other_peoples_models_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="holds a Hugging Face model.*limelight look"):
+        load_model(tmp_path)
 
 
 def test_what_is_saved_holds_no_code(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_what_cannot_be_drawn_is_refused(found: Alignment, tmp_path: Path) -> No
     with pytest.raises(InputError, match="at least one value"):
         pictures.bars_picture(Reading(np.ones(0), ("a",), ((),), "tokens", "By hand."))
     figure = pictures.bars_picture(found.received())
-    with pytest.raises(InputError, match=r"\.png, \.svg"):
+    with pytest.raises(InputError, match=r"\.png or \.svg"):
         save(figure, tmp_path / "a.jpg")
     with pytest.raises(InputError, match="folder must exist"):
         save(figure, tmp_path / "nowhere" / "a.png")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from limelight.errors import InputError
+from limelight.errors import InputError, KindError
 from limelight.modules.saved import SavedModel, build
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Predictor
@@ -337,8 +337,9 @@ def test_a_head_that_is_not_there_is_refused() -> None:
 
 
 def test_one_string_is_no_list_of_texts() -> None:
-    with pytest.raises(InputError, match=r"Write look\(predictor, \[text\]\)"):
-        look(Predictor(small.trained("translate")[0]), "green cats")
+    for given in ("green cats", [3]):
+        with pytest.raises(KindError, match=r"Write look\(predictor, \[text\]\)"):
+            look(Predictor(small.trained("translate")[0]), given)
 
 
 def test_texts_are_looked_at_in_their_order() -> None:

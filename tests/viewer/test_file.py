@@ -252,3 +252,5 @@ def test_the_public_door_takes_what_people_have(tmp_path: Path) -> None:
         ll.save_html(cases.matrices(), tmp_path / "x.html", ["a", "b"])
     with pytest.raises(ll.LimelightError, match="got int"):
         ll.save_html(3, tmp_path / "x.html")
+    with pytest.raises(ll.LimelightError, match="must end in .html or .htm; got 'x.txt'"):
+        ll.save_html(cases.matrices(), tmp_path / "x.txt")

@@ -1,4 +1,4 @@
-"""What commands share: the lines of a file or pipe, what a model cannot read, how far work is, what was written."""
+"""What commands tell on stderr: what a model cannot read, how far a long work has come, what was written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Predictor
-
-
-def lines_of(text: str) -> list[str]:
-    """Every line as it stands, without its end; blank ones too. Only `\\n` ends a line."""
-    return text.removesuffix("\n").split("\n")
 
 
 def tell_unknown(predictor: Predictor, sources: Iterable[Sequence[int]]) -> None:
