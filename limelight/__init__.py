@@ -172,6 +172,11 @@ __all__ = [
 _MODULES = ("errors", "matrix")
 
 
+def home_of(name: str) -> str:
+    """The module of this package that a public name comes from, such as `matrix`."""
+    return _HOME[name]
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"limelight.{name}")
