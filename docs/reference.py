@@ -146,7 +146,9 @@ def signature(what: Callable[..., Any]) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = "*" * (parameter.kind is parameter.VAR_POSITIONAL) + "**" * (
+        parameter.kind is parameter.VAR_KEYWORD
+    )
     noted = _annotation(parameter.annotation, ": ")
     if parameter.default is parameter.empty:
         return f"{stars}{parameter.name}{noted}"
