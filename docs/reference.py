@@ -9,12 +9,13 @@ What they say stands in docstrings and in the help of the commands; tests/docs c
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any, get_args, get_type_hints
 
 DOCS = Path(__file__).resolve().parent
@@ -36,42 +37,76 @@ ROAD = {
 """The packages that public names come from, in the order of the road, and what their chapters are called."""
 
 
+BEHIND = (
+    "matrix",
+    "capture",
+    "readings",
+    "readings.pictures",
+    "readings.document_pictures",
+    "readings.atlas_shown",
+    "readings.canvas",
+)
+"""Modules whose names the pages use too, from `limelight.` and the module: what is no public name in short."""
+
+
 # ── reference.md ──
 
 
 def reference() -> str:
     """Every public name in the order of the road: how it is called, and its docstring."""
-    import limelight
-
-    chapters: dict[str, list[str]] = {home: [] for home in ROAD}
-    for name in limelight.__all__:
-        chapters[limelight.home_of(name).partition(".")[0]].append(name)
+    chapters = {home: {name: what for name, what in _names().items() if _home(name) == home} for home in ROAD}
     parts = [
         "# Reference: the public names\n\n"
-        "Written from the code by `python docs/reference.py`. All of it is reached as `import limelight as ll`; "
-        "`ll.NAME` is loaded when it is first used.\n"
+        "Written from the code by `python docs/reference.py`. `import limelight as ll` reaches all names without a "
+        "dot as `ll.NAME`, loaded when they are first used; one with a dot is imported from its module, as in "
+        "`from limelight.readings import Groups`.\n"
     ]
-    links = [
-        f"- {ROAD[home]}: " + ", ".join(f"[`{name}`](#{name.lower()})" for name in names)
-        for home, names in chapters.items()
-        if names
-    ]
-    parts.append("\n".join(links) + "\n")
+    parts.append(
+        "\n".join(
+            f"- {ROAD[home]}: " + ", ".join(f"[`{name}`](#{name.replace('.', '').lower()})" for name in names)
+            for home, names in chapters.items()
+        )
+        + "\n"
+    )
     for home, names in chapters.items():
-        if names:
-            parts.append(f"## {ROAD[home]}\n")
-            parts += [_entry(name, getattr(limelight, name)) for name in names]
+        parts.append(f"## {ROAD[home]}\n")
+        parts += [f"### {name}\n\n{_entry(name, what)}" for name, what in names.items()]
     return "\n".join(parts)
+
+
+def _names() -> dict[str, Any]:
+    """Every name that the page has: the short ones, then those that are imported from a module."""
+    import limelight
+
+    found = {name: getattr(limelight, name) for name in limelight.__all__}
+    short = list(found.values())
+    for name in BEHIND:
+        module = importlib.import_module(f"limelight.{name}")
+        listed = getattr(module, "__all__", None) or [
+            each for each, what in vars(module).items() if _is_public_function(what, module.__name__)
+        ]
+        members = {f"{name}.{each}": getattr(module, each) for each in listed}
+        found |= {each: what for each, what in members.items() if not any(what is known for known in short)}
+    return found
+
+
+def _home(name: str) -> str:
+    """The package that a name comes from, such as "matrix"."""
+    import limelight
+
+    return (name if "." in name else limelight.home_of(name)).partition(".")[0]
 
 
 def _entry(name: str, what: Any) -> str:
     if isinstance(what, ModuleType):
         members = [each for each in vars(what).values() if _is_public_function(each, what.__name__)]
         inside = "\n".join(_described(f"{name}.{each.__name__}", each) for each in members)
-        return f"### {name}\n\n{_words(inspect.getdoc(what))}\n{inside}"
-    if not callable(what):
-        return f"### {name}\n\n{_code(f'{name}: {type(what).__name__} of {len(what)}: ' + ', '.join(map(str, what)))}"
-    return f"### {name}\n\n{_described(name, what)}"
+        return f"{_words(inspect.getdoc(what))}\n{inside}"
+    if isinstance(what, dict):
+        return _code(f"{name}: a dict of {', '.join(map(repr, what))}")
+    if not (inspect.isclass(what) or inspect.isfunction(what)) or isinstance(what, GenericAlias):
+        return _code(f"{name.rpartition('.')[2]} = {what}")
+    return _described(name.rpartition(".")[2], what)
 
 
 def _described(name: str, what: Any) -> str:
