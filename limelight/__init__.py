@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from limelight.capture import watch
     from limelight.capture.lazy import lazy_attentions
     from limelight.errors import LimelightError
+    from limelight.explain.stages import explain_text
     from limelight.matrix import (
         AttentionMatrix,
         Bottom,
@@ -53,8 +54,12 @@ if TYPE_CHECKING:
     from limelight.readings.documents import between, looked_at
     from limelight.readings.reading import Reading
     from limelight.readings.removal import removal_check
-    from limelight.tasks.documents import look_documents
+    from limelight.tasks.documents import look_conversation, look_documents
+    from limelight.tasks.heads import atlas_of
+    from limelight.tasks.hugging_face import HuggingFaceReader
+    from limelight.tasks.loading import load_reader
     from limelight.tasks.look import look
+    from limelight.tasks.own import OwnReader
     from limelight.tasks.recipe import load_recipe
     from limelight.tasks.run import train_recipe
     from limelight.text.contexts import Context
@@ -72,11 +77,13 @@ _HOME = {
     "Distance": "matrix",
     "Entropy": "matrix",
     "Histogram": "matrix",
+    "HuggingFaceReader": "tasks.hugging_face",
     "LanguageModel": "modules.transformer",
     "LimelightError": "errors",
     "MultiHeadAttention": "modules.attention",
     "Norms": "matrix",
     "Output": "matrix",
+    "OwnReader": "tasks.own",
     "Peak": "matrix",
     "Picture": "matrix",
     "Pool": "matrix",
@@ -98,13 +105,17 @@ _HOME = {
     "Word2vec": "modules.word2vec",
     "WordVectors": "modules.word_vectors",
     "atlas": "readings.atlas",
+    "atlas_of": "tasks.heads",
     "between": "readings.documents",
     "biases": "matrix",
+    "explain_text": "explain.stages",
     "kept_attention": "modules.attention",
     "lazy_attentions": "capture.lazy",
     "load_model": "modules.saved",
+    "load_reader": "tasks.loading",
     "load_recipe": "tasks.recipe",
     "look": "tasks.look",
+    "look_conversation": "tasks.documents",
     "look_documents": "tasks.documents",
     "looked_at": "readings.documents",
     "masks": "matrix",
@@ -124,11 +135,13 @@ __all__ = [
     "Distance",
     "Entropy",
     "Histogram",
+    "HuggingFaceReader",
     "LanguageModel",
     "LimelightError",
     "MultiHeadAttention",
     "Norms",
     "Output",
+    "OwnReader",
     "Peak",
     "Picture",
     "Pool",
@@ -150,13 +163,17 @@ __all__ = [
     "Word2vec",
     "WordVectors",
     "atlas",
+    "atlas_of",
     "between",
     "biases",
+    "explain_text",
     "kept_attention",
     "lazy_attentions",
     "load_model",
+    "load_reader",
     "load_recipe",
     "look",
+    "look_conversation",
     "look_documents",
     "looked_at",
     "masks",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.foreign import Foreign, is_foreign
-from limelight.tasks.own import Own
+from limelight.tasks.hugging_face import HuggingFaceReader, is_hugging_face
+from limelight.tasks.own import OwnReader
 from limelight.tasks.readers import Reader
 
 
@@ -17,6 +17,6 @@ def load_reader(name: str, trust_remote_code: bool = False) -> Reader:
 
     Raises CheckpointError with the reason where there is no model that can be used.
     """
-    if is_foreign(name):
-        return Foreign.load(name, trust_remote_code)
-    return Own(Predictor.load(name), name)
+    if is_hugging_face(name):
+        return HuggingFaceReader.load(name, trust_remote_code)
+    return OwnReader(Predictor.load(name), name)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from limelight.explain import Explanation
+from limelight.explain.page import save_page
 from limelight.viewer.file import BYTES, save
 from limelight.viewer.making import Text, subject_of
 from limelight.viewer.notebook import HEIGHT, widget
@@ -44,7 +46,11 @@ def save_html(
 ) -> Path:
     """The page as one file that needs no network and no Python; `what`, `text`, `queries` and `batch` as for `show`.
 
+    An Explanation, which `explain_text` makes, becomes its own page, and has use for nothing but `path`.
+
     slices  heads that must be in it beside the mean over all: "3.5" (layer 3, head 5), "3" (the mean of layer 3)
     budget  bytes of the file: what has room is in it, and the page says what is not
     """
+    if isinstance(what, Explanation):
+        return save_page(what, path)
     return save(subject_of(what, text, queries, title, batch), path, slices, budget)

@@ -16,11 +16,13 @@ import pytest
 
 import limelight as ll
 from limelight.errors import InputError
+from limelight.explain.page import page as explain_page
 from limelight.viewer import shell
 from limelight.viewer.envelope import Scale, from_bytes
 from limelight.viewer.file import packed, save
 from limelight.viewer.making import subject_of
 from limelight.viewer.questions import Question
+from tests.explain import models
 from tests.viewer import cases
 from tests.viewer.cases import ask
 
@@ -246,6 +248,9 @@ def test_the_public_door_takes_what_people_have(tmp_path: Path) -> None:
         0
     ]
     assert about["attentions"][0]["note"] == "Text 2 of 2 of the batch."
+    explanation = ll.explain_text(models.predictor("classifier"), models.TEXT)
+    kept = ll.save_html(explanation, tmp_path / "explain.html").read_text(encoding="utf-8")
+    assert kept == explain_page(explanation)
     with pytest.raises(ll.LimelightError, match="bare string"):
         ll.save_html(cases.matrices(), tmp_path / "x.html", "text")
     with pytest.raises(ll.LimelightError, match="Special tokens count too"):
