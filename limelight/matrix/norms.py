@@ -54,9 +54,9 @@ class NormsReading(NamedTuple):
     total: Tensor
     """Σ over the keys of ‖α·v‖, (B, H, N): the output is this long at most, where all values point one way."""
     peak: Tensor
-    """The largest ‖α·v‖ of each query, (B, H, N)."""
+    """The largest ‖α·v‖ of each query, (B, H, N); NaN where one of its scores is no number."""
     keys: Tensor
-    """The key of that value, of equals the lowest; -1 where the largest is 0."""
+    """The key of that value, of equals the lowest; -1 where the largest is 0, or no number."""
     lengths: Tensor
     """‖v‖, or ‖v·Wo‖, of each key, (B, H, M): any weights times these are the norms between single tokens."""
 
@@ -113,9 +113,8 @@ class Norms:
 
     def finish(self, state: NormSums, stats: Stats) -> NormsReading:
         dtype = stats.maximum.dtype
-        return NormsReading(
-            state.received.to(dtype), state.total.to(dtype), state.peak, state.keys, state.lengths
-        )
+        peak, keys = state.peak.masked_fill(stats.lost, torch.nan), state.keys.masked_fill(stats.lost, -1)
+        return NormsReading(state.received.to(dtype), state.total.to(dtype), peak, keys, state.lengths)
 
 
 def _larger(state: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import Bottom, Entropy, Peak, Pool, Received, RowStats, SinkMass, Top, masks
+from limelight.matrix import Bottom, Entropy, Norms, Peak, Pool, Received, RowStats, SinkMass, Top, masks
 from limelight.matrix.plans import Plan
 from tests import expected
 from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
@@ -161,13 +161,14 @@ def test_a_row_with_a_score_that_is_no_number_names_no_key_however_the_matrix_is
     case.key[0, 0, 20] = torch.nan
     case.query[1, 5, 3] = torch.nan
     for cut in CUTS.values():
-        stats, peak, top, bottom = case.read(RowStats(), Peak(), Top(3), Bottom(3), cut=cut)
+        stats, peak, top, bottom, norms = case.read(RowStats(), Peak(), Top(3), Bottom(3), Norms(), cut=cut)
         lost = stats.lost
         assert (
             lost.sum() == 2 * (N - 20 + M - N) + 1
         )  # two query heads share the key, which the first do not see
         assert bool((peak.keys >= 0).logical_xor(lost).all())
         assert torch.equal(peak.weights.isnan(), lost)
+        assert torch.equal(norms.peak.isnan(), lost) and torch.equal(norms.keys < 0, lost)
         for several in (top, bottom):
             assert bool((several.keys[lost] == -1).all())
             assert bool((several.keys[~lost] >= 0).all())
