@@ -147,6 +147,9 @@ def test_alignment_names_the_best_head_and_the_aligner() -> None:
             "rival": "attention",
             "label": "Transformer",
             "CPU seconds": 60.0,
+            "parameters": 10_007,
+            "curve": [{"BLEU": 7.5}, {"BLEU": 9.25}, {"BLEU": 8.0}],
+            "verses": {"valid": 53, "test": 101},
             "heads": heads,
             "chosen": {
                 "heads": [[1, 2]],
@@ -159,16 +162,33 @@ def test_alignment_names_the_best_head_and_the_aligner() -> None:
             "CPU seconds": 30.0,
             "verses": {"all": 1009, "test": 101},
             "links": 7001,
-            "test": {way: heads[0]["test"] | {"error rate": 0.3} for way in ("to target", "joined")},
+            "test": {
+                way: heads[0]["test"] | {"error rate": rate}
+                for way, rate in (("joined", 0.4), ("to target", 0.3))
+            },
         },
     }
     part = alignment_result.result(json.loads(json.dumps(runs)))
     told = plain(part)
-    assert "of all heads layer 1 head 2, by the row that has read it" in told
-    assert "on the test 75.0%" in told
-    assert "eflomal, to target is ahead by 45.0 points" in told
-    assert [sentence for sentence in part.sentences if "eflomal" in sentence] == list(part.answer)
-    assert part.tables[0].rows[0][0] == "eflomal, to target"
+    assert (
+        "Transformer: layer 1 head 2, by the row that has read the word, has the lowest error rate on the 53 verses "
+        "for validation, of 6 heads by 2 rows; on the test 75.0%"
+    ) in told
+    assert "none is lower on the test" in told
+    assert "the best of the aligners' 2 ways: Transformer, best head 75.0%, eflomal, to target 30.0%" in told
+    assert "the last of the aligners' 2 ways: Transformer, best head 75.0%, eflomal, joined 40.0%" in told
+    assert [sentence for sentence in part.sentences if "to target is ahead by 45.0" in sentence] == [
+        *part.answer
+    ]
+    assert [row[0] for row in part.tables[0].rows[:2]] == ["eflomal, to target", "eflomal, joined"]
+    assert part.tables[0].rows[0][-3:] == (0.5, None, None)
+    assert part.tables[0].rows[2] == ("Transformer, best head", 0.25, 0.5, 0.75, 1.0, 10_007, 9.25)
+    assert "The best of the 2 is named by the same links that judge it" in " ".join(part.method)
+    assert part.pictures[0].title == "Transformer: every head's error rate"
     assert len(part.tables[1].rows) == 6
     assert "7,001 phrases" in " ".join(part.method)
+    # The head is chosen on other verses, whatever the test says of it.
+    heads[0]["test"] = heads[0]["test"] | {"error rate": 0.1}
+    assert "on the test 75.0%" in (told := plain(alignment_result.result(runs)))
+    assert "the lowest of all on the test is 10.0%" in told
     assert alignment_result.result({"a": json.loads(json.dumps(runs["a"]))}).pictures == ()
