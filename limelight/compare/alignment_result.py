@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limelight.compare.kinds import of_kind
 from limelight.compare.plan import Cell, Grid, Part, Picture, Spread, Table
 from limelight.compare.sentences import against
 from limelight.readings.reading import name_heads
@@ -36,8 +37,7 @@ class Method:
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
-    aligners = [run for run in results.values() if "aligner" in run]
-    translators = [run for run in results.values() if "heads" in run]
+    aligners, translators = (of_kind(each, results.values()) for each in ("aligner", "translator"))
     methods = sorted(_methods(aligners, translators), key=lambda each: each.rate)
     over_aligners, over_heads = _over_aligners(methods), _over_heads(methods)
     return Part(

@@ -21,6 +21,7 @@ from limelight.compare.generalisation_numbers import (
     starts,
 )
 from limelight.compare.generalisation_shown import language_models, picture, read_on, tables
+from limelight.compare.kinds import of_kind
 from limelight.compare.plan import Part, Spread
 from limelight.compare.sentences import against, listed, margin, tallied
 
@@ -29,9 +30,8 @@ ByTask = Mapping[str, Sequence[Run]]
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
-    models = [run for run in results.values() if "perplexity" in run]
-    adapted = [run for run in results.values() if "before" in run]
-    tuned = [run for run in results.values() if "accuracy" in run]
+    kinds = ("language model", "read on", "classifier")
+    models, adapted, tuned = (of_kind(each, results.values()) for each in kinds)
     tasks = [task for task in NAMES if any(run["task"] == task for run in tuned)]
     by_task = {task: [run for run in tuned if run["task"] == task] for task in tasks}
     answer = (*_worth_few(by_task), *_over_words(by_task))
