@@ -5,6 +5,7 @@ rivals.py        who takes part: networks with the same number of parameters
 runs.py          trainings side by side, each in its own process, gone on with where they stopped
 budget.py        equal processor time: how many updates fit into it
 timed.py         a training for a given processor time
+kinds.py         what kind of run a result is
 search.py        the same small search for every rival; what it found
 
 scope*.py        how far, and through how many records, can each relate two tokens? (recall.py is the task)

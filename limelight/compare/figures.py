@@ -27,7 +27,7 @@ COLOURS = {
     "gru": "#cc79a7",
 }
 SIGNS = {"attention": "o", "luong": "^", "bahdanau": "v", "lstm": "s", "gru": "D"}
-OTHER = ("#e69f00", "#1f2430", "#6b7280")
+OTHER = ("#6b7280", "#e69f00", "#1f2430")
 """For what is no rival: an aligner, copying the source."""
 
 WIDTH, HEIGHT, GAP, BELOW = 3.1, 2.5, 0.6, 1.05
@@ -202,9 +202,9 @@ def short(value: float) -> str:
     """A size in few letters.
 
     >>> short(512), short(2048), short(3000)
-    ('512', '2k', '3000')
+    ('512', '2k', '3,000')
     """
-    return f"{value / 1024:.0f}k" if value >= 1024 and value % 1024 == 0 else f"{value:g}"
+    return f"{value / 1024:.0f}k" if value >= 1024 and value % 1024 == 0 else f"{value:,g}"
 
 
 def _colour(rival: str, others: dict[str, str]) -> str:
@@ -215,20 +215,24 @@ def _colour(rival: str, others: dict[str, str]) -> str:
 
 
 def _legend(axes: Axes, picture: Picture, width: float) -> None:
-    """One for all panels, above the first, where a line has a name; as wide as the panels, in inches, at most."""
+    """One for all panels, above the first, where a line has a name; as wide as the panels, in inches, at most.
+    A name that several rivals' lines have stands for its dashes alone, without a colour and a sign."""
     from matplotlib.lines import Line2D
 
+    lines = [line for panel in picture.panels if isinstance(panel, Panel) for line in panel.lines]
+    whose = {line.label: {each.rival for each in lines if each.label == line.label} for line in lines}
     handles: dict[str, Any] = {}
     for panel in picture.panels:
         others: dict[str, str] = {}
         for line in panel.lines if isinstance(panel, Panel) else ():
             colour = _colour(line.rival, others)
             if line.label and line.label not in handles:
+                shared = len(whose[line.label]) > 1
                 handles[line.label] = Line2D(
                     [],
                     [],
-                    color=colour,
-                    marker=SIGNS.get(line.rival, "P"),
+                    color=INK if shared else colour,
+                    marker="" if shared else SIGNS.get(line.rival, "P"),
                     markersize=4,
                     markeredgewidth=0,
                     linewidth=1.6,

@@ -13,7 +13,7 @@ from random import Random
 import torch
 from torch import nn
 
-from limelight.compare.generalisation_result import STARTS as WORDS
+from limelight.compare.generalisation_numbers import STARTS as WORDS
 from limelight.compare.language_models import (
     REFERENCE,
     TOKENS,

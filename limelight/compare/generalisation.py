@@ -24,8 +24,9 @@ from typing import Any
 
 from limelight.compare import words_alone
 from limelight.compare.fine_tuning import LONGEST, STARTS, answers, drawn, held_out, judged, tune
-from limelight.compare.generalisation_result import STARTS as BEGUN
-from limelight.compare.generalisation_result import WORDS_ALONE, result
+from limelight.compare.generalisation_numbers import STARTS as BEGUN
+from limelight.compare.generalisation_numbers import WORDS_ALONE
+from limelight.compare.generalisation_result import result
 from limelight.compare.language_models import (
     LABELS,
     adapt,

@@ -1,211 +1,151 @@
-"""What generalisation gave: tables, pictures and sentences, from the runs' dicts."""
+"""What generalisation gave, in sentences; what they follow from stands in generalisation_shown.py's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
-from limelight.compare.plan import Line, Panel, Part, Picture, Spread, Table
-from limelight.compare.sentences import against, best, listed
+from limelight.compare.generalisation_numbers import (
+    FEW,
+    NAMES,
+    STARTS,
+    WORDS_ALONE,
+    Run,
+    best_and_words,
+    counts,
+    gain,
+    networks,
+    right,
+    rivals,
+    starts,
+)
+from limelight.compare.generalisation_shown import language_models, picture, read_on, tables
+from limelight.compare.kinds import of_kind
+from limelight.compare.plan import Part, Spread
+from limelight.compare.sentences import against, listed, margin, tallied
 
-Run = Mapping[str, Any]
-STARTS = {
-    "scratch": "from scratch",
-    "general": "from the language model",
-    "adapted": "from the language model read on",
-}
-WORDS_ALONE = "Words alone"
-"""What stands beside the rivals without a network (words_alone.py)."""
-DRAWN = {"scratch": "--", "general": ":", "adapted": "-"}
-"""How a start's line is drawn."""
-SHORT = {"scratch": "scratch", "general": "language model", "adapted": "read on"}
-"""What a start is called beside its line."""
-NAMES = {"spam": "Spam", "help-topics": "Topics"}
-FEW = 1_000
-"""The number of labels for which the part's question is answered in short."""
+ByTask = Mapping[str, Sequence[Run]]
 
 
 def result(results: dict[str, dict[str, Any]]) -> Part:
     """Tables, pictures and sentences from the runs' dicts."""
-    models = [run for run in results.values() if "perplexity" in run]
-    read_on = [run for run in results.values() if "before" in run]
-    tuned = [run for run in results.values() if "accuracy" in run]
+    kinds = ("language model", "read on", "classifier")
+    models, adapted, tuned = (of_kind(each, results.values()) for each in kinds)
     tasks = [task for task in NAMES if any(run["task"] == task for run in tuned)]
     by_task = {task: [run for run in tuned if run["task"] == task] for task in tasks}
+    answer = (*_worth_few(by_task), *_over_words(by_task))
     return Part(
         "generalisation",
-        tuple(sentence for task, runs in by_task.items() for sentence in _sentences(task, runs)),
         (
-            *(_table(task, runs) for task, runs in by_task.items()),
-            *([_models(models)] if models else []),
-            *([_read_on(read_on)] if read_on else []),
+            *answer,
+            *_worth_everywhere(by_task),
+            *_rivals_everywhere(by_task),
+            *_over_words_everywhere(by_task),
         ),
-        ((_picture(by_task),) if by_task else ()),
-        _method(tuned, models, read_on),
-        tuple(sentence for task, runs in by_task.items() for sentence in _answer(task, runs)),
+        (
+            *tables(by_task),
+            *([language_models(models)] if models else []),
+            *([read_on(adapted)] if adapted else []),
+        ),
+        ((picture(by_task),) if by_task else ()),
+        _method(tuned, models, adapted),
+        answer,
     )
 
 
-def _right(runs: Sequence[Run], labels: int, label: str, start: str, measure: str = "accuracy") -> Spread:
-    return Spread(
-        tuple(
-            run[measure]
-            for run in runs
-            if (run["labels"], run["label"], run["start"]) == (labels, label, start)
-        )
-    )
+# ---- with few labels ------------------------------------------------------------------------------------
 
 
-def _sentences(task: str, runs: Sequence[Run]) -> list[str]:
-    """What a start that knows something is worth, and which rival is ahead, label by label."""
+def _worth_few(by_task: ByTask) -> list[str]:
+    """What the most knowing start is worth to each rival, task by task."""
     told = []
-    best_start = _starts(runs)[-1]
-    for count in _counts(runs):
-        for label in _labels(runs):
-            told += _gains(task, runs, count, label)
-        measure = {label: _right(runs, count, label, best_start) for label in _labels(runs)}
-        known = {label: spread for label, spread in measure.items() if spread.values}
-        if len(known) == 2:
-            first, second = known
-            what = f"{NAMES[task]} with {count:,} labels, {STARTS[best_start]}, right answers"
-            told.append(against(what, known, first, second, ".1%"))
-        told += _over_words(task, runs, count)
+    for task, runs in by_task.items():
+        start, each = starts(runs)[-1], []
+        for label in rivals(runs):
+            both = {one: right(runs, FEW, label, one) for one in (start, "scratch")}
+            if start == "scratch" or not all(spread.values for spread in both.values()):
+                continue
+            values = " against ".join(spread.text(".1%") for spread in both.values())
+            by = margin(both, start, "scratch", ".1%", gain(runs, FEW, label, start), " points")
+            each.append(f"{label} {values}, {by}")
+        if each:
+            what = f"{_named(task, FEW)}, right answers {STARTS[start]} against {STARTS['scratch']}"
+            told.append(f"{what}: {'; '.join(each)}.")
     return told
 
 
-def _answer(task: str, runs: Sequence[Run]) -> list[str]:
-    """With few labels: what the most knowing start is worth to each rival, and the best network against none."""
-    gains = [sentence for label in _labels(runs) for sentence in _gains(task, runs, FEW, label)[:1]]
-    return gains + _over_words(task, runs, FEW)
-
-
-def _over_words(task: str, runs: Sequence[Run], count: int) -> list[str]:
+def _over_words(by_task: ByTask) -> list[str]:
     """The best of the networks against the words alone."""
-    words = _right(runs, count, WORDS_ALONE, "scratch")
-    networks = {
-        f"{label}, {STARTS[start]},": spread
-        for label in _labels(runs)
-        for start in _starts(runs)
-        if (spread := _right(runs, count, label, start)).values
-    }
-    if not words.values or not networks:
-        return []
-    first = best(networks)
-    what = f"{NAMES[task]} with {count:,} labels, the best network and what has none, right answers"
-    return [against(what, {first: networks[first], WORDS_ALONE: words}, first, WORDS_ALONE, ".1%")]
-
-
-def _gains(task: str, runs: Sequence[Run], count: int, label: str) -> list[str]:
-    """One rival with so many labels: each start that knows something against none, what knows most first."""
-    measure = {start: _right(runs, count, label, start) for start in STARTS}
-    known = {STARTS[start]: spread for start, spread in measure.items() if spread.values}
-    if not measure["scratch"].values:
-        return []
-    what = f"{NAMES[task]} with {count:,} labels, {label}, right answers"
-    scratch, *starts = known
-    return [against(what, known, start, scratch, ".1%") for start in reversed(starts)]
-
-
-def _starts(runs: Sequence[Run]) -> list[str]:
-    return [start for start in STARTS if any(run["start"] == start for run in runs)]
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """The rivals; what has no network is none."""
-    return list(dict.fromkeys(run["label"] for run in runs if run["label"] != WORDS_ALONE))
-
-
-def _counts(runs: Sequence[Run]) -> list[int]:
-    return sorted({run["labels"] for run in runs})
-
-
-def _table(task: str, runs: Sequence[Run]) -> Table:
-    counts = _counts(runs)
-    rows = [
-        (
-            label,
-            "no network" if label == WORDS_ALONE else words,
-            *(_right(runs, count, label, start, measure) for count in counts for measure in MEASURES),
-        )
-        for label in dict.fromkeys(run["label"] for run in runs)
-        for start, words in STARTS.items()
-        if any((run["label"], run["start"]) == (label, start) for run in runs)
-    ]
-    columns = [f"{name}, {count:,} labels" for count in counts for name in ("right", "macro F1")]
-    often, test = runs[0]["most frequent"], runs[0]["test"]
-    return Table(
-        NAMES[task],
-        ("rival", "start", *columns),
-        tuple(rows),
-        ("", "", *[".1%", ".3f"] * len(counts)),
-        f"On {test:,} texts of the test; who always names the most frequent class is right {often:.1%} of the time.",
-    )
-
-
-MEASURES = ("accuracy", "macro F1")
-
-
-def _models(models: Sequence[Run]) -> Table:
-    rows = [
-        (run["label"], run["parameters"], run["updates"], run["CPU seconds"] / 60, run["perplexity"])
-        for run in models
-    ]
-    columns = ("rival", "parameters", "updates", "CPU minutes", "perplexity a token")
-    return Table("The language models", columns, tuple(rows), ("", ",d", ",d", ".1f", ".1f"))
-
-
-def _read_on(runs: Sequence[Run]) -> Table:
-    rows = [
-        (
-            run["label"],
-            NAMES[run["task"]],
-            run["updates"],
-            run["CPU seconds"] / 60,
-            run["before"],
-            run["after"],
-        )
-        for run in runs
-    ]
-    columns = ("rival", "task", "updates", "CPU minutes", "perplexity before", "after")
-    return Table(
-        "The language models after reading on in the task's texts",
-        columns,
-        tuple(rows),
-        ("", "", ",d", ".1f", ".1f", ".1f"),
-    )
-
-
-def _picture(by_task: Mapping[str, Sequence[Run]]) -> Picture:
-    panels = []
+    told = []
     for task, runs in by_task.items():
-        counts = _counts(runs)
-        lines = []
-        for label in dict.fromkeys(run["label"] for run in runs):
-            rival = next(run["rival"] for run in runs if run["label"] == label)
-            for start, words in SHORT.items():
-                there = [count for count in counts if _right(runs, count, label, start).values]
-                if not there:
-                    continue
-                spreads = [_right(runs, count, label, start) for count in there]
-                name = label if label == WORDS_ALONE else f"{label}, {words}"
-                lines.append(Line.over_seeds(name, rival, there, spreads, DRAWN[start]))
-        marks = (("most frequent class", float(runs[0]["most frequent"])),)
-        panels.append(
-            Panel(
-                NAMES[task],
-                "labels",
-                f"{NAMES[task].lower()}, right answers",  # each with a scale of its own
-                tuple(lines),
-                x_log=True,
-                marks=marks,
-                percent=True,
+        if both := best_and_words(runs, FEW):
+            many = len(networks(runs, FEW))
+            which = f"the best on the test of {many} networks and of what has none"
+            first, second = both
+            told.append(against(f"{_named(task, FEW)}, right answers of {which}", both, first, second, ".1%"))
+    return told
+
+
+# ---- over all tasks and numbers of labels -----------------------------------------------------------------
+
+
+def _worth_everywhere(by_task: ByTask) -> list[str]:
+    """How often a start that knows something is ahead of fresh weights, what knows most first."""
+    told = []
+    for start in [each for each in reversed(STARTS) if each != "scratch"]:
+        pairs = {
+            f"{_named(task, count)}, {label}": (
+                right(runs, count, label, start),
+                right(runs, count, label, "scratch"),
             )
-        )
-    caption = (
-        "Right answers by the number of labels and by what the training begins with: fresh weights, the language "
-        "model's, or its own after it has read on in the task's texts; bands from the lowest to the highest seed."
+            for task, runs in by_task.items()
+            for count, label in product(counts(runs), rivals(runs))
+        }
+        told += _tallied(f"{STARTS[start]} against {STARTS['scratch']}", pairs)
+    return told
+
+
+def _rivals_everywhere(by_task: ByTask) -> list[str]:
+    """How often one rival is ahead of the other, both with the most knowing start."""
+    names = list(dict.fromkeys(label for runs in by_task.values() for label in rivals(runs)))
+    if len(names) != 2:
+        return []
+    start = max((starts(runs)[-1] for runs in by_task.values()), key=list(STARTS).index)
+    one, other = names
+    pairs = {
+        _named(task, count): (right(runs, count, one, start), right(runs, count, other, start))
+        for task, runs in by_task.items()
+        for count in counts(runs)
+    }
+    return _tallied(f"of {one} against {other}, both {STARTS[start]}", pairs)
+
+
+def _over_words_everywhere(by_task: ByTask) -> list[str]:
+    """How often the best of the networks is ahead of the words alone."""
+    pairs = {
+        _named(task, count): (first, words)
+        for task, runs in by_task.items()
+        for count in counts(runs)
+        for first, words in [best_and_words(runs, count).values() or (Spread(()), Spread(()))]
+    }
+    return _tallied(f"of the best network on the test against {WORDS_ALONE.lower()}", pairs)
+
+
+def _tallied(what: str, pairs: Mapping[str, tuple[Spread, Spread]]) -> list[str]:
+    known = {name: pair for name, pair in pairs.items() if all(spread.values for spread in pair)}
+    return (
+        [tallied(f"Right answers over all tasks and numbers of labels, {what}", known, ".1%")]
+        if known
+        else []
     )
-    return Picture("generalisation", "Generalisation", tuple(panels), caption)
+
+
+def _named(task: str, labels: int) -> str:
+    return f"{NAMES[task]} with {labels:,} labels"
+
+
+# ---- how it was measured ----------------------------------------------------------------------------------
 
 
 def _method(tuned: Sequence[Run], models: Sequence[Run], read_on: Sequence[Run]) -> tuple[str, ...]:

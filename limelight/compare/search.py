@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
+from limelight.compare.kinds import kind
 from limelight.compare.plan import PARTS, Cell, Options, Table
 from limelight.compare.runs import run_all
 from limelight.errors import InputError
@@ -60,7 +61,7 @@ def search(
     if part not in SEARCHED:
         raise InputError(f"A search is made for {', '.join(SEARCHED)}; got {part!r}.")
     results = run_all(import_module(PARTS[part].module).trials(options), out, jobs, console)
-    scored = {name: result for name, result in results.items() if "score" in result}
+    scored = {name: result for name, result in results.items() if kind(result) == "trial"}
     return {"part": part, "best": best(scored), "trials": scored}
 
 

@@ -79,6 +79,79 @@ def against(
     return f"{values}; {found.ahead} has the better mean, {by}, but the seeds overlap: no winner."
 
 
+def margin(
+    measure: Mapping[str, Spread],
+    first: str,
+    second: str,
+    form: str = ".1f",
+    by_seed: Spread | None = None,
+    unit: str = "",
+) -> str:
+    """The first's lead over the second with its sign and the verdict, for a field of a table. `by_seed` are the
+    leads of the single seeds, of which the lowest and the highest stand in brackets.
+
+    >>> some = {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.45)), "C": Spread((0.9, 0.82))}
+    >>> margin(some, "A", "B", ".1%", Spread((0.4, 0.35)))
+    '+37.5 (+35.0 to +40.0), ahead in every seed'
+    >>> margin(some, "A", "C", ".1%", unit=" points")
+    '-1.0 points, no winner'
+    """
+    found = verdict(measure, first, second, form)
+    by = _signed(found.margin if found.ahead == first else -found.margin, form.replace("%", "f")) + unit
+    if by_seed and len(by_seed.values) > 1:
+        by = f"{by} ({_signed(by_seed.lowest, form)} to {_signed(by_seed.highest, form)})"
+    if not found.margin:
+        return f"{by}, no difference"
+    if found.seeds < 2:
+        return f"{by}, one seed"
+    if found.apart:
+        return f"{by}, {'ahead' if found.ahead == first else 'behind'} in every seed"
+    return f"{by}, no winner"
+
+
+def _signed(value: float, form: str) -> str:
+    """With a sign unless it is written as nothing; of a share, its points."""
+    text = format(value, f"+{form}").rstrip("%")
+    return text if float(text.replace(",", "")) else text[1:]
+
+
+NAMED = 3
+"""So many comparisons are named in a sentence on all of them."""
+
+
+def tallied(what: str, pairs: Mapping[str, tuple[Spread, Spread]], form: str = ".1f") -> str:
+    """One sentence on several comparisons of the same two: how often the first is ahead, and the least and the most.
+
+    >>> pairs = {"some": (Spread((9.0, 8.0)), Spread((5.0, 4.0))), "many": (Spread((9.0, 5.0)), Spread((8.0, 7.0)))}
+    >>> tallied("A against B", pairs).partition("; from ")[0]
+    'A against B: ahead in every seed in 1 of 2 comparisons (some), behind in none, no winner in 1'
+    >>> tallied("A against B", pairs).partition("; from ")[2]
+    '-0.5 points (many) to +4.0 points (some).'
+    """
+    found = {
+        name: verdict({"first": one, "second": other}, "first", "second", form)
+        for name, (one, other) in pairs.items()
+    }
+    by = {name: each.margin if each.ahead == "first" else -each.margin for name, each in found.items()}
+    ahead, behind = (
+        [name for name, each in found.items() if each.apart and each.ahead == side]
+        for side in ("first", "second")
+    )
+    every = "in every seed" if min(each.seeds for each in found.values()) > 1 else "(one seed)"
+    least, most = min(by, key=lambda name: by[name]), max(by, key=lambda name: by[name])
+    low, high = (_signed(by[name], form.replace("%", "f")) for name in (least, most))
+    return (
+        f"{what}: ahead {every} in {len(ahead) or 'none'} of {len(found)} comparisons{_few(ahead)}, behind in "
+        f"{len(behind) or 'none'}{_few(behind)}, no winner in {len(found) - len(ahead) - len(behind) or 'none'}; "
+        f"from {low} points ({least}) to {high} points ({most})."
+    )
+
+
+def _few(names: list[str]) -> str:
+    """Which they are, where they are few."""
+    return f" ({'; '.join(names)})" if 0 < len(names) <= NAMED else ""
+
+
 def best(measure: Mapping[str, Spread], higher: bool = True) -> str:
     """Whose mean is the best; the first of equals."""
     return max(measure, key=lambda name: measure[name].mean if higher else -measure[name].mean)

@@ -137,6 +137,20 @@ class TestPictures:
         assert first.get_ylim() == second.get_ylim()
         assert [text.get_text() for text in first.get_legend().get_texts()] == ["LSTM", "ATTENTION"]
 
+    def test_a_name_of_several_rivals_stands_for_its_dashes(self) -> None:
+        figures = pytest.importorskip("limelight.compare.figures")
+        pytest.importorskip("matplotlib")
+        panels = tuple(
+            Panel(
+                rival, "x", "y", (Line("fresh", rival, (1, 2), (0.1, 0.2), style="--"), self.line("gru", 0.5))
+            )
+            for rival in ("lstm", "attention")
+        )
+        figure = figures.drawn(Picture("name", "Title", panels, "caption"))
+        shared, own = figure.axes[0].get_legend().legend_handles
+        assert (shared.get_color(), shared.get_marker(), shared.get_linestyle()) == (figures.INK, "", "--")
+        assert own.get_color() == figures.COLOURS["gru"]
+
     def test_grid(self, tmp_path: Path) -> None:
         figures = pytest.importorskip("limelight.compare.figures")
         pytest.importorskip("matplotlib")

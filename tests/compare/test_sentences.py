@@ -7,7 +7,7 @@ import math
 import pytest
 
 from limelight.compare.plan import Spread
-from limelight.compare.sentences import against, best, leading, ranked, verdict
+from limelight.compare.sentences import against, best, leading, margin, ranked, tallied, verdict
 
 
 def test_a_spread_tells_its_seeds() -> None:
@@ -60,3 +60,24 @@ def test_margins_are_those_of_what_is_written() -> None:
     assert against("BLEU", alike, "A", "B").endswith("there is no difference.")
     assert leading(alike, ".1f").startswith("no winner between A, 20.0")
     assert "no winner between A and B" in ranked("BLEU", alike, ".1f")
+
+
+def test_a_margin_has_its_sign_and_its_verdict() -> None:
+    some = {"A": Spread((0.9, 0.8)), "B": Spread((0.5, 0.4)), "C": Spread((0.9, 0.5)), "D": Spread((0.9,))}
+    assert margin(some, "A", "B", ".0%", Spread((0.4, 0.4))) == "+40 (+40 to +40), ahead in every seed"
+    assert margin(some, "B", "A", ".0%", Spread((-0.4, -0.004))) == "-40 (-40 to 0), behind in every seed"
+    assert margin(some, "C", "A", ".0%", unit=" points") == "-15 points, no winner"
+    assert margin(some, "A", "A", ".1%") == "0.0, no difference"
+    assert margin(some, "D", "B", ".0%", Spread((0.4,))) == "+45, one seed"
+
+
+def test_several_comparisons_are_counted() -> None:
+    high, low = Spread((0.9, 0.8)), Spread((0.5, 0.4))
+    told = tallied("A against B", {"x": (high, low), "y": (low, high), "z": (high, high)}, ".0%")
+    assert told == (
+        "A against B: ahead in every seed in 1 of 3 comparisons (x), behind in 1 (y), no winner in 1; from -40 "
+        "points (y) to +40 points (x)."
+    )
+    many = tallied("A against B", dict.fromkeys("vwxy", (high, low)), ".0%")
+    assert "in 4 of 4 comparisons, behind in none, no winner in none" in many
+    assert "ahead (one seed) in 1 of 1" in tallied("A against B", {"x": (Spread((2.0,)), Spread((1.0,)))})
