@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from limelight.errors import InputError
+from limelight.files import folder_for, own_folder
 
 if TYPE_CHECKING:
     from limelight.compare.plan import Options
@@ -22,8 +23,8 @@ HELP = """Measure attention against recurrence: a table, pictures, JSON and a pa
 Example: `limelight compare scope`
 
 WHAT is scope, accuracy, alignment, generalisation, efficiency or all; `search` looks for the settings of every rival
-(of the parts after it, or all), and `report` writes the page again from the numbers that are there. The same command
-again goes on where it was stopped."""
+(of the parts after it, or all), and `report` writes the page again from the numbers that are there. With
+`--device cuda` efficiency is measured on a GPU too. The same command again goes on where it was stopped."""
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +68,7 @@ def register(app: typer.Typer) -> None:
         from limelight.compare import store
         from limelight.compare.plan import PARTS, Options
         from limelight.compare.report import publish, show
-        from limelight.compare.runs import cores, made_on, run_all
+        from limelight.compare.runs import cores, made_on, run_all, unfinished
 
         if budget is not None and not budget > 0:
             raise InputError(f"budget must be a number of minutes above 0; got {budget}.")
@@ -79,7 +80,9 @@ def register(app: typer.Typer) -> None:
             seeds=options.seeds if seeds is None else seeds,
             longest=options.longest if converge is None else 60 * converge,
         )
-        page, device = page or out / "advantages.md", device or "cpu"
+        page, device = page or own_folder(out, "A comparison") / "advantages.md", device or "cpu"
+        if page.parent != out:
+            folder_for(page, "page", (".md",))
         console = Console()
         if what == "search":
             _search(list(parts or ()), options, out, jobs or cores(), keep)
@@ -96,12 +99,15 @@ def register(app: typer.Typer) -> None:
         for name in asked.get(what, [what]):
             place = PARTS[name]
             runs = import_module(place.module).plan(replace(options, device=place.device))
+            if unfinished(runs, out / "runs"):
+                place.check_corpora(data)
             results = run_all(runs, out / "runs", 1 if place.alone else jobs or cores())
             command = shlex.join(["limelight", *sys.argv[1:]])
             machines = made_on(results, out / "runs")
             show(store.keep(page.with_suffix(""), name, command, results, machines).told(), console)
+        written = publish(page)
         console.print()
-        for file in publish(page):
+        for file in written:
             console.print(str(file), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from limelight.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ class Part:
 class Place:
     """A part's place in the comparison: its title, its question, and the module that measures it.
 
+    corpora  the data sets that its runs read (`limelight data`), by name
     alone    its runs are timed by the clock, so they go one after the other
     device   what it is measured on
     takes    the options of `limelight compare` that change its runs
@@ -179,10 +183,20 @@ class Place:
     title: str
     question: str
     module: str
+    corpora: tuple[str, ...] = ()
     alone: bool = False
     device: str = "cpu"
     takes: tuple[str, ...] = ("budget", "seeds")
     command: str = ""
+
+    def check_corpora(self, data: Path) -> None:
+        """Raises InputError where one of the data sets is not in the folder of all of them."""
+        missing = [data / name for name in self.corpora if not (data / name).is_dir()]
+        if missing:
+            raise InputError(
+                f"{self.title} is measured on the data sets {', '.join(self.corpora)}; there is no {missing[0]}. "
+                f"Make it: limelight data {missing[0].name} --out {missing[0]}"
+            )
 
 
 PARTS: dict[str, Place] = {
@@ -195,18 +209,21 @@ PARTS: dict[str, Place] = {
         "Accuracy",
         "How right are pronunciation and translation, by length and by time?",
         "limelight.compare.accuracy",
+        corpora=("pronounce", "translate-en-de"),
         takes=("budget", "seeds", "converge"),
     ),
     "alignment": Place(
         "Alignment",
         "Does attention between two languages find the links that people set?",
         "limelight.compare.alignment",
+        corpora=("bible-en-es",),
         takes=("budget",),
     ),
     "generalisation": Place(
         "Generalisation",
         "What is general training worth for a special task with few labels?",
         "limelight.compare.generalisation",
+        corpora=("general-en", "spam", "help-topics"),
     ),
     "efficiency": Place(
         "Efficiency",

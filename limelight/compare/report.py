@@ -21,6 +21,7 @@ from limelight.compare.rivals import TOLERANCE
 from limelight.compare.search import SEARCHED, tried
 from limelight.compare.search import kept as search_of
 from limelight.compare.store import Kept, kept
+from limelight.errors import CheckpointError
 from limelight.files import write_text
 
 HEAD = """# Attention against recurrence
@@ -133,12 +134,16 @@ def cells(row: Sequence[Cell], forms: Sequence[str]) -> list[str]:
 def publish(page: Path) -> tuple[Path, ...]:
     """Write the page and its pictures from the numbers beside it, in the folder of its own name. Gives all files.
 
-    Raises CheckpointError for numbers that cannot be read, MissingExtraError without matplotlib.
+    Raises CheckpointError where there are no numbers, or none that can be read, MissingExtraError without matplotlib.
     """
     folder = page.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
     parts = {name: kept(folder, name) for name in PARTS}
     told = {name: part.told() for name, part in parts.items() if part is not None}
+    if not told:
+        raise CheckpointError(
+            f"A page is made from the numbers in {folder}, such as scope.json; there are none. Measure something "
+            "first, as with limelight compare scope, or give the --out and --page that it was measured with."
+        )
     drawn = tuple(draw(picture, folder) for part in told.values() for picture in part.pictures)
     write_text(page, text(parts, folder.name))
     return page, *drawn

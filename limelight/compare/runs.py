@@ -51,7 +51,7 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
     console = console or Console(stderr=True)
     for run in runs:
         _ask(run, out / run.name)
-    waiting = [run for run in runs if not (out / run.name / "result.json").is_file()]
+    waiting = unfinished(runs, out)
     alive: dict[str, subprocess.Popen[bytes]] = {}
     columns = (
         TextColumn("{task.description}"),
@@ -85,6 +85,11 @@ def run_all(runs: Sequence[Run], out: Path, jobs: int, console: Console | None =
                 if not console.is_terminal:
                     console.print(f"{name} is done, {done} of {len(runs)}", highlight=False, markup=False)
     return {run.name: json.loads((out / run.name / "result.json").read_text()) for run in runs}
+
+
+def unfinished(runs: Iterable[Run], out: Path) -> list[Run]:
+    """Those that have no result yet."""
+    return [run for run in runs if not (out / run.name / "result.json").is_file()]
 
 
 def made_on(names: Iterable[str], out: Path) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from limelight.compare.kinds import kind
 from limelight.compare.plan import PARTS, Cell, Options, Table
-from limelight.compare.runs import run_all
+from limelight.compare.runs import run_all, unfinished
 from limelight.errors import InputError
 from limelight.files import write_text
 
@@ -60,7 +60,10 @@ def search(
     """
     if part not in SEARCHED:
         raise InputError(f"A search is made for {', '.join(SEARCHED)}; got {part!r}.")
-    results = run_all(import_module(PARTS[part].module).trials(options), out, jobs, console)
+    trials = import_module(PARTS[part].module).trials(options)
+    if unfinished(trials, out):
+        PARTS[part].check_corpora(Path(options.data))
+    results = run_all(trials, out, jobs, console)
     scored = {name: result for name, result in results.items() if kind(result) == "trial"}
     return {"part": part, "best": best(scored), "trials": scored}
 

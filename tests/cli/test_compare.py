@@ -72,8 +72,22 @@ def test_search(limelight: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, 
     assert search.found("scope", "lstm") == {"rate": 0.125}
 
 
+def test_places_and_data_are_looked_at_first(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = refused("compare", "scope", "--out", tmp_path / "file")
+    assert "A comparison is kept in a folder" in line
+    assert "folder must exist" in refused("compare", "scope", "--page", tmp_path / "none" / "page.md")
+    for words in (("accuracy",), ("search", "accuracy")):
+        line = refused("compare", *words, "--out", tmp_path / "out", "--data", tmp_path / "data")
+        made = tmp_path / "data" / "pronounce"
+        assert f"there is no {made}. Make it: limelight data pronounce --out {made}" in line
+        assert not (tmp_path / "out").exists()
+
+
 def test_what_it_refuses(refused: Callable[..., str]) -> None:
     assert "WHAT must be one of scope" in refused("compare", "scopes")
+    assert "such as scope.json; there are none" in refused("compare", "report", "--out", "./nowhere")
+    assert not Path("nowhere").exists()
     assert "above 0" in refused("compare", "scope", "--budget", 0)
     assert "takes no further words; got accuracy" in refused("compare", "scope", "accuracy")
     assert "has no use for --converge --device; it takes --budget --page --seeds" in refused(
