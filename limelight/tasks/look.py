@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import InputError
+from limelight.modules.closed import output_without
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.groups import Groups
@@ -14,7 +15,6 @@ from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import average_heads, received_words
 from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
-from limelight.tasks.closed import output_without
 from limelight.text.boundaries import words
 from limelight.text.segments import NO_UNIT, Segments
 from limelight.text.tokenizers import END
