@@ -77,14 +77,14 @@ def kept_for_a_page(reader: Any) -> Kept:
 
 def load_reader(model: str, trust_remote_code: bool) -> Any:
     """A Hugging Face model, or one of ours."""
-    from limelight.tasks.foreign import Foreign, is_foreign
+    from limelight.tasks.hugging_face import HuggingFaceReader, is_hugging_face
 
-    if is_foreign(model):
-        return Foreign.load(model, trust_remote_code)
+    if is_hugging_face(model):
+        return HuggingFaceReader.load(model, trust_remote_code)
     from limelight.predicting.predictor import Predictor
-    from limelight.tasks.own import Own
+    from limelight.tasks.own import OwnReader
 
-    return Own(Predictor.load(model), model)
+    return OwnReader(Predictor.load(model), model)
 
 
 def conversation(texts: Sequence[str], question: str | None) -> list[dict[str, str]] | None:

@@ -114,7 +114,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        from limelight.tasks.foreign import is_foreign
+        from limelight.tasks.hugging_face import is_hugging_face
 
         heads = parse_heads(head)
         check_picture(png, ".png")
@@ -122,7 +122,7 @@ def register(app: typer.Typer) -> None:
         check_page(html)
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         asked |= {"--answer-tokens": answer_tokens is not None, "--trust-remote-code": trust_remote_code}
-        if question is not None or is_foreign(model):
+        if question is not None or is_hugging_face(model):
             from limelight.cli.documents import look_at_documents
 
             if beam is not None:

@@ -24,7 +24,7 @@ PARTS = {
 """The chapters of the attentions."""
 
 
-def explain(
+def explain_text(
     predictor: Predictor,
     text: str,
     token: int | str | None = None,

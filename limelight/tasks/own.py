@@ -1,4 +1,4 @@
-"""Limelight's own models, read as `foreign.py` reads other people's."""
+"""Limelight's own models, read as `hugging_face.py` reads other people's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TRANSLATES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Own:
+class OwnReader:
     """A model that Limelight has trained."""
 
     predictor: Predictor

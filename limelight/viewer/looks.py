@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from limelight.errors import InputError
-from limelight.explain import explain
+from limelight.explain import explain_text
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
 from limelight.readings.heads import AlignmentHeads
@@ -17,7 +17,7 @@ from limelight.readings.measures import by_layer
 from limelight.readings.reading import Head
 from limelight.tasks.documents import DocumentsLook, look_documents
 from limelight.tasks.look import Look, look, word_groups
-from limelight.tasks.own import Own
+from limelight.tasks.own import OwnReader
 from limelight.tasks.readers import Reader, Run
 from limelight.text.contexts import Context, encode
 from limelight.text.segments import Segments
@@ -118,7 +118,7 @@ def explained(predictor: Predictor, text: str, asked: Mapping[str, str]) -> dict
         if asked.get(name)
     }
     numbers = {name: int(given) for name, given in whole.items()}
-    return explain(predictor, text, **tokens, **numbers).to_json()  # type: ignore[arg-type]
+    return explain_text(predictor, text, **tokens, **numbers).to_json()  # type: ignore[arg-type]
 
 
 def _number(text: str) -> bool:
@@ -148,7 +148,7 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
     def read(documents: Mapping[str, str], question: str | None) -> Subject:
         [*texts] = documents.values()
         line = len(texts) == 1 and question is None and "\n" not in texts[0].strip() and len(texts[0]) <= LINE
-        if isinstance(reader, Own) and line:
+        if isinstance(reader, OwnReader) and line:
             heads = options.get("heads")
             [seen] = look(reader.predictor, [texts[0].strip()], heads)
             return of_look(reader.predictor, seen, heads)
@@ -237,7 +237,7 @@ def of_run(reader: Reader, run: Run, start: str = "mean") -> list[Attention]:
 def _special_names(reader: Reader, context: Context) -> dict[int, str]:
     """What the tokens are called that cover no characters."""
     spell: Callable[[int], str] | None = None
-    if isinstance(reader, Own):
+    if isinstance(reader, OwnReader):
         spell = reader.predictor.saved.source.token
     elif (tokenizer := getattr(reader, "tokenizer", None)) is not None:
         spell = lambda id: str(tokenizer.convert_ids_to_tokens(id))  # noqa: E731
@@ -248,7 +248,7 @@ def _special_names(reader: Reader, context: Context) -> dict[int, str]:
 def _answer_side(reader: Reader, answer: str, rows: int) -> Side:
     """The tokens of an answer whose text alone is known; by number where they are others than were written."""
     tokenizer = (
-        reader.predictor.saved.target if isinstance(reader, Own) else getattr(reader, "tokenizer", None)
+        reader.predictor.saved.target if isinstance(reader, OwnReader) else getattr(reader, "tokenizer", None)
     )
     if tokenizer is not None and answer:
         _, spans = encode(tokenizer, answer, special=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
-from limelight.tasks.own import Own
+from limelight.tasks.own import OwnReader
 from limelight.viewer.attentions import TILE
 from limelight.viewer.looks import Kept, of_documents, of_look
 from limelight.viewer.questions import LEVELS, Question
@@ -47,7 +47,7 @@ def subjects() -> Iterator[tuple[str, Subject]]:
     [seen] = look(predictor, [TEXT])
     yield "translation", of_look(predictor, seen)
     for name, documents in (("documents", DOCUMENTS), ("hostile", HOSTILE)):
-        kept = Kept(Own(predictor, MODEL))
+        kept = Kept(OwnReader(predictor, MODEL))
         yield name, of_documents(kept, look_documents(kept.reader, documents, QUESTION))
 
 

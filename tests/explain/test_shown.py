@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from limelight.explain import Check, Explanation, explain
+from limelight.explain import Check, Explanation, explain_text
 from limelight.explain.page import page, save_page
 from limelight.explain.terminal import shown
 from tests.explain.models import TEXT, predictor
@@ -24,12 +24,12 @@ HOSTILE = "</script><img src=x onerror=alert(1)> \u202eevil\u202c \x1b[2J& \"quo
 
 @pytest.fixture(scope="module")
 def explanation() -> Explanation:
-    return explain(predictor(), TEXT)
+    return explain_text(predictor(), TEXT)
 
 
 @pytest.fixture(scope="module")
 def hostile() -> Explanation:
-    return explain(predictor("classifier"), HOSTILE)
+    return explain_text(predictor("classifier"), HOSTILE)
 
 
 def printed(explanation: Explanation, width: int = 80, encoding: str = "utf-8", **options: object) -> str:

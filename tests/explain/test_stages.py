@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError, KindError, TooLargeError
-from limelight.explain import Check, Explanation, Stage, explain
+from limelight.explain import Check, Explanation, Stage, explain_text
 from limelight.explain import walk as walks
 from limelight.explain.choice import choose
 from limelight.explain.stages import explain_walk
@@ -33,7 +33,7 @@ def find(explanation: Explanation, name: str, part: str = "") -> Stage:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("kind", SHAPES)
 def test_every_check_holds(kind: str, architecture: str) -> None:
-    explanation = explain(predictor(architecture, **SHAPES[kind]), TEXT)
+    explanation = explain_text(predictor(architecture, **SHAPES[kind]), TEXT)
     assert not failed(explanation)
     assert len(explanation.stages) > 20
     # A check of nothing would hold as well.
@@ -41,7 +41,7 @@ def test_every_check_holds(kind: str, architecture: str) -> None:
 
 
 def test_a_classifier_that_looks_back_only_is_followed_as_it_is() -> None:
-    explanation = explain(predictor("classifier", causal=True), TEXT, token=2)
+    explanation = explain_text(predictor("classifier", causal=True), TEXT, token=2)
     assert not failed(explanation)
     mask = find(explanation, "Mask")
     assert "come later" in mask.text
@@ -52,14 +52,14 @@ def test_a_classifier_that_looks_back_only_is_followed_as_it_is() -> None:
 @pytest.mark.parametrize("layer", [0, 1, -1])
 @pytest.mark.parametrize("head", [0, 2, -1])
 def test_any_layer_and_head(layer: int, head: int) -> None:
-    made = explain(predictor(shared=True), TEXT, token=1, layer=layer, head=head, answer_token=0)
+    made = explain_text(predictor(shared=True), TEXT, token=1, layer=layer, head=head, answer_token=0)
     assert not failed(made)
     assert f"layer {layer % 2}, head {head % 3}" in made.stages[5].part
 
 
 def test_the_parts_follow_the_data() -> None:
     def parts(architecture: str) -> list[str]:
-        return [part.partition(":")[0] for part, _ in explain(predictor(architecture), TEXT).parts]
+        return [part.partition(":")[0] for part, _ in explain_text(predictor(architecture), TEXT).parts]
 
     assert parts("transformer") == [
         "The text",
@@ -115,7 +115,7 @@ def test_a_kernel_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) 
         lambda query, key, value, **options: original(query, key, value, **options, scale=0.3),
     )
     names = {
-        stage.name for stage in explain(predictor("classifier"), TEXT, layer=0).stages if not stage.check.ok
+        stage.name for stage in explain_text(predictor("classifier"), TEXT, layer=0).stages if not stage.check.ok
     }
     assert {"Scale", "Softmax", "Weights · V", "The fused path against the plain truth"} <= names
     assert not names & {"Embedding", "Split heads"}
@@ -123,7 +123,7 @@ def test_a_kernel_that_does_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_numbers_are_those_of_the_model() -> None:
     made = predictor()
-    explanation = explain(made, TEXT, token="▁the", layer=1, head=2)
+    explanation = explain_text(made, TEXT, token="▁the", layer=1, head=2)
     row = [label.split()[1] for label in find(explanation, "Tokens").numbers[0].rows].index("▁the")
     trace = made.trace(made.predict([TEXT])[0])
     softmax = find(explanation, "Softmax", "Encoder").numbers[0]
@@ -134,7 +134,7 @@ def test_the_numbers_are_those_of_the_model() -> None:
 
 
 def test_the_mask_of_a_decoder_closes_what_comes_later() -> None:
-    explanation = explain(predictor("language"), TEXT, token=2)
+    explanation = explain_text(predictor("language"), TEXT, token=2)
     mask = find(explanation, "Mask")
     assert all((column <= row) == bool(value) for row, cells in enumerate(mask.numbers[0].values)
                for column, value in enumerate(cells))  # fmt: skip
@@ -143,7 +143,7 @@ def test_the_mask_of_a_decoder_closes_what_comes_later() -> None:
 
 
 def test_removing_what_the_answer_needs_moves_it() -> None:
-    removal = find(explain(predictor(), TEXT), "Remove one token").numbers[0]
+    removal = find(explain_text(predictor(), TEXT), "Remove one token").numbers[0]
     moved = [values[0] for values in removal.values]
     assert moved == sorted(moved)
     assert moved[-1] > 1e-4
@@ -153,18 +153,18 @@ def test_removing_what_the_answer_needs_moves_it() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("text", ["", "a", "🙂 שלום"])
 def test_short_and_strange_texts(architecture: str, text: str) -> None:
-    assert not failed(explain(predictor(architecture), text))
+    assert not failed(explain_text(predictor(architecture), text))
 
 
 def test_the_last_step_writes_the_end() -> None:
     made = predictor()
     prediction = made.predict([TEXT])[0]
-    explanation = explain(made, TEXT, answer_token=-1)
+    explanation = explain_text(made, TEXT, answer_token=-1)
     assert made.saved.target.token(prediction.target_ids[-1]) in explanation.choice[2]
 
 
 def test_json_there_and_back() -> None:
-    explanation = explain(predictor("language"), TEXT)
+    explanation = explain_text(predictor("language"), TEXT)
     text = json.dumps(explanation.to_json(), allow_nan=False)
     assert Explanation.from_json(json.loads(text)) == explanation
     assert '"ok": true' in text
@@ -191,9 +191,9 @@ def test_a_difference_that_is_no_number_fails() -> None:
 )
 def test_what_does_not_exist_is_refused(options: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        explain(predictor(), TEXT, **options)
+        explain_text(predictor(), TEXT, **options)
     with pytest.raises(InputError, match="of this one name the token to follow"):
-        explain(predictor("classifier"), TEXT, answer_token=0)
+        explain_text(predictor("classifier"), TEXT, answer_token=0)
 
 
 def test_a_continuation_keeps_the_space_that_it_begins_with() -> None:
@@ -212,10 +212,10 @@ def test_a_continuation_keeps_the_space_that_it_begins_with() -> None:
 def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walks, "MEMORY_LIMIT", 1000)
     with pytest.raises(TooLargeError, match="shorter text"):
-        explain(predictor(), TEXT)
+        explain_text(predictor(), TEXT)
 
 
 @pytest.mark.parametrize("asked", [{"layer": "1"}, {"layer": 1.0}, {"head": "0"}, {"token": 1.5}])
 def test_what_can_name_no_layer_head_or_token_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(KindError, match="must be a whole number"):
-        explain(predictor(), TEXT, **asked)
+        explain_text(predictor(), TEXT, **asked)

@@ -19,9 +19,9 @@ from limelight.modules.saved import architecture, build
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
 from limelight.tasks.documents_shown import shown
-from limelight.tasks.foreign import Foreign
+from limelight.tasks.hugging_face import HuggingFaceReader
 from limelight.tasks.heads import atlas_of
-from limelight.tasks.own import Own
+from limelight.tasks.own import OwnReader
 from limelight.text.segments import Level
 from tests.capture import foreign
 from tests.tasks import constructed, small
@@ -30,9 +30,9 @@ HEAD = [(0, 0)]
 KNOWN = 2e-6
 
 
-def reader(kind: str) -> Foreign:
+def reader(kind: str) -> HuggingFaceReader:
     model = constructed.encoder() if kind == "encoder" else constructed.decoder()
-    return Foreign(model, constructed.tokenizer(special=kind == "encoder"), kind)
+    return HuggingFaceReader(model, constructed.tokenizer(special=kind == "encoder"), kind)
 
 
 def values(look: DocumentsLook, view: str = "α", level: str = "document") -> dict[str, float]:
@@ -104,7 +104,7 @@ def test_without_the_document_that_was_looked_at_the_output_moves_farthest() -> 
 def test_every_view_is_what_the_dense_weights_give(weigh: str, sink_free: bool) -> None:
     """A decoder that writes: the rows that predict the answer, sums over tokens, means over rows and heads."""
     words = tuple(f"w{i}" for i in range(90))
-    read = Foreign(foreign.gpt2(eos_token_id=None), foreign.word_tokenizer(words, special=True), "tiny")
+    read = HuggingFaceReader(foreign.gpt2(eos_token_id=None), foreign.word_tokenizer(words, special=True), "tiny")
     documents = {"one": "w3 w4 . w5", "two": "w6 w7 w8 . w9 w1"}
     found = look_documents(read, documents, "w2 w3 ?", answer_tokens=3)
     context = read.context(documents, "w2 w3 ?", False)
@@ -145,7 +145,7 @@ def test_every_view_is_what_the_dense_weights_give(weigh: str, sink_free: bool) 
 
 def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     words = tuple(f"w{i}" for i in range(90))
-    read = Foreign(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
+    read = HuggingFaceReader(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
     found = look_documents(read, {"one": "w3 w4", "two": "w5 w6 w7"}, "w8", answer_tokens=4, remove="word")
     assert found.who == "answer"
     assert found.table is not None
@@ -160,7 +160,7 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
 
 def test_an_encoder_reads_its_text_once() -> None:
     words = tuple(f"w{i}" for i in range(90))
-    read = Foreign(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
+    read = HuggingFaceReader(foreign.t5(), foreign.word_tokenizer(words, special=True), "tiny")
     context = read.context({"one": "w3 w4", "two": "w5 w6 w7"}, "w8", False)
     reads: list[object] = []
     hook = read.model.get_encoder().register_forward_hook(lambda *_: reads.append(1))
@@ -207,9 +207,9 @@ def test_what_a_token_gets_beside_an_even_share() -> None:
 # ── Long texts ──
 
 
-def long_reader() -> tuple[Foreign, dict[str, str]]:
+def long_reader() -> tuple[HuggingFaceReader, dict[str, str]]:
     words = tuple(f"w{i}" for i in range(90))
-    read = Foreign(foreign.bert(max_position_embeddings=23), foreign.word_tokenizer(words), "tiny")
+    read = HuggingFaceReader(foreign.bert(max_position_embeddings=23), foreign.word_tokenizer(words), "tiny")
     return read, {"one": "w1 " * 13, "two": "w2 " * 17}
 
 
@@ -276,7 +276,7 @@ def test_a_long_reading_tells_how_far_it_has_come() -> None:
 
 @pytest.mark.parametrize("task", ["translate", "language", "classify"])
 def test_our_own_models_read_documents_too(task: str) -> None:
-    read = Own(Predictor(small.trained(task)[0]), task)
+    read = OwnReader(Predictor(small.trained(task)[0]), task)
     documents = {"one": "green cats run", "two": "red birds sing now"}
     found = look_documents(read, documents, "blue dogs", answer_tokens=5, remove="document")
     view = found.views["α"]
@@ -291,8 +291,8 @@ def test_where_learned_positions_end_the_text_is_cut() -> None:
     saved = small.trained("translate")[0]
     shape = replace(saved.model.shape, positions="learned", longest=9)
     model = build("transformer", shape, len(saved.source), len(saved.target), saved.shared, 0)
-    read = Own(Predictor(replace(saved, model=model)), "translate")
-    assert read.longest == 9 and Own(Predictor(saved)).longest is None
+    read = OwnReader(Predictor(replace(saved, model=model)), "translate")
+    assert read.longest == 9 and OwnReader(Predictor(saved)).longest is None
     documents = {"one": "green cats run", "two": "red birds sing now", "three": "blue dogs sleep here"}
     found = look_documents(read, documents, answer_tokens=5)
     assert "the model reads 9" in found.notes[0]
@@ -300,19 +300,19 @@ def test_where_learned_positions_end_the_text_is_cut() -> None:
 
 
 def test_a_translator_writes_one_token_at_least() -> None:
-    read = Own(Predictor(small.trained("translate")[0]))
+    read = OwnReader(Predictor(small.trained("translate")[0]))
     silent, brief = (look_documents(read, "green cats run", answer_tokens=count) for count in (0, 1))
     assert silent.answer == brief.answer != ""
 
 
 def test_one_string_is_one_document() -> None:
-    found = look_documents(Own(Predictor(small.trained("translate")[0])), "green cats run")
+    found = look_documents(OwnReader(Predictor(small.trained("translate")[0])), "green cats run")
     assert found.documents == ("document 1",)
 
 
 def test_closing_nothing_to_our_own_models_changes_nothing() -> None:
     predictor = Predictor(small.trained("translate")[0])
-    read = Own(predictor, "translate")
+    read = OwnReader(predictor, "translate")
     run = read.run(read.context({"one": "green cats run"}, None, False), 7)
     assert run.output is not None and run.answer == "green cats run"
     scores = run.output(torch.ones(1, len(run.context.ids), dtype=torch.bool))[0]
@@ -350,13 +350,13 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> N
 # ── Recurrent networks, and positions that begin behind the padding's row ──
 
 
-def recurrent(task: str, attention: str = "none") -> Own:
+def recurrent(task: str, attention: str = "none") -> OwnReader:
     """A small trained model's tokenizers around a fresh recurrent network."""
     saved = small.trained(task)[0]
     shape = Recurrence("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
     sizes = len(saved.source), len(saved.target), saved.shared, len(saved.classes or ())
     model = build(architecture(saved.model.role, shape), shape, *sizes)  # type: ignore[arg-type]
-    return Own(Predictor(replace(saved, model=model.eval(), prediction={})), task)
+    return OwnReader(Predictor(replace(saved, model=model.eval(), prediction={})), task)
 
 
 @pytest.mark.parametrize("task", ["translate", "language", "classify"])
@@ -388,14 +388,14 @@ def test_a_model_of_robertas_kind_reads_no_further_than_its_positions() -> None:
     sizes = {"vocab_size": foreign.VOCABULARY, "hidden_size": 20, "num_hidden_layers": 1, "pad_token_id": 1}
     sizes |= {"num_attention_heads": 5, "intermediate_size": 7, "max_position_embeddings": 23}
     model = foreign.transformers.RobertaModel(foreign.transformers.RobertaConfig(**sizes)).eval()
-    made = Foreign(model, foreign.word_tokenizer(("a", "b"), special=False), "roberta")
+    made = HuggingFaceReader(model, foreign.word_tokenizer(("a", "b"), special=False), "roberta")
     assert made.longest == 21
     ids = torch.full((1, 21), 4)
     assert model(input_ids=ids).last_hidden_state.shape[1] == made.longest
     with pytest.raises((IndexError, RuntimeError)):
         model(input_ids=torch.full((1, 22), 4))
-    assert Foreign(foreign.bert(), made.tokenizer, "bert").longest == 61
+    assert HuggingFaceReader(foreign.bert(), made.tokenizer, "bert").longest == 61
     more = {"vocab_size": foreign.VOCABULARY, "hidden_size": 20, "num_hidden_layers": 1, "pad_token_id": 1}
     more |= {"num_attention_heads": 5, "intermediate_size": 7, "max_position_embeddings": 23}
     ibert = foreign.transformers.IBertModel(foreign.transformers.IBertConfig(**more)).eval()
-    assert Foreign(ibert, made.tokenizer, "ibert").longest == 21
+    assert HuggingFaceReader(ibert, made.tokenizer, "ibert").longest == 21

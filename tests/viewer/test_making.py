@@ -14,7 +14,7 @@ from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import build
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
-from limelight.tasks.own import Own
+from limelight.tasks.own import OwnReader
 from limelight.viewer.looks import ENDS, Kept, of_documents, of_look, reading_with, slice_text
 from limelight.viewer.making import subject_of
 from limelight.viewer.sides import Side
@@ -105,7 +105,7 @@ def test_the_process_is_that_of_explain() -> None:
 
 
 def test_documents_show_what_the_answer_looked_at() -> None:
-    kept = Kept(Own(predictor("language"), "small"))
+    kept = Kept(OwnReader(predictor("language"), "small"))
     documents = {"a": "the light falls on every word", "b": "every word on the light ."}
     seen = look_documents(kept.reader, documents, "the light", answer_tokens=3)
     about = of_documents(kept, seen)
@@ -130,7 +130,7 @@ def test_a_recurrent_translator_has_a_page_of_its_cross_attention(attention: str
     [seen] = look(made, ["red cats"])
     about = of_look(made, seen)
     assert [attention.name for attention in about.attentions] == ["cross-attention"]
-    kept = Kept(Own(made, "recurrent"))
+    kept = Kept(OwnReader(made, "recurrent"))
     found = look_documents(kept.reader, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3)
     assert [attention.name for attention in of_documents(kept, found).attentions] == ["cross-attention"]
 
@@ -157,7 +157,7 @@ def test_a_page_begins_with_a_table_of_several_units() -> None:
 
 
 def test_a_line_is_answered_and_a_text_is_read() -> None:
-    read = reading_with(Own(predictor("translate"), "small"), answer_tokens=4)
+    read = reading_with(OwnReader(predictor("translate"), "small"), answer_tokens=4)
     assert read({"text 1": "red cats"}, None).steps
     two = read({"a": "red cats", "b": "now here"}, None)
     assert not two.steps

@@ -30,7 +30,7 @@ NO_LIMIT = 10**9
 """Above this a tokenizer's `model_max_length` means that nobody knows."""
 
 
-def is_foreign(name: str) -> bool:
+def is_hugging_face(name: str) -> bool:
     """Whether this names a Hugging Face model: a folder with a config.json, or a name of the hub.
 
     A path that does not exist is none: `find_model` says so.
@@ -44,7 +44,7 @@ def is_foreign(name: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Foreign:
+class HuggingFaceReader:
     """A Hugging Face model with its tokenizer."""
 
     model: Any
@@ -52,12 +52,12 @@ class Foreign:
     name: str = ""
 
     @classmethod
-    def load(cls, name: str, trust_remote_code: bool = False) -> Foreign:
+    def load(cls, name: str, trust_remote_code: bool = False) -> HuggingFaceReader:
         """From a folder, or by its name on the hub. Code that comes with a model runs only if it is trusted.
 
         Raises CheckpointError with the reason in one line.
         """
-        if not is_foreign(name):
+        if not is_hugging_face(name):
             find_model(name)  # says what is wrong, or that it is one of ours
             raise CheckpointError(f"{name} is a model of Limelight's own; use Predictor.load.")
         transformers = require("transformers", extra="hf", purpose="A Hugging Face model")
