@@ -36,8 +36,8 @@ from limelight.readings.heads import Example, choose_heads
 from limelight.readings.measures import pooled
 from limelight.readings.reading import Head
 from limelight.tasks.look import word_groups
-from limelight.text.bibles import LinkedVerse, Span, read_links
-from limelight.text.boundaries import words
+from limelight.text.bibles import LinkedVerse, read_links
+from limelight.text.boundaries import Span, words
 from limelight.text.segments import Segments
 from limelight.training.loop import Settings
 

@@ -22,7 +22,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from limelight.text.bibles import LinkedVerse, Phrase, Span, Verse
+from limelight.text.bibles import LinkedVerse, Phrase, Verse
+from limelight.text.boundaries import Span
 
 Link = tuple[int, int]
 """(target word, source word), by their numbers."""

@@ -11,6 +11,7 @@ from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, comp
 from limelight.explain.turns import penalty_stage, rotary_stage
 from limelight.explain.view import TINY, View
 from limelight.modules.positions import Rotary
+from limelight.modules.transformer import Classifier
 
 
 def score_stages(v: View) -> list[Stage]:
@@ -145,7 +146,8 @@ def _scale(v: View) -> Stage:
 def _mask(v: View) -> Stage:
     seen_NM, N, M = v.run.seen_NM, *v.run.seen_NM.shape
     hidden = int((~v.seen_M).sum())
-    if v.kind == "decoder":
+    model = v.walk.model
+    if v.kind == "decoder" or (isinstance(model, Classifier) and model.shape.causal):
         reason = (
             f"A token may look at itself and what stands before it: of {M} keys {hidden} come later, closed."
         )

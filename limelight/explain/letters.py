@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.text import Text
 
 from limelight.explain.explanation import Numbers, Value, number_text
 from limelight.explain.wording import ends
-from limelight.readings.reading import visible
-from limelight.readings.terminal import ASCII_BLOCKS, BLOCKS
+from limelight.readings.pen import Pen, level_of
 
 LOWEST, HIGHEST = 3, 9
 """Rows that a long list shows at its two ends."""
@@ -21,56 +20,6 @@ LONGEST_BAR = 24
 LONGEST_STRIP = 48
 MOST_ROWS = 24
 """Rows of a matrix, around the marked one."""
-LETTERS = {
-    "√": "sqrt ", "·": ".", "−": "-", "–": "-", "‖": "||", "Σ": "sum", "∞": "inf", "×": "x", "≤": "<=",
-    "→": "->", "←": "<-", "α": "a", "ᵀ": "^T", "′": "'", "…": "...", "ε": "eps", "“": '"', "”": '"',
-    "§": "section ", "✓": "ok", "✗": "FAILED", "½": "1/2", "▁": "_", "›": ">",
-}  # fmt: skip
-"""What stands for our own signs on a stream that has letters only."""
-
-
-@dataclass(frozen=True)
-class Pen:
-    """What can be written on this stream: its width in columns, and whether it takes letters only."""
-
-    ascii: bool
-    width: int
-
-    def text(self, words: str) -> str:
-        """On one line; nothing in it reaches the terminal as a command."""
-        words = visible(words)
-        if not self.ascii:
-            return words
-        for sign, letters in LETTERS.items():
-            words = words.replace(sign, letters)
-        return words.encode("ascii", "replace").decode("ascii")
-
-    def name(self, label: str, width: int) -> str:
-        """A label on exactly `width` columns."""
-        label = self.text(label)
-        if cell_len(label) > width:
-            label = set_cell_size(label, width - 1) + ("." if self.ascii else "…")
-        return set_cell_size(label, width)
-
-    def names(self, labels: Sequence[str], longest: int) -> int:
-        """The columns that a list of labels takes."""
-        return min(max((cell_len(self.text(label)) for label in labels), default=1), longest)
-
-    def bar(self, share: float, width: int) -> str:
-        eighths = round(share * width * 8)
-        if self.ascii:
-            return "#" * round(eighths / 8)
-        return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-
-    def block(self, share: float) -> str:
-        """One sign for a share from 0 to 1; 0 itself is a dot."""
-        if share <= 0:
-            return " " if self.ascii else "·"
-        blocks = ASCII_BLOCKS if self.ascii else BLOCKS
-        return blocks[min(int(share * len(blocks)), len(blocks) - 1)]
-
-    def mark(self, marked: bool) -> str:
-        return self.text("› ") if marked else "  "
 
 
 def draw(numbers: Numbers, pen: Pen, width: int) -> Iterator[Text]:
@@ -99,7 +48,7 @@ def _bars(numbers: Numbers, pen: Pen, width: int) -> Iterator[Text]:
         filled = pen.bar(abs(value) / largest, bar).ljust(bar)
         marked = row in numbers.marked
         yield Text.assemble(
-            (f"{pen.mark(marked)}{pen.name(numbers.rows[row], name)}", "bold" if marked else ""),
+            (f"{_mark(marked, pen)}{pen.name(numbers.rows[row], name)}", "bold" if marked else ""),
             (f" {'-' if minus else ' '}{filled} ", "red" if minus else "cyan"),
             values.lines[row],
         )
@@ -116,7 +65,7 @@ def _table(numbers: Numbers, pen: Pen, width: int) -> Iterator[Text]:
             yield _gap(hidden, pen)
             continue
         marked = row in numbers.marked
-        line = f"{pen.mark(marked)}{pen.name(numbers.rows[row], name)}  {values.lines[row]}"
+        line = f"{_mark(marked, pen)}{pen.name(numbers.rows[row], name)}  {values.lines[row]}"
         yield Text(line, style="bold" if marked else "")
 
 
@@ -129,7 +78,7 @@ def _strips(numbers: Numbers, pen: Pen, width: int) -> Iterator[Text]:
         pooled = [max(map(abs, part)) for part in _parts(known, bins)]
         largest = max(pooled, default=0.0) or 1.0
         length = math.sqrt(sum(value * value for value in known))
-        blocks = "".join(pen.block(value / largest) for value in pooled)
+        blocks = "".join(_block(value / largest, pen) for value in pooled)
         yield Text.assemble(
             f"  {pen.name(label, name)} ",
             (blocks, "cyan"),
@@ -154,20 +103,29 @@ def _cells(numbers: Numbers, pen: Pen, width: int) -> Iterator[Text]:
         signs = "".join(_cell(value, numbers, pen) for value in numbers.values[row][: width - name - 3])
         marked = row in numbers.marked
         yield Text.assemble(
-            (f"{pen.mark(marked)}{pen.name(numbers.rows[row], name)} ", "bold" if marked else ""),
+            (f"{_mark(marked, pen)}{pen.name(numbers.rows[row], name)} ", "bold" if marked else ""),
             (signs, "cyan"),
         )
     if rows.stop < len(numbers.rows):
         yield Text(pen.text(f"… {len(numbers.rows) - rows.stop} rows after"), style="dim")
     if not numbers.unit:
-        yield Text(f"  {_cell(1.0, numbers, pen)} may attend  {pen.block(0.0)} closed", style="dim")
+        yield Text(f"  {_cell(1.0, numbers, pen)} may attend  {_block(0.0, pen)} closed", style="dim")
 
 
 def _cell(value: Value, numbers: Numbers, pen: Pen) -> str:
     """A weight as a block, an open cell of a mask as a full one."""
     if not numbers.unit and value:
         return "#" if pen.ascii else "█"
-    return pen.block(value or 0.0)
+    return _block(value or 0.0, pen)
+
+
+def _block(share: float, pen: Pen) -> str:
+    """One sign for a share from 0 to 1; 0 itself is a dot, on a stream of letters a blank."""
+    return pen.block(level_of(share)) if share > 0 or pen.ascii else "·"
+
+
+def _mark(marked: bool, pen: Pen) -> str:
+    return pen.text("› ") if marked else "  "
 
 
 @dataclass(frozen=True)

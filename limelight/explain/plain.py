@@ -116,7 +116,9 @@ class PlainModel:
         assert source_BM is not None
         M = source_BM.shape[1]
         seen_M = torch.arange(M) != without if without is not None else torch.ones(M, dtype=torch.bool)
-        encoder = self._stack("encoder", model.encoder, source_BM, None, seen_M.expand(M, M))
+        one_way = isinstance(model, Classifier) and model.shape.causal
+        seen_MM = causal(M, without) if one_way else seen_M.expand(M, M)
+        encoder = self._stack("encoder", model.encoder, source_BM, None, seen_MM)
         if isinstance(model, Classifier):
             return ModelRun(encoder, None, self._linear("output", encoder.out_BNE[:, seen_M].mean(1)))
         assert target_BN is not None

@@ -15,11 +15,12 @@ from limelight.explain.answers import scores_of
 from limelight.explain.choice import Choice
 from limelight.explain.drawn import named, ranked, shapes
 from limelight.explain.explanation import TOLERANCE, Stage, compare, number_text
-from limelight.explain.formulas import causal
 from limelight.explain.view import View
 from limelight.explain.walk import Walk
-from limelight.matrix import masks
-from limelight.modules.transformer import Classifier, LanguageModel, Transformer
+from limelight.modules.closed import output_without
+from limelight.modules.transformer import Classifier, LanguageModel
+from limelight.readings.groups import Groups
+from limelight.readings.removal import divergence, outputs_without
 
 CELLS = 2_000_000
 """Cells of attention that one batch of removals may have: it bounds the memory."""
@@ -34,7 +35,7 @@ def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage
     live_V, _ = scores_of(walk, choice)
     log_p_V = live_V.double().log_softmax(-1)
     moved_JV = distributions_without(walk, choice, places)
-    kl_J = (log_p_V.exp() * (log_p_V - moved_JV)).where(log_p_V > -torch.inf, 0.0).sum(-1).clamp(min=0.0)
+    kl_J = divergence(log_p_V, moved_JV).clamp(min=0.0)
     variation_J = (log_p_V.exp() - moved_JV.exp()).abs().sum(-1) / 2
     attended_J, all_J = _attended(v, places)
     farthest, attended = int(kl_J.argmax()), int(attended_J.argmax())
@@ -83,34 +84,12 @@ def _removable(walk: Walk, choice: Choice, v: View) -> list[int]:
 @torch.inference_mode()
 def distributions_without(walk: Walk, choice: Choice, places: list[int]) -> Tensor:
     """Log-probabilities of the candidates, (removals, V), in float64, from the model's own fused forward."""
-    length = max(each.shape[1] for each in walk.inputs if each is not None)
-    at_once = max(1, CELLS // (length * length))
-    found = [
-        _some_without(walk, choice, places[first : first + at_once])
-        for first in range(0, len(places), at_once)
-    ]
-    return torch.cat(found).double().log_softmax(-1)
-
-
-def _some_without(walk: Walk, choice: Choice, places: list[int]) -> Tensor:
-    model, (source, target) = walk.model, walk.inputs
-    J = len(places)
-    if isinstance(model, LanguageModel):
-        assert target is not None
-        read = target[:, : choice.step + 1]
-        seen = torch.stack([causal(read.shape[1], place) for place in places])
-        return model.decoder.embedding.scores(
-            model.decoder(read.expand(J, -1), mask=masks.dense(seen[:, None]))
-        )[:, -1]
-    assert source is not None
-    seen_JM = torch.ones(J, source.shape[1], dtype=torch.bool)
-    seen_JM[range(J), places] = False
-    mask = masks.dense(seen_JM[:, None, None, :])
-    last_JME = model.encoder(source.expand(J, -1), mask=mask)
-    if isinstance(model, Transformer):
-        assert target is not None
-        return model.decode(target[:, : choice.step + 1].expand(J, -1), last_JME, mask)[:, -1]
-    return model.output((last_JME * seen_JM[:, :, None]).sum(1) / seen_JM.sum(1, keepdim=True))
+    written = () if walk.decoder is None else walk.decoder.ids[: choice.step + 1]
+    read = written if walk.encoder is None else walk.encoder.ids
+    output = output_without(walk.model, read, written[1:], rows=-1)
+    tokens = Groups.tokens(list(map(str, read)))
+    at_once = max(1, CELLS // max(len(read), len(written)) ** 2)
+    return torch.cat(list(outputs_without(output, tokens, places, at_once=at_once)))
 
 
 def _attended(v: View, places: list[int]) -> tuple[Tensor, Tensor]:

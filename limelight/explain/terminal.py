@@ -14,8 +14,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from limelight.explain.explanation import Explanation, Stage
-from limelight.explain.letters import Pen, draw
+from limelight.explain.letters import draw
 from limelight.explain.wording import check_text, shape_text
+from limelight.readings.pen import Pen
 
 WIDEST = 100
 """Columns that are used of a wide terminal: longer lines are harder to read."""
@@ -29,7 +30,8 @@ class Shown:
     explanation: Explanation
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole, pen = self.explanation, Pen(options.ascii_only, min(options.max_width, WIDEST))
+        whole = self.explanation
+        pen = Pen(options.update(max_width=min(options.max_width, WIDEST)))
         for label, words in (("text", whole.text), ("answer", whole.answer), ("model", whole.model)):
             line = Text.assemble((f"{label:<8}", "dim"), pen.text(words))
             yield from _paragraph(line, console, pen, 0, hang=8)

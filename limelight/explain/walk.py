@@ -13,6 +13,7 @@ from limelight.explain.live import Live, watch_forward
 from limelight.explain.plain import AttentionRun, BlockRun, ModelRun, PlainModel, StackRun
 from limelight.modules.transformer import Classifier, LanguageModel, Stack, Transformer
 from limelight.predicting.predictor import Prediction, Predictor
+from limelight.text.boundaries import Span
 from limelight.text.tokenizers import END, START
 
 MEMORY_LIMIT = 2**30
@@ -32,7 +33,7 @@ class Side:
     text: str
     ids: tuple[int, ...]
     labels: tuple[str, ...]
-    spans: tuple[tuple[int, int] | None, ...]
+    spans: tuple[Span | None, ...]
     first: int
 
     @property

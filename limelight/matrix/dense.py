@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.matrix.biases import Bias, combined
+from limelight.matrix.biases import Bias
+from limelight.matrix.given_biases import combined
 from limelight.matrix.places import Place, PlaceFunction, ScoreFunction
 from limelight.matrix.rules import Mask
 

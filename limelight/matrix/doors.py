@@ -12,7 +12,8 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import masks
 from limelight.matrix.arguments import finite_number, whole_number
-from limelight.matrix.biases import Bias, combined
+from limelight.matrix.biases import Bias
+from limelight.matrix.given_biases import combined
 from limelight.matrix.masks import Mask
 from limelight.matrix.places import Place, PlaceFunction, ScoreFunction
 from limelight.matrix.scores import Scores

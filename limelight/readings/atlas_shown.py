@@ -14,8 +14,9 @@ from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES, Atlas
 from limelight.readings.canvas import Sheet
 from limelight.readings.colours import INK, PEAK, QUIET, shades
+from limelight.readings.pen import Pen, level_of
 from limelight.readings.reading import digits_after_point
-from limelight.readings.terminal import LEVELS, Pen, shade
+from limelight.readings.terminal import shade
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ class AtlasTable:
                     values = self.atlas[name].values
                     part = Text(f"{layer.removeprefix('layer '):>{label - 1}} ", style="dim")
                     for value in values[row]:
-                        level = _level(float(value), float(np.nanmax(values, initial=0.0)))
+                        level = level_of(float(value), float(np.nanmax(values, initial=0.0)))
                         part.append(pen.block(level), style=shade(level))
                     parts.append(part)
                 yield self._line(parts, width)
@@ -134,9 +135,3 @@ def atlas_picture(atlas: Atlas, title: str = "What kind of reader each head is")
 
 def _short(unit: str) -> str:
     return "share" if unit == "probability" else unit
-
-
-def _level(value: float, highest: float) -> int:
-    if value != value or value <= 0 or highest <= 0:
-        return 0
-    return int(np.ceil(LEVELS * value / highest))

@@ -21,11 +21,9 @@ from limelight.errors import InputError, ShapeError
 from limelight.readings.groups import Groups
 from limelight.readings.measures import Matrices, average_heads, chosen_layers, word_attention
 from limelight.readings.ranked import FIRST, SPECIAL, Ranked
-from limelight.readings.reading import Entry, Head, Reading, name_heads
+from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, name_heads
 from limelight.readings.rows import Weigh, mean_of_rows, weighed_by_values
 from limelight.text.segments import Level, Segments
-
-MOST_HEADS_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -209,18 +207,8 @@ def _how(rows: int, heads: Sequence[Head], weigh: Weigh, sink_free: bool) -> str
         "alpha": "Attention weights α",
         "value": "Value-weighted attention ‖α·v‖, in shares of a head's sum",
     }
-    said = f"{weights[weigh]}, mean of {rows} looking token{'s' if rows > 1 else ''}, of {_named(heads)}."
+    named = name_heads(heads, MOST_HEADS_NAMED)
+    said = f"{weights[weigh]}, mean of {rows} looking token{'s' if rows > 1 else ''}, of {named}."
     if sink_free:
         said += " Sink-free: without special tokens and the first token, divided by what is left."
     return said
-
-
-def _named(heads: Sequence[Head]) -> str:
-    if len(heads) <= MOST_HEADS_NAMED:
-        return name_heads(heads)
-    layers = sorted({layer for layer, _ in heads})
-    if len(layers) == 1:
-        return f"{len(heads)} heads of layer {layers[0]}"
-    whole = layers == list(range(layers[0], layers[-1] + 1))
-    said = f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
-    return f"{len(heads)} heads of layers {said}"

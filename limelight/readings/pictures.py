@@ -17,7 +17,14 @@ from limelight.errors import InputError, ShapeError
 from limelight.readings.alignment import Alignment
 from limelight.readings.canvas import Sheet
 from limelight.readings.colours import INK, LIGHT_ON, PEAK, QUIET, shades
-from limelight.readings.reading import Head, Reading, digits_after_point, name_heads, visible
+from limelight.readings.reading import (
+    MOST_HEADS_NAMED,
+    Head,
+    Reading,
+    digits_after_point,
+    name_heads,
+    visible,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +35,6 @@ LARGEST_MAP = 10.0
 """Inches; cells shrink to keep a map within it, down to the smallest cell."""
 CELL = (0.17, 0.45)
 CELL_FOR_NUMBERS = 0.28
-MOST_HEADS_NAMED = 6
 
 
 # ---- maps ---------------------------------------------------------------------------------------------
@@ -220,11 +226,7 @@ def _heads_line(reading: Reading) -> str:
     """Which heads, in a line below the title; where they have an axis of their own, nothing is a mean of them."""
     count = len(reading.heads)
     mean = not {"layer", "head"} & set(reading.axes)
-    if count > MOST_HEADS_NAMED:
-        layers = sorted({layer for layer, _ in reading.heads})
-        named = f"{count} heads of layers {', '.join(map(str, layers))}"
-    else:
-        named = name_heads(reading.heads)
+    named = name_heads(reading.heads, MOST_HEADS_NAMED)
     return f"Mean of {named}" if mean and count > 1 else named[:1].upper() + named[1:]
 
 

@@ -190,12 +190,25 @@ def _plain(values: NDArray[Any]) -> Any:
     return None if np.isnan(values) else float(str(values[()]))
 
 
-def name_heads(heads: Sequence[Head]) -> str:
-    """The heads in words, counted from 0.
+MOST_HEADS_NAMED = 6
+"""Where there is little room, more heads than these are counted."""
+
+
+def name_heads(heads: Sequence[Head], most: int | None = None) -> str:
+    """The heads in words, counted from 0; of more than `most` how many they are, and of which layers.
 
     >>> name_heads([(2, 1), (2, 3), (3, 0)])
     'layer 2 heads 1, 3; layer 3 head 0'
+    >>> name_heads([(2, 1), (2, 3), (3, 0)], most=2)
+    '3 heads of layers 2 to 3'
     """
+    if most is not None and len(heads) > most:
+        layers = sorted({layer for layer, _ in heads})
+        if len(layers) == 1:
+            return f"{len(heads)} heads of layer {layers[0]}"
+        whole = layers == list(range(layers[0], layers[-1] + 1))
+        said = f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
+        return f"{len(heads)} heads of layers {said}"
     parts = []
     for layer, group in groupby(sorted(heads), key=lambda head: head[0]):
         numbers = [str(number) for _, number in group]

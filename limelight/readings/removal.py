@@ -11,7 +11,7 @@ Beside it stands what the parts received, with Spearman's rank correlation of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,8 +70,9 @@ def removal_check(
 ) -> Removal:
     """Take each group of tokens away in turn and measure how far the output moves.
 
-    output    runs the model with some tokens closed to everybody; see `limelight.capture.without`. For
-              "distribution" it gives scores whose last axis is the vocabulary (logits or log-probabilities).
+    output    runs the model with some tokens closed to everybody: `modules.closed.output_without` of our own models,
+              `capture.without` of others. For "distribution" it gives scores whose last axis is the vocabulary
+              (logits or log-probabilities).
     groups    which tokens belong together; tokens of no group always stay
     attended  what each group received, to set beside it: one axis, as long as the groups taken away
     among     the numbers of the groups to take away, all unless given
@@ -80,26 +81,47 @@ def removal_check(
     """
     if at_once < 1:
         raise InputError(f"at_once must be at least 1 removal in a forward; got {at_once}.")
-    numbers = list(range(len(groups)) if among is None else among)
-    index_M = torch.tensor(groups.index)
+    numbers = range(len(groups)) if among is None else among
     if attended is not None and attended.values.shape != (len(numbers),):
         raise ShapeError(
             f"attended must hold one number for each of the {len(numbers)} {groups.level}s taken away; "
             f"got shape {attended.values.shape}."
         )
     with torch.inference_mode():
-        full = _output(output, torch.ones(1, len(index_M), dtype=torch.bool), kind)
-        moved: list[Tensor] = []
-        for start in range(0, len(numbers), at_once):
-            progress(start, len(numbers))
-            some = torch.tensor(numbers[start : start + at_once])
-            kept_JM = index_M[None] != some[:, None]
-            moved.append(_movement(full, _output(output, kept_JM, kind), kind))
+        full = _output(output, torch.ones(1, len(groups.index), dtype=torch.bool), kind)
+        each = outputs_without(output, groups, numbers, kind, at_once, progress)
+        moved = [_movement(full, without, kind) for without in each]
     values = torch.cat(moved).double().cpu().numpy() if moved else np.zeros(0)
     names = tuple(groups.names[number] for number in numbers)
     reading = Reading(values, (groups.level,), (names,), _UNITS[kind], _HOW[kind].format(level=groups.level))
     rho = float("nan") if attended is None else spearman(attended.values, values)
     return Removal(reading, attended, rho)
+
+
+def outputs_without(
+    output: Output,
+    groups: Groups,
+    numbers: Sequence[int],
+    kind: Kind = "distribution",
+    at_once: int = 8,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[Tensor]:
+    """The output without each of these groups in turn, (J, …) in float64, J at most `at_once`: of distributions the
+    log-probabilities. No gradient is wanted of them; the caller says so."""
+    index_M = torch.tensor(groups.index)
+    for start in range(0, len(numbers), at_once):
+        progress(start, len(numbers))
+        some_J = torch.tensor(numbers[start : start + at_once])
+        yield _output(output, index_M[None] != some_J[:, None], kind)
+
+
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) in nats over the last axis, of log-probabilities; where p is 0 nothing is added.
+
+    >>> divergence(torch.tensor([0.5, 0.5]).log(), torch.tensor([[0.5, 0.5], [0.8, 0.2]]).log())
+    tensor([0.0000, 0.2231])
+    """
+    return (log_p.exp() * (log_p - log_q)).where(log_p > -torch.inf, 0.0).sum(-1)
 
 
 def spearman(x: NDArray[Any] | Sequence[float], y: NDArray[Any] | Sequence[float]) -> float:
@@ -139,5 +161,5 @@ def _movement(full: Tensor, without: Tensor, kind: Kind) -> Tensor:
     if kind == "vector":
         moved: Tensor = (without - full).flatten(1).norm(dim=-1) / full.norm()
         return moved
-    kl: Tensor = (full.exp() * (full - without)).where(full > -torch.inf, 0.0).sum(-1)  # 0 · log 0 is 0
+    kl = divergence(full, without)
     return (kl.flatten(1).sum(-1) if kl.dim() > 1 else kl).clamp(min=0.0)

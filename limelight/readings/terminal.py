@@ -1,8 +1,7 @@
 """Readings in the terminal, as rich renderables: `rich.console.Console().print(word_shades(…))`.
 
-Everything can be read without colour: blocks ▁▂▃▄▅▆▇█ show height, numbers show rank and value. A stream that
-is not Unicode gets `.:-=+*#@` in place of blocks. The user's words are shown as they are, never read as
-markup, and nothing in them reaches the terminal as a command.
+Everything can be read without colour: blocks ▁▂▃▄▅▆▇█ show height, numbers show rank and value. The user's
+words are shown as they are, never read as markup; `Pen` knows what the stream can write.
 """
 
 from __future__ import annotations
@@ -20,12 +19,9 @@ from rich.text import Text
 from limelight.errors import ShapeError
 from limelight.readings.alignment import Alignment
 from limelight.readings.colours import LIGHT_ON, RAMP
-from limelight.readings.reading import Entry, Reading, digits_after_point, visible
+from limelight.readings.pen import LEVELS, Pen, level_of
+from limelight.readings.reading import Entry, Reading, digits_after_point
 
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = ".:-=+*#@"
-EIGHTHS = " ▏▎▍▌▋▊▉"
-LEVELS = len(BLOCKS)
 NARROW = 60
 """Columns below which a table leaves out its bars."""
 LONGEST_NAME = 24
@@ -107,7 +103,7 @@ def levels_of(weights: Sequence[float]) -> list[int]:
     [0, 1, 4, 8]
     """
     highest = max((weight for weight in weights if weight > 0), default=1.0)
-    return [int(np.ceil(LEVELS * weight / highest)) if weight > 0 else 0 for weight in weights]
+    return [level_of(weight, highest) for weight in weights]
 
 
 def ranks_of(weights: Sequence[float]) -> list[int]:
@@ -234,35 +230,7 @@ def _line(parts: Sequence[Text], style: str = "") -> Text:
     return line
 
 
-# ---- signs and colours --------------------------------------------------------------------------------
-
-
-class Pen:
-    """What can be written on this stream."""
-
-    def __init__(self, options: ConsoleOptions) -> None:
-        self.ascii, self.encoding = options.ascii_only, options.encoding
-
-    def text(self, word: str, most: int | None = None) -> str:
-        shown = visible(word) if most is None else _cut(visible(word), most)
-        return shown.encode(self.encoding, "replace").decode(self.encoding) if self.ascii else shown
-
-    def block(self, level: int) -> str:
-        if level == 0:
-            return " "
-        return (ASCII_BLOCKS if self.ascii else BLOCKS)[level - 1]
-
-    def bar(self, share: float, width: int) -> str:
-        """A bar of `width` columns at a share of 1; the least share above 0 still shows."""
-        if self.ascii:
-            return "#" * round(share * width)
-        eighths = min(width * 8, max(round(share * width * 8), 1 if share > 0 else 0))
-        return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
-
-
-def _cut(text: str, width: int) -> str:
-    """At most `width` columns, an ellipsis at the end if something is left out."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
+# ---- colours ------------------------------------------------------------------------------------------
 
 
 def shade(level: int) -> Style:

@@ -9,8 +9,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from limelight.readings.pen import Pen
 from limelight.readings.reading import Reading, digits_after_point, visible
-from limelight.readings.terminal import NARROW, Pen
+from limelight.readings.terminal import NARROW
 from limelight.tasks.documents import DocumentsLook
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import InputError, KindError
+from limelight.modules.closed import output_without
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.groups import Groups
@@ -14,8 +15,7 @@ from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import average_heads, received_words
 from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
-from limelight.tasks.closed import output_without
-from limelight.text.boundaries import words
+from limelight.text.boundaries import Span, words
 from limelight.text.segments import NO_UNIT, Segments
 from limelight.text.tokenizers import END
 
@@ -139,7 +139,7 @@ def word_groups(segments: Segments, before: int = 0, after: int = 0) -> Groups:
 
 def _parts(segments: Segments, before: int, after: int, level: str) -> Groups:
     """One group for each run of tokens that cover the same characters; none for a token that covers nothing."""
-    spans: list[tuple[int, int]] = []
+    spans: list[Span] = []
     index = []
     for start, end in segments.spans:
         if start < end and (start, end) not in spans[-1:]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.modules.attention import Role
+from limelight.modules.closed import output_without
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import by_layer
 from limelight.readings.reading import Head
-from limelight.tasks.closed import output_without
 from limelight.tasks.look import NO_ATTENTION
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context

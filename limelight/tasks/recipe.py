@@ -24,7 +24,7 @@ from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
-from limelight.predicting.search import MOST_BEAM, MOST_PENALTY
+from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, MOST_BEAM, MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import Settings
@@ -52,9 +52,9 @@ class Text:
 class Search:
     """How answers are searched for: beam 1 is greedy. `longest` bounds an answer, in tokens."""
 
-    beam: int = 5
-    length_penalty: float = 0.6
-    longest: int = 256
+    beam: int = BEAM
+    length_penalty: float = LENGTH_PENALTY
+    longest: int = LONGEST
 
 
 @dataclass(frozen=True)

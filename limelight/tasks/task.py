@@ -13,11 +13,13 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from limelight.errors import InputError, RecipeError, TextError
+from limelight.modules.attention import Role
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.word_vectors import WordVectors
@@ -40,13 +42,12 @@ class Task(ABC):
 
     # ---- must give --------------------------------------------------------------------------------
 
+    role: ClassVar[Role]
+    """What its models do with a text."""
+
     @abstractmethod
     def read(self, folder: Path, part: str) -> Rows:
         """The rows of `train`, `valid` or `test` in a data folder."""
-
-    @abstractmethod
-    def new(self, rows: Rows) -> SavedModel:
-        """Fresh tokenizers for these training rows and a fresh model for them."""
 
     @abstractmethod
     def examples(self, saved: SavedModel, rows: Rows) -> Examples:
@@ -56,7 +57,28 @@ class Task(ABC):
     def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         """The task's own measures of a model on rows it was not trained on; greedy search."""
 
+    # ---- may give ---------------------------------------------------------------------------------
+
+    def tokenizers(self, rows: Rows) -> tuple[Tokenizer, Tokenizer]:
+        """Fresh ones for these training rows, for what goes in and what comes out; one for both unless given."""
+        text = self.recipe.text
+        tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
+        return tokenizer, tokenizer
+
+    def classes(self, rows: Rows) -> tuple[str, ...]:
+        """Those that these rows name; none unless given."""
+        return ()
+
     # ---- inherits ---------------------------------------------------------------------------------
+
+    def new(self, rows: Rows) -> SavedModel:
+        """Fresh tokenizers for these training rows and a fresh model for them."""
+        classes, (source, target) = self.classes(rows), self.tokenizers(rows)
+        shape, sizes = self.recipe.model, (len(source), len(target))
+        model = build(architecture(self.role, shape), shape, *sizes, source is target, len(classes))
+        self.start_table(model, source)
+        prediction = {} if classes else asdict(self.recipe.prediction)  # a class is not searched for
+        return SavedModel(self.recipe.task, model, source, target, classes, prediction)
 
     def loss(self, saved: SavedModel, rows: Rows) -> float:
         """Mean cross-entropy a label, in nats, without smoothing or dropout."""
@@ -117,27 +139,21 @@ def mean_loss(model: nn.Module, examples: Examples, tokens: int) -> float:
 class PairTask(Task):
     """Source text → target text, by an encoder-decoder."""
 
+    role = "pairs"
+
     def read(self, folder: Path, part: str) -> Rows:
         return _pairs(folder, part)
 
-    def new(self, rows: Rows) -> SavedModel:
+    def tokenizers(self, rows: Rows) -> tuple[Tokenizer, Tokenizer]:
         text = self.recipe.text
         sources, targets = [source for source, _ in rows], [target for _, target in rows]
         if text.shared:
-            source = target = Tokenizer.train(sources + targets, text.source, text.size)
-        else:
-            source = Tokenizer.train(sources, text.source, text.size)
-            target = Tokenizer.train(targets, text.target, text.size)
-        model = build(
-            architecture("pairs", self.recipe.model),
-            self.recipe.model,
-            len(source),
-            len(target),
-            text.shared,
-            0,
+            shared = Tokenizer.train(sources + targets, text.source, text.size)
+            return shared, shared
+        return (
+            Tokenizer.train(sources, text.source, text.size),
+            Tokenizer.train(targets, text.target, text.size),
         )
-        self.start_table(model, source)
-        return SavedModel(self.recipe.task, model, source, target, prediction=asdict(self.recipe.prediction))
 
     def examples(self, saved: SavedModel, rows: Rows) -> Pairs:
         sources = saved.source.encode_batch([source for source, _ in rows])
@@ -180,23 +196,11 @@ class LanguageTask(Task):
     The data folder holds train.txt and valid.txt, or folders `train/` and `valid/` of text files.
     """
 
+    role = "language"
+
     def read(self, folder: Path, part: str) -> Rows:
         path = folder / part if (folder / part).is_dir() else folder / f"{part}.txt"
         return [(text, "") for text in read_texts(path).values()]
-
-    def new(self, rows: Rows) -> SavedModel:
-        text = self.recipe.text
-        tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
-        model = build(
-            architecture("language", self.recipe.model),
-            self.recipe.model,
-            len(tokenizer),
-            len(tokenizer),
-            True,
-            0,
-        )
-        self.start_table(model, tokenizer)
-        return SavedModel("language", model, tokenizer, tokenizer, prediction=asdict(self.recipe.prediction))
 
     def examples(self, saved: SavedModel, rows: Rows) -> Windows:
         documents = saved.source.encode_batch([text for text, _ in rows])
@@ -211,27 +215,19 @@ class ClassifyTask(Task):
     """Text → one of several classes, judged by accuracy and macro F1. Rows are text, tab, class; or JSON lines
     with "text" and "label" in train.jsonl and valid.jsonl."""
 
+    role = "classes"
+
     def read(self, folder: Path, part: str) -> Rows:
         lines = folder / f"{part}.jsonl"
         return read_jsonl(lines, "text", "label") if lines.is_file() else _pairs(folder, part)
 
-    def new(self, rows: Rows) -> SavedModel:
-        text, classes = self.recipe.text, tuple(sorted({label for _, label in rows}))
+    def classes(self, rows: Rows) -> tuple[str, ...]:
+        classes = tuple(sorted({label for _, label in rows}))
         if len(classes) < 2:
             raise InputError(
                 f"Classification needs at least two classes in the training data; got {list(classes)}."
             )
-        tokenizer = Tokenizer.train([source for source, _ in rows], text.source, text.size)
-        model = build(
-            architecture("classes", self.recipe.model),
-            self.recipe.model,
-            len(tokenizer),
-            len(tokenizer),
-            True,
-            len(classes),
-        )
-        self.start_table(model, tokenizer)
-        return SavedModel("classify", model, tokenizer, tokenizer, classes)
+        return classes
 
     def examples(self, saved: SavedModel, rows: Rows) -> Labelled:
         number = {label: place for place, label in enumerate(saved.classes)}

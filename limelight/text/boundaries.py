@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cache
 
 Span = tuple[int, int]
+"""Characters of a text, `text[start:end]`."""
 
 _IDEOGRAPHS = r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _BLANK_LINES = re.compile(r"\n[^\S\n]*+\n\s*+")

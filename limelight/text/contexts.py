@@ -13,6 +13,7 @@ from typing import Any
 
 from limelight.errors import InputError, KindError
 from limelight.text.boundaries import Span
+from limelight.text.chats import rendered_with_places
 from limelight.text.segments import BETWEEN_DOCUMENTS, NO_UNIT, Segments
 from limelight.text.tokenizers import Tokenizer
 
@@ -67,7 +68,7 @@ class Context:
         if chat:
             said, message = text.strip(), {"role": "user", "content": text.strip()}
             before = len(text) - len(text.lstrip())  # a first document may be empty
-            text, [(low, high)] = _rendered_with_places(tokenizer, [message], answer_next=True)
+            text, [(low, high)] = rendered_with_places(tokenizer, [message], answer_next=True)
             assert text[low:high] == said
             places = [tuple(min(max(low, at - before + low), high) for at in place) for place in places]  # type: ignore[misc]
         ids, spans = encode(tokenizer, text, special=not chat)
@@ -86,7 +87,7 @@ class Context:
         for message in messages:
             if not all(isinstance(message.get(key), str) for key in ("role", "content")):
                 raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
-        text, places = _rendered_with_places(tokenizer, messages, answer_next)
+        text, places = rendered_with_places(tokenizer, messages, answer_next)
         roles = [message["role"] for message in messages]
         names = [
             role if roles.count(role) == 1 else f"{role} {roles[: number + 1].count(role)}"
@@ -271,70 +272,6 @@ def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], 
         )
     found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
     return list(found["input_ids"]), [(int(start), int(end)) for start, end in found["offset_mapping"]]
-
-
-def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool) -> str:
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            f"{type(tokenizer).__name__} has no chat template: the model was not made for conversations, or its "
-            "tokenizer was saved without. Give the documents as plain text."
-        )
-    try:
-        return str(
-            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
-        )
-    except Exception as error:  # whatever the template, which is a program, raises to refuse them
-        raise InputError(f"The chat template refuses these messages: {error}") from error
-
-
-def _rendered_with_places(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool
-) -> tuple[str, list[Span]]:
-    """What the template makes of the messages, and where each stands in it, without blanks around it.
-
-    The words of a message may also be the template's own ("help" in "You are a helpful assistant"), so marks that
-    nobody writes are put in the messages' places, and found again.
-    """
-    text = _rendered(tokenizer, messages, answer_next)
-    contents = [message["content"] for message in messages]
-    said = [content.strip() for content in contents]
-    marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
-    with_marks = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
-    marked = _rendered(tokenizer, with_marks, answer_next)
-    for written in (said, contents):
-        made, places = _put_back(marked, marks, written)
-        if made == text:
-            blanks = [len(content) - len(content.lstrip()) for content in written]
-            starts = [low + blank for (low, _), blank in zip(places, blanks, strict=True)]
-            return text, [(start, start + len(each)) for start, each in zip(starts, said, strict=True)]
-    places = []  # a template that treats these words in a way of its own: they are looked for
-    for each in said:
-        start = _found(text, each, places[-1][1] if places else 0)
-        places.append((start, start + len(each)))
-    return text, places
-
-
-def _put_back(marked: str, marks: Sequence[str], contents: Sequence[str]) -> tuple[str, list[Span]]:
-    """The text with contents in the places of their marks, and where they are; "" where a mark is not there once."""
-    if any(marked.count(mark) != 1 for mark in marks):
-        return "", []
-    made, at = "", 0
-    places: dict[str, Span] = {}
-    for mark, content in sorted(zip(marks, contents, strict=True), key=lambda pair: marked.find(pair[0])):
-        made += marked[at : marked.find(mark)]
-        places[mark] = (len(made), len(made) + len(content))
-        made, at = made + content, marked.find(mark) + len(mark)
-    return made + marked[at:], [places[mark] for mark in marks]
-
-
-def _found(text: str, content: str, start: int) -> int:
-    place = text.find(content, start)
-    if place < 0:
-        raise InputError(
-            f"The chat template changes what is said: {content[:40]!r} is not in what it writes. "
-            "Render it yourself and use Segments.from_spans."
-        )
-    return place
 
 
 def named(documents: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:

@@ -24,6 +24,7 @@ import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from limelight.errors import InputError, KindError, TextError
+from limelight.text.boundaries import Span
 from limelight.text.bytelevel import SPACE, bytes_of, characters_of
 
 PAD, UNKNOWN, START, END = range(4)
@@ -35,7 +36,6 @@ SPECIALS = ("<pad>", "<unknown>", "<start>", "<end>")
 _STORED = tuple(f"[limelight {name.strip('<>')}]" for name in SPECIALS)
 
 Kind = Literal["bpe", "characters", "words"]
-Span = tuple[int, int]
 
 HALF_A_PAIR = (
     "A text must be valid Unicode; one holds a lone surrogate (half of a UTF-16 pair). "

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel
 
 from limelight.errors import InputError, require
 from limelight.training.batches import IGNORE, Batch, Examples, Order
@@ -33,6 +32,7 @@ from limelight.training.checkpoints import (
     save_weights,
 )
 from limelight.training.interrupts import interrupts_wait
+from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import SCHEDULES, learning_rate
@@ -137,14 +137,7 @@ def train(
     # Precision is set batch by batch in _update: accelerate would keep its first choice for the whole process.
     accelerator = accelerate.Accelerator(mixed_precision="no")
     average = averaged(model, settings.average).to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        by_rate(model, settings.output_rate or 1.0),
-        lr=settings.rate,
-        betas=(0.9, 0.98),
-        eps=1e-9,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    optimizer = adamw(model, settings.rate, settings.output_rate or 1.0, settings.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
     torch.manual_seed(settings.seed)
@@ -175,7 +168,8 @@ def train(
         enough = until is not None and until(progress)
         while progress.step < settings.steps and not enough and not _stalled(progress, settings):
             group, epoch, position = next(updates)
-            rate = _set_rate(optimizer, settings, progress.step + 1)
+            rate = _rate(settings, progress.step + 1)
+            set_rate(optimizer, rate)
             batches = [examples.batch(rows) for rows in group]
             loss, norm = _update(accelerator, model, optimizer, batches, settings)
             average.update_parameters(plain)
@@ -199,36 +193,6 @@ def train(
     load_weights(folder / BEST, average.module)
     stalled = progress.step < settings.steps and _stalled(progress, settings)
     return Outcome(average.module, progress, stalled)
-
-
-def by_rate(model: nn.Module, output_rate: float) -> list[dict[str, Any]]:
-    """All parameters in their order, in groups that learn at one rate: `times` that of the settings.
-
-    Raises InputError where the last layer is to have a rate of its own, and the model has no `output`.
-    """
-    if output_rate == 1:
-        return [{"params": list(model.parameters()), "times": 1.0}]
-    output = getattr(model, "output", None)
-    if not isinstance(output, nn.Module):
-        raise InputError(
-            f"output_rate must be 1 for a model without an output layer of its own, as {type(model).__name__} is; "
-            f"got {output_rate}."
-        )
-    last = set(output.parameters())
-    parts = groupby(model.parameters(), lambda parameter: output_rate if parameter in last else 1.0)
-    return [{"params": list(parameters), "times": times} for times, parameters in parts]
-
-
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A running average of the weights, quick at first: after n updates the decay is at most (1 + n) / (10 + n)."""
-
-    @torch.no_grad()
-    def mix(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
-        for mean, weight in zip(averages, weights, strict=True):
-            mean.lerp_(weight, share)
-
-    return AveragedModel(model, multi_avg_fn=mix)
 
 
 def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[list[int]], int, int]]:
@@ -278,13 +242,10 @@ def loss_of(scores: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     )
 
 
-def _set_rate(optimizer: Any, settings: Settings, step: int) -> float:
-    rate = learning_rate(
+def _rate(settings: Settings, step: int) -> float:
+    return learning_rate(
         settings.schedule, settings.rate, step, settings.steps, settings.warmup, settings.decay
     )
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["times"]
-    return rate
 
 
 @torch.no_grad()

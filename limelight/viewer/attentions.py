@@ -12,7 +12,7 @@ from torch import Tensor
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
 from limelight.readings.measures import head_labels
-from limelight.readings.reading import Head, name_heads
+from limelight.readings.reading import MOST_HEADS_NAMED, Head, name_heads
 from limelight.viewer.sides import UNITS, Side
 from limelight.viewer.way import Way
 
@@ -20,8 +20,6 @@ TILE = 256
 """Cells of a tile's side."""
 MOST_BETWEEN = 10**6
 """Numbers of a table from units to units."""
-MOST_NAMED = 6
-"""Up to so many heads are named one by one."""
 
 
 class Matrix(Protocol):
@@ -143,7 +141,7 @@ class Attention:
         return f"{self._named(heads)} {self.rule}".rstrip()
 
     def _named(self, heads: tuple[Head, ...]) -> str:
-        if heads == self.heads and len(heads) > MOST_NAMED:
+        if heads == self.heads and len(heads) > MOST_HEADS_NAMED:
             return f"Mean of all {len(heads)} heads of {len(self.layers)} layers, each with equal weight."
         if len(heads) == 1:
             return f"Of {head_labels(heads)[0]}."

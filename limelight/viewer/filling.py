@@ -21,7 +21,8 @@ from limelight.viewer.maps import Map, cells_of
 from limelight.viewer.pack import Pack
 from limelight.viewer.questions import LEVELS, Question
 from limelight.viewer.strongest import Strongest, answered, sweep
-from limelight.viewer.subject import Subject, tile_place, weights
+from limelight.viewer.subject import Subject, tile_place
+from limelight.viewer.walk import weights
 from limelight.viewer.weighs import PLAIN
 
 KEEP = (8, 16, 32, 64)

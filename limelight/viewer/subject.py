@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from limelight.errors import InputError, LimelightError
-from limelight.matrix import Tile
 from limelight.readings.measures import pooling_rule
 from limelight.viewer import heads as numbers
 from limelight.viewer import maps, rows, weighs
-from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, Matrix, heads_by_layer
+from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, heads_by_layer
 from limelight.viewer.envelope import Answer, Scale
 from limelight.viewer.questions import Question
 from limelight.viewer.sides import Side
 from limelight.viewer.steps import Step
 from limelight.viewer.strongest import answered, sweep
 from limelight.viewer.told import about
-from limelight.viewer.whole import Whole, read_whole
+from limelight.viewer.walk import Reading, Walk
+from limelight.viewer.whole import Whole
 
 KEPT, STRETCHES = 32, 128
 """Of each unit, where a page asks for `rows` without a budget."""
@@ -33,22 +32,6 @@ FREE_WORK = 2**28
 
 class NotYetError(LimelightError):
     """The answer needs the walk over the whole matrix, which is not at its end."""
-
-
-@dataclass(eq=False)
-class Reading:
-    """How far the first walk over all layers is."""
-
-    total: int
-    done: int = 0
-    what: str = ""
-    error: str | None = None
-    started: float = field(default_factory=time.monotonic)
-    seconds: float | None = None
-
-    @property
-    def share(self) -> float:
-        return 1.0 if self.seconds is not None else min(0.999, self.done / max(1, self.total))
 
 
 @dataclass(eq=False)
@@ -82,53 +65,24 @@ class Subject:
             for side in (attention.queries, attention.keys):
                 if side not in self.sides:
                     self.sides.append(side)
-        self._wholes: dict[int, dict[int, Whole]] = {number: {} for number in range(len(self.attentions))}
-        self.reading = Reading(sum(map(weights, self.attentions)))
+        self._walk = Walk(self.attentions)
         self._weighed: dict[tuple[int, str], Attention] = {}
-        self._lock = Lock()
 
     # ---- the walk over everything -----------------------------------------------------------------
 
     @property
+    def reading(self) -> Reading:
+        """How far it is."""
+        return self._walk.reading
+
+    @property
     def ready(self) -> bool:
         """Whether all matrices were read."""
-        return self.reading.seconds is not None
+        return self._walk.ready
 
     def read(self, go_on: Callable[[], None] = lambda: None) -> None:
         """Read every matrix, as far as that was not done; `go_on` is called between tiles and may raise."""
-        with self._lock:
-            if self.ready:
-                return
-            self.reading = Reading(self.reading.total)
-            layers = sum(len(attention.layers) for attention in self.attentions)
-            number = 0
-            try:
-                for place, attention in enumerate(self.attentions):
-                    for layer, matrix in attention.layers.items():
-                        number += 1
-                        self.reading.what = f"layer {number} of {layers}"
-                        before = self.reading.done
-                        if layer not in self._wholes[place]:
-                            heard = self._heard(matrix, go_on)
-                            self._wholes[place][layer] = read_whole(attention, layer, heard)
-                        self.reading.done = before + matrix.shape[1] * attention.N * attention.M
-            except Exception as error:
-                self.reading.error = str(error)
-                raise
-            self.reading.seconds = time.monotonic() - self.reading.started
-
-    def _heard(self, matrix: Matrix, go_on: Callable[[], None]) -> Callable[[Tile], None]:
-        """Counts rows: what a mask hides is no tile. Rows of a panel are read from the first to the last."""
-        before, rows = self.reading.done, dict[int, int]()
-
-        def heard(tile: Tile) -> None:
-            rows[tile.heads.start] = len(tile.heads) * max(
-                tile.i1, rows.get(tile.heads.start, 0) // len(tile.heads)
-            )
-            self.reading.done = before + sum(rows.values()) * matrix.shape[3]
-            go_on()
-
-        return heard
+        self._walk.read(go_on)
 
     def _whole(self, place: int) -> dict[int, Whole]:
         """Of one attention; what is small is read now."""
@@ -136,11 +90,11 @@ class Subject:
             if self.reading.total > FREE_WORK:
                 raise NotYetError
             self.read()
-        return self._wholes[place]
+        return self._walk.wholes[place]
 
     def wholes(self, place: int) -> dict[int, Whole]:
         """What the walk over one attention has kept, layer by layer."""
-        return self._wholes[place]
+        return self._walk.wholes[place]
 
     # ---- answers ----------------------------------------------------------------------------------
 
@@ -156,7 +110,7 @@ class Subject:
             raise InputError(f"There are {len(self.attentions)} attentions, counted from 0; got {place}.")
         key = place, question.params.get("weigh", weighs.PLAIN)
         if key not in self._weighed:
-            self._weighed[key] = weighs.weighed(self.attentions[place], key[1], self._wholes[place])
+            self._weighed[key] = weighs.weighed(self.attentions[place], key[1], self._walk.wholes[place])
         return self._weighed[key]
 
     def _about(self, question: Question, go_on: Callable[[], None]) -> Answer:
@@ -178,7 +132,7 @@ class Subject:
         level, by, direction = question["level"], question["by"], question["direction"]
         unit = level, question.number("place"), by
         if direction == "from":
-            found = rows.attends_to(attention, heads, *unit, self._wholes[place], go_on)
+            found = rows.attends_to(attention, heads, *unit, self._walk.wholes[place], go_on)
         else:
             found = rows.receives_from(attention, heads, *unit, self._whole(place), go_on)
         head = {
@@ -247,7 +201,7 @@ class Subject:
         work = maps.work(attention, heads, place)
         if not self.ready and self.reading.total <= FREE_WORK:
             self.read()
-        kept = self._wholes[number]
+        kept = self._walk.wholes[number]
         if attention.ways:
             if any(way.divides for way in attention.ways.values()) and work <= maps.MOST_WEIGHED:
                 self._whole(number)  # or every tile would need whole rows
@@ -317,8 +271,3 @@ class Subject:
 
 def tile_place(question: Question) -> maps.Place:
     return maps.Place(*(question.number(name) for name in ("zoom", "row", "column")))
-
-
-def weights(attention: Attention) -> int:
-    """How many there are, of all heads and layers."""
-    return len(attention.heads) * attention.N * attention.M

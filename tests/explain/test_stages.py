@@ -40,6 +40,15 @@ def test_every_check_holds(kind: str, architecture: str) -> None:
     assert sum(stage.check.difference > 0 for stage in explanation.stages) > 10
 
 
+def test_a_classifier_that_looks_back_only_is_followed_as_it_is() -> None:
+    explanation = explain_text(predictor("classifier", causal=True), TEXT, token=2)
+    assert not failed(explanation)
+    mask = find(explanation, "Mask")
+    assert "come later" in mask.text
+    seen = mask.numbers[0].values
+    assert seen[0][0] == 1 and not any(seen[0][1:])
+
+
 @pytest.mark.parametrize("layer", [0, 1, -1])
 @pytest.mark.parametrize("head", [0, 2, -1])
 def test_any_layer_and_head(layer: int, head: int) -> None:

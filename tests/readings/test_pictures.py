@@ -205,7 +205,7 @@ def test_where_heads_have_an_axis_nothing_is_called_a_mean() -> None:
     heads = tuple((layer, head) for layer in range(2) for head in range(7))
     labels = tuple(tuple(f"{axis} {n}" for n in range(size)) for axis, size in (("layer", 2), ("head", 7)))
     reading = Reading(np.ones((2, 7), np.float32), ("layer", "head"), labels, "nats", "By hand.", heads)
-    assert _heads_line(reading) == "14 heads of layers 0, 1"
+    assert _heads_line(reading) == "14 heads of layers 0 to 1"
     assert _heads_line(reading.at("layer", 1).at("head", 2)) == "Layer 1 head 2"
     mean = Reading(np.ones(2, np.float32), ("word",), (("a", "b"),), "nats", "By hand.", heads)
-    assert _heads_line(mean) == "Mean of 14 heads of layers 0, 1"
+    assert _heads_line(mean) == "Mean of 14 heads of layers 0 to 1"

@@ -119,6 +119,9 @@ def test_rows_make_a_table() -> None:
 
 def test_heads_are_named_by_layer() -> None:
     assert name_heads([(3, 0), (1, 2), (1, 0)]) == "layer 1 heads 0, 2; layer 3 head 0"
+    assert name_heads([(3, 0), (3, 2)], most=2) == "layer 3 heads 0, 2"
+    assert name_heads([(3, 0), (3, 2)], most=1) == "2 heads of layer 3"
+    assert name_heads([(3, 0), (1, 2), (4, 1)], most=2) == "3 heads of layers 1, 3, 4"
 
 
 @given(st.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from limelight.errors import ShapeError
 from limelight.readings import Alignment, Reading, alignment
+from limelight.readings.pen import Pen, level_of
 from limelight.readings.terminal import alignment_table, ranked_list, word_shades
 from tests.readings.cases import SOURCE, TARGET, random_layers
 
@@ -29,6 +31,10 @@ def shown(view: RenderableType, width: int = 80, encoding: str = "utf-8", colour
     console.print(view)
     stream.flush()
     return raw.getvalue().decode(encoding)
+
+
+def pen(encoding: str) -> Pen:
+    return Pen(replace(Console().options, encoding=encoding))
 
 
 @pytest.fixture
@@ -111,6 +117,19 @@ def test_tables_in_ascii(found: Alignment) -> None:
     assert "?ffnen" in text
     assert "##" in text
     assert "##" in shown(ranked_list(found.received()), encoding="ascii")
+
+
+def test_what_a_stream_cannot_write_has_letters_in_its_place() -> None:
+    assert pen("utf-8").text("√x → é") == "√x → é"
+    assert pen("ascii").text("√x → é") == "sqrt x -> ?"
+    assert pen("cp1252").text("√x · é") == "sqrt x · é"
+    assert [pen(each).text("a long word", 5) for each in ("utf-8", "ascii")] == ["a lo…", "a lo."]
+    assert "?" not in shown(word_shades(["a" * 40], [1.0]), 20, "ascii")
+
+
+def test_the_least_share_shows_and_none_does_not() -> None:
+    assert [pen("utf-8").bar(share, 4) for share in (0.0, 1e-9, 0.5, 1.0)] == ["", "▏", "██", "████"]
+    assert [pen("utf-8").block(level_of(share)) for share in (0.0, 1e-9, 0.5, 1.0, 1.0001)] == [*" ▁▄██"]
 
 
 def test_a_list_is_ranked_and_says_what_it_leaves_out() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from limelight.errors import InputError, RecipeError, TextError
 from limelight.modules.recurrent import Recurrence
+from limelight.predicting.predictor import DEFAULTS
 from limelight.tasks.recipe import (
     TASK_NAMES,
     Search,
@@ -49,6 +51,7 @@ def test_what_a_recipe_leaves_out_has_a_default() -> None:
     recipe = parse_recipe(LEAST)
     assert recipe.training.steps == 3
     assert recipe.prediction == Search()
+    assert asdict(Search()) == DEFAULTS  # those of a model that was saved without
     assert recipe.text.vectors == ""
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from limelight.errors import InputError, RecipeError
+from limelight.modules.closed import output_without
 from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
 from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.modules.transformer import Classifier, LanguageModel, Shape
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.closed import output_without
 from limelight.tasks.look import look
 from limelight.tasks.recipe import changed, load_recipe
 from limelight.tasks.run import train_recipe

@@ -17,7 +17,8 @@ from limelight.errors import InputError
 from limelight.modules.transformer import Classifier, Shape
 from limelight.training.batches import IGNORE, Labelled, Order
 from limelight.training.checkpoints import Progress, checkpoints, save_weights
-from limelight.training.loop import BEST, Evaluation, Settings, averaged, groups, loss_of
+from limelight.training.loop import BEST, Evaluation, Settings, groups, loss_of
+from limelight.training.optimizer import averaged
 from tests.tolerance import check
 from tests.training import tiny
 

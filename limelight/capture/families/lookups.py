@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limelight.matrix.biases import Bias, Table
+from limelight.matrix.biases import Bias
+from limelight.matrix.given_biases import Table
 from limelight.matrix.places import Place, part
 
 

@@ -16,13 +16,13 @@ def output_without(
     model: nn.Module,
     ids: Sequence[int],
     target_ids: Sequence[int] = (),
-    rows: slice | list[int] = slice(None),
+    rows: int | slice | list[int] = slice(None),
 ) -> Callable[[Tensor], Tensor]:
     """Which tokens of `ids` are kept, bool (J, M) → the scores of the next tokens, or of the classes, for them.
 
     ids         as the model reads them, START and END included
     target_ids  what an encoder-decoder has written
-    rows        which positions of the scores are given; a classifier has none
+    rows        which positions of the scores are given, one number without their axis; a classifier has none
     """
     device = next(model.parameters()).device
     ids_1M = torch.tensor([list(ids)], device=device)
