@@ -10,7 +10,8 @@ plans.py     how a loop cuts the matrix                      tiles.py    the loo
 loops.py     which loop reads, and why                       workers.py  threads over panels and row blocks
 why.py       what a reading will do                          operator.py A @ v and A.T @ x
 gradients.py theirs                                          rollout.py  a product of many such matrices
-mixing.py    one layer of it                                 native/, triton/  the quicker loops
+mixing.py    one layer of it                                 chosen.py   some queries alone
+native/, triton/  the quicker loops
 
 What is read:
 folds.py     RowStats, Received, Entropy                     ranks.py    Peak, Top, Bottom
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from limelight.matrix import biases, masks
 from limelight.matrix.biases import Bias
+from limelight.matrix.chosen import only_queries
 from limelight.matrix.distances import Distance, DistanceReading
 from limelight.matrix.folds import Again, Entropy, Fold, Received, ReceivedReading, RowStats
 from limelight.matrix.histograms import Histogram, HistogramReading
@@ -75,4 +77,5 @@ __all__ = [
     "Weighted",
     "biases",
     "masks",
+    "only_queries",
 ]

@@ -26,6 +26,7 @@ from torch import Tensor
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
 from limelight.readings.measures import Matrices, by_layer, check_batch
+from limelight.readings.padding import without_padding
 from limelight.readings.reading import Head, Reading
 from limelight.readings.shares import Share, ShareReading, duplicate_token, induction, previous_token
 
@@ -86,7 +87,8 @@ def atlas(
     ids: the tokens that the model read, one a query, special ones too; they tell which tokens are the same.
     sinks: the places of the tokens to count as sinks: the first one, unless given.
 
-    Queries that see nothing are left out of every mean. Raises ShapeError where a matrix is not square.
+    Queries that see nothing, and those of padding, which no query may look at, are left out of every mean.
+    Raises ShapeError where a matrix is not square.
     """
     tokens = torch.as_tensor(ids).flatten().cpu()
     N = len(tokens)
@@ -112,7 +114,7 @@ def atlas(
                 f"{matrix.shape[2]} queries and {matrix.shape[3]} keys."
             )
         check_batch(matrix, batch)
-        found[layer] = _of_layer(matrix, folds, batch)
+        found[layer] = _of_layer(without_padding(matrix, batch)[0], folds, batch)
     heads = tuple((layer, head) for layer, means in found.items() for head in range(len(means)))
     most = max((len(means) for means in found.values()), default=0)
     table = torch.full((len(MEASURES), len(found), most), torch.nan, dtype=torch.float64)

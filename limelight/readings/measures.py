@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
-from limelight.matrix import AttentionMatrix, Pool, Received
+from limelight.matrix import AttentionMatrix, Pool
 from limelight.readings.groups import Groups
+from limelight.readings.padding import without_padding
 from limelight.readings.reading import Head, Reading, name_heads
 
 
@@ -112,7 +113,8 @@ def received_words(
 ) -> ReceivedWords:
     """How much attention each word receives from all queries (the fold `Received`, summed over its tokens).
 
-    Under a causal mask early words are seen by more queries; `per_query` takes that out.
+    Under a causal mask early words are seen by more queries; `per_query` takes that out. Padding gives
+    nothing: tokens of self-attention that no query may look at.
     """
     sums: list[Tensor] = []
     layers, chosen = chosen_layers(matrices, heads)
@@ -120,7 +122,7 @@ def received_words(
     for layer, matrix in layers.items():
         keys.fit(matrix.shape[3], "keys")
         check_batch(matrix, batch)
-        received = matrix.read(Received())
+        _, received = without_padding(matrix, batch)
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
     for which in range(2):

@@ -261,11 +261,23 @@ def _judge(
         "tokens": progress.tokens,
         **evaluation.measures,
     }
+    better = _better(evaluation, progress)
     progress.history.append(record)
-    if progress.best_score is None or evaluation.score > progress.best_score:
+    if better:
         progress.best_score, progress.best_step = evaluation.score, progress.step
         save_weights(folder / BEST, model, progress.step)
     return record
+
+
+def _better(evaluation: Evaluation, progress: Progress) -> bool:
+    """Whether it is the best so far; of equal scores that of the lower loss, where both were measured.
+
+    Some scores are equal for long: BLEU is 0 where all answers are shorter than four words.
+    """
+    if progress.best_score is None or evaluation.score != progress.best_score:
+        return progress.best_score is None or evaluation.score > progress.best_score
+    best = next((each for each in reversed(progress.history) if each["step"] == progress.best_step), {})
+    return evaluation.measures.get("loss", math.inf) < best.get("loss", -math.inf)
 
 
 def _stalled(progress: Progress, settings: Settings) -> bool:

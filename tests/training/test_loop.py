@@ -221,6 +221,14 @@ def test_the_best_evaluation_is_what_comes_out(tmp_path: Path) -> None:
     assert [record["goodness"] for record in outcome.progress.history] == [1.0, 3.0, 2.0]
 
 
+def test_of_equal_scores_the_lower_loss_comes_out(tmp_path: Path) -> None:
+    losses = iter([2.0, 0.5, 0.75])
+    outcome = tiny.run(
+        tmp_path, replace(SHORT, steps=8), evaluate=lambda model: Evaluation({"loss": next(losses)}, 0.0)
+    )
+    assert outcome.progress.best_step == 6
+
+
 def test_without_an_evaluation_the_last_weights_come_out(tmp_path: Path) -> None:
     seen = Scores(3.0, 2.0, 1.0)
     tiny.run(tmp_path / "judged", replace(SHORT, steps=8), evaluate=seen)
