@@ -66,8 +66,9 @@ def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
     The model keeps its backend, its masks and its outputs. `outputs.attentions`, `decoder_attentions` and
     `cross_attentions` hold one `OnDemand` a layer: a tensor (batch, heads, queries, keys) that can be sliced,
     stacked, compared, turned into NumPy and handed to code that expects the weights of an eager model. They live
-    on after the block and hold references to Q and K, memory linear in the length. A model that runs eagerly
-    gives its own weights, as ever. A query that may look at nothing has weights of 0, where eager models have what
+    on after the block and hold references to Q and K, memory linear in the length. No gradient flows through them:
+    for gradients of the weights load the model with attn_implementation="eager". A model that runs eagerly gives its
+    own weights, as ever. A query that may look at nothing has weights of 0, where eager models have what
     their softmax makes of equal scores.
 
     Gives the model. Raises CaptureError where a forward that was asked for its attention would give an empty

@@ -26,6 +26,8 @@ word receives, and which heads were read. Each TEXT, and each line of each FILE,
 
 Example: `limelight look "Click the button to open the file." --png look.png`
 
+Of a translation that is there already: `limelight look "Save the file." --answer "Speichern Sie die Datei."`
+
 With --question, or with any Hugging Face model (a folder, or a name of the hub), the files become one text with
 marked borders, and the documents, sentences and words that the answer looked at are ranked from high to low.
 
@@ -55,7 +57,15 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         layer: Annotated[
-            list[int] | None, typer.Option(help="Read all heads of a layer, counted from 0; may be repeated.")
+            list[int] | None,
+            typer.Option(help="Of documents: all heads of a layer, counted from 0; may be repeated."),
+        ] = None,
+        answer: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="TEXT|FILE",
+                help="A translation that is there already, in the place of the model's own; one for each text.",
+            ),
         ] = None,
         beam: Annotated[int | None, typer.Option(help="Beam width of the search; 1 is greedy.")] = None,
         png: Annotated[Path | None, typer.Option(help="Also draw a picture.")] = None,
@@ -119,10 +129,12 @@ def register(app: typer.Typer) -> None:
         if question is not None or is_hugging_face(model):
             from limelight.cli.documents import look_at_documents
 
-            if beam is not None:
-                raise InputError(
-                    "--beam is for Limelight's own models without a question; answers here are greedy."
-                )
+            for name, value in (("--beam", beam), ("--answer", answer)):
+                if value is not None:
+                    raise InputError(
+                        f"{name} is for Limelight's own models without a question; answers here are the model's own, "
+                        "and greedy."
+                    )
             look_at_documents(
                 model,
                 texts or [],
@@ -144,12 +156,13 @@ def register(app: typer.Typer) -> None:
             raise InputError(
                 f"{given[0]} is for documents: give a --question, or a Hugging Face model as --model."
             )
-        _look_at_lines(model, texts, heads, beam, png, svg, html, as_json)
+        _look_at_lines(model, texts, answer, heads, beam, png, svg, html, as_json)
 
 
 def _look_at_lines(
     model: str,
     texts: list[str] | None,
+    answers: list[str] | None,
     heads: list[tuple[int, int]] | None,
     beam: int | None,
     png: Path | None,
@@ -168,17 +181,22 @@ def _look_at_lines(
         raise InputError(
             'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
         )
+    given = None if answers is None else [line for line in lines_from(answers) if line.strip()]
+    if given is not None and len(given) != len(lines):
+        raise InputError(
+            f"--answer must be given for each text, in their order; there are {len(given)} for {len(lines)} texts."
+        )
     predictor = Predictor.load(model)
     passed_over: list[NoWordError] = []
     with how_far(least=MANY) as progress:
         looks = look_at(
-            predictor, lines, heads, beam, passed_over.append if len(lines) > 1 else None, progress
+            predictor, lines, heads, beam, passed_over.append if len(lines) > 1 else None, progress, given
         )
     if not looks:
         raise passed_over[-1]
     for error in passed_over:
         _tell(error)
-    tell_unknown(predictor, (each.prediction.source_ids for each in looks))
+    tell_unknown(predictor, (each.prediction.source for each in looks))
     if as_json:
         print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,31 @@ if TYPE_CHECKING:
     from limelight.predicting.predictor import Predictor
 
 
-def tell_unknown(predictor: Predictor, sources: Iterable[Sequence[int]]) -> None:
-    """One line on stderr where the token ids of the texts hold some that the model has never seen."""
+NAMED = 8
+"""Unknown characters or words that are named."""
+
+
+def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
+    """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
     from limelight.text.tokenizers import UNKNOWN
 
-    count = sum(list(ids).count(UNKNOWN) for ids in sources)
-    if count:
-        unit = "character" if predictor.saved.source.kind == "characters" else "word"
-        said = f"note: {count} {unit}{'s' if count > 1 else ''} in the input that this model does not know."
-        Console(stderr=True, soft_wrap=True).print(said, style="dim", highlight=False)
+    tokenizer = predictor.saved.source
+    unknown = []
+    for text in texts:
+        encoded = tokenizer.encode(text)
+        unknown += [
+            text[slice(*encoded.spans[place])] for place, id in enumerate(encoded.ids) if id == UNKNOWN
+        ]
+    if not unknown:
+        return
+    unit = "character" if tokenizer.kind == "characters" else "word"
+    different = [*dict.fromkeys(unknown)]
+    named = " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
+    said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in the input that this model does not know"
+    small = [each.lower() for each in different if each.lower() != each]
+    if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
+        named += f"; it knows {' '.join(small[:NAMED])}"
+    Console(stderr=True, soft_wrap=True).print(f"{said}: {named}", style="dim", highlight=False, markup=False)
 
 
 def tell_written(path: Path, what: str = "picture") -> None:

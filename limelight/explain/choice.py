@@ -53,7 +53,7 @@ def choose(
     rows: dict[str, int] = {}
     first = walk.side(kinds(walk)[0])
     place = _place(first, token, walk.prompt)
-    rule = "as asked." if token is not None else "the longest token of the text: none was named."
+    rule = _as_asked(first, place, token) if token is not None else "the longest of the text: none was named."
     if isinstance(walk.model, LanguageModel) and token is None:
         place, rule = walk.prompt, "the last that was given: none was named."
     rows[first.name] = place
@@ -135,6 +135,15 @@ def _place(side: Side, token: int | str | None, prompt: int) -> int:
             return place
     shown = " ".join(side.labels[place] for place in tokens[:40])
     raise InputError(f"token must stand in the text; got {token!r}. The tokens are: {shown}")
+
+
+def _as_asked(side: Side, place: int, token: int | str) -> str:
+    """Whether others are called the same."""
+    alike = [other for other, label in enumerate(side.labels) if label == side.labels[place]]
+    if isinstance(token, int) or len(alike) == 1:
+        return "as asked."
+    numbers = ", ".join(str(each - side.first) for each in alike)
+    return f"the first of {len(alike)} that are called so: ask for one by its number, {numbers}."
 
 
 def _length(side: Side, place: int) -> int:

@@ -99,6 +99,10 @@ class Explanation:
     choice: tuple[str, ...]
     stages: tuple[Stage, ...]
 
+    def __repr__(self) -> str:
+        checks = "every check holds" if self.ok else "a check does not hold"
+        return f"Explanation({self.text!r} → {self.answer!r}, {len(self.stages)} stages, {checks})"
+
     @property
     def ok(self) -> bool:
         """Whether every check holds."""

@@ -36,7 +36,8 @@ def _tokens(side: Side, part: str, row: int) -> Stage:
         "text → ids",
         "§5.1",
         (("ids_BN", (1, len(side.ids))),),
-        f"The text of {len(side.text)} characters is cut into {len(side.ids) - special} tokens; "
+        f"The text of {len(side.text)} character{'s' * (len(side.text) != 1)} is cut into "
+        f"{len(side.ids) - special} token{'s' * (len(side.ids) - special != 1)}; "
         f"{special} is added that marks its {'start' if side.first else 'end'}. “{side.labels[row]}” stands at "
         f"place {row} and has the id {side.ids[row]}.",
         (

@@ -157,6 +157,13 @@ class AttentionMatrix:
         _refuse_above(whole_bytes(limit, "dense()"), self.shape, self.dtype, whole=True)
         return self._block(range(B), range(H), [range(N)], range(M))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """For `np.asarray`: the whole matrix, which is computed anew each time, within the limit of `dense`."""
+        if copy is False:
+            raise ValueError("Nothing is stored that could be given without a copy.")
+        weights = self.dense().cpu().numpy()
+        return weights if dtype is None else weights.astype(dtype, copy=False)
+
     # ---- readings ---------------------------------------------------------------------------------
 
     @overload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,8 @@ class Pool:
     nothing are left out of the mean; a group of none but those has a row of 0.
 
     `rows` and `cols` name the group of each query and key: (N,) and (M,) for all batches, or (B, N) and
-    (B, M); whole numbers from 0, in any order; -1 is a token of no group, which is left out. The state is as large
+    (B, M); whole numbers from 0, in any order; -1 is a token of no group, which is left out (in lists, None too,
+    as Hugging Face's `word_ids()` has it). The state is as large
     as the result, P × Q numbers a head: above `limit` bytes for both it is refused.
 
     State: a sum a pair of groups.    Neutral: 0.    Law: sums add.
@@ -106,10 +107,19 @@ def segment_sums(x: Tensor, groups: Tensor, count: int, axis: int) -> Tensor:
     return torch.segment_reduce(members_first, "sum", lengths=lengths, axis=0).movedim(0, axis)
 
 
+def _numbered(ids: Sequence[Any]) -> list[Any]:
+    """Lists with -1 where they have None, for all texts or for each."""
+    return [
+        -1 if each is None else _numbered(each) if isinstance(each, list | tuple) else each for each in ids
+    ]
+
+
 def _groups(
     name: str, ids: Tensor | Sequence[int], B: int, size: int, device: torch.device
 ) -> tuple[Tensor, int]:
     """The group of each token, (B, size), and how many groups there are."""
+    if isinstance(ids, Sequence):
+        ids = _numbered(ids)
     groups = tensor_of(ids, f"Pool({name}=…) must be whole numbers, the group of each token", device)
     if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
         raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")

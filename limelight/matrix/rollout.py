@@ -212,7 +212,10 @@ def _check(layers: Sequence[AttentionMatrix], residual: float, values: bool) -> 
     if not layers or not all(isinstance(layer, AttentionMatrix) for layer in layers):
         came = type(next((each for each in layers if not isinstance(each, AttentionMatrix)), None)).__name__
         came = came if layers else "none"
-        raise KindError(f"Rollout takes one AttentionMatrix a layer, the first layer first; got {came}.")
+        raise KindError(
+            f"Rollout takes one AttentionMatrix a layer, the first layer first; got {came}. Of what a watch "
+            "has seen: Rollout([call.matrix for call in seen], …)."
+        )
     if not 0 <= residual <= 1:
         raise InputError(f"residual must be from 0 to 1, the share a token keeps of itself; got {residual}.")
     for number, layer in enumerate(layers):

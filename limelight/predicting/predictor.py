@@ -18,7 +18,15 @@ from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.sampling import Sampling, sample
-from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, Hypothesis, all_numbers, search
+from limelight.predicting.search import (
+    BEAM,
+    LENGTH_PENALTY,
+    LONGEST,
+    NEVER,
+    Hypothesis,
+    all_numbers,
+    search,
+)
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START
 
@@ -71,6 +79,10 @@ class Trace:
     source: Segments
     target: Segments | None
     answer_start: int = 0
+
+    def __repr__(self) -> str:
+        answer = self.prediction
+        return f"Trace({answer.source!r} → {answer.text!r}, {len(self.matrices)} matrices)"
 
     def layers(self, kind: str) -> list[AttentionMatrix]:
         """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
@@ -171,6 +183,27 @@ class Predictor:
                 shown = whole
         if whole != shown:
             yield whole[len(shown) :]
+
+    @torch.inference_mode()
+    def score(self, text: str, answer: str) -> Prediction:
+        """An answer that somebody else wrote, with the log-probability that the model gives it: what `trace` follows.
+
+        Raises InputError for a model that writes no answer of its own beside the text.
+        """
+        if self.model.role != "pairs":
+            raise InputError(
+                f"A given answer is for models that write one text for another; this one's task is "
+                f"{self.saved.task!r}."
+            )
+        source, target = self.saved.source.encode(text).ids, self.saved.target.encode(answer).ids
+        inputs = {"source": self._tensor([[*source, END]]), "target": self._tensor([[START, *target]])}
+        scores_NV = all_numbers(self.model(**inputs))[0]
+        scores_NV[
+            :, sorted(set(NEVER) - set(target))
+        ] = -math.inf  # as in a search, but for what stands there
+        written_N = self._tensor([*target, END])
+        log_p_N = scores_NV.log_softmax(-1).gather(-1, written_N[:, None])
+        return Prediction(text, answer, float(log_p_N.sum()), source, target)
 
     @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
     def trace(self, prediction: Prediction) -> Trace:

@@ -51,6 +51,10 @@ class Atlas:
 
     readings: dict[str, Reading]
 
+    def __repr__(self) -> str:
+        layers, heads = self["entropy"].values.shape
+        return f"Atlas({layers} layers × {heads} heads: {', '.join(self.readings)})"
+
     def __getitem__(self, measure: str) -> Reading:
         if measure not in self.readings:
             raise InputError(f"A measure is one of {', '.join(self.readings)}; got {measure!r}.")

@@ -11,7 +11,7 @@ from limelight.readings.canvas import Sheet
 from limelight.readings.colours import INK, QUIET, RAMP
 from limelight.readings.documents import LookedAt
 from limelight.readings.ranked import LEVELS
-from limelight.readings.reading import digits_after_point, visible
+from limelight.readings.reading import percent, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def looked_picture(looked: LookedAt, title: str = "What was looked at", most: in
         axes.set_ylim(len(entries) - 0.45, -0.55)
         axes.set_xlim(0, 1.15 * highest)
         for place, entry in enumerate(entries):
-            text = f"{entry.value:.{digits_after_point(highest)}f}"
+            text = percent(entry.value, highest)
             axes.annotate(
                 text, (entry.value, place), (4, 0), textcoords="offset points", va="center", fontsize=8
             )

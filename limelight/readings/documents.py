@@ -45,6 +45,11 @@ class LookedAt:
     how: str
     """What all of them have in common."""
 
+    def __repr__(self) -> str:
+        first = ", ".join(f"{entry.label} {entry.value:.2f}" for entry in self.ranked()[:3])
+        counts = ", ".join(f"{len(reading.values)} {level}s" for level, reading in self.readings.items())
+        return f"LookedAt({counts}; {first}{', …' if len(self.documents.values) > 3 else ''})"
+
     @property
     def documents(self) -> Reading:
         return self.readings["document"]

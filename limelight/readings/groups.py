@@ -74,9 +74,14 @@ class Groups:
     def fit(self, tokens: int, axis: str) -> None:
         """Raise ShapeError unless there is a number for every one of the `tokens` along the matrix's axis."""
         if len(self.index) != tokens:
+            way = "Special tokens count too: Groups.of(segments, before=…, after=…)."
+            if len(self.index) == tokens + 1:
+                way = (
+                    f"Of what model.generate() has written the last token was never read: leave it out. {way}"
+                )
             raise ShapeError(
                 f"The groups of the {axis} must number every token; got {len(self.index)} numbers for "
-                f"{tokens} {axis}. Special tokens count too: Groups.of(segments, before=…, after=…)."
+                f"{tokens} {axis}. {way}"
             )
 
 

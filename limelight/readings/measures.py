@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, Pool
 from limelight.readings.groups import Groups
 from limelight.readings.padding import without_padding
@@ -209,7 +209,10 @@ def chosen_layers(
     """The layers that are needed, and the heads, checked."""
     layers = by_layer(matrices)
     there = [(layer, head) for layer, matrix in layers.items() for head in range(matrix.shape[1])]
-    chosen = tuple(there if heads is None else ((int(layer), int(head)) for layer, head in heads))
+    try:
+        chosen = tuple(there if heads is None else ((int(layer), int(head)) for layer, head in heads))
+    except (TypeError, ValueError) as error:
+        raise KindError(f"heads must be (layer, head) pairs, such as [(2, 1)]; got {heads!r}.") from error
     strangers = [head for head in chosen if head not in set(there)]
     if strangers:
         raise InputError(

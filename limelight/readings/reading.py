@@ -78,6 +78,12 @@ class Reading:
         for name, value in made.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        size = " × ".join(
+            f"{count} {axis}s" for axis, count in zip(self.axes, self.values.shape, strict=True)
+        )
+        return f"Reading({size or 'one number'}, {self.unit})"
+
     # ---- parts ------------------------------------------------------------------------------------
 
     def axis(self, name: str) -> int:
@@ -247,3 +253,8 @@ def visible(text: str, most: int | None = None) -> str:
     if most is not None and len(shown) > most:
         return shown[: most - 1] + "…"
     return shown
+
+
+def percent(value: float, highest: float) -> str:
+    """A share, with as many digits as tell the highest of them."""
+    return f"{value:.{max(1, digits_after_point(highest) - 2)}%}"

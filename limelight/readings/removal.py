@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.readings.groups import Groups
 from limelight.readings.reading import Reading
 
@@ -49,6 +49,10 @@ class Removal:
     moved: Reading
     attended: Reading | None
     correlation: float
+
+    def __repr__(self) -> str:
+        first = ", ".join(f"{entry.label} {entry.value:.2g}" for entry in self.moved.ranked()[:3])
+        return f"Removal({self.moved!r}: {first}{', …' if len(self.moved.values) > 3 else ''})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -79,6 +83,17 @@ def removal_check(
     at_once   removals in one forward
     progress  told how many removals are done, and how many there are
     """
+    if not callable(output) or isinstance(output, torch.nn.Module):
+        raise KindError(
+            f"output must be a function of which tokens are kept, bool (J, M) → (J, …); got {type(output).__name__}. "
+            "limelight.modules.closed.output_without and limelight.capture.without.without make one of a model."
+        )
+    if not isinstance(groups, Groups):
+        raise KindError(
+            f"groups must be Groups; got {type(groups).__name__}. Groups.of(segments) makes them."
+        )
+    if kind not in _UNITS:
+        raise InputError(f"kind must be one of {', '.join(_UNITS)}; got {kind!r}.")
     if at_once < 1:
         raise InputError(f"at_once must be at least 1 removal in a forward; got {at_once}.")
     numbers = range(len(groups)) if among is None else among

@@ -17,9 +17,10 @@ from limelight.readings.measures import Matrices
 from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
 from limelight.readings.rows import Weigh
-from limelight.tasks.readers import ANSWER, Reader, Run
+from limelight.tasks.readers import ANSWER, Reader, Run, check_reader
 from limelight.tasks.windows import joined
 from limelight.text.boundaries import words
+from limelight.text.chats import plain_message
 from limelight.text.contexts import QUESTION, Context, named
 from limelight.text.segments import Level
 
@@ -64,6 +65,9 @@ class DocumentsLook:
     part: str = "document"
     """What a document is to its reader: a "message" in a conversation."""
 
+    def __repr__(self) -> str:
+        return f"DocumentsLook({self.who} of {self.name or 'a model'} looks at {self.views['α']!r})"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {
@@ -107,7 +111,10 @@ def look_documents(
     remove         also take each document, sentence or word away, and measure how far the output moves
     progress       is told how far a long reading has come
     """
+    check_reader(reader)
     texts = named(documents)
+    if len(texts) > 1 and (empty := [name for name, text in texts.items() if not text.strip()]):
+        raise InputError(f"Every document must hold text; {empty[0]!r} is empty. Leave it out.")
     if not any(words(text) for text in texts.values()):
         raise InputError("There is nothing to look at: no document holds a word.")
     if question is not None and not words(question):
@@ -138,12 +145,14 @@ def look_conversation(
 
     The rest is as in `look_documents`.
     """
-    if not messages or messages[-1].get("role") == ASSISTANT:
+    check_reader(reader)
+    last = messages[-1] if messages else {}
+    if not messages or (isinstance(last, Mapping) and last.get("role") == ASSISTANT):
         raise InputError(
             "A conversation must end with a message that the model may answer; leave its last reply out."
         )
     context = reader.conversation(messages)
-    asked = messages[-1]["content"]
+    asked = plain_message(messages[-1])["content"]
     task = _Task(reader, asked, heads, layers, remove, answer_tokens, progress, part="message")
     return task.read(context, windows, overlap)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limelight.readings.pen import Pen
-from limelight.readings.reading import Reading, digits_after_point, visible
+from limelight.readings.reading import Reading, digits_after_point, percent, visible
 from limelight.readings.terminal import NARROW
 from limelight.tasks.documents import DocumentsLook
 
@@ -82,9 +82,7 @@ class _Ranks:
             return options.max_width - taken - (BAR + 1 if wide else 0) - (home + 1 if homes else 0)
 
         every = tuple(look.views)
-        ways = next(
-            (ways for ways in (every, (every[0], every[-1])) if wide and room(ways) >= LABEL), every[:1]
-        )
+        ways = next((ways for ways in (every, every[:2]) if wide and room(ways) >= LABEL), every[:1])
         shares = {name: look.views[name].readings[level].values.tolist() for name in ways}
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
@@ -159,11 +157,6 @@ def _how(look: DocumentsLook) -> Sequence[str]:
             f"moves: {removal.moved.how} Unit: {removal.moved.unit}. Spearman's rank correlation with α: {told}."
         )
     return lines
-
-
-def percent(value: float, highest: float) -> str:
-    """A share, with as many digits as tell the highest of them."""
-    return f"{value:.{max(1, digits_after_point(highest) - 2)}%}"
 
 
 def _number(value: float, highest: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from limelight.errors import InputError
 from limelight.files import written_aside
 from limelight.readings.atlas import Atlas, atlas, repeated_tokens
-from limelight.tasks.readers import Reader
+from limelight.tasks.readers import Reader, check_reader
 from limelight.text.boundaries import words
 from limelight.text.contexts import Context
 from limelight.text.segments import Segments
@@ -26,6 +26,9 @@ class Heads:
 
     atlas: Atlas
     read: str
+
+    def __repr__(self) -> str:
+        return f"Heads({self.atlas!r}; {self.read})"
 
     def write(self, path: Path) -> Path:
         """One row a head as CSV; an empty field where there is no value."""
@@ -48,6 +51,7 @@ def atlas_of(
     around a text. A text that is longer than the model reads is cut, and `read` says so. Raises InputError where
     no document holds a word.
     """
+    check_reader(reader)
     if documents is None:
         context = _random(reader, length, times)
         read = (

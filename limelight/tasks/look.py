@@ -36,6 +36,9 @@ class Look:
     heads: str
     removal: Removal | None = None
 
+    def __repr__(self) -> str:
+        return f"Look({self.prediction.source!r} → {self.prediction.text!r}, {self.received!r})"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {
@@ -61,6 +64,7 @@ def look(
     beam: int | None = None,
     passed_over: Callable[[NoWordError], None] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+    answers: Sequence[str] | None = None,
 ) -> list[Look]:
     """Answer each text and read its attention.
 
@@ -68,11 +72,18 @@ def look(
                  alignment, or else all of them
     passed_over  hears of a text in which, or in whose answer, there is no word to look at; without it that is raised
     progress     hears what is done, how much of it, of how much
+    answers      somebody else's, one a text, in the place of the model's own: a translation that is there already
     """
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise KindError(f"look() takes a list of texts; got {texts!r}. Write look(predictor, [text]).")
-    wanted = list(texts)
-    for text in texts:
+    if answers is not None and (isinstance(answers, str) or len(answers) != len(texts)):
+        raise InputError(
+            f"answers must be a list with one for each of the {len(texts)} texts; got {answers!r}."
+        )
+    if answers is not None and beam is not None:
+        raise InputError("An answer that is given is not searched for: leave beam out.")
+    wanted = list(range(len(texts)))
+    for number, text in enumerate(texts):
         if not words(text):
             error = NoWordError(
                 f"There is nothing to look at: the text {text!r} holds no word. Give another one."
@@ -80,12 +91,17 @@ def look(
             if passed_over is None:
                 raise error
             passed_over(error)
-            wanted.remove(text)
-    answers = predictor.predict(
-        wanted, beam=beam, progress=lambda done: progress("answers", done, len(wanted))
-    )
+            wanted.remove(number)
+    if answers is None:
+        made = predictor.predict(
+            [texts[number] for number in wanted],
+            beam=beam,
+            progress=lambda done: progress("answers", done, len(wanted)),
+        )
+    else:
+        made = [predictor.score(texts[number], answers[number]) for number in wanted]
     found = []
-    for number, answer in enumerate(answers):
+    for number, answer in enumerate(made):
         progress("looks", number, len(wanted))
         try:
             found.append(_look(predictor, predictor.trace(answer), heads))

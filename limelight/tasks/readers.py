@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from limelight.errors import KindError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.reading import Head
 from limelight.text.contexts import Context
@@ -75,6 +76,16 @@ class Reader(Protocol):
 
     def run(self, context: Context, answer_tokens: int) -> Run:
         """Read a context that fits; where it was asked and can write, let it answer in at most so many tokens."""
+
+
+def check_reader(reader: object) -> None:
+    """Raises KindError for what is no Reader, such as a model alone."""
+    if not hasattr(reader, "context") or not hasattr(reader, "run"):
+        raise KindError(
+            f"A reader must be given, a model with its tokenizer; got {type(reader).__name__}. Of a model by its "
+            "name load_reader(name) makes one, of one in memory HuggingFaceReader(model, tokenizer) or "
+            "OwnReader(predictor)."
+        )
 
 
 def text_rows(context: Context) -> list[int]:

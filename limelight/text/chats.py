@@ -13,6 +13,23 @@ from limelight.errors import InputError
 from limelight.text.boundaries import Span
 
 
+def plain_message(message: Mapping[str, Any]) -> dict[str, str]:
+    """A message as its role and its text; a content in parts is put together where all of them are text.
+
+    >>> plain_message({"role": "user", "content": [{"type": "text", "text": "Hello."}]})
+    {'role': 'user', 'content': 'Hello.'}
+    """
+    role, content = (
+        (message.get(key) for key in ("role", "content")) if isinstance(message, Mapping) else ("", 0)
+    )
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        texts = [part.get("text") if part.get("type") == "text" else None for part in content]
+        content = "\n".join(map(str, texts)) if None not in texts else content
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
+    return {**message, "role": role, "content": content}
+
+
 def rendered_with_places(
     tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool
 ) -> tuple[str, list[Span]]:
@@ -43,8 +60,8 @@ def rendered_with_places(
 def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(
-            f"{type(tokenizer).__name__} has no chat template: the model was not made for conversations, or its "
-            "tokenizer was saved without. Give the documents as plain text."
+            "The tokenizer has no chat template: the model was not made for conversations, or its tokenizer was "
+            "saved without. Set tokenizer.chat_template, or give the documents as plain text."
         )
     try:
         return str(

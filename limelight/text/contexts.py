@@ -13,7 +13,7 @@ from typing import Any
 
 from limelight.errors import InputError, KindError
 from limelight.text.boundaries import Span
-from limelight.text.chats import rendered_with_places
+from limelight.text.chats import plain_message, rendered_with_places
 from limelight.text.segments import BETWEEN_DOCUMENTS, NO_UNIT, Segments
 from limelight.text.tokenizers import Tokenizer
 
@@ -84,9 +84,7 @@ class Context:
         A role that speaks several times is numbered: "user 1", "assistant 1", "user 2". What the template
         writes around the messages belongs to no part. `answer_next` ends it where the assistant would begin.
         """
-        for message in messages:
-            if not all(isinstance(message.get(key), str) for key in ("role", "content")):
-                raise InputError(f'A message must be {{"role": "user", "content": "…"}}; got {message!r}.')
+        messages = [plain_message(message) for message in messages]
         text, places = rendered_with_places(tokenizer, messages, answer_next)
         roles = [message["role"] for message in messages]
         names = [

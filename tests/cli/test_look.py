@@ -129,7 +129,7 @@ def test_a_folder_is_refused_and_a_word_that_is_also_a_folder_is_not(
 def test_words_that_the_model_does_not_know_are_counted(limelight: Call, model: Model) -> None:
     result = limelight("look", "good zebras/lions zebras", "--model", model("classify"))
     assert result.exit_code == 0
-    assert result.stderr == "note: 2 words in the input that this model does not know.\n"
+    assert result.stderr == "note: 2 words in the input that this model does not know: zebras/lions zebras\n"
 
 
 def test_a_text_too_long_to_be_a_path_is_a_text(limelight: Call, model: Model) -> None:

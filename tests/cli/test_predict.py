@@ -71,9 +71,13 @@ def test_a_line_is_answered_with_the_spaces_that_it_has(limelight: Call, model: 
 def test_letters_that_the_model_does_not_know_are_counted(limelight: Call, model: Model) -> None:
     result = limelight("predict", "bad", "bïd😀", "--model", model("pronounce"))
     assert result.exit_code == 0
-    assert result.stderr == "note: 2 characters in the input that this model does not know.\n"
+    assert result.stderr == "note: 2 characters in the input that this model does not know: ï 😀\n"
+    result = limelight("predict", "BAd", "--model", model("pronounce"))
+    assert (
+        result.stderr == "note: 2 characters in the input that this model does not know: B A; it knows b a\n"
+    )
     result = limelight("predict", "red zebras", "--model", model("translate"))
-    assert result.stderr == "note: 1 word in the input that this model does not know.\n"
+    assert result.stderr == "note: 1 word in the input that this model does not know: zebras\n"
 
 
 def test_json_has_one_object_a_line(limelight: Call, model: Model) -> None:

@@ -180,6 +180,13 @@ def test_a_difference_that_is_no_number_fails() -> None:
     assert Check("x", 1.0, 1.0).ok
 
 
+def test_of_tokens_that_are_called_the_same_the_first_is_said_to_be_one() -> None:
+    [said] = [each for each in explain_text(predictor(), "the on the", token="the").choice if "Token" in each]
+    assert "the first of 2 that are called so: ask for one by its number, 0, 2." in said
+    [said] = [each for each in explain_text(predictor(), "the on the", token=2).choice if "Token" in each]
+    assert said.endswith("as asked.")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -207,6 +207,8 @@ def test_pool_of_single_tokens_is_the_matrix_and_of_everything_is_one() -> None:
     matrix = case.matrix()
     check("pooled", matrix.read(Pool(range(N), range(M))), case.truth().weights_BHNM)
     whole = matrix.read(Pool([0] * N, [0] * M))
+    without = matrix.read(Pool([None, *range(N - 1)], [[None, *range(M - 1)]] * len(case.query)))
+    assert torch.equal(without, matrix.read(Pool([-1, *range(N - 1)], [-1, *range(M - 1)])))
     check("pooled", whole, torch.ones(2, H, 1, 1))
 
 

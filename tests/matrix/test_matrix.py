@@ -55,6 +55,15 @@ def test_short_indices_and_ellipsis() -> None:
     check("weights", matrix[1, 2, 3, 4], TRUTH[1, 2, 3, 4])
 
 
+def test_numpy_takes_the_whole_matrix() -> None:
+    matrix = CASE.matrix()
+    assert numpy.array_equal(numpy.asarray(matrix), matrix.dense().numpy())
+    assert numpy.asarray(matrix, dtype=numpy.float16).dtype == numpy.float16
+    huge = AttentionMatrix(torch.zeros(1, 1, 2**15, 1), torch.zeros(1, 1, 2**15, 1))
+    with pytest.raises(TooLargeError):
+        numpy.asarray(huge)
+
+
 def test_rows() -> None:
     matrix = CASE.matrix()
     check("weights", matrix.rows(7), TRUTH[:, :, 7])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError
 from limelight.readings import Groups, Reading
 from limelight.readings.removal import removal_check, spearman
 
@@ -85,3 +85,13 @@ def test_a_token_that_can_never_come_moves_nothing() -> None:
 def test_a_forward_takes_at_least_one_removal() -> None:
     with pytest.raises(InputError, match="at_once must be at least 1"):
         removal_check(output, TEXT, at_once=0)
+
+
+def test_what_is_no_output_and_no_groups_is_called_so() -> None:
+    groups = Groups(("a", "b"), (0, 1))
+    with pytest.raises(KindError, match="function of which tokens are kept.*got Linear.*output_without"):
+        removal_check(torch.nn.Linear(2, 2), groups)
+    with pytest.raises(KindError, match="must be Groups; got tuple"):
+        removal_check(lambda kept: kept.float(), groups.index)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="one of distribution, vector; got 'logits'"):
+        removal_check(lambda kept: kept.float(), groups, kind="logits")  # type: ignore[arg-type]

@@ -13,11 +13,11 @@ import torch
 from rich.console import Console
 
 from limelight.capture import watch
-from limelight.errors import InputError
+from limelight.errors import InputError, KindError
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import architecture, build
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.documents import VIEWS, DocumentsLook, look_documents
+from limelight.tasks.documents import VIEWS, DocumentsLook, look_conversation, look_documents
 from limelight.tasks.documents_shown import shown
 from limelight.tasks.heads import atlas_of
 from limelight.tasks.hugging_face import HuggingFaceReader
@@ -401,3 +401,29 @@ def test_a_model_of_robertas_kind_reads_no_further_than_its_positions() -> None:
     more |= {"num_attention_heads": 5, "intermediate_size": 7, "max_position_embeddings": 23}
     ibert = foreign.transformers.IBertModel(foreign.transformers.IBertConfig(**more)).eval()
     assert HuggingFaceReader(ibert, made.tokenizer, "ibert").longest == 21
+
+
+def test_slips_at_the_doors_are_told_with_the_way_out() -> None:
+    read = reader("decoder")
+    for call in (
+        lambda: look_documents(read.model, "a b"),
+        lambda: look_conversation(read.model, [{"role": "user", "content": "a"}]),
+        lambda: atlas_of(read.model),
+    ):
+        with pytest.raises(KindError, match=r"A reader must be given.*HuggingFaceReader\(model, tokenizer\)"):
+            call()
+    with pytest.raises(KindError, match=r"heads must be \(layer, head\) pairs.*got \[3\]"):
+        look_documents(read, "the sun0 .", heads=[3])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="'a' is empty. Leave it out"):
+        look_documents(read, {"a": " ", "b": "the sun0 ."})
+    with pytest.raises(InputError, match='"role": "user"'):
+        look_conversation(read, ["hi"])  # type: ignore[list-item]
+
+
+def test_what_comes_back_is_called_in_a_line() -> None:
+    found = look_documents(
+        reader("encoder"), {"a": "the sun0 .", "b": "the moon0 ."}, "the sun0", remove="document"
+    )
+    for each in (found, found.views["α"], found.removal, found.table, found.views["α"].words):
+        assert len(repr(each)) < 300 and "\n" not in repr(each)
+    assert "question" in repr(found) and "2 documents" in repr(found)

@@ -336,6 +336,29 @@ def test_a_head_that_is_not_there_is_refused() -> None:
         looked("translate", "red cats", heads=[(2, 1)])
 
 
+def test_a_translation_that_is_there_is_aligned() -> None:
+    predictor = Predictor(small.trained("translate")[0])
+    [own] = look(predictor, ["green cats run"])
+    [same] = look(predictor, ["green cats run"], answers=[own.prediction.text])
+    assert same.prediction.log_probability == pytest.approx(own.prediction.log_probability, abs=1e-4)
+    assert same.alignment is not None and own.alignment is not None
+    np.testing.assert_allclose(same.alignment.raw.values, own.alignment.raw.values, atol=1e-6)
+    [other] = look(predictor, ["green cats run"], answers=["cats run now"])
+    assert other.prediction.text == "cats run now"
+    assert other.alignment is not None and other.alignment.raw.labels[0] == ("cats", "run", "now")
+    assert other.prediction.log_probability < own.prediction.log_probability
+
+
+def test_answers_that_are_none_are_refused() -> None:
+    predictor = Predictor(small.trained("translate")[0])
+    with pytest.raises(InputError, match="one for each of the 2 texts"):
+        look(predictor, ["red cats", "dogs run"], answers=["one"])
+    with pytest.raises(InputError, match="leave beam out"):
+        look(predictor, ["red cats"], answers=["one"], beam=2)
+    with pytest.raises(InputError, match="its? task is 'classify'|one's task is 'classify'"):
+        look(Predictor(small.trained("classify")[0]), ["good"], answers=["blame"])
+
+
 def test_one_string_is_no_list_of_texts() -> None:
     for given in ("green cats", [3]):
         with pytest.raises(KindError, match=r"Write look\(predictor, \[text\]\)"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from limelight.errors import InputError, KindError
+from limelight.text.chats import plain_message
 from limelight.text.contexts import Context, encode
 from limelight.text.tokenizers import Tokenizer
 
@@ -240,6 +241,18 @@ def test_documents_in_a_chat_template_keep_their_borders() -> None:
     )
 
 
+def test_a_content_in_parts_of_text_is_put_together() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert plain_message({"role": "user", "content": parts, "name": "x"}) == {
+        "role": "user",
+        "content": "a\nb",
+        "name": "x",
+    }
+    for wrong in ({"role": "user", "content": [{"type": "image"}]}, {"role": "user"}, "hi"):
+        with pytest.raises(InputError, match="A message must be"):
+            plain_message(wrong)  # type: ignore[arg-type]
+
+
 def test_without_a_template_there_is_no_conversation() -> None:
     with pytest.raises(InputError, match="has no chat template"):
         Context.chat(tokenizer("byte-level"), [{"role": "user", "content": "a"}])
@@ -307,7 +320,7 @@ def test_a_question_that_is_too_long_itself_is_refused() -> None:
         words(7, "w50 w51").windows(13, 9)
 
 
-@pytest.mark.parametrize("content", [None, [{"type": "text", "text": "Hello"}]])
+@pytest.mark.parametrize("content", [None, [{"type": "image", "url": "a.png"}]])
 def test_a_message_holds_one_text(content: Any) -> None:
     with pytest.raises(InputError, match="A message must be"):
         Context.chat(tokenizer("byte-level"), [{"role": "user", "content": content}])
