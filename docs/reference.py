@@ -37,16 +37,29 @@ ROAD = {
 """The packages that public names come from, in the order of the road, and what their chapters are called."""
 
 
-BEHIND = (
-    "matrix",
-    "capture",
-    "readings",
-    "readings.pictures",
-    "readings.document_pictures",
-    "readings.atlas_shown",
-    "readings.canvas",
-)
-"""Modules whose names the pages use too, from `limelight.` and the module: what is no public name in short."""
+BEHIND: dict[str, tuple[str, ...]] = {
+    "matrix": (),
+    "modules.saved": ("SavedModel",),
+    "modules.closed": (),
+    "capture": (),
+    "capture.without": (),
+    "predicting.predictor": ("Prediction", "Trace"),
+    "readings": (),
+    "readings.documents": ("LookedAt",),
+    "readings.atlas": ("Atlas", "repeated_tokens"),
+    "readings.removal": ("Removal",),
+    "readings.tables": (),
+    "readings.pictures": (),
+    "readings.document_pictures": (),
+    "readings.atlas_shown": ("atlas_picture",),
+    "readings.canvas": (),
+    "tasks.look": ("Look",),
+    "tasks.documents": ("DocumentsLook",),
+    "tasks.heads": ("Heads",),
+    "explain": (),
+}
+"""Modules of which names stand on the page that are no public ones in short: what public ones take and give, and what
+the other pages use. Where none are named, all that the module offers."""
 
 
 # ── reference.md ──
@@ -80,11 +93,13 @@ def _names() -> dict[str, Any]:
 
     found = {name: getattr(limelight, name) for name in limelight.__all__}
     short = list(found.values())
-    for name in BEHIND:
+    for name, chosen in BEHIND.items():
         module = importlib.import_module(f"limelight.{name}")
-        listed = getattr(module, "__all__", None) or [
-            each for each, what in vars(module).items() if _is_public_function(what, module.__name__)
-        ]
+        listed = (
+            chosen
+            or getattr(module, "__all__", ())
+            or [each for each, what in vars(module).items() if _is_public_function(what, module.__name__)]
+        )
         members = {f"{name}.{each}": getattr(module, each) for each in listed}
         found |= {each: what for each, what in members.items() if not any(what is known for known in short)}
     return found
