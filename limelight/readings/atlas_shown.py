@@ -15,13 +15,15 @@ from limelight.readings.atlas import MEASURES, Atlas
 from limelight.readings.canvas import Sheet
 from limelight.readings.colours import INK, PEAK, QUIET, shades
 from limelight.readings.pen import Pen, level_of
-from limelight.readings.reading import digits_after_point
+from limelight.readings.reading import Reading, digits_after_point
 from limelight.readings.terminal import shade
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GAP = 4
+FULL_SHARE = 0.2
+"""A share below this is drawn fainter than full, even where it is the highest: 0.03 makes no head of the kind."""
 BEST = 3
 """Heads named below each map of the picture, and in the terminal's table."""
 
@@ -49,14 +51,16 @@ class AtlasTable:
                     values = self.atlas[name].values
                     part = Text(f"{layer.removeprefix('layer '):>{label - 1}} ", style="dim")
                     for value in values[row]:
-                        level = level_of(float(value), float(np.nanmax(values, initial=0.0)))
+                        level = level_of(float(value), _full(self.atlas[name]))
                         part.append(pen.block(level), style=shade(level))
                     parts.append(part)
                 yield self._line(parts, width)
             yield Text()
         yield self._best()
         yield Text(
-            "Rows: layers; blocks: heads, counted from 0; ▁ low to █ high within a measure.", style="dim"
+            "Rows: layers; blocks: heads, counted from 0; ▁ low to █ the highest of a measure, of a share "
+            f"{FULL_SHARE:g} at least.",
+            style="dim",
         )
         for name in MEASURES:
             yield Text(f"{name}: {self.atlas[name].how} Unit: {self.atlas[name].unit}.", style="dim")
@@ -105,7 +109,7 @@ def atlas_picture(atlas: Atlas, title: str = "What kind of reader each head is")
         highest = float(values.max()) if values.count() else 0.0
         axes.pcolormesh(
             np.arange(len(heads) + 1) - 0.5, np.arange(len(layers) + 1) - 0.5, values,
-            cmap=ramp, vmin=0, vmax=highest or 1.0, edgecolors="white", linewidth=0.4,
+            cmap=ramp, vmin=0, vmax=_full(reading) or 1.0, edgecolors="white", linewidth=0.4,
         )  # fmt: skip
         axes.set_xlim(-0.5, len(heads) - 0.5)
         axes.set_ylim(len(layers) - 0.5, -0.5)
@@ -129,8 +133,17 @@ def atlas_picture(atlas: Atlas, title: str = "What kind of reader each head is")
         axes.set_title(said, fontsize=8.5, color=INK, loc="left", pad=4)
     how = " ".join(f"{name}: {atlas[name].how}" for name in MEASURES)
     return sheet.finish(
-        title, "Darker is more, each map from 0 to its own highest value, which is outlined.", how
+        title,
+        f"Darker is more, each map from 0 to its own highest value, which is outlined, of shares to "
+        f"{FULL_SHARE:g} at least.",
+        how,
     )
+
+
+def _full(reading: Reading) -> float:
+    """The value that is drawn full."""
+    highest = float(np.nanmax(reading.values, initial=0.0))
+    return max(highest, FULL_SHARE) if reading.unit == "probability" else highest
 
 
 def _short(unit: str) -> str:

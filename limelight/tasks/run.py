@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from limelight.errors import CheckpointError, RecipeError, require
+from limelight.errors import CheckpointError, LimelightError, RecipeError, require
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, load_model, save_model
@@ -99,10 +99,17 @@ def _train(
 def _alone(out: Path) -> Iterator[None]:
     """One process a run: two would write over each other's checkpoints. A killed one leaves no lock behind."""
     filelock = require("filelock", extra="train", purpose="Training")
+    new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
+    lock = out / "run.lock"
     try:
-        with filelock.FileLock(out / "run.lock", timeout=0):
+        with filelock.FileLock(lock, timeout=0):
             yield
+    except LimelightError:
+        if new and [*out.iterdir()] in ([lock], []):  # what was refused leaves nothing
+            lock.unlink(missing_ok=True)
+            out.rmdir()
+        raise
     except filelock.Timeout as error:
         raise CheckpointError(
             f"Another process is training in {out}. Wait for it or stop it, or give another output folder."

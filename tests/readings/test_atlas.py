@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, masks
-from limelight.readings.atlas import MEASURES, atlas, repeated_tokens
+from limelight.readings.atlas import MEASURES, Atlas, atlas, repeated_tokens
 from limelight.readings.atlas_shown import AtlasTable, atlas_picture
 from limelight.readings.shares import Share, duplicate_token, induction, previous_token
 from tests.readings.cases import random_layers
@@ -154,6 +155,16 @@ def test_the_terminal_and_the_picture_show_every_measure() -> None:
     figure = atlas_picture(found)
     titles = [axes.get_title(loc="left").partition("\n")[0] for axes in figure.axes]
     assert [title for title in titles if title] == list(MEASURES)
+
+
+def test_a_faint_measure_is_drawn_faint() -> None:
+    pytest.importorskip("matplotlib")
+    found = atlas(random_layers(masks.causal(), layers=2, shape=(1, H, T, T)).matrices, [*range(T)])
+    faint = replace(found["sink"], values=found["sink"].values / found["sink"].values.max() * 0.02)
+    figure = atlas_picture(Atlas({**found.readings, "sink": faint}))
+    scales = {axes.get_title(loc="left").partition("\n")[0]: axes.collections for axes in figure.axes}
+    assert scales["sink"][0].get_clim() == (0, 0.2)
+    assert scales["entropy"][0].get_clim() == pytest.approx((0, float(found["entropy"].values.max())))
 
 
 def test_texts_and_sinks_that_are_not_there() -> None:

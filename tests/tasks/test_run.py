@@ -228,8 +228,16 @@ def test_going_on_with_another_model_or_start_is_refused(tmp_path: Path) -> None
         RecipeError, match=r"\[text\] source was words, is characters; \[model\] dropout was .*, is 0.5"
     ):
         train_recipe(other, data, tmp_path, reporter=small.quiet(tmp_path))
-    with pytest.raises(RecipeError, match="start was none, is model-[0-9a-f]{12}"):
+    only = r"begun differently: start was none, is model-[0-9a-f]{12}\. Give"
+    with pytest.raises(RecipeError, match=only):
         train_recipe(recipe, data, tmp_path, small.trained("classify")[0], small.quiet(tmp_path))
+
+
+def test_a_new_run_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    data = small.trained("classify")[2] / "data"
+    with pytest.raises(RecipeError):
+        train_recipe(small.recipe("classify", steps=1), data, tmp_path / "new", small.trained("translate")[0])
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_run_that_did_not_keep_what_it_began_with_goes_on(tmp_path: Path) -> None:
