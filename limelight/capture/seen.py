@@ -84,7 +84,7 @@ class Seen:
     seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls the latest
     for call in seen: call.name, call.kind, call.layer, call.matrix
     for name, matrix in seen.items(): …
-    call.kept, and seen[…] with `read=`                         what was read: of one fold its reading, of several a tuple
+    call.kept, and seen[…] with `read=`    what was read: of one fold its reading, of several a tuple
     seen.summary(), seen.why(), seen.memory(tokens=32_000), seen.show(text)
     """
 
