@@ -74,9 +74,10 @@ def reference() -> str:
         "dot as `ll.NAME`, loaded when they are first used; one with a dot is imported from its module, as in "
         "`from limelight.readings import Groups`.\n"
     ]
+    links = _anchors([name for names in chapters.values() for name in names])
     parts.append(
         "\n".join(
-            f"- {ROAD[home]}: " + ", ".join(f"[`{name}`](#{name.replace('.', '').lower()})" for name in names)
+            f"- {ROAD[home]}: " + ", ".join(f"[`{name}`](#{links[name]})" for name in names)
             for home, names in chapters.items()
         )
         + "\n"
@@ -85,6 +86,15 @@ def reference() -> str:
         parts.append(f"## {ROAD[home]}\n")
         parts += [f"### {name}\n\n{_entry(name, what)}" for name, what in names.items()]
     return "\n".join(parts)
+
+
+def _anchors(names: list[str]) -> dict[str, str]:
+    """What each heading is linked by: lower case, without dots, and numbered where that was there before."""
+    plain = [name.replace(".", "").lower() for name in names]
+    return {
+        name: f"{each}-{before}" if (before := plain[:place].count(each)) else each
+        for place, (name, each) in enumerate(zip(names, plain, strict=True))
+    }
 
 
 def _names() -> dict[str, Any]:

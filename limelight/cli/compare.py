@@ -81,7 +81,7 @@ def register(app: typer.Typer) -> None:
             longest=options.longest if converge is None else 60 * converge,
         )
         page, device = page or own_folder(out, "A comparison") / "advantages.md", device or "cpu"
-        if page.parent != out:
+        if page.suffix.lower() != ".md" or page.parent != out:  # OUT is made where it is not there
             folder_for(page, "page", (".md",))
         console = Console()
         if what == "search":

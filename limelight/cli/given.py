@@ -20,13 +20,13 @@ def lines_of(text: str) -> list[str]:
 
 
 def is_file(text: str) -> bool:
-    """Whether this text is the path of a file. What looks like one (or is a folder's) is refused if it is none.
+    """Whether this text is a file's path, or a pipe's. What looks like one, or is a folder's, is refused otherwise.
 
     A bare word is a text even where a folder has that name.
     """
     path = Path(text)
     try:
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             return True
         folder = any(sign in text for sign in SEPARATORS) and path.is_dir()
     except (OSError, ValueError):  # a text that is too long to be a path, or holds what no path may

@@ -176,16 +176,18 @@ def _look_at_lines(
     from limelight.tasks.look import look as look_at
     from limelight.tasks.shown import picture, shown
 
-    lines = [line for line in lines_from(texts or [SAMPLE]) if line.strip()]
-    if not lines:
+    lines = lines_from(texts or [SAMPLE])
+    given = None if answers is None else lines_from(answers)
+    if given is not None and len(given) != len(lines):
+        raise InputError(
+            f"--answer must be given for each text, line by line; there are {len(given)} for {len(lines)} texts."
+        )
+    asked = [number for number, line in enumerate(lines) if line.strip()]
+    if not asked:
         raise InputError(
             'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'
         )
-    given = None if answers is None else [line for line in lines_from(answers) if line.strip()]
-    if given is not None and len(given) != len(lines):
-        raise InputError(
-            f"--answer must be given for each text, in their order; there are {len(given)} for {len(lines)} texts."
-        )
+    lines, given = [lines[number] for number in asked], given and [given[number] for number in asked]
     predictor = Predictor.load(model)
     passed_over: list[NoWordError] = []
     with how_far(least=MANY) as progress:

@@ -20,6 +20,7 @@ NAMED = 8
 
 def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
     """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
+    from limelight.readings.reading import visible
     from limelight.text.tokenizers import UNKNOWN
 
     tokenizer = predictor.saved.source
@@ -32,7 +33,7 @@ def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
     if not unknown:
         return
     unit = "character" if tokenizer.kind == "characters" else "word"
-    different = [*dict.fromkeys(unknown)]
+    different = [*dict.fromkeys(map(visible, unknown))]
     named = " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
     said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in the input that this model does not know"
     small = [each.lower() for each in different if each.lower() != each]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.errors import ShapeError
+from limelight.errors import KindError, ShapeError
 from limelight.matrix import masks
+from limelight.matrix.biases import Bias
 from limelight.matrix.matrix import AttentionMatrix
 
 
@@ -14,27 +15,29 @@ def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
     """The same matrix, in which only the chosen queries look; the rows of the others are empty.
 
     chosen: bool, (N,) for all texts or (B, N) for each. So what keys receive from some queries, such as those of an
-    answer, is a reading like any other. Q, K and V are shared, nothing is copied.
+    answer, is a reading like any other. Q, K and V are shared, nothing is copied; gradients flow as before.
 
     >>> matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))
     >>> only_queries(matrix, torch.tensor([False, False, True])).dense().sum((0, 1, 3))
     tensor([0., 0., 2.])
     """
     B, _, N, _ = matrix.shape
-    if chosen.dtype != torch.bool or chosen.shape not in ((N,), (B, N)):
+    if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool:
+        came = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
+        raise KindError(f"chosen must be a bool tensor, of each query whether it looks; got {came}.")
+    if chosen.shape not in ((N,), (B, N)):
         raise ShapeError(
-            f"chosen must say of each query whether it looks, bool of shape ({N},) or ({B}, {N}); got "
-            f"{chosen.dtype} of shape {tuple(chosen.shape)}."
+            f"chosen must say of each query whether it looks, ({N},) or ({B}, {N}); got {tuple(chosen.shape)}."
         )
-    scores = matrix._scores
-    rows_BN = chosen.to(scores.device).expand(B, N) if chosen.dim() == 1 else chosen.to(scores.device)
+    scores, inputs = matrix._scores, matrix._inputs
+    rows_BN = chosen.to(scores.device).expand(B, N)
     return AttentionMatrix(
-        scores.q_BHND,
-        scores.k_BGMD,
+        inputs.query,
+        inputs.key,
         matrix.value,
         scores.mask & masks.dense(rows_BN[:, None, :, None]),
         scores.scale,
-        scores.bias,
+        scores.bias if isinstance(scores.bias, Bias) else inputs.bias,
         scores.softcap,
-        scores.sink_H,
+        inputs.sink,
     )

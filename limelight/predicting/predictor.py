@@ -18,17 +18,9 @@ from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.sampling import Sampling, sample
-from limelight.predicting.search import (
-    BEAM,
-    LENGTH_PENALTY,
-    LONGEST,
-    NEVER,
-    Hypothesis,
-    all_numbers,
-    search,
-)
+from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, NEVER, Hypothesis, all_numbers, search
 from limelight.text.segments import Segments
-from limelight.text.tokenizers import END, PAD, START
+from limelight.text.tokenizers import END, PAD, START, Tokenizer
 
 DEFAULTS = {"beam": BEAM, "length_penalty": LENGTH_PENALTY, "longest": LONGEST}
 """How answers are searched for where neither the caller nor the model's folder says so."""
@@ -198,9 +190,8 @@ class Predictor:
         source, target = self.saved.source.encode(text).ids, self.saved.target.encode(answer).ids
         inputs = {"source": self._tensor([[*source, END]]), "target": self._tensor([[START, *target]])}
         scores_NV = all_numbers(self.model(**inputs))[0]
-        scores_NV[
-            :, sorted(set(NEVER) - set(target))
-        ] = -math.inf  # as in a search, but for what stands there
+        never = sorted(set(NEVER) - set(target))  # as in a search, but for what stands there
+        scores_NV[:, never] = -math.inf
         written_N = self._tensor([*target, END])
         log_p_N = scores_NV.log_softmax(-1).gather(-1, written_N[:, None])
         return Prediction(text, answer, float(log_p_N.sum()), source, target)
@@ -215,20 +206,13 @@ class Predictor:
             source = Segments.from_spans(*self.saved.target.decode_spans(ids))
         else:
             inputs = {"source": self._tensor([[*prediction.source_ids, END]])}
-            source = self._source(prediction)
+            source = _as_written(self.saved.source, prediction.source, prediction.source_ids)
         if self.model.role == "pairs":
             inputs["target"] = self._tensor([[START, *prediction.target_ids]])
-            target = Segments.from_spans(*self.saved.target.decode_spans(prediction.target_ids))
+            target = _as_written(self.saved.target, prediction.text, prediction.target_ids)
         with kept_attention(self.model) as matrices:
             self.model(**inputs)
         return Trace(prediction, dict(matrices), source, target, len(prediction.source_ids))
-
-    def _source(self, prediction: Prediction) -> Segments:
-        """The source as it was written: a letter that the model does not know is still that letter here."""
-        encoded = self.saved.source.encode(prediction.source)
-        if encoded.ids == prediction.source_ids:
-            return Segments.from_spans(prediction.source, encoded.spans)
-        return Segments.from_spans(*self.saved.source.decode_spans(prediction.source_ids))
 
     def _tensor(self, values: list[Any]) -> Tensor:
         """On the device that the model is on."""
@@ -301,3 +285,11 @@ class Predictor:
         return Prediction(
             text, texts[0], best.log_probability, ids, [] if classes else best.ids, best.complete, others
         )
+
+
+def _as_written(tokenizer: Tokenizer, text: str, ids: list[int]) -> Segments:
+    """The tokens of a text as it was written: a letter that the model does not know is still that letter here."""
+    encoded = tokenizer.encode(text)
+    if encoded.ids == ids:
+        return Segments.from_spans(text, encoded.spans)
+    return Segments.from_spans(*tokenizer.decode_spans(ids))

@@ -3,7 +3,6 @@
 reading.py    Reading: values, their axes, their unit, how they were made
 groups.py     Groups: which word (or sentence, document) every token of an axis belongs to
 measures.py   AttentionMatrix → Reading: attention between words, what words receive
-padding.py    tokens of a batch that nobody may look at look at nothing
 documents.py  which document, sentence and word was looked at; ranked.py, rows.py, shares.py beside it
 removal.py    close a part of the text to everybody, and see how far the output moves
 atlas.py      what kind of reader each head is          atlas_shown.py  in the terminal and as a picture

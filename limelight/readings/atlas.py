@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
-from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
+from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, Received, RowStats, masks
 from limelight.readings.measures import Matrices, by_layer, check_batch
-from limelight.readings.padding import without_padding
 from limelight.readings.reading import Head, Reading
 from limelight.readings.shares import Share, ShareReading, duplicate_token, induction, previous_token
 
@@ -91,7 +90,8 @@ def atlas(
     ids: the tokens that the model read, one a query, special ones too; they tell which tokens are the same.
     sinks: the places of the tokens to count as sinks: the first one, unless given.
 
-    Queries that see nothing, and those of padding, which no query may look at, are left out of every mean.
+    Queries that see nothing, and those of padding, are left out of every mean. Padding is what no query may look at
+    (under a mask that closes each token to itself, the last one is taken for it).
     Raises ShapeError where a matrix is not square.
     """
     tokens = torch.as_tensor(ids).flatten().cpu()
@@ -118,7 +118,7 @@ def atlas(
                 f"{matrix.shape[2]} queries and {matrix.shape[3]} keys."
             )
         check_batch(matrix, batch)
-        found[layer] = _of_layer(without_padding(matrix, batch)[0], folds, batch)
+        found[layer] = _of_layer(matrix, folds, batch)
     heads = tuple((layer, head) for layer, means in found.items() for head in range(len(means)))
     most = max((len(means) for means in found.values()), default=0)
     table = torch.full((len(MEASURES), len(found), most), torch.nan, dtype=torch.float64)
@@ -152,8 +152,9 @@ def repeated_tokens(
 
 def _of_layer(matrix: AttentionMatrix, folds: list[Fold[object]], batch: int) -> Tensor:
     """(heads, measures)"""
-    stats, entropy, distance, *shares = matrix.read(RowStats(), *folds)
-    looking_HN = ~stats.empty[batch]
+    stats, received, entropy, distance, *shares = matrix.read(RowStats(), Received(), *folds)
+    padding_N = (received.queries[batch] == 0).all(0)  # as many keys as queries: query i is token i
+    looking_HN = ~stats.empty[batch] & ~padding_N
     columns = [_mean(entropy[batch], looking_HN), _mean(distance.mean[batch], looking_HN)]
     for place, share in enumerate(shares):
         assert isinstance(share, ShareReading)

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import AttentionMatrix, Pool
+from limelight.matrix import AttentionMatrix, Pool, Received, only_queries
 from limelight.readings.groups import Groups
-from limelight.readings.padding import without_padding
 from limelight.readings.reading import Head, Reading, name_heads
 
 
@@ -101,7 +100,7 @@ class ReceivedWords:
     """What each word receives: readings with the axes ("head", "word"), and ("head",) for `elsewhere`."""
 
     raw: Reading
-    """In query tokens: all words and `elsewhere` together receive as many as there are queries."""
+    """In query tokens: all words and `elsewhere` together receive as many as there are queries that count."""
     per_query: Reading
     """The mean weight among the queries that could see it: without the advantage of early words."""
     elsewhere: Reading
@@ -109,12 +108,17 @@ class ReceivedWords:
 
 
 def received_words(
-    matrices: Matrices, keys: Groups, heads: Sequence[Head] | None = None, batch: int = 0
+    matrices: Matrices,
+    keys: Groups,
+    heads: Sequence[Head] | None = None,
+    batch: int = 0,
+    queries: Tensor | None = None,
 ) -> ReceivedWords:
     """How much attention each word receives from all queries (the fold `Received`, summed over its tokens).
 
-    Under a causal mask early words are seen by more queries; `per_query` takes that out. Padding gives
-    nothing: tokens of self-attention that no query may look at.
+    Under a causal mask early words are seen by more queries; `per_query` takes that out.
+
+    queries: bool, (N,) or (B, N), which of them count: of a padded batch its attention mask, for padding looks too.
     """
     sums: list[Tensor] = []
     layers, chosen = chosen_layers(matrices, heads)
@@ -122,7 +126,7 @@ def received_words(
     for layer, matrix in layers.items():
         keys.fit(matrix.shape[3], "keys")
         check_batch(matrix, batch)
-        _, received = without_padding(matrix, batch)
+        received = (matrix if queries is None else only_queries(matrix, queries)).read(Received())
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
     for which in range(2):

@@ -1,7 +1,8 @@
 """Signs for a terminal: bars, blocks, labels of a width, and letters where the stream has nothing else.
 
 A stream that is not Unicode gets `.:-=+*#@` in place of blocks, and words in letters for signs of ours (√, →, …) that
-it has not. The user's words are shown as they are, and nothing in them reaches the terminal as a command.
+it has not. The user's words are shown as far as the stream can write them; nothing in them reaches the terminal as a
+command.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Pen:
     def bar(self, share: float, width: int) -> str:
         """A bar of `width` columns at a share of 1; the least share above 0 still shows."""
         if self.ascii:
-            return "#" * round(share * width)
+            return "#" * min(width, max(round(share * width), 1 if share > 0 else 0))
         eighths = min(width * 8, max(round(share * width * 8), 1 if share > 0 else 0))
         return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 

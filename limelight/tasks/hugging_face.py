@@ -59,7 +59,7 @@ class HuggingFaceReader:
         """
         if not is_hugging_face(name):
             find_model(name)  # says what is wrong, or that it is one of ours
-            raise CheckpointError(f"{name} is a model of Limelight's own; use Predictor.load.")
+            raise CheckpointError(f"{name} is a model of Limelight's own; use load_reader.")
         transformers = require("transformers", extra="hf", purpose="A Hugging Face model")
         trust = {"trust_remote_code": trust_remote_code}
         logs = transformers.utils.logging

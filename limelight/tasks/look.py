@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +60,12 @@ class NoWordError(InputError):
 
 def look(
     predictor: Predictor,
-    texts: Sequence[str],
+    texts: Iterable[str],
     heads: Sequence[Head] | None = None,
     beam: int | None = None,
     passed_over: Callable[[NoWordError], None] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, of: None,
-    answers: Sequence[str] | None = None,
+    answers: Iterable[str] | None = None,
 ) -> list[Look]:
     """Answer each text and read its attention.
 
@@ -74,13 +75,11 @@ def look(
     progress     hears what is done, how much of it, of how much
     answers      somebody else's, one a text, in the place of the model's own: a translation that is there already
     """
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise KindError(f"look() takes a list of texts; got {texts!r}. Write look(predictor, [text]).")
-    if answers is not None and (isinstance(answers, str) or len(answers) != len(texts)):
-        raise InputError(
-            f"answers must be a list with one for each of the {len(texts)} texts; got {answers!r}."
-        )
-    if answers is not None and beam is not None:
+    texts = _texts("look() takes a list of texts", texts, "Write look(predictor, [text]).")
+    given = None if answers is None else _texts("answers must be a list", answers, "Give one for each text.")
+    if given is not None and len(given) != len(texts):
+        raise InputError(f"answers must be one for each of the {len(texts)} texts; got {len(given)}.")
+    if given is not None and beam is not None:
         raise InputError("An answer that is given is not searched for: leave beam out.")
     wanted = list(range(len(texts)))
     for number, text in enumerate(texts):
@@ -92,14 +91,14 @@ def look(
                 raise error
             passed_over(error)
             wanted.remove(number)
-    if answers is None:
+    if given is None:
         made = predictor.predict(
             [texts[number] for number in wanted],
             beam=beam,
             progress=lambda done: progress("answers", done, len(wanted)),
         )
     else:
-        made = [predictor.score(texts[number], answers[number]) for number in wanted]
+        made = [predictor.score(texts[number], given[number]) for number in wanted]
     found = []
     for number, answer in enumerate(made):
         progress("looks", number, len(wanted))
@@ -110,6 +109,14 @@ def look(
                 raise
             passed_over(error)
     return found
+
+
+def _texts(must: str, given: Iterable[str], way: str) -> list[str]:
+    """The texts as a list. Raises KindError for one string, and for what holds something else."""
+    texts = [] if isinstance(given, str) else list(given)
+    if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
+        raise KindError(f"{must}; got {reprlib.repr(given)}. {way}")
+    return texts
 
 
 def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
@@ -129,9 +136,7 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
         output = output_without(predictor.model, [*answer.source_ids, END])
         return Look(answer, received, None, how, removal_check(output, words_of, received))
     if not words(answer.text):
-        raise NoWordError(
-            f"There is nothing to look at: the model's answer to {answer.source!r} holds no word."
-        )
+        raise NoWordError(f"There is nothing to look at: the answer to {answer.source!r} holds no word.")
     if trace.target is None:
         aligned = alignment(trace.layers("decoder"), *_continued(trace), heads)
     else:

@@ -78,9 +78,8 @@ def check_same(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:
     then, now = json.loads(file.read_text(encoding="utf-8")), _origin(recipe, rows, start)
     # Words that the run did not know of, a later version's, have their defaults and change nothing.
     differ = [name for name, value in then.items() if now.get(name) != value]
-    if (
-        "start" in differ
-    ):  # a model to begin from brings its text and shape along: what differs follows from it
+    # A model to begin from brings its text and shape along: what differs follows from it.
+    if "start" in differ:
         differ = [name for name in differ if name in ("start", "training rows")]
     if not differ:
         return

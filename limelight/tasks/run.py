@@ -99,7 +99,7 @@ def _train(
 def _alone(out: Path) -> Iterator[None]:
     """One process a run: two would write over each other's checkpoints. A killed one leaves no lock behind."""
     filelock = require("filelock", extra="train", purpose="Training")
-    new = not out.exists()
+    new = [place for place in (out, *out.parents) if not place.exists()]
     out.mkdir(parents=True, exist_ok=True)
     lock = out / "run.lock"
     try:
@@ -108,7 +108,8 @@ def _alone(out: Path) -> Iterator[None]:
     except LimelightError:
         if new and [*out.iterdir()] in ([lock], []):  # what was refused leaves nothing
             lock.unlink(missing_ok=True)
-            out.rmdir()
+            for place in new:
+                place.rmdir()
         raise
     except filelock.Timeout as error:
         raise CheckpointError(

@@ -52,7 +52,7 @@ class Settings:
     clip bounds the norm of the gradient; 0 leaves it as it is.
     average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
     precision "auto" is bf16 where the processor multiplies in it, float32 elsewhere.
-    patience stops after so many evaluations without a better score; 0 never stops early.
+    patience stops after so many evaluations without a better score (of equal ones, a lower loss); 0 never does.
     """
 
     steps: int

@@ -77,6 +77,8 @@ def test_places_and_data_are_looked_at_first(refused: Callable[..., str], tmp_pa
     line = refused("compare", "scope", "--out", tmp_path / "file")
     assert "A comparison is kept in a folder" in line
     assert "folder must exist" in refused("compare", "scope", "--page", tmp_path / "none" / "page.md")
+    out = tmp_path / "out"
+    assert "must end in .md; got 'page'" in refused("compare", "scope", "--out", out, "--page", out / "page")
     for words in (("accuracy",), ("search", "accuracy")):
         line = refused("compare", *words, "--out", tmp_path / "out", "--data", tmp_path / "data")
         made = tmp_path / "data" / "pronounce"

@@ -95,7 +95,7 @@ def test_of_many_lines_one_without_an_answer_is_told_and_passed_over(
     assert result.exit_code == 0, result.output
     sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
     assert sources == ["green cats", "now here"]
-    assert "note: There is nothing to look at: the model's answer to 'the [red] cats'" in result.stderr
+    assert "note: There is nothing to look at: the answer to 'the [red] cats'" in result.stderr
     assert limelight("look", "the [red] cats", *words).exit_code == 2  # alone it is an error
 
 
@@ -124,6 +124,18 @@ def test_a_folder_is_refused_and_a_word_that_is_also_a_folder_is_not(
     (tmp_path / "good").mkdir()
     monkeypatch.chdir(tmp_path)
     assert limelight("look", "good", "--model", model("classify")).exit_code == 0
+
+
+def test_answers_stay_with_their_lines(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("red cats\n\ndogs run\n", encoding="utf-8")
+    (tmp_path / "answers.txt").write_text("cats run\n\nrun now\n", encoding="utf-8")
+    words = ("look", tmp_path / "texts.txt", "--model", model("translate"), "--json", "--answer")
+    found = json.loads(limelight(*words, tmp_path / "answers.txt").stdout)
+    pairs = [(each["prediction"]["source"], each["prediction"]["text"]) for each in found]
+    assert pairs == [("red cats", "cats run"), ("dogs run", "run now")]
+    (tmp_path / "answers.txt").write_text("cats run\nrun now\n", encoding="utf-8")
+    said = limelight(*words, tmp_path / "answers.txt").stderr
+    assert "line by line; there are 2 for 3 texts" in said
 
 
 def test_words_that_the_model_does_not_know_are_counted(limelight: Call, model: Model) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +189,21 @@ def test_what_makes_no_sense_is_refused(
 def test_a_classifier_is_asked_for_no_longest_answer(refused: Callable[..., str], model: Model) -> None:
     line = refused("predict", "good", "--model", model("classify"), "--longest", 3, "--sample")
     assert "A classifier writes nothing: --longest, --sample means nothing" in line
+
+
+def test_a_named_pipe_is_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("sit\n",))
+    writer.start()
+    result = limelight("predict", tmp_path / "pipe", "bad", "--model", model("pronounce"))
+    writer.join()
+    assert result.exit_code == 0
+    assert result.stdout == "S IY T\nB AH D\n"
+
+
+def test_what_is_not_known_reaches_no_terminal_as_a_command(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad\x1b[31m", "--model", model("pronounce"))
+    assert "\x1b" not in result.stderr and "does not know" in result.stderr
 
 
 def test_texts_and_files_are_answered_in_their_order(limelight: Call, model: Model, tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ def test_the_page_is_what_the_code_says(name: str) -> None:
     )
 
 
+def test_no_two_headings_are_linked_alike() -> None:
+    anchors = reference._anchors(list(reference._names()))
+    assert len(set(anchors.values())) == len(anchors)
+    assert anchors["readings.alignment"] == f"{anchors['readings.Alignment']}-1"
+
+
 def test_another_word_in_the_code_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reference.stale() == []
     monkeypatch.setattr(limelight.Entropy, "__doc__", "How narrow a query looks.")

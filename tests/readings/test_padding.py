@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from limelight.errors import ShapeError
+from limelight.errors import KindError, ShapeError
 from limelight.matrix import AttentionMatrix, Received, RowStats, biases, masks, only_queries
 from limelight.readings import Groups, received_words
 from limelight.readings.atlas import MEASURES, atlas
@@ -34,7 +34,7 @@ def test_padding_changes_nothing(side: str, causal: bool) -> None:
             continue
         np.testing.assert_allclose(found[name].values, expected[name].values, atol=1e-5, err_msg=name)
     groups = Groups.tokens([str(token) for token in range(T)])
-    words = received_words(batch, groups, batch=1)
+    words = received_words(batch, groups, batch=1, queries=seen)
     expected_words = received_words(alone, Groups.tokens(groups.names[here]))
     for name in ("raw", "per_query"):
         values, truth = getattr(words, name).values, getattr(expected_words, name).values
@@ -58,8 +58,31 @@ def test_only_the_chosen_queries_look(each: bool) -> None:
     assert some.value is not None
 
 
+def test_without_a_word_on_queries_all_of_them_count() -> None:
+    seen = torch.arange(T) < REAL  # of a cross-attention with as many queries as keys
+    cross = AttentionMatrix(torch.randn(1, H, T, D), torch.randn(1, G, T, D), mask=masks.lengths(key=[REAL]))
+    words = received_words(cross, Groups.tokens([str(token) for token in range(T)]))
+    assert words.raw.values.sum(1) == pytest.approx([T] * H, rel=1e-5)
+    assert not words.raw.values[:, ~seen.numpy()].any()
+
+
+def test_gradients_flow_to_what_was_given() -> None:
+    query, key = (torch.randn(1, H, T, D, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    bias = torch.randn(1, H, T, T, dtype=torch.float64, requires_grad=True)
+    value, chosen = torch.randn(1, H, T, 3, dtype=torch.float64), torch.arange(T) % 2 == 0
+    (only_queries(AttentionMatrix(query, key, bias=bias), chosen) @ value).square().sum().backward()
+    found = [each.grad.clone() for each in (query, key, bias)]
+    weights = (query @ key.mT / D**0.5 + bias).softmax(-1) * chosen[:, None]
+    expected = torch.autograd.grad((weights @ value).square().sum(), (query, key, bias))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-6)
+
+
 def test_each_query_must_be_spoken_of() -> None:
     matrix = AttentionMatrix(torch.randn(2, H, T, D), torch.randn(2, G, T, D))
-    for wrong in (torch.ones(T), torch.ones(T + 1, dtype=torch.bool), torch.ones(1, 1, T, dtype=torch.bool)):
+    for wrong in (torch.ones(T + 1, dtype=torch.bool), torch.ones(1, 1, T, dtype=torch.bool)):
         with pytest.raises(ShapeError, match="whether it looks"):
             only_queries(matrix, wrong)
+    for other in (torch.ones(T), [True] * T):
+        with pytest.raises(KindError, match="must be a bool tensor"):
+            only_queries(matrix, other)  # type: ignore[arg-type]

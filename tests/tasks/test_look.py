@@ -327,7 +327,7 @@ def test_an_answer_without_a_word_is_refused_and_its_text_named() -> None:
         silent.model.decoder.embedding.table.weight[END] = 9.0
     predictor = Predictor(silent)
     assert predictor.predict(["red cats"])[0].target_ids == []
-    with pytest.raises(InputError, match="the model's answer to 'red cats' holds no word"):
+    with pytest.raises(InputError, match="the answer to 'red cats' holds no word"):
         look(predictor, ["red cats"])
 
 
@@ -349,13 +349,23 @@ def test_a_translation_that_is_there_is_aligned() -> None:
     assert other.prediction.log_probability < own.prediction.log_probability
 
 
+def test_texts_may_come_from_anywhere_and_answers_are_shown_as_they_are() -> None:
+    predictor = Predictor(small.trained("translate")[0])
+    [found] = look(predictor, (text for text in ["red cats"]), answers={"one": "cats zebra"}.values())
+    assert found.alignment is not None and found.alignment.targets == ("cats", "zebra")
+
+
 def test_answers_that_are_none_are_refused() -> None:
     predictor = Predictor(small.trained("translate")[0])
-    with pytest.raises(InputError, match="one for each of the 2 texts"):
+    with pytest.raises(KindError, match="Give one for each text"):
+        look(predictor, ["red cats"], answers=[None])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="the answer to 'red cats' holds no word"):
+        look(predictor, ["red cats"], answers=[""])
+    with pytest.raises(InputError, match="one for each of the 2 texts; got 1"):
         look(predictor, ["red cats", "dogs run"], answers=["one"])
     with pytest.raises(InputError, match="leave beam out"):
         look(predictor, ["red cats"], answers=["one"], beam=2)
-    with pytest.raises(InputError, match="its? task is 'classify'|one's task is 'classify'"):
+    with pytest.raises(InputError, match="one's task is 'classify'"):
         look(Predictor(small.trained("classify")[0]), ["good"], answers=["blame"])
 
 

@@ -236,7 +236,9 @@ def test_going_on_with_another_model_or_start_is_refused(tmp_path: Path) -> None
 def test_a_new_run_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
     data = small.trained("classify")[2] / "data"
     with pytest.raises(RecipeError):
-        train_recipe(small.recipe("classify", steps=1), data, tmp_path / "new", small.trained("translate")[0])
+        train_recipe(
+            small.recipe("classify", steps=1), data, tmp_path / "a" / "new", small.trained("translate")[0]
+        )
     assert not [*tmp_path.iterdir()]
 
 
