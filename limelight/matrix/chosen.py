@@ -19,7 +19,7 @@ def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
 
     >>> matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))
     >>> only_queries(matrix, torch.tensor([False, False, True])).dense().sum((0, 1, 3))
-    tensor([0., 0., 2.])
+    tensor([0.0000, 0.0000, 2.0000])
     """
     B, _, N, _ = matrix.shape
     if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool:
