@@ -61,6 +61,9 @@ def register(app: typer.Typer) -> None:
         keep: Annotated[
             bool, typer.Option("--keep", help="Of `search`: all runs from now on take what it finds.")
         ] = False,
+        finished: Annotated[
+            bool, typer.Option("--finished", help="Tell of the runs that are finished, and train no more.")
+        ] = False,
         device: Annotated[
             str | None, typer.Option(help="Where efficiency is measured: cpu, or cuda too.")
         ] = None,
@@ -73,7 +76,8 @@ def register(app: typer.Typer) -> None:
         if budget is not None and not budget > 0:
             raise InputError(f"budget must be a number of minutes above 0; got {budget}.")
         given = {"budget": budget, "seeds": seeds, "converge": converge, "device": device, "page": page}
-        _fits(what, {name for name, value in (given | {"keep": keep or None}).items() if value is not None})
+        given |= {"keep": keep or None, "finished": finished or None}
+        _fits(what, {name for name, value in given.items() if value is not None})
         options = Options(data=str(data), seconds=None if budget is None else 60 * budget)
         options = replace(
             options,
@@ -99,12 +103,21 @@ def register(app: typer.Typer) -> None:
         for name in asked.get(what, [what]):
             place = PARTS[name]
             runs = import_module(place.module).plan(replace(options, device=place.device))
-            if unfinished(runs, out / "runs"):
+            missing = unfinished(runs, out / "runs")
+            if finished:
+                runs = [run for run in runs if run not in missing]
+                if not runs:
+                    raise InputError(
+                        f"No run of {name} is finished in {out}; without --finished they are made."
+                    )
+            elif missing:
                 place.check_corpora(data)
             results = run_all(runs, out / "runs", 1 if place.alone else jobs or cores())
             command = shlex.join(["limelight", *sys.argv[1:]])
+            planned = len(runs) + len(missing) if finished and missing else 0
             machines = made_on(results, out / "runs")
-            show(store.keep(page.with_suffix(""), name, command, results, machines).told(), console)
+            told = store.keep(page.with_suffix(""), name, command, results, machines, planned).told()
+            show(told, console)
         written = publish(page)
         console.print()
         for file in written:
@@ -115,10 +128,10 @@ def _fits(what: str, given: set[str]) -> None:
     """Raises InputError for an option that would change nothing."""
     from limelight.compare.plan import PARTS
 
-    everything = {"page", *(name for place in PARTS.values() for name in place.takes)}
+    everything = {"page", "finished", *(name for place in PARTS.values() for name in place.takes)}
     takes = {"search": {"budget", "keep"}, "report": {"page"}, "all": everything}
     if what in PARTS:
-        takes[what] = {"page", *PARTS[what].takes}
+        takes[what] = {"page", "finished", *PARTS[what].takes}
     if idle := sorted(given - takes.get(what, given)):
         known = " ".join(f"--{name}" for name in sorted(takes[what]))
         raise InputError(

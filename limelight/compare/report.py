@@ -209,6 +209,10 @@ def markdown(table: Table) -> list[str]:
 def _origin(kept: Kept, folder: str) -> list[str]:
     numbers = f"[{kept.part}.json]({folder}/{kept.part}.json)"
     lines = [f"- Measured by `{kept.command}`, the last of it {kept.date}; numbers: {numbers}."]
+    if kept.planned:
+        lines.append(
+            f"- {len(kept.runs)} of {kept.planned} runs are finished; the others are not in these numbers."
+        )
     for each in kept.machines:
         share = "" if len(kept.machines) == 1 else f" ({len(each['runs'])} of {len(kept.runs)} runs)"
         lines.append(f"- Machine{share}: {in_words(each['machine'])}.")

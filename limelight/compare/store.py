@@ -23,6 +23,7 @@ class Kept:
     """One part's runs by name, and where they come from.
 
     machines  every machine that made some of the runs, with their names: {"machine": {…}, "runs": […]}
+    planned   how many runs there are to be, where these are not all; 0 where they are
     """
 
     part: str
@@ -30,6 +31,7 @@ class Kept:
     command: str
     machines: list[dict[str, Any]]
     runs: dict[str, dict[str, Any]]
+    planned: int = 0
 
     def told(self) -> Part:
         """The runs as tables, sentences and pictures; each run comes with its "machine"."""
@@ -45,10 +47,12 @@ def keep(
     command: str,
     runs: Mapping[str, dict[str, Any]],
     made_on: Mapping[str, dict[str, Any]],
+    planned: int = 0,
 ) -> Kept:
     """Write `folder`/part.json, aside first, so that a reader sees the old file or the new one.
 
     made_on  each run's machine, by the run's name
+    planned  how many there are to be, where some are not finished
     """
     date = datetime.now(UTC).isoformat(timespec="minutes")
     machines: list[dict[str, Any]] = []
@@ -58,7 +62,7 @@ def keep(
             machines.append({"machine": made_on[name], "runs": [name]})
         else:
             known["runs"].append(name)
-    kept = Kept(part, date, command, machines, dict(runs))
+    kept = Kept(part, date, command, machines, dict(runs), planned)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{part}.json", json.dumps(asdict(kept), indent=1, ensure_ascii=False) + "\n")
     return kept

@@ -72,6 +72,29 @@ def test_search(limelight: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, 
     assert search.found("scope", "lstm") == {"rate": 0.125}
 
 
+def test_what_is_finished_is_told_without_training(
+    limelight: Callable[..., Any],
+    refused: Callable[..., str],
+    asked: list[Run],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    assert "No run of scope is finished" in refused("compare", "scope", "--out", out, "--finished")
+    assert asked == []
+    done = {f"scope-{rival}-{seed}" for rival in ("attention", "lstm") for seed in (0, 1)}
+    for name in done:
+        (out / "runs" / name).mkdir(parents=True)
+        (out / "runs" / name / "result.json").write_text("{}")
+    told = limelight("compare", "scope", "--out", out, "--seeds", 3, "--finished")
+    assert told.exit_code == 0, told.output
+    assert {run.name for run in asked} == done
+    assert (
+        "- 4 of 9 runs are finished; the others are not in these numbers."
+        in (out / "advantages.md").read_text()
+    )
+
+
 def test_places_and_data_are_looked_at_first(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     line = refused("compare", "scope", "--out", tmp_path / "file")
@@ -92,7 +115,7 @@ def test_what_it_refuses(refused: Callable[..., str]) -> None:
     assert not Path("nowhere").exists()
     assert "above 0" in refused("compare", "scope", "--budget", 0)
     assert "takes no further words; got accuracy" in refused("compare", "scope", "accuracy")
-    assert "has no use for --converge --device; it takes --budget --page --seeds" in refused(
+    assert "has no use for --converge --device; it takes --budget --finished --page --seeds" in refused(
         "compare", "scope", "--converge", 3, "--device", "cuda"
     )
     assert "has no use for --seeds" in refused("compare", "efficiency", "--seeds", 2)
