@@ -241,28 +241,16 @@ def _code(text: str) -> str:
 
 def commands() -> str:
     """Every command: its help, its arguments and options."""
-    import typer
+    from limelight.cli import commands as every
 
-    from limelight.cli import app
-
-    root: Any = typer.main.get_command(app)
     parts = [
         "# Reference: the commands\n\n"
         "Written from the code by `python docs/reference.py`; `limelight COMMAND --help` says the same.\n"
     ]
-    found = list(_leaves(root))
+    found = [(" ".join(("limelight", *words)), command) for words, command in every()]
     parts.append("\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in found) + "\n")
     parts += [f"## {name}\n\n{_command(command)}" for name, command in found]
     return "\n".join(parts)
-
-
-def _leaves(command: Any, words: tuple[str, ...] = ("limelight",)) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, by its words."""
-    for name, inner in command.commands.items():
-        if hasattr(inner, "commands"):
-            yield from _leaves(inner, (*words, name))
-        else:
-            yield " ".join((*words, name)), inner
 
 
 def _command(command: Any) -> str:

@@ -144,3 +144,12 @@ from limelight.cli import (  # noqa: E402
 
 for command in (look, atlas, coverage, explain, serve, predict, train, average, compare, embed, data, models):
     command.register(app)
+
+
+def commands(inside: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, by its words: (("look",), …), (("embed", "train"), …)."""
+    for name, inner in (inside or cast(Any, typer.main.get_command(app))).commands.items():
+        if hasattr(inner, "commands"):
+            yield from commands(inner, (*words, name))
+        else:
+            yield (*words, name), inner

@@ -24,9 +24,8 @@ def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
     from limelight.text.tokenizers import UNKNOWN
 
     tokenizer = predictor.saved.source
-    unknown = []
-    for text in texts:
-        encoded = tokenizer.encode(text)
+    unknown, texts = [], list(texts)
+    for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True):
         unknown += [
             text[slice(*encoded.spans[place])] for place, id in enumerate(encoded.ids) if id == UNKNOWN
         ]

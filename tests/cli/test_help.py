@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import typer
 
-from limelight.cli import app
+from limelight.cli import app, commands
 
 ROOT: Any = typer.main.get_command(app)
 
 
-def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command that does something, by its words."""
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from leaves(inner, (*path, name)) if hasattr(inner, "commands") else [((*path, name), inner)]
-
-
-COMMANDS = dict(leaves(ROOT))
+COMMANDS = dict(commands())
 
 
 def examples(path: tuple[str, ...]) -> list[list[str]]:
