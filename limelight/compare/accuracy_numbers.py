@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from limelight.compare.contests import LABELS, Contest
+from limelight.compare.contests import CHANCE, LABELS, Contest
 from limelight.compare.plan import Spread
 from limelight.compare.sentences import listed
 
@@ -25,6 +26,8 @@ WORDS = {
     "chrF": ("chrF", ".1f"),
 }
 """What a measure is called in a sentence, and how its values are written."""
+NORMAL = 1.96
+"""So many standard deviations to either side hold 95% of a normal distribution."""
 
 
 def runs_of(results: Mapping[str, Run], task: str, kind: str) -> Runs:
@@ -53,10 +56,26 @@ def of_length(number: int) -> Judged:
 
 def spreads(runs: Runs, measure: str, judged: Judged = on_test) -> dict[str, Spread]:
     """A measure of every rival over its seeds."""
+    told = {label: [judged(run) for run in some if measure in judged(run)] for label, some in runs.items()}
     return {
-        label: Spread(tuple(judged(run)[measure] for run in some if measure in judged(run)))
-        for label, some in runs.items()
+        label: Spread(
+            tuple(each[measure] for each in scores),
+            by_chance(scores[0], measure) if len(scores) == 1 else 0.0,
+        )
+        for label, scores in told.items()
     }
+
+
+def by_chance(scores: Mapping[str, float], measure: str) -> float:
+    """Half the width of a measure's 95% interval over other test sources; 0 where that is not known.
+
+    >>> round(by_chance({"sources": 10_000, "word error rate": 0.5}, "word error rate"), 4)
+    0.0098
+    """
+    if measure == "word error rate":  # so many words of so many, each wrong or right
+        wrong = scores[measure]
+        return NORMAL * math.sqrt(wrong * (1 - wrong) / scores["sources"])
+    return scores.get(CHANCE.format(measure), 0.0)
 
 
 def seeds(runs: Runs) -> str:

@@ -90,9 +90,11 @@ def picture(task: str, contest: Contest, kinds: Mapping[str, Runs]) -> Picture:
     panels += [_by_length(contest, kind, runs) for kind, runs in told.items()]
     caption = (
         f"{NAMES[task]}: {words} over processor time of training on one thread, and by the length of the source; "
-        f"{'more' if contest.higher else 'less'} is better. Bands go from the lowest to the highest seed."
+        f"{'more' if contest.higher else 'less'} is better. Bands go from the lowest to the highest seed"
     )
-    return Picture(f"accuracy-{task}", NAMES[task], tuple(panels), caption)
+    if "long" in told:
+        caption += "; of one seed, by length, over the ± of its table"
+    return Picture(f"accuracy-{task}", NAMES[task], tuple(panels), f"{caption}.")
 
 
 def _over_time(contest: Contest, kind: str, runs: Runs) -> Panel:

@@ -24,7 +24,7 @@ from limelight.errors import InputError
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.transformer import Shape
-from limelight.tasks.measures import bleu, chrf, pronunciation_errors, references_of
+from limelight.tasks.measures import bleu, bleu_chance, chrf, pronunciation_errors, references_of
 from limelight.tasks.recipe import load_recipe
 from limelight.tasks.task import TASKS, PairTask, Rows
 
@@ -34,6 +34,8 @@ RECURRENT_LAYERS = 2
 EVALUATIONS = {"short": 12, "long": 40}
 PATIENCE = {"short": 0, "long": 6}
 """The long run's rate falls after so many evaluations that were no better; the short one's when time is up."""
+CHANCE = "{} by chance"
+"""A measure's half-width over other test sources, where only the answers can say it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,12 @@ class Contest:
             wer, per = pronunciation_errors(answers, references)
             return {"sources": len(answers), "word error rate": wer, "phoneme error rate": per}
         first = [each[0] for each in references]
-        return {"sources": len(answers), "BLEU": bleu(answers, first), "chrF": chrf(answers, first)}
+        return {
+            "sources": len(answers),
+            "BLEU": bleu(answers, first),
+            "chrF": chrf(answers, first),
+            CHANCE.format("BLEU"): bleu_chance(answers, first),
+        }
 
 
 CONTESTS = {

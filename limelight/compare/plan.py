@@ -36,11 +36,15 @@ class Options:
 class Spread:
     """One measure over the seeds. Without values it is unknown.
 
-    >>> Spread((0.25, 0.5, 0.75)).text(".0%")
-    '50% (25%–75%)'
+    chance  of a single seed, whose lowest and highest say nothing: half the width of the 95% interval in which
+            other items of the same kind would have put it; 0 where that is not known
+
+    >>> Spread((0.25, 0.5, 0.75)).text(".0%"), Spread((0.5,), 0.02).text(".0%")
+    ('50% (25%–75%)', '50% ±2%')
     """
 
     values: tuple[float, ...]
+    chance: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -60,7 +64,7 @@ class Spread:
             return "—"
         mean = format(self.mean, form)
         if len(self.values) == 1:
-            return mean
+            return f"{mean} ±{format(self.chance, form)}" if self.chance else mean
         return f"{mean} ({format(self.lowest, form)}–{format(self.highest, form)})"
 
 
@@ -97,14 +101,14 @@ class Line:
     def over_seeds(
         cls, label: str, rival: str, x: Sequence[float], y: Sequence[Spread], style: str = "-"
     ) -> Line:
-        """The mean over the seeds, with a band from the lowest to the highest."""
+        """The mean over the seeds, with a band from the lowest to the highest, or of a single one over its chance."""
         return cls(
             label,
             rival,
             tuple(x),
             tuple(each.mean for each in y),
-            tuple(each.lowest for each in y),
-            tuple(each.highest for each in y),
+            tuple(each.lowest - each.chance for each in y),
+            tuple(each.highest + each.chance for each in y),
             style,
         )
 

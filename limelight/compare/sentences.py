@@ -5,6 +5,7 @@ No sentence of the report names a winner by itself; it asks here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from limelight.compare.plan import Spread
 @dataclass(frozen=True)
 class Verdict:
     """Who is better of two, by how much as it is written, and whether every run of the one is better than every run
-    of the other."""
+    of the other, by more than chance where that is known."""
 
     ahead: str
     behind: str
@@ -37,9 +38,10 @@ def verdict(
     if sign * (one.mean - other.mean) < 0:
         first, second, one, other = second, first, other, one
     margin = abs(written(one.mean, form) - written(other.mean, form))
-    best_worst = (one.lowest, other.highest) if higher else (-one.highest, -other.lowest)
+    lead = one.lowest - other.highest if higher else other.lowest - one.highest
     seeds = min(len(one.values), len(other.values))
-    return Verdict(first, second, margin, margin > 0 and best_worst[0] > best_worst[1], seeds)
+    apart = margin > 0 and lead > math.hypot(one.chance, other.chance)
+    return Verdict(first, second, margin, apart, seeds)
 
 
 def written(value: float, form: str) -> float:
@@ -66,14 +68,20 @@ def against(
     'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, in every seed.'
     >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", "", False)
     'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A has the better mean, by 0.5, but the seeds overlap: no winner.'
+    >>> against("BLEU", {"A": Spread((9.0,), 0.5), "B": Spread((8.5,), 0.5)}, "A", "B")
+    'BLEU: A 9.0 ±0.5, B 8.5 ±0.5; A has the better one, by 0.5 points, but that may be chance: no winner (one seed).'
     """
     found = verdict(measure, first, second, form, higher)
     values = f"{what}: {first} {measure[first].text(form)}, {second} {measure[second].text(form)}"
     if not found.margin:
         return f"{values}; there is no difference."
     by = f"by {format(found.margin, form.replace('%', 'f'))} {unit}".rstrip()
-    if found.seeds < 2:
+    if found.seeds < 2 and found.apart:
         return f"{values}; {found.ahead} is ahead {by} (one seed)."
+    if found.seeds < 2:
+        return (
+            f"{values}; {found.ahead} has the better one, {by}, but that may be chance: no winner (one seed)."
+        )
     if found.apart:
         return f"{values}; {found.ahead} is ahead {by}, in every seed."
     return f"{values}; {found.ahead} has the better mean, {by}, but the seeds overlap: no winner."
@@ -190,11 +198,12 @@ def ranked(what: str, measure: Mapping[str, Spread], form: str, higher: bool = T
     verdicts = [verdict(measure, one, other, form, higher) for one, other in pairwise(order)]
     if not verdicts:
         return f"{values}."
-    if min(each.seeds for each in verdicts) < 2:
-        return f"{values} (one seed)."
+    alone = " (one seed)" if min(each.seeds for each in verdicts) < 2 else ""
     alike = [f"{each.ahead} and {each.behind}" for each in verdicts if not each.apart]
     if alike:
-        return f"{values}; no winner between {', nor between '.join(alike)}."
+        return f"{values}; no winner between {', nor between '.join(alike)}{alone}."
+    if alone:
+        return f"{values}{alone}."
     return f"{values}; in this order in every seed."
 
 

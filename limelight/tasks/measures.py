@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -56,6 +57,19 @@ def bleu(answers: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU as sacrebleu computes it with its default settings."""
     _same_number(answers, references)
     return float(_sacrebleu().corpus_bleu(list(answers), [list(references)]).score)
+
+
+def bleu_chance(answers: Sequence[str], references: Sequence[str], draws: int = 1000) -> float:
+    """How far BLEU would move with other sentences of the same kind: half the width of its 95% interval.
+
+    The interval is that of so many draws of the sentences with replacement (Koehn 2004, "Statistical Significance
+    Tests for Machine Translation Evaluation", §4), the same ones in every call.
+    """
+    _same_number(answers, references)
+    metric = _sacrebleu().BLEU()
+    drawn = metric.corpus_score(list(answers), [list(references)], n_bootstrap=draws)
+    told = json.loads(drawn.format(signature=str(metric.get_signature()), width=6, is_json=True))
+    return float(told.get("confidence_var", 0.0))  # none where no draw has a match
 
 
 def chrf(answers: Sequence[str], references: Sequence[str]) -> float:

@@ -49,6 +49,34 @@ def test_the_sentence_follows_the_numbers() -> None:
     assert said((0.9, 0.1), (0.3, 0.2)).endswith("but the seeds overlap: no winner.")
     assert said((0.9,), (0.2, 0.1)).endswith("(one seed).")
     assert said((0.901,), (0.9,)).endswith("there is no difference.")
+    assert said((0.5,), (0.4, 0.6)).endswith("there is no difference.")
+    assert said((0.5,), (0.3, 0.6)).endswith("but that may be chance: no winner (one seed).")
+
+
+def test_what_other_items_could_turn_round_is_no_lead() -> None:
+    def measure(chance: float) -> dict[str, Spread]:
+        return {"A": Spread((26.0,), chance), "B": Spread((25.0,), chance), "C": Spread((20.0,), chance)}
+
+    # 1.0 apart: more than √2 · 0.7, less than √2 · 0.8.
+    sure, unsure = measure(0.7), measure(0.8)
+    assert against("BLEU", sure, "B", "A") == (
+        "BLEU: B 25.0 ±0.7, A 26.0 ±0.7; A is ahead by 1.0 points (one seed)."
+    )
+    assert against("BLEU", unsure, "B", "A") == (
+        "BLEU: B 25.0 ±0.8, A 26.0 ±0.8; A has the better one, by 1.0 points, but that may be chance: no winner "
+        "(one seed)."
+    )
+    assert (leading(sure, ".1f"), leading(unsure, ".1f")) == (
+        "A, 26.0 ±0.7",
+        "no winner between A, 26.0 ±0.8 and B, 25.0 ±0.8",
+    )
+    assert ranked("BLEU", sure, ".1f") == "BLEU: A 26.0 ±0.7, B 25.0 ±0.7, C 20.0 ±0.7 (one seed)."
+    assert ranked("BLEU", unsure, ".1f") == (
+        "BLEU: A 26.0 ±0.8, B 25.0 ±0.8, C 20.0 ±0.8; no winner between A and B (one seed)."
+    )
+    # Of errors the lower is the better one, by as much.
+    assert verdict(sure, "B", "A", higher=False).apart
+    assert not verdict(unsure, "B", "A", higher=False).apart
 
 
 def test_margins_are_those_of_what_is_written() -> None:

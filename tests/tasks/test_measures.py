@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from limelight.errors import InputError
 from limelight.tasks.measures import (
     accuracy,
     bleu,
+    bleu_chance,
     chrf,
     edit_distance,
     macro_f1,
@@ -87,6 +89,30 @@ def test_scores_are_sacrebleus(ours: Callable[..., float], theirs: str) -> None:
     assert 0 < score < 100
     assert ours(REFERENCES, REFERENCES) == pytest.approx(100)
     assert ours(["x y z w v"], ["a b c d e"]) == 0
+
+
+def test_chance_is_the_spread_over_draws_of_the_sentences() -> None:
+    sacrebleu = pytest.importorskip("sacrebleu")
+    generator = random.Random(1)
+    rights = [
+        "Open the file, then click Save twice",
+        "This cell is not empty at all",
+        "Die Größe der Zeile ändern",
+    ]
+    given = [rights[0], "This cell is not full or bold", "Die Größe ändern"]
+    answers, references = given * 20, rights * 20
+    scores = []
+    for _ in range(200):
+        drawn = [generator.randrange(len(answers)) for _ in answers]
+        some, right = [answers[at] for at in drawn], [references[at] for at in drawn]
+        scores.append(sacrebleu.corpus_bleu(some, [right]).score)
+    scores.sort()
+    ours = bleu_chance(answers, references)
+    assert ours == pytest.approx((scores[194] - scores[5]) / 2, rel=0.2)
+    assert ours == bleu_chance(answers, references)
+    # Four times as many sentences of the same kind: half as wide.
+    assert bleu_chance(answers * 4, references * 4) == pytest.approx(ours / 2, rel=0.2)
+    assert bleu_chance(["x y z w v"], ["a b c d e"]) == 0
 
 
 # ── Classes ──
