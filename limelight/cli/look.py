@@ -198,7 +198,9 @@ def _look_at_lines(
         raise passed_over[-1]
     for error in passed_over:
         _tell(error)
-    tell_unknown(predictor, (each.prediction.source for each in looks))
+    tell_unknown(predictor.saved.source, (each.prediction.source for each in looks))
+    if given is not None:
+        tell_unknown(predictor.saved.target, (each.prediction.text for each in looks), "the given answer")
     if as_json:
         print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
     else:

@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         width = predictor.options(beam=beam)["beam"]
         one_way = (sampling is not None or width == 1) and not predictor.saved.classes
         if one_way and len(lines) == 1 and _to_terminal() and not as_json:
-            tell_unknown(predictor, lines)
+            tell_unknown(predictor.saved.source, lines)
             for piece in predictor.stream(lines[0], sampling, longest):
                 print(piece, end="", flush=True)
             print()
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
                 sampling=sampling,
                 progress=lambda done: told("answering", done, len(asked)),
             )
-        tell_unknown(predictor, asked)
+        tell_unknown(predictor.saved.source, asked)
         coming = iter(answers)
         for line in lines:
             answer = next(coming) if line.strip() else Prediction(line, "", math.nan, [], [])

@@ -11,19 +11,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from limelight.predicting.predictor import Predictor
+    from limelight.text.tokenizers import Tokenizer
 
 
 NAMED = 8
 """Unknown characters or words that are named."""
 
 
-def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
+def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:
     """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
     from limelight.readings.reading import visible
     from limelight.text.tokenizers import UNKNOWN
 
-    tokenizer = predictor.saved.source
     unknown, texts = [], list(texts)
     for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True):
         unknown += [
@@ -34,7 +33,7 @@ def tell_unknown(predictor: Predictor, texts: Iterable[str]) -> None:
     unit = "character" if tokenizer.kind == "characters" else "word"
     different = [*dict.fromkeys(map(visible, unknown))]
     named = " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
-    said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in the input that this model does not know"
+    said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in {where} that this model does not know"
     small = [each.lower() for each in different if each.lower() != each]
     if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
         named += f"; it knows {' '.join(small[:NAMED])}"

@@ -128,6 +128,16 @@ def hand_over(module: KeepsAttention, matrix: AttentionMatrix) -> None:
         module.keep(matrix)
 
 
+def check_heads(width: int, heads: int, groups: int) -> None:
+    """Raises InputError where `heads` are no equal parts of the width, or do not share `groups` keys equally."""
+    if heads < 1 or groups < 1:
+        raise InputError(f"heads and key_value_heads must be at least 1; got {heads} and {groups}.")
+    if width % heads:
+        raise InputError(f"heads must divide the width: {width} is not a multiple of {heads}.")
+    if heads % groups:
+        raise InputError(f"key_value_heads must divide heads: {heads} is not a multiple of {groups}.")
+
+
 class MultiHeadAttention(KeepsAttention):
     """Self-attention (`forward(x)`) or cross-attention (`forward(x, memory)`).
 
@@ -151,12 +161,7 @@ class MultiHeadAttention(KeepsAttention):
     ) -> None:
         super().__init__()
         groups = heads if key_value_heads is None else key_value_heads
-        if heads < 1 or groups < 1:
-            raise InputError(f"heads and key_value_heads must be at least 1; got {heads} and {groups}.")
-        if width % heads:
-            raise InputError(f"heads must divide the width: {width} is not a multiple of {heads}.")
-        if heads % groups:
-            raise InputError(f"key_value_heads must divide heads: {heads} is not a multiple of {groups}.")
+        check_heads(width, heads, groups)
         self.heads, self.groups, self.head_width = heads, groups, width // heads
         self.dropout = dropout
         self.positions = positions or Positions()

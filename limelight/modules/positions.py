@@ -106,6 +106,14 @@ class Learned(Positions):
         return x_BNE + self.table.weight[start:end]
 
 
+def check_pairs(head_width: int) -> None:
+    """Raises InputError where rotary positions would leave a feature without a pair."""
+    if head_width % 2:
+        raise InputError(
+            f"Rotary positions turn pairs of features: the head width must be even; got {head_width}."
+        )
+
+
 class Rotary(Positions):
     """RoPE: turn each pair of features by an angle that grows with the position.
 
@@ -115,10 +123,7 @@ class Rotary(Positions):
 
     def __init__(self, head_width: int, base: float = 10_000.0) -> None:
         super().__init__()
-        if head_width % 2:
-            raise InputError(
-                f"Rotary positions turn pairs of features: the head width must be even; got {head_width}."
-            )
+        check_pairs(head_width)
         self.head_width, self.base = head_width, base
 
     def rotate(self, q_BHND: Tensor, start: int = 0) -> Tensor:

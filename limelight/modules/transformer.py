@@ -22,9 +22,16 @@ from torch import Tensor, nn
 from limelight.errors import InputError
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import KeyValueCache, LayerCache, MultiHeadAttention, Role, text_keys
+from limelight.modules.attention import (
+    KeyValueCache,
+    LayerCache,
+    MultiHeadAttention,
+    Role,
+    check_heads,
+    text_keys,
+)
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.positions import positions
+from limelight.modules.positions import check_pairs, positions
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class Shape:
         for name in ("width", "heads", "feed_forward", "longest"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        check_heads(
+            self.width, self.heads, self.heads if self.key_value_heads is None else self.key_value_heads
+        )
+        if self.positions == "rotary":
+            check_pairs(self.width // self.heads)
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}

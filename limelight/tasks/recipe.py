@@ -122,19 +122,14 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     _known(data, ("task", "text", "model", "training", "prediction"), origin)
     if data.get("task") not in TASK_NAMES:
         raise RecipeError(f"{origin}: task must be one of {', '.join(TASK_NAMES)}; got {data.get('task')!r}.")
-    try:
-        return Recipe(
-            data["task"],
-            _table(Text, data, "text", origin),
-            _model(data, origin),
-            _table(Settings, data, "training", origin),
-            _table(Search, data, "prediction", origin),
-            text,
-        )
-    except RecipeError:
-        raise
-    except InputError as error:
-        raise RecipeError(f"{origin}: {error}") from error
+    return Recipe(
+        data["task"],
+        _table(Text, data, "text", origin),
+        _model(data, origin),
+        _table(Settings, data, "training", origin),
+        _table(Search, data, "prediction", origin),
+        text,
+    )
 
 
 def changed(recipe: Recipe, **training: Any) -> Recipe:
@@ -230,7 +225,13 @@ def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> T
             raise RecipeError(f"{where}: {entry.name} must be {wanted}; got {table[entry.name]!r}.")
         if entry.name not in table and entry.default is MISSING:
             raise RecipeError(f"{where}: {entry.name} is missing; it must be {_in_words(hints[entry.name])}.")
-    return kind(**table)
+    try:
+        made = kind(**table)
+        if not isinstance(made, Settings):
+            _within_limits(made)
+    except InputError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    return made
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -142,6 +142,9 @@ def test_words_that_the_model_does_not_know_are_counted(limelight: Call, model: 
     result = limelight("look", "good zebras/lions zebras", "--model", model("classify"))
     assert result.exit_code == 0
     assert result.stderr == "note: 2 words in the input that this model does not know: zebras/lions zebras\n"
+    words = ("look", "green cats run", "--answer", "zebras run", "--model", model("translate"))
+    said = limelight(*words).stderr
+    assert "in the given answer that this model does not know: zebras\n" in said
 
 
 def test_a_text_too_long_to_be_a_path_is_a_text(limelight: Call, model: Model) -> None:

@@ -138,6 +138,9 @@ def test_unknown_words_and_wrong_types_are_named(text: str, said: str) -> None:
     [
         ("model", "width = 0", "width must be at least 1; got 0"),
         ("model", "heads = -2", "heads must be at least 1"),
+        ("model", "heads = 3", "heads must divide the width: 256 is not a multiple of 3"),
+        ("model", "key_value_heads = 3", "key_value_heads must divide heads: 4 is not a multiple of 3"),
+        ("model", "width = 12", "the head width must be even; got 3"),
         ("model", "dropout = 1.5", "dropout must be from 0 to 1; got 1.5"),
         ("model", "dropout = nan", "dropout must be from 0 to 1; got nan"),
         ("model", "positions = 'rotory'", "positions must be one of rotary, sinusoidal"),
@@ -163,7 +166,7 @@ def test_values_that_make_no_sense_are_refused_before_anything_runs(table: str, 
     with pytest.raises(RecipeError) as caught:
         parse_recipe(text, "mine.toml")
     assert said in str(caught.value)
-    assert str(caught.value).startswith("mine.toml")
+    assert str(caught.value).startswith(f"mine.toml [{table}]: ")
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"rate": 0.0}, {"rate": float("nan")}, {"seed": -1}])
