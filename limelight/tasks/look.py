@@ -1,4 +1,4 @@
-"""`limelight look`: an answer, and for each of its words what the model attended to, from low to high."""
+"""`limelight look`: an answer, and for each of its words what the model attended to, from high to low."""
 
 from __future__ import annotations
 
