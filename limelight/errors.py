@@ -4,6 +4,7 @@
     ├── InputError (ValueError)        an argument does not fit
     │   ├── ShapeError                 tensors whose sizes disagree
     │   ├── TextError                  a file or a text that cannot be read
+    │   ├── DivergedError              a training whose loss or gradient is no number any more
     │   └── RecipeError                a training recipe that makes no sense
     ├── KindError (TypeError)          an argument of the wrong type or dtype
     ├── TooLargeError (MemoryError)    an answer that would not fit the stated limit
@@ -34,6 +35,10 @@ class ShapeError(InputError):
 
 class TextError(InputError):
     """A file or text that cannot be read as what it claims to be."""
+
+
+class DivergedError(InputError):
+    """A training whose loss or gradient is no number any more: its rate is too high, or its warmup too short."""
 
 
 class RecipeError(InputError):

@@ -28,7 +28,7 @@ from limelight.compare.contests import (
 )
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, tell
-from limelight.compare.search import found
+from limelight.compare.search import found, trial_of
 from limelight.compare.timed import Timed, curve, train_for
 from limelight.tasks.measures import references_of
 from limelight.text.packages import write_pairs
@@ -163,18 +163,14 @@ def trial(folder: Path, task: str, rival: str, data: str, seconds: float, rate: 
         loss = job.loss(replace(saved, model=model), held_out)
         return Evaluation({"loss": loss}, -loss)
 
-    settings = replace(TRAINING, tokens=contest.tokens, rate=rate, seed=TRIAL_SEED)
-    timed = train_for(
-        seconds, saved.model, job.examples(saved, rows), settings, folder, evaluate, evaluations=2
-    )
-    return {
-        "rival": f"{task}/{rival}",
-        "label": f"{LABELS[rival]} ({task})",
-        "choice": {"rate": rate},
-        "score": timed.outcome.progress.best_score,
-        "updates": timed.outcome.progress.step,
-        "CPU seconds": timed.seconds,
-    }
+    def train() -> dict[str, float]:
+        settings = replace(TRAINING, tokens=contest.tokens, rate=rate, seed=TRIAL_SEED)
+        examples = job.examples(saved, rows)
+        timed = train_for(seconds, saved.model, examples, settings, folder, evaluate, evaluations=2)
+        progress = timed.outcome.progress
+        return {"score": progress.best_score, "updates": progress.step, "CPU seconds": timed.seconds}
+
+    return trial_of(f"{task}/{rival}", f"{LABELS[rival]} ({task})", {"rate": rate}, train)
 
 
 def epochs(examples: Examples, timed: Timed) -> float:

@@ -37,7 +37,7 @@ from limelight.compare.language_models import (
 )
 from limelight.compare.plan import Options
 from limelight.compare.runs import Run, tell
-from limelight.compare.search import found
+from limelight.compare.search import found, trial_of
 from limelight.modules.saved import save_model
 
 __all__ = ["adapt", "language", "language_trial", "measure", "plan", "result", "trial", "trials", "words"]
@@ -225,31 +225,32 @@ def words(folder: Path, task: str, labels: int, data: str, seed: int) -> dict[st
 
 def trial(folder: Path, rival: str, start: str, data: str, rate: float) -> dict[str, Any]:
     """One rate for all tasks, judged by right answers on texts that neither training nor the test has."""
-    tuned = {
-        task: tune(
-            folder / task,
-            folder.parent,
-            task,
-            rival,
-            start,
-            TRIAL_LABELS,
-            Path(data),
-            TRIAL_SEED,
-            rate,
-            _seconds(TRIAL_LABELS),
-        )
-        for task in CORPORA
-    }
-    valid = {task: held_out(Path(data), task, "valid") for task in CORPORA}
-    right = [judged(answers(each.model, valid[task]), valid[task]).accuracy for task, each in tuned.items()]
-    return {
-        "rival": f"{rival}/{start}",
-        "label": f"{LABELS[rival]} {BEGUN[start]}",
-        "choice": {"rate": rate},
-        "scored by": "right answers",
-        "score": fsum(right) / len(right),
-        "CPU seconds": fsum(each.seconds for each in tuned.values()),
-    }
+
+    def train() -> dict[str, Any]:
+        right, spent = [], []
+        for task in CORPORA:
+            tuned = tune(
+                folder / task,
+                folder.parent,
+                task,
+                rival,
+                start,
+                TRIAL_LABELS,
+                Path(data),
+                TRIAL_SEED,
+                rate,
+                _seconds(TRIAL_LABELS),
+            )
+            valid = held_out(Path(data), task, "valid")
+            right.append(judged(answers(tuned.model, valid), valid).accuracy)
+            spent.append(tuned.seconds)
+        return {
+            "scored by": "right answers",
+            "score": fsum(right) / len(right),
+            "CPU seconds": fsum(spent),
+        }
+
+    return trial_of(f"{rival}/{start}", f"{LABELS[rival]} {BEGUN[start]}", {"rate": rate}, train)
 
 
 def _seconds(labels: int) -> float:

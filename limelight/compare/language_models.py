@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from limelight.compare.rivals import as_large, parameters
+from limelight.compare.search import trial_of
 from limelight.compare.timed import curve, train_for
 from limelight.errors import InputError
 from limelight.modules.recurrent import Recurrence
@@ -107,14 +108,12 @@ def adapt(folder: Path, task: str, rival: str, data: str, seconds: float, rate: 
 
 def language_trial(folder: Path, rival: str, data: str, seconds: float, rate: float) -> dict[str, Any]:
     """One rate of a language model, judged on text that training has not seen."""
-    trained = language(folder, rival, data, seconds, rate)
-    return {
-        "rival": f"{rival}/language",
-        "label": f"{LABELS[rival]}, language model",
-        "choice": {"rate": rate},
-        "score": -math.log(trained["perplexity"]),
-        "CPU seconds": trained["CPU seconds"],
-    }
+
+    def train() -> dict[str, float]:
+        trained = language(folder, rival, data, seconds, rate)
+        return {"score": -math.log(trained["perplexity"]), "CPU seconds": trained["CPU seconds"]}
+
+    return trial_of(f"{rival}/language", f"{LABELS[rival]}, language model", {"rate": rate}, train)
 
 
 def _as(rival: str, saved: SavedModel) -> SavedModel:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from limelight.compare.recall import VOCABULARY, Recall, RecallExamples, recall
 from limelight.compare.rivals import Rival, as_large, parameters
 from limelight.compare.runs import Run, tell
 from limelight.compare.scope_result import result
-from limelight.compare.search import found
+from limelight.compare.search import found, trial_of
 from limelight.compare.timed import curve, train_for
 from limelight.modules.recurrent import Recurrence, RecurrentLanguageModel
 from limelight.modules.transformer import LanguageModel, Shape
@@ -123,8 +124,16 @@ def _run(name: str, rival: str, seconds: float, seed: int, choice: dict[str, Any
 def measure(
     folder: Path, rival: str, seconds: float, seed: int, choice: dict[str, Any], ask: bool
 ) -> dict[str, Any]:
-    """Train one rival for so many seconds of processor time and, with `ask`, ask it everywhere on the grid."""
+    """Train one rival for so many seconds of processor time and, with `ask`, ask it everywhere on the grid; without
+    it this is a trial."""
     chosen = {each.name: each for each in rivals()}[rival]
+    train = partial(_trained, folder, chosen, seconds, seed, choice, ask)
+    return train() if ask else trial_of(rival, chosen.label, choice, train)
+
+
+def _trained(
+    folder: Path, chosen: Rival, seconds: float, seed: int, choice: dict[str, Any], ask: bool
+) -> dict[str, Any]:
     own = {word: value for word, value in choice.items() if word != "rate"}
     shape: Any = replace(chosen.shape, **own)
     torch.manual_seed(seed)
@@ -137,7 +146,7 @@ def measure(
     )
     progress, trained = timed.outcome.progress, timed.outcome.model.eval()
     measured = {
-        "rival": rival,
+        "rival": chosen.name,
         "label": chosen.label,
         "seed": seed,
         "choice": choice,

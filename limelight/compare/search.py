@@ -1,17 +1,17 @@
 """The search: every rival may try the same few settings, for the same processor time, and keeps its best.
 
 A part that is searched for has a function `trials(options) -> list[Run]`, as many for each rival; the dict of each
-trial has "rival" and its "label", "choice" (what was tried, by the words of the part), "CPU seconds" and "score":
-minus the loss in nats, or what it names as "scored by", on data that no test sees. A run without a score is what
-trials begin with. What was found is kept in the package, found/<part>.json, with all that was tried, and the part's
-runs begin with `found(part, rival)`.
+trial, made by `trial_of`, has "rival" and its "label", "choice" (what was tried, by the words of the part), "CPU
+seconds" and "score": minus the loss in nats, or what it names as "scored by", on data that no test sees; None where
+its training diverged. A run without a score is what trials begin with. What was found is kept in the package,
+found/<part>.json, with all that was tried, and the part's runs begin with `found(part, rival)`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from rich.console import Console
 from limelight.compare.kinds import kind
 from limelight.compare.plan import PARTS, Cell, Options, Table
 from limelight.compare.runs import run_all, unfinished
-from limelight.errors import InputError
+from limelight.errors import DivergedError, InputError
 from limelight.files import write_text
 
 SEARCHED = ("scope", "accuracy", "generalisation")
@@ -64,14 +64,28 @@ def search(
     if unfinished(trials, out):
         PARTS[part].check_corpora(Path(options.data))
     results = run_all(trials, out, jobs, console)
-    scored = {name: result for name, result in results.items() if kind(result) == "trial"}
-    return {"part": part, "best": best(scored), "trials": scored}
+    judged = {name: result for name, result in results.items() if kind(result) == "trial"}
+    return {"part": part, "best": best(judged), "trials": judged}
+
+
+def trial_of(
+    rival: str, label: str, choice: Mapping[str, Any], train: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A trial's dict: who tried what, and what `train` makes of it. One that diverges has no score: others go on."""
+    told = {"rival": rival, "label": label, "choice": dict(choice)}
+    try:
+        return told | dict(train())
+    except DivergedError:
+        return told | {"score": None, "CPU seconds": None}
 
 
 def best(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each rival's choice with the highest score; the first of equals. A score that is no number is the lowest."""
+    """Each rival's choice with the highest score; the first of equals. A score that is no number is the lowest, and
+    a rival whose every training diverged has none."""
     chosen: dict[str, Mapping[str, Any]] = {}
     for trial in results.values():
+        if trial["score"] is None:
+            continue
         leader = chosen.get(trial["rival"])
         if leader is None or _score(trial) > _score(leader):
             chosen[trial["rival"]] = trial
@@ -95,16 +109,16 @@ def tried(searched: Mapping[str, Any]) -> Table:
         for trial in searched["trials"].values()
     )
     columns = ("rival", "tried", "score", "scored by", "")
-    spent = [trial["CPU seconds"] for trial in searched["trials"].values()]
-    note = (
-        "Scores are of held-out examples; more is better. One seed and "
-        f"{min(spent):,.0f} to {max(spent):,.0f} CPU-seconds a trial."
-    )
+    spent = [trial["CPU seconds"] for trial in searched["trials"].values() if trial["score"] is not None]
+    note = "Scores are of held-out examples; more is better. One seed"
+    note += f" and {min(spent):,.0f} to {max(spent):,.0f} CPU-seconds a trial." if spent else "."
     return Table(f"The search for {searched['part']}", columns, rows, ("", "", ".3f", "", ""), note)
 
 
 def _verdict(searched: Mapping[str, Any], trial: Mapping[str, Any]) -> str:
     """Whether a trial's choice was kept; the best at the edge of what was tried may lie beyond it."""
+    if trial["score"] is None:
+        return "diverged"
     if searched["best"][trial["rival"]] != trial["choice"]:
         return ""
     edges = []

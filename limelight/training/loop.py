@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from limelight.errors import InputError, require
+from limelight.errors import DivergedError, InputError, require
 from limelight.training.batches import IGNORE, Batch, Examples, Order
 from limelight.training.checkpoints import (
     Progress,
@@ -222,7 +222,7 @@ def _update(
         total += loss.item()
     norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.clip or math.inf))
     if not math.isfinite(total + norm):
-        raise InputError(
+        raise DivergedError(
             f"The loss and its gradient must stay numbers; they are {total} and {norm}. Training has diverged: begin "
             "it anew with a lower rate or a longer warmup."
         )

@@ -18,8 +18,9 @@ from rich.console import Console
 from limelight.compare import runs, search
 from limelight.compare.machine import machine
 from limelight.compare.plan import Options
+from limelight.compare.report import cells
 from limelight.compare.runs import Run, run_all
-from limelight.errors import CheckpointError, InputError
+from limelight.errors import CheckpointError, DivergedError, InputError
 
 QUIET = Console(file=io.StringIO())
 
@@ -76,6 +77,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 WAITS = """
 import sys
 from pathlib import Path
+from limelight.compare.report import cells
 from limelight.compare.runs import Run, run_all
 
 run_all([Run("waits", "tests.compare.work:wait")], Path(sys.argv[1]), 1)
@@ -130,6 +132,25 @@ def test_the_best_trial_of_each_rival_is_kept(tmp_path: Path, monkeypatch: pytes
         "kept, the smallest rate tried",
         "",
     ]
+
+
+def test_a_trial_that_diverges_has_no_score_and_stops_nobody() -> None:
+    def diverges() -> dict[str, float]:
+        raise DivergedError("The loss and its gradient must stay numbers.")
+
+    fallen = search.trial_of("lstm", "LSTM", {"rate": 0.4}, diverges)
+    assert (fallen["rival"], fallen["choice"], fallen["score"]) == ("lstm", {"rate": 0.4}, None)
+    well = search.trial_of("lstm", "LSTM", {"rate": 0.2}, lambda: {"score": -1.0, "CPU seconds": 60.0})
+    assert well == TRIALS["b"]
+    alone = fallen | {"rival": "gru", "label": "GRU"}
+    trials = {"fallen": fallen, "well": well, "alone": alone}
+    assert search.best(trials) == {"lstm": {"rate": 0.2}}  # the other's every training diverged
+    told = search.tried({"part": "scope", "best": search.best(trials), "trials": trials})
+    assert [row[-1] for row in told.rows] == ["diverged", "kept, the smallest rate tried", "diverged"]
+    assert cells(told.rows[0], told.forms)[2] == "—"
+    assert "60 to 60 CPU-seconds" in told.note
+    with pytest.raises(InputError, match="another"):  # any other mistake is one
+        search.trial_of("lstm", "LSTM", {}, lambda: (_ for _ in ()).throw(InputError("another")))
 
 
 def test_a_score_that_is_no_number_never_wins() -> None:

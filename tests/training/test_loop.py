@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import InputError
+from limelight.errors import DivergedError, InputError
 from limelight.modules.transformer import Classifier, Shape
 from limelight.training.batches import IGNORE, Labelled, Order
 from limelight.training.checkpoints import Progress, checkpoints, save_weights
@@ -69,6 +69,12 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
     for name, truth in ends[0].items():
         # Adam divides by the gradient's size, so rounding of a gradient that is almost zero counts in full.
         torch.testing.assert_close(ends[1][name], truth, rtol=1e-4, atol=3e-5)
+
+
+def test_a_training_that_diverges_is_told_and_stops(tmp_path: Path) -> None:
+    wild = replace(SHORT, steps=50, rate=1e30, warmup=1, evaluate_every=100)
+    with pytest.raises(DivergedError, match=r"stay numbers; .* begin it anew with a lower rate"):
+        tiny.run(tmp_path, wild, model=tiny.fresh_model(PLAIN))
 
 
 def test_an_update_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
