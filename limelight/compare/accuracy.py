@@ -163,7 +163,7 @@ def trial(folder: Path, task: str, rival: str, data: str, seconds: float, rate: 
         loss = job.loss(replace(saved, model=model), held_out)
         return Evaluation({"loss": loss}, -loss)
 
-    def train() -> dict[str, float]:
+    def train() -> dict[str, float | None]:
         settings = replace(TRAINING, tokens=contest.tokens, rate=rate, seed=TRIAL_SEED)
         examples = job.examples(saved, rows)
         timed = train_for(seconds, saved.model, examples, settings, folder, evaluate, evaluations=2)
