@@ -72,7 +72,7 @@ def plan(options: Options) -> list[Run]:
                 "task": task,
                 "rival": rival,
                 "data": options.data,
-                "seconds": seconds,
+                "seconds": seconds * (CONTESTS[task].long if kind == "long" else 1.0),
                 "seed": seed,
                 "kind": kind,
                 "rate": _rate(task, rival),

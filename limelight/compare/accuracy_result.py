@@ -129,13 +129,18 @@ def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         "each learns at the rate that the same search found for it on held-out rows. Weights are averaged, and the "
         "average with the best held-out score is tested, once, with greedy search.",
         "The rate stays level for the first part of the time and then falls to zero; in a long run it begins to fall "
-        f"early once {PATIENCE['long']} evaluations in a row, of {EVALUATIONS['long']} in its whole time, were no "
-        "better: that far it is to convergence. What is read off a curve on the way had a rate that had not fallen "
+        f"early once {PATIENCE['long']} evaluations in a row, of about {EVALUATIONS['long']} in its whole time, were "
+        "no better: that far it is to convergence. What is read off a curve on the way had a rate that had not fallen "
         "yet.",
         "Of one seed, ± is half the width of the 95% interval that other test sources would give: of words with an "
         "error from their number, of BLEU from 1,000 draws of the sentences (Koehn 2004). A lead that is not above "
         "the root of the sum of both squares is called no winner; the same sources are in both, so this is strict.",
         "Searched for is the rate alone; layers, batches and dropout were set beforehand.",
+    ]
+    told += [
+        f"{NAMES[task]}'s long runs have at most {contest.long:.0%} of the time that the longest have."
+        for task, contest in CONTESTS.items()
+        if contest.long < 1 and any((run["task"], run["kind"]) == (task, "long") for run in results.values())
     ]
     for task in CONTESTS:
         counts = [run["parameters"] for run in results.values() if run["task"] == task]
