@@ -130,8 +130,8 @@ def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         "average with the best held-out score is tested, once, with greedy search.",
         "The rate stays level for the first part of the time and then falls to zero; in a long run it begins to fall "
         f"early once {PATIENCE['long']} evaluations in a row, of about {EVALUATIONS['long']} in its whole time, were "
-        "no better: that far it is to convergence. What is read off a curve on the way had a rate that had not fallen "
-        "yet.",
+        "no better: that far it is to convergence. What is read off a curve on the way had a rate that had not yet "
+        "fallen.",
         "Of one seed, ± is half the width of the 95% interval that other test sources would give: of words with an "
         "error from their number, of BLEU from 1,000 draws of the sentences (Koehn 2004). A lead that is not above "
         "the root of the sum of both squares is called no winner; the same sources are in both, so this is strict.",
