@@ -68,8 +68,8 @@ def against(
     'Right answers: A 85% (80%–90%), B 45% (40%–50%); A is ahead by 40 points, in every seed.'
     >>> against("Errors", {"A": Spread((9.0, 5.0)), "B": Spread((8.0, 7.0))}, "A", "B", ".1f", "", False)
     'Errors: A 7.0 (5.0–9.0), B 7.5 (7.0–8.0); A has the better mean, by 0.5, but the seeds overlap: no winner.'
-    >>> against("BLEU", {"A": Spread((9.0,), 0.5), "B": Spread((8.5,), 0.5)}, "A", "B")
-    'BLEU: A 9.0 ±0.5, B 8.5 ±0.5; A has the better one, by 0.5 points, but that may be chance: no winner (one seed).'
+    >>> against("BLEU", {"A": Spread((9.0,), 1.0), "B": Spread((8.0,), 1.0)}, "A", "B", ".0f")
+    'BLEU: A 9 ±1, B 8 ±1; A has the better value, by 1 points, but that may be chance: no winner (one seed).'
     """
     found = verdict(measure, first, second, form, higher)
     values = f"{what}: {first} {measure[first].text(form)}, {second} {measure[second].text(form)}"
@@ -79,9 +79,7 @@ def against(
     if found.seeds < 2 and found.apart:
         return f"{values}; {found.ahead} is ahead {by} (one seed)."
     if found.seeds < 2:
-        return (
-            f"{values}; {found.ahead} has the better one, {by}, but that may be chance: no winner (one seed)."
-        )
+        return f"{values}; {found.ahead} has the better value, {by}, but that may be chance: no winner (one seed)."
     if found.apart:
         return f"{values}; {found.ahead} is ahead {by}, in every seed."
     return f"{values}; {found.ahead} has the better mean, {by}, but the seeds overlap: no winner."

@@ -63,7 +63,7 @@ def test_what_other_items_could_turn_round_is_no_lead() -> None:
         "BLEU: B 25.0 ±0.7, A 26.0 ±0.7; A is ahead by 1.0 points (one seed)."
     )
     assert against("BLEU", unsure, "B", "A") == (
-        "BLEU: B 25.0 ±0.8, A 26.0 ±0.8; A has the better one, by 1.0 points, but that may be chance: no winner "
+        "BLEU: B 25.0 ±0.8, A 26.0 ±0.8; A has the better value, by 1.0 points, but that may be chance: no winner "
         "(one seed)."
     )
     assert (leading(sure, ".1f"), leading(unsure, ".1f")) == (
