@@ -138,7 +138,7 @@ def _method(results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         "Searched for is the rate alone; layers, batches and dropout were set beforehand.",
     ]
     told += [
-        f"{NAMES[task]}'s long runs have at most {contest.long:.0%} of the time that the longest have."
+        f"{NAMES[task]}'s long runs are given {contest.long:.0%} of the time that the longest are given."
         for task, contest in CONTESTS.items()
         if contest.long < 1 and any((run["task"], run["kind"]) == (task, "long") for run in results.values())
     ]

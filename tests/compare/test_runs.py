@@ -77,7 +77,6 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 WAITS = """
 import sys
 from pathlib import Path
-from limelight.compare.report import cells
 from limelight.compare.runs import Run, run_all
 
 run_all([Run("waits", "tests.compare.work:wait")], Path(sys.argv[1]), 1)
