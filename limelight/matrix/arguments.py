@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError
+from limelight.matrix.memory import demand_memory
 
 
 def whole_number(given: object, must: str, advice: str = "") -> int:
@@ -48,6 +49,7 @@ def maybe_bytes(given: object, door: str) -> int | None:
 def tensor_of(given: object, must: str, device: torch.device | str | None = None) -> Tensor:
     """A tensor, or what torch makes of lists of numbers and of arrays; KindError where it can make none."""
     if isinstance(given, Tensor):
+        demand_memory(must.split(" must ")[0], given)
         return given.to(device)
     try:
         return torch.as_tensor(given, device=device)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.arguments import maybe_whole, whole_number
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.places import Place, part
 
 __all__ = ["Bias", "alibi", "alibi_slopes", "relative"]
@@ -75,6 +76,7 @@ def relative(
     if not isinstance(table, Tensor) or not table.is_floating_point():
         came = table.dtype if isinstance(table, Tensor) else type(table).__name__
         raise KindError(f"relative(table) must be a float tensor (buckets, heads); got {came}.")
+    demand_memory("relative(table)", table)
     least = 4 if bidirectional else 2
     if table.dim() != 2 or len(table) < least:
         raise ShapeError(

@@ -9,6 +9,7 @@ from limelight.errors import KindError, ShapeError
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.matrix import AttentionMatrix
+from limelight.matrix.memory import demand_memory
 
 
 def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
@@ -25,6 +26,7 @@ def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
     if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool:
         came = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
         raise KindError(f"chosen must be a bool tensor, of each query whether it looks; got {came}.")
+    demand_memory("chosen", chosen)
     if chosen.shape not in ((N,), (B, N)):
         raise ShapeError(
             f"chosen must say of each query whether it looks, ({N},) or ({B}, {N}); got {tuple(chosen.shape)}."

@@ -15,6 +15,7 @@ from limelight.matrix.arguments import finite_number, whole_number
 from limelight.matrix.biases import Bias
 from limelight.matrix.given_biases import combined
 from limelight.matrix.masks import Mask
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.places import Place, PlaceFunction, ScoreFunction
 from limelight.matrix.scores import Scores
 from limelight.shapes import sizes
@@ -36,6 +37,10 @@ def scores_of(
     score_mod: ScoreFunction | None = None,
 ) -> Scores:
     """The logits that these inputs make, or an error that says which of them does not fit."""
+    floats = {"query": query, "key": key, "value": value, "sink": sink}
+    for name, tensor in floats.items():
+        if isinstance(tensor, Tensor):
+            demand_memory(name, tensor)
     size = sizes(query_BHND=query, key_BGMD=key)
     B, H, N, M = shape = size.B, size.H, size.N, size.M
     if (size.G == 0) != (H == 0) or (size.G and H % size.G):
@@ -43,7 +48,6 @@ def scores_of(
             f"The query heads must be a multiple of the key heads; got {H} query heads and {size.G} "
             "key heads."
         )
-    floats = {"query": query, "key": key, "value": value, "sink": sink}
     for name, tensor in floats.items():
         if tensor is not None and not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
             came = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -72,10 +76,13 @@ def scores_of(
         if softcap <= 0:
             raise InputError(f"softcap must be above 0; got {softcap}. Leave it out for no cap.")
     wide = any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in (*floats.values(), bias))
+    rule = _as_mask(mask).fit(B, H, N, M)
+    for table in rule.tensors:
+        demand_memory("mask", table)
     scores = Scores(
         q_BHND=query.detach(),
         k_BGMD=key.detach(),
-        mask=_as_mask(mask).fit(B, H, N, M),
+        mask=rule,
         scale=scale,
         bias=_as_bias(bias, score_mod, shape),
         softcap=softcap,
@@ -127,7 +134,11 @@ def _as_bias(
     if not (bias is None or isinstance(bias, Bias) or (callable(bias) and not isinstance(bias, Tensor))):
         bias = _as_table(bias, shape)
     whole = combined(bias, score_mod)
-    return whole.fit(*shape) if isinstance(whole, Bias) else whole
+    if not isinstance(whole, Bias):
+        return whole
+    for table in whole.tensors:
+        demand_memory("bias", table)
+    return whole.fit(*shape)
 
 
 def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
@@ -138,6 +149,7 @@ def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
             f"(b, h, q_idx, kv_idx) -> float; got {came}. "
             "Pass a bool tensor, True = may attend, as mask=."
         )
+    demand_memory("bias", bias)
     wide = bias.detach()[(None,) * max(0, 4 - bias.dim())]
     if wide.dim() != 4 or any(size not in (1, full) for size, full in zip(wide.shape, shape, strict=True)):
         raise ShapeError(

@@ -32,6 +32,7 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.arguments import maybe_whole, tensor_of, whole_number
 from limelight.matrix.given import Dense, Documents, Function, Lengths
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.places import PlaceFunction
 from limelight.matrix.rules import Causal, Cover, Everything, Mask, Window
 
@@ -114,6 +115,8 @@ def dense(seen: Tensor) -> Mask:
         raise KindError(
             f"A dense mask must be a bool tensor, True where a query may attend; got {came}. {_instead(seen)}"
         )
+    if seen.device.type != "meta":  # of a device without numbers until it is read
+        demand_memory("mask", seen)
     if seen.dim() not in (2, 4):
         raise ShapeError(
             f"A dense mask must have the axes (N, M) or (batch, heads, N, M); got shape {tuple(seen.shape)}. "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.operator import Applied, Product
 from limelight.matrix.ranks import largest
 from limelight.matrix.tile import Frame, Stats, Tile
@@ -144,6 +145,7 @@ def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: Frame) -> Tensor:
     if not isinstance(output_HDE, Tensor) or not output_HDE.is_floating_point():
         came = output_HDE.dtype if isinstance(output_HDE, Tensor) else type(output_HDE).__name__
         raise KindError(f"Norms(output=…) must be a float tensor; got {came}.")
+    demand_memory("Norms(output=…)", output_HDE)
     D = v_BGMD.shape[-1]
     if output_HDE.dim() != 3 or output_HDE.shape[:2] != (frame.H, D):
         raise ShapeError(

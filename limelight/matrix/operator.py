@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import KindError, ShapeError
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.tile import Frame, Stats, Tile
 
 FLUSH = 32  # tiles whose sums are taken in their own dtype before they go to a wider one
@@ -160,6 +161,7 @@ def _with_axes(name: str, given: Tensor, frame: Frame, size: int, heads: tuple[i
     if not isinstance(given, Tensor) or not given.is_floating_point():
         came = given.dtype if isinstance(given, Tensor) else type(given).__name__
         raise KindError(f"A product with an attention matrix takes a float tensor; got {came}.")
+    demand_memory(name, given)
     full = given[:, None] if given.dim() == 1 else given
     full = full[None, None] if full.dim() == 2 else full
     fits = full.dim() == 4 and full.shape[0] in (1, frame.B) and full.shape[1] in heads

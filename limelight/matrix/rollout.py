@@ -32,6 +32,7 @@ from torch import Tensor
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix.arguments import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.mixing import Layer
 from limelight.matrix.operator import Transposed
 
@@ -192,6 +193,7 @@ class Rollout:
         if not isinstance(given, Tensor) or not given.is_floating_point():
             came = given.dtype if isinstance(given, Tensor) else type(given).__name__
             raise KindError(f"A product with a rollout takes a float tensor; got {came}.")
+        demand_memory(name, given)
         B = self.shape[0]
         full = given[:, None] if given.dim() == 1 else given
         full = full[None] if full.dim() == 2 else full
@@ -255,6 +257,7 @@ def _shares(heads: Heads, layers: Sequence[AttentionMatrix]) -> list[tuple[float
             raise InputError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
         return [(1 / max(1, count),) * count for count in counts]
     if isinstance(heads, Tensor) and heads.is_floating_point():
+        demand_memory("heads", heads)
         return _given_shares(heads.detach().cpu().double(), counts)
     if not isinstance(heads, Iterable) or getattr(heads, "ndim", 1) == 0:
         raise KindError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
