@@ -15,6 +15,7 @@ from torch import nn
 
 from limelight.capture.compiled import compiled
 from limelight.capture.empty import why_nothing
+from limelight.capture.hooks import hooked
 from limelight.capture.hugging_face import hugging_face
 from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, listening
@@ -31,6 +32,7 @@ class Lender:
     def __init__(self, model: nn.Module) -> None:
         self.names = Names(model)
         self.forwards = self.elsewhere = self.heard = 0
+        self._asked = False
 
     def owns(self, module: nn.Module) -> bool:
         return module in self.names
@@ -42,15 +44,17 @@ class Lender:
             demand(self.names.of(module), verify(inputs, matrix))
         return OnDemand(matrix, inputs.query.dtype, referred=(inputs.query, inputs.key))
 
-    def begin(self, model: nn.Module, _: Any) -> None:
+    def begin(self, model: nn.Module, _: Any, kwargs: Mapping[str, Any]) -> None:
         """A forward of the whole model begins."""
+        self._asked = kwargs.get("output_attentions", getattr(model.config, "output_attentions", False))
         self.forwards += 1
         self.elsewhere += self not in listeners(model)
 
-    def end(self, model: nn.Module, _: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+    def end(self, model: nn.Module, _: Any, output: Any) -> None:
         """Refuse the empty answer to a forward that was asked for its attention."""
-        asked = kwargs.get("output_attentions", getattr(model.config, "output_attentions", False))
-        if not asked or not isinstance(output, Mapping):  # a bare tuple does not say which of it is attention
+        if not self._asked or not isinstance(
+            output, Mapping
+        ):  # a bare tuple does not say which of it is attention
             return
         if not any(weights for name, weights in output.items() if name.endswith("attentions")):
             raise CaptureError(self.why(model))
@@ -86,15 +90,8 @@ def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
     lender = Lender(model)
     root = getattr(model, "_orig_mod", model)
     with listening(lender.names.modules, lender, (compiled, hugging_face)), _no_word_of_eager():
-        hooks = [
-            root.register_forward_pre_hook(lender.begin),
-            root.register_forward_hook(lender.end, with_kwargs=True),
-        ]
-        try:
+        with hooked(root, lender.begin, lender.end):
             yield model
-        finally:
-            for hook in hooks:
-                hook.remove()
     if not lender.forwards and not lender.heard:  # a part of it may have been called by itself
         raise CaptureError(lender.why(model))
 

@@ -28,7 +28,8 @@ class Listener(Protocol):
         """One call of attention. What is returned, unless None, stands in the place of the weights that the
         backend does not give."""
 
-    # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed.
+    # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed, and
+    # `note(line)`, for what a reader of the weights should know.
 
 
 Record = Callable[[nn.Module, Inputs], None]
@@ -84,6 +85,14 @@ def miss(module: nn.Module, why: str) -> None:
     """Let everyone who listens to this module, and wants to, know of attention that could not be followed."""
     for listener in listeners(module):
         _tell_missed(listener, module, why)
+
+
+def note(module: nn.Module, line: str) -> None:
+    """Let everyone who listens to this module, and keeps notes, know what to tell its reader."""
+    for listener in listeners(module):
+        keeps = getattr(listener, "note", None)
+        if keeps is not None:
+            keeps(line)
 
 
 def _tell_missed(listener: Listener, module: nn.Module, why: str) -> None:

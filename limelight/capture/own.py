@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from limelight.capture.hooks import Ours, copies_left_alone
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, Shared, listeners, tell
 from limelight.matrix import AttentionMatrix
@@ -30,6 +31,7 @@ _KEEPERS: WeakKeyDictionary[nn.Module, Shared] = WeakKeyDictionary()
 def own(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: hears every module that tells of itself."""
     with ExitStack() as stack:
+        stack.enter_context(copies_left_alone())
         for module in modules:
             if tells_of_itself(module):
                 shared = _KEEPERS.setdefault(module, Shared(partial(_put_keeper, module)))
@@ -44,23 +46,37 @@ def tells_of_itself(module: nn.Module) -> bool:
     return getattr(type(module), "keep", 0) is None
 
 
+class Keeper(Ours):
+    """What a module hands its matrices to while somebody listens; a copy of the module has what was there before."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.before: Any = module.keep
+        self.was_there = "keep" in module.__dict__
+
+    def __call__(self, matrix: AttentionMatrix) -> None:
+        if self.before is not None:
+            self.before(matrix)
+        if listeners(self.module):
+            tell(self.module, inputs_of(matrix, _kind(_method(sys._getframe(1)))))
+
+    def __reduce__(self) -> Any:
+        return _itself, (self.before,)
+
+
+def _itself(before: Any) -> Any:
+    return before
+
+
 def _put_keeper(module: nn.Module) -> Callable[[], None]:
-    before: Any = module.keep
-
-    def keep(matrix: AttentionMatrix) -> None:
-        if before is not None:
-            before(matrix)
-        if listeners(module):
-            tell(module, inputs_of(matrix, _kind(_method(sys._getframe(1)))))
-
-    had = "keep" in module.__dict__
-    module.__dict__["keep"] = keep
+    keeper = Keeper(module)
+    module.__dict__["keep"] = keeper
 
     def undo() -> None:
-        if module.__dict__.get("keep") is keep:
+        if module.__dict__.get("keep") is keeper:
             module.__dict__.pop("keep")
-        if had:
-            module.__dict__["keep"] = before
+        if keeper.was_there:
+            module.__dict__["keep"] = keeper.before
 
     return undo
 

@@ -1,8 +1,8 @@
 """Attention in plain PyTorch: `scaled_dot_product_attention`, and `nn.MultiheadAttention`, which may go without it.
 
-A TorchFunctionMode sees every torch function of its thread, however it was imported, and nothing in the process is
-changed; it costs a little at each. While it is there, PyTorch leaves its fused inference path for
-nn.TransformerEncoderLayer and nn.MultiheadAttention, which computes all in one step that nobody can look into.
+A TorchFunctionMode sees every torch function of its thread, however it was imported. Beside it an ear lies over the
+names of the attention functions, and over whatever other people have put there (`kernels.py`). PyTorch's fused
+inference path looks whether a mode is on; it does not find ours (`fused.py`).
 """
 
 from __future__ import annotations
@@ -10,33 +10,27 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
-from limelight.capture import rules
+from limelight.capture import fused, rules
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, Shared, anyone_listens, miss, tell
+from limelight.capture.kernels import Kernel, Name, accept, in_words, runs_inside
+from limelight.capture.listening import Listener, Shared, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
+from limelight.capture.readable import memory_of, outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.verifying import TOLERANCE
 from limelight.matrix import Mask, masks
 
 _SDPA = functional.scaled_dot_product_attention
 _MHA = functional.multi_head_attention_forward
-
-# The same function, which does not ask whether a mode is on, and so runs to its end under one.
-_MHA_UNDER_A_MODE = FunctionType(
-    _MHA.__code__,
-    {**_MHA.__globals__, "has_torch_function": lambda _: False},
-    _MHA.__name__,
-    _MHA.__defaults__,
-    _MHA.__closure__,
-)
 
 
 class Ear(TorchFunctionMode):
@@ -45,18 +39,25 @@ class Ear(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is _SDPA and anyone_listens():
-            return _fused(None, *args, **kwargs)
-        if func is _MHA and anyone_listens():
-            return _multihead(*args, **kwargs)
+            return _scaled_dot_product(_SDPA, args, kwargs)
+        if (func is _MHA or MHA.is_an_ear(func)) and anyone_listens():
+            return _multihead(_MHA, args, kwargs)
+        if func in fused.HEARD and anyone_listens():
+            return fused.HEARD[func](*args, **kwargs)
         return func(*args, **kwargs)
 
 
 class _Here(threading.local):
-    """The ear of this thread, and how many watches need it."""
+    """The ear of this thread, how many watches need it, and which kind `multi_head_attention_forward` computes."""
 
     def __init__(self) -> None:
         self.ear = Ear()
         self.watches = 0
+        self.kind: Kind | None = None
+
+    def hears(self) -> bool:
+        """Whether the ear hears what is called now; while it hears of one call, it is deaf to those within."""
+        return self.watches > 0 and any(mode is self.ear for mode in _get_current_function_mode_stack())
 
 
 _HERE = _Here()
@@ -64,8 +65,13 @@ _HERE = _Here()
 
 @contextmanager
 def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
-    """The source: hears PyTorch's own attention functions in this thread."""
-    with _FUSED.held() if all(map(_calls_it_by_name, modules)) else _ear():
+    """The source: hears PyTorch's own attention functions, and those in their place, in this thread."""
+    with ExitStack() as stack:
+        for name in NAMES:
+            stack.enter_context(name.listened_to())
+        if not all(map(_calls_it_by_name, modules)):
+            stack.enter_context(_FUSED_PATH.held())
+            stack.enter_context(_ear())
         yield
 
 
@@ -91,72 +97,113 @@ def _ear() -> Iterator[None]:
             _HERE.ear.__exit__(None, None, None)
 
 
-def _listen_to_the_names() -> Callable[[], None]:
-    def heard(*args: Any, **kwargs: Any) -> Tensor:
-        if _HERE.watches or not anyone_listens():  # this thread's ear hears it anyway
-            return _SDPA(*args, **kwargs)
-        return _fused(None, *args, **kwargs)
+def _let_the_fused_path_be() -> Callable[[], None]:
+    """PyTorch asks by this name whether anything overrides torch functions: modes that only listen do not."""
+    before = torch.overrides.has_torch_function
 
-    def heard_with_projections(*args: Any, **kwargs: Any) -> Any:  # as WavLM calls it
-        return (_MHA if _HERE.watches or not anyone_listens() else _multihead)(*args, **kwargs)
+    def has_torch_function(given: Any) -> bool:
+        if not before(given):
+            return False
+        modes = _get_current_function_mode_stack()
+        if not modes or not all(type(mode).__module__.startswith("limelight.capture.") for mode in modes):
+            return True
+        return any(_overrides(each) for each in given)
 
-    functional.scaled_dot_product_attention = heard
-    functional.multi_head_attention_forward = heard_with_projections
+    torch.overrides.has_torch_function = has_torch_function
 
     def undo() -> None:
-        functional.scaled_dot_product_attention = _SDPA
-        functional.multi_head_attention_forward = _MHA
+        if torch.overrides.has_torch_function is has_torch_function:
+            torch.overrides.has_torch_function = before
 
     return undo
 
 
-_FUSED = Shared(_listen_to_the_names)
+def _overrides(given: Any) -> bool:
+    kind = type(given)
+    if kind in (Tensor, nn.Parameter):
+        return False
+    own = getattr(kind, "__torch_function__", None)
+    return own is not None and own is not torch._C._disabled_torch_function_impl
+
+
+_FUSED_PATH = Shared(_let_the_fused_path_be)
 
 
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------
 
 
-def _fused(
-    kind: Kind | None,
+def _by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not anyone_listens() or (kernel is _SDPA and _HERE.hears()):
+        return kernel(*args, **kwargs)
+    return _scaled_dot_product(kernel, args, kwargs)
+
+
+def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call PyTorch's function, or what stands in its place, and tell of it."""
+    output = kernel(*args, **kwargs) if kernel is _SDPA else unheard(kernel, *args, **kwargs)
+    place = running(sys._getframe(1))
+    if place is None or tells_of_itself(place[0]):  # of a model that nobody listens to
+        return output
+    module = place[0]
+    kind = _HERE.kind or kind_of(*place)
+    with outside_of_transforms():
+        try:
+            inputs = _inputs(kind, output, *args, **kwargs)
+        except TypeError as error:
+            if kernel is _SDPA:
+                raise
+            inputs = (
+                f"its attention is computed by {in_words(kernel)}, which takes more than PyTorch's ({error})"
+            )
+        above = SDPA.over_the_ear()
+        if isinstance(inputs, str):
+            miss(module, inputs)
+        elif above is not None and runs_inside(above, sys._getframe(1)):
+            miss(
+                module,
+                f"torch.nn.functional.{SDPA.name} was replaced by {in_words(above)} inside the block, and only what "
+                "that calls was heard. Replace it first, then open the watch",
+            )
+        elif kernel is _SDPA or accept(module, SDPA.name, kernel, inputs.cast()):
+            tell(module, inputs.cast())
+    return output
+
+
+def _inputs(
+    kind: Kind,
+    output: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    **rest: Any,
-) -> Tensor:
-    output: Tensor = _SDPA(query, key, value, attn_mask, dropout_p, is_causal, **rest)
-    place = running(sys._getframe(1))
-    if place is None:  # of a model that nobody listens to
-        return output
-    module, variables = place
-    if tells_of_itself(module):
-        return output
-    if query.is_nested or query.device.type == "meta":
-        kind_of_tensor = (
-            "nested tensors" if query.is_nested else "tensors without numbers, on the device 'meta'"
-        )
-        miss(module, f"it was given {kind_of_tensor}")
-        return output
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Inputs | str:
+    """What the function was given, or why it cannot be kept."""
+    query, key, value, attn_mask, output = side_by_side((query, key, value, attn_mask, output))
+    why = why_unreadable(query, key, value, attn_mask, output)
+    if why is not None:
+        return why
+    if not isinstance(output, Tensor):
+        return f"its attention function gave no tensor, but {type(output).__name__}"
     if query.dim() > 4:
         key, value, attn_mask = _spread(query, key, value, attn_mask)
     q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, output)
     rule, bias = _mask(attn_mask, is_causal, query.dim())
-    inputs = Inputs(
+    return Inputs(
         query=q_BHND,
         key=k_BGMD,
         value=v_BGMX,
         mask=rule,
         bias=bias,
-        scale=rest.get("scale"),
+        scale=scale,
         output=o_BHNX,
         dropout=dropout_p,
         backend="sdpa",
-        kind=kind or kind_of(module, variables),
+        kind=kind,
     )
-    tell(module, inputs.cast())
-    return output
 
 
 def _four_axes(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -196,24 +243,88 @@ def _mask(mask: Tensor | None, is_causal: bool, axes: int) -> tuple[Mask | None,
 # ---- nn.MultiheadAttention ----------------------------------------------------------------------------
 
 
-def _multihead(*args: Any, **kwargs: Any) -> Any:
+def _multihead_by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """As WavLM calls it, and nn.MultiheadAttention."""
+    if not anyone_listens() or (kernel is _MHA and _HERE.hears()):
+        return kernel(*args, **kwargs)
+    return _multihead(kernel, args, kwargs)
+
+
+def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call PyTorch's function, or what stands in its place, and tell of it."""
+    if kernel is not _MHA:
+        return _other_multihead(kernel, args, kwargs)
     query, key, _, _, heads = args[:5]
-    with EarInside("self" if _same(query, key) else "cross", heads):
-        return _MHA_UNDER_A_MODE(*args, **kwargs)
+    before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
+    try:
+        with EarInside(_HERE.kind, heads):
+            return _under_a_mode()(*args, **kwargs)
+    finally:
+        _HERE.kind = before
+
+
+def _under_a_mode() -> Kernel:
+    """PyTorch's function, which does not ask whether a mode is on, and so runs to its end under one."""
+    return FunctionType(
+        _MHA.__code__,
+        {**_MHA.__globals__, "has_torch_function": lambda _: False},
+        _MHA.__name__,
+        _MHA.__defaults__,
+        _MHA.__closure__,
+    )
+
+
+def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What stands in the place of the whole function: it is heard as PyTorch's own where that gives the same."""
+    output = unheard(kernel, *args, **kwargs)
+    place = running(sys._getframe(1))
+    if place is None:
+        return output
+    with torch.no_grad():
+        try:
+            gap = _gap(unheard(_MHA, *args, **kwargs)[0], output[0])
+        except (TypeError, RuntimeError, IndexError) as error:
+            gap = f"{type(error).__name__}: {error}"
+        if isinstance(gap, float) and gap <= TOLERANCE[output[0].dtype]:
+            _multihead(_MHA, args, kwargs)
+            replaced = f"torch.nn.functional.{MHA.name} is replaced by {in_words(kernel)}"
+            note(
+                place[0],
+                f"{replaced}, whose every output was compared with PyTorch's, and is it within rounding.",
+            )
+            return output
+    how = (
+        f"differs by {gap:.1e} of the largest entry"
+        if isinstance(gap, float)
+        else f"could not be compared: {gap}"
+    )
+    miss(
+        place[0],
+        f"torch.nn.functional.{MHA.name} is replaced by {in_words(kernel)}, and its output {how}. The model computed "
+        "with it all the same. For weights that are the model's own, put PyTorch's function back",
+    )
+    return output
+
+
+def _gap(expected: Tensor, found: Tensor) -> float:
+    """The largest difference beside the largest entry."""
+    largest = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
+    return float((found - expected).abs().max() / largest)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
     """Whether these are the same numbers in the same memory: with batch_first both were turned, each by itself."""
-    return one is other or (
-        one.device.type != "meta"
-        and (one.data_ptr(), one.shape, one.stride(), one.dtype)
-        == (other.data_ptr(), other.shape, other.stride(), other.dtype)
+    if one is other:
+        return True
+    where = memory_of(one)
+    return where is not None and (
+        (where, one.shape, one.stride(), one.dtype)
+        == (memory_of(other), other.shape, other.stride(), other.dtype)
     )
 
 
 class EarInside(TorchFunctionMode):
-    """Inside `multi_head_attention_forward`: asked for the weights it multiplies matrices itself, otherwise it calls
-    `scaled_dot_product_attention`."""
+    """Inside `multi_head_attention_forward`: asked for the weights, it multiplies matrices itself."""
 
     def __init__(self, kind: Kind, heads: int) -> None:
         super().__init__()
@@ -224,8 +335,6 @@ class EarInside(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is _SDPA:
-            return _fused(self.kind, *args, **kwargs)
         result = func(*args, **kwargs)
         if func is functional.dropout:
             self.dropout = kwargs.get("p", 0.5)
@@ -244,6 +353,16 @@ class EarInside(TorchFunctionMode):
         place = running(sys._getframe(1))
         if place is None:
             return
+        with outside_of_transforms():
+            self._tell_plain(place[0], *side_by_side((q, k_turned, v, output, added)))
+
+    def _tell_plain(
+        self, module: nn.Module, q: Tensor, k_turned: Tensor, v: Tensor, output: Tensor, added: Tensor | None
+    ) -> None:
+        why = why_unreadable(added, q, k_turned, v, output)
+        if why is not None:
+            miss(module, why)
+            return
 
         def apart(tensor: Tensor) -> Tensor:
             return tensor.unflatten(0, (-1, self.heads)) if len(tensor) > 1 else tensor[None]
@@ -261,4 +380,20 @@ class EarInside(TorchFunctionMode):
             backend="multi_head_attention_forward",
             kind=self.kind,
         )
-        tell(place[0], inputs.cast())
+        tell(module, inputs.cast())
+
+
+SDPA = Name("scaled_dot_product_attention", _by_name)
+MHA = Name("multi_head_attention_forward", _multihead_by_name)
+NAMES = (SDPA, MHA)
+
+
+def replaced_inside_the_block() -> Iterator[str]:
+    """A note for each function that somebody has replaced since it is listened to."""
+    for name in NAMES:
+        kernel = name.over_the_ear()
+        if kernel is not None:
+            yield (
+                f"torch.nn.functional.{name.name} was replaced by {in_words(kernel)} inside the block: what that "
+                "computes may be missing here. Replace it first, then open the watch."
+            )

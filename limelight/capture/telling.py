@@ -74,11 +74,9 @@ class Notes:
 
 
 def what_ran_otherwise(model: nn.Module) -> Iterator[str]:
-    """What a watch changes in how a model runs; its numbers stay the same but for rounding."""
+    """What a watch changes in how a model runs."""
     if is_compiled(model.modules()):
         yield "The model is compiled; inside the watch it ran as it is written."
-    if any(isinstance(m, nn.MultiheadAttention) and not m.training for m in model.modules()):
-        yield "PyTorch's fused inference path was switched off inside the watch: the same numbers but for rounding."
 
 
 def row_of(call: Call) -> Row:

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from limelight.capture.empty import why_nothing
+from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, listening
 from limelight.capture.naming import Names
 from limelight.capture.offload import Mover
+from limelight.capture.pytorch import replaced_inside_the_block
 from limelight.capture.seen import Entry, Seen
 from limelight.capture.sources import SOURCES
 from limelight.capture.steps import Strand
@@ -41,13 +43,15 @@ class Watcher:
         self._read, self._verify, self._values = tuple(read), verified, values
         self._move = None if offload is None else Mover(torch.device(offload))
         self._latest: dict[str, Entry] = {}
+        self.verifies = verified
+        """Whether whoever tells should give the backend's own output, even if that must be computed again."""
         self.forwards = 0
         self.elsewhere = 0
 
     def owns(self, module: nn.Module) -> bool:
         return module in self.names
 
-    def begin(self, model: nn.Module, _: Any) -> None:
+    def begin(self, model: nn.Module, _: Any, __: Any) -> None:
         """A forward of the whole model begins."""
         self.names.forward_begins()
         self.forwards += 1
@@ -55,6 +59,8 @@ class Watcher:
 
     def end(self, model: nn.Module, _: Any, __: Any) -> None:
         """It ends, or fails."""
+        for line in replaced_inside_the_block():
+            self.note(line)
         self.names.forward_ends()
 
     def hear(self, module: nn.Module, inputs: Inputs) -> None:
@@ -152,14 +158,7 @@ def watch(
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
     with listening(watcher.names.modules, watcher, SOURCES):
-        hooks = [
-            root.register_forward_pre_hook(watcher.begin),
-            root.register_forward_hook(watcher.end, always_call=True),
-        ]
-        try:
+        with hooked(root, watcher.begin, watcher.end):
             yield seen
-        finally:
-            for hook in hooks:
-                hook.remove()
     if not seen.entries:
         raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))

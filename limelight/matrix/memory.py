@@ -77,7 +77,7 @@ def _of_a_class(tensor: Tensor) -> Without | None:
 def _of_a_layout(tensor: Tensor) -> Without | None:
     if tensor.is_nested:
         return Without(
-            "a nested tensor, with rows of several lengths",
+            "one of PyTorch's nested tensors, with rows of several lengths",
             "Give x.to_padded_tensor(0.0), and mask=limelight.masks.lengths(…) with the lengths.",
         )
     if tensor.layout != torch.strided:

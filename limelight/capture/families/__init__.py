@@ -18,6 +18,7 @@ from functools import cache
 
 from torch import nn
 
+from limelight.capture.hooks import hooked
 from limelight.capture.listening import Listener, Missed, Record, reporting
 
 Watch = Callable[[nn.Module, Record, Missed], AbstractContextManager[None]]
@@ -72,10 +73,7 @@ def families(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
 def _refusing(why: str) -> Watch:
     @contextmanager
     def watch(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
-        hook = module.register_forward_hook(lambda *_: missed(module, why))
-        try:
+        with hooked(module, after=lambda *_: missed(module, why)):
             yield
-        finally:
-            hook.remove()
 
     return watch

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from limelight.capture.hooks import After, hooked
+
 
 @dataclass
 class Calls:
@@ -33,9 +35,9 @@ def calls_of(module: nn.Module, inner: Sequence[str], done: Callable[[Calls], No
             Calls(dict(signature.bind(*args, **kwargs).arguments)),
         ]
 
-    def within(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(_: nn.Module, args: Any, output: Tensor) -> None:
-            if getattr(running, "stack", None):
+    def within(name: str) -> After:
+        def keep(_: nn.Module, args: Any, output: Tensor | None) -> None:
+            if output is not None and getattr(running, "stack", None):
                 running.stack[-1].outputs.setdefault(name, []).append(output.detach())
 
         return keep
@@ -50,7 +52,6 @@ def calls_of(module: nn.Module, inner: Sequence[str], done: Callable[[Calls], No
         for name in inner:
             child = getattr(module, name, None)
             if isinstance(child, nn.Module):
-                stack.callback(child.register_forward_hook(within(name)).remove)
-        stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-        stack.callback(module.register_forward_hook(after, always_call=True).remove)
+                stack.enter_context(hooked(child, after=within(name)))
+        stack.enter_context(hooked(module, before, after))
         yield

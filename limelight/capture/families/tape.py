@@ -24,9 +24,11 @@ from limelight.capture.families.matrices import inputs_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
 from limelight.capture.families.scores import Scores
 from limelight.capture.families.steps import AFTER_SOFTMAX, STEPS
+from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Kind
 from limelight.capture.listening import Missed, Record
 from limelight.capture.places import kind_of
+from limelight.capture.readable import why_unreadable
 
 
 @contextmanager
@@ -51,15 +53,8 @@ def follow(
         if not tape.seen and output is not None:
             missed(module, tape.reason())
 
-    hooks = [
-        module.register_forward_pre_hook(before, with_kwargs=True),
-        module.register_forward_hook(after, always_call=True),
-    ]
-    try:
+    with hooked(module, before, after):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class Tape(TorchFunctionMode):
@@ -144,6 +139,9 @@ class Tape(TorchFunctionMode):
             self.scores[tensor] = scores
 
     def _complete(self, scores: Scores, value: Tensor, output: Tensor) -> None:
+        if (why := why_unreadable(scores.q, scores.k, value, output)) is not None:
+            self.refused = why
+            return
         inputs = inputs_of(scores, value, output, self.module, self.kind)
         if inputs is None:
             self.lost = "filling places with numbers that hide nothing"

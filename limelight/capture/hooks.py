@@ -1,0 +1,136 @@
+"""Hooks on other people's modules, which a copy of the model does not carry.
+
+A model may be copied, pickled or saved while it is watched. What is made of it then is the model as it was before:
+without the hooks of this file, and without the function by which a module of ours tells of itself (`own.py`).
+
+PyTorch's fused encoder layer does not run while a module in it has hooks. A layer of that kind is listened to through
+the hooks that PyTorch has for all modules, so that it runs as it does by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from limelight.capture.listening import Shared
+
+Before = Callable[[nn.Module, Any, Mapping[str, Any]], None]
+"""Called with a module, and the positional and the named arguments of its call."""
+
+After = Callable[[nn.Module, Any, Any], None]
+"""Called with a module, its positional arguments and its output; with None as the output where it failed."""
+
+
+class Ours:
+    """What is put on a module for a while, and must not be in a copy of it."""
+
+    was_there = False
+    """Whether something stood in its place, which a copy has."""
+    before: Any = None
+    """What that was."""
+
+
+class Hook(Ours):
+    """A hook of ours; where a copy cannot leave it out, it does nothing there."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self.call = call
+
+    def __call__(self, *given: Any) -> None:
+        self.call(*given)
+
+    def __reduce__(self) -> Any:
+        return Hook, (_nothing,)
+
+
+def _nothing(*_: Any) -> None:
+    """The hook of a copy."""
+
+
+@contextmanager
+def hooked(module: nn.Module, before: Before | None = None, after: After | None = None) -> Iterator[None]:
+    """Inside the block `before` is called with every call of `module`, and `after` at its end, even if it failed."""
+    with ExitStack() as stack:
+        stack.enter_context(_COPIES.held())
+        put = _put_for_all if isinstance(module, nn.TransformerEncoderLayer) else _put
+        for handle in put(module, before, after):
+            stack.callback(handle.remove)
+        yield
+
+
+def _put(module: nn.Module, before: Before | None, after: After | None) -> Iterator[Any]:
+    if before is not None:
+        yield module.register_forward_pre_hook(Hook(before), with_kwargs=True)
+    if after is not None:
+        yield module.register_forward_hook(Hook(after), always_call=True)
+
+
+def _put_for_all(module: nn.Module, before: Before | None, after: After | None) -> Iterator[Any]:
+    def at_its_call(called: nn.Module, args: Any) -> None:
+        if called is module and before is not None:
+            # PyTorch gives these hooks no named arguments; they are a variable where it calls them.
+            before(called, args, sys._getframe(1).f_locals.get("kwargs", {}))
+
+    def at_its_end(called: nn.Module, args: Any, output: Any) -> None:
+        if called is module and after is not None:
+            after(called, args, output)
+
+    yield torch_module.register_module_forward_pre_hook(at_its_call)
+    yield torch_module.register_module_forward_hook(at_its_end, always_call=True)
+
+
+# ---- copies -----------------------------------------------------------------------------------------
+
+
+def _leave_ours_out() -> Callable[[], None]:
+    """While anything of ours is on a module, `copy`, `pickle` and `torch.save` are told of the module without it."""
+
+    def state_of(self: nn.Module) -> Any:
+        state = object.__getstate__(self)  # type: ignore[attr-defined]
+        if isinstance(state, tuple):  # of a class with __slots__
+            return (_without_ours(state[0]), *state[1:])
+        return _without_ours(state)
+
+    nn.Module.__getstate__ = state_of  # type: ignore[attr-defined]
+
+    def undo() -> None:
+        if nn.Module.__dict__.get("__getstate__") is state_of:
+            del nn.Module.__getstate__  # type: ignore[attr-defined]
+
+    return undo
+
+
+_COPIES = Shared(_leave_ours_out)
+
+
+def copies_left_alone() -> Any:
+    """A block within which a copy of a module is made without what is `Ours`."""
+    return _COPIES.held()
+
+
+def _without_ours(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    clean = dict(state)
+    for name in ("_forward_pre_hooks", "_forward_hooks"):
+        hooks = state.get(name) or {}
+        ours = {number for number, hook in hooks.items() if isinstance(hook, Ours)}
+        if ours:
+            for related in (name, f"{name}_with_kwargs", f"{name}_always_called"):
+                if related in state:
+                    clean[related] = _without(state[related], ours)
+    for name, value in state.items():
+        if isinstance(value, Ours):
+            clean.pop(name)
+            if value.was_there:
+                clean[name] = value.before
+    return clean
+
+
+def _without(hooks: Any, numbers: set[int]) -> Any:
+    return type(hooks)((number, hook) for number, hook in hooks.items() if number not in numbers)
