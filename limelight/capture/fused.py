@@ -20,6 +20,7 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, miss, tell
 from limelight.capture.places import running
 from limelight.capture.readable import outside_of_transforms, side_by_side, why_unreadable
+from limelight.matrix import Mask
 
 ENCODER_LAYER = torch._transformer_encoder_layer_fwd
 ATTENTION = torch._native_multi_head_attention
@@ -84,11 +85,15 @@ def _tell(
         if why is not None:
             miss(module, why)
             return
-        rule = None if seen is None else rules.read(seen).mask
+        rule = _rule(seen)
         tell(
             module,
             Inputs(query=q, key=k, value=v, mask=rule, output=output, backend="multi_head_attention_forward"),
         )
+
+
+def _rule(seen: Tensor | None) -> Mask | None:
+    return None if seen is None else rules.read(seen).mask
 
 
 def _with_four_axes(seen: Tensor, mask_type: int | None) -> Tensor:
