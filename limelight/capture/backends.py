@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -42,6 +45,24 @@ def convention(function: Backend, default: Backend) -> Convention:
     if function is default:
         return "eager"
     return _CONVENTIONS.get(getattr(inspect.unwrap(function), "__name__", ""), "other")
+
+
+@functools.lru_cache(maxsize=256)
+def _is_in_the_files_of(function: Backend, kind: type[nn.Module]) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    home = str(Path(str(sys.modules["transformers"].__file__)).parent)
+    files = {getattr(sys.modules.get(each.__module__), "__file__", None) for each in kind.__mro__}
+    return code.co_filename.startswith(home + os.sep) or code.co_filename in files
+
+
+def is_own(function: Backend, module: nn.Module) -> bool:
+    """Whether a backend is of transformers, or of the module's own file, and nothing that was put in its place.
+
+    A wrapper that takes the name of what it wraps has its code elsewhere.
+    """
+    return _is_in_the_files_of(function, type(module))
 
 
 def understand(

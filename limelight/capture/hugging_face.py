@@ -11,13 +11,18 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from limelight.capture.backends import Backend, Convention, convention, understand
-from limelight.capture.listening import Listener, Shared, anyone_listens, listeners, tell, unheard
+from limelight.capture.backends import Backend, Convention, convention, is_own, understand
+from limelight.capture.inputs import Kind
+from limelight.capture.listening import Listener, Shared, anyone_listens, listeners, miss, tell, unheard
 from limelight.capture.places import kind_of
+from limelight.capture.pytorch import SDPA
+from limelight.capture.readable import is_vmapped, outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.replaced import accept
 from limelight.errors import CaptureError
 
 _HOME = "transformers.modeling_utils"
@@ -50,7 +55,12 @@ def _listen() -> Callable[[], None]:
         return _with_ear(function, attn_implementation, convention(function, default))
 
     interface.get_interface = get_interface
-    return lambda: setattr(interface, "get_interface", original)
+
+    def undo() -> None:
+        if interface.get_interface is get_interface:
+            interface.get_interface = original
+
+    return undo
 
 
 _INTERFACE = Shared(_listen)
@@ -66,8 +76,44 @@ def _with_ear(function: Backend, name: str | None, words: Convention) -> Backend
             return function(module, *args, **kwargs)
         kind = kind_of(module, sys._getframe(1).f_locals)
         output, weights = unheard(function, module, *args, **kwargs)
-        inputs = understand(function, words, name, module, args, kwargs, output, kind)
-        answer = tell(module, inputs.cast())
+        given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
+        with outside_of_transforms():
+            answer = _tell(function, words, name, module, given, output, kind)
         return output, answer if weights is None else weights
 
     return heard
+
+
+_ARGUMENTS = ("query", "key", "value", "attention_mask")
+_WITH_RUNS = (*_ARGUMENTS, "position_bias")
+"""What may differ from run to run of `torch.func.vmap`."""
+
+
+def _tell(
+    function: Backend,
+    words: Convention,
+    name: str | None,
+    module: nn.Module,
+    given: dict[str, Any],
+    output: Any,
+    kind: Kind,
+) -> Any:
+    """Let whoever listens hear of a call, or of why it cannot be kept; their answer, if there is one."""
+    if any(is_vmapped(each) for key, each in given.items() if key not in _WITH_RUNS):
+        miss(module, "it ran inside torch.func.vmap, with other settings of its attention in every run")
+        return None
+    with_runs = [key for key in _WITH_RUNS if key in given]
+    *plain, output = side_by_side([*(given[key] for key in with_runs), output])
+    given |= dict(zip(with_runs, plain, strict=True))
+    why = why_unreadable(*given.values(), output)
+    if why is not None:
+        miss(module, why)
+        return None
+    inputs = understand(function, words, name, module, (), given, output, kind).cast()
+    kernel = SDPA.foreign()
+    if kernel is not None and words == "sdpa":
+        if not accept(module, SDPA.name, kernel, inputs):
+            return None
+    if not is_own(function, module):
+        inputs = replace(inputs, sure=False)
+    return tell(module, inputs)

@@ -1,7 +1,7 @@
 """Attention in plain PyTorch: `scaled_dot_product_attention`, and `nn.MultiheadAttention`, which may go without it.
 
 A TorchFunctionMode sees every torch function of its thread, however it was imported. Beside it an ear lies over the
-names of the attention functions, and over whatever other people have put there (`kernels.py`). PyTorch's fused
+names of the attention functions, and over whatever other people have put there (`replaced.py`). PyTorch's fused
 inference path looks whether a mode is on; it does not find ours (`fused.py`).
 """
 
@@ -21,16 +21,13 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.kernels import Kernel, Name, accept, in_words, runs_inside
 from limelight.capture.listening import Listener, Shared, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.capture.readable import memory_of, outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.replaced import Kernel, Name, accept, in_words, runs_inside
 from limelight.capture.verifying import TOLERANCE
 from limelight.matrix import Mask, masks
-
-_SDPA = functional.scaled_dot_product_attention
-_MHA = functional.multi_head_attention_forward
 
 
 class Ear(TorchFunctionMode):
@@ -40,8 +37,8 @@ class Ear(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is _SDPA and anyone_listens():
             return _scaled_dot_product(_SDPA, args, kwargs)
-        if (func is _MHA or MHA.is_an_ear(func)) and anyone_listens():
-            return _multihead(_MHA, args, kwargs)
+        if MHA.as_handed_to_modes(func) is _MHA:
+            return _multihead(_MHA, args, kwargs) if anyone_listens() else _MHA(*args, **kwargs)
         if func in fused.HEARD and anyone_listens():
             return fused.HEARD[func](*args, **kwargs)
         return func(*args, **kwargs)
@@ -54,6 +51,8 @@ class _Here(threading.local):
         self.ear = Ear()
         self.watches = 0
         self.kind: Kind | None = None
+        self.others: list[Kernel] = []
+        """What runs in the place of `multi_head_attention_forward`."""
 
     def hears(self) -> bool:
         """Whether the ear hears what is called now; while it hears of one call, it is deaf to those within."""
@@ -159,14 +158,17 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
         if isinstance(inputs, str):
             miss(module, inputs)
         elif above is not None and runs_inside(above, sys._getframe(1)):
-            miss(
-                module,
-                f"torch.nn.functional.{SDPA.name} was replaced by {in_words(above)} inside the block, and only what "
-                "that calls was heard. Replace it first, then open the watch",
-            )
+            miss(module, _put_inside(SDPA.name, above))
         elif kernel is _SDPA or accept(module, SDPA.name, kernel, inputs.cast()):
             tell(module, inputs.cast())
     return output
+
+
+def _put_inside(name: str, kernel: Kernel) -> str:
+    return (
+        f"torch.nn.functional.{name} was replaced by {in_words(kernel)} inside the block, and only what that calls "
+        "was heard. Replace it first, then open the watch"
+    )
 
 
 def _inputs(
@@ -245,15 +247,32 @@ def _mask(mask: Tensor | None, is_causal: bool, axes: int) -> tuple[Mask | None,
 
 def _multihead_by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """As WavLM calls it, and nn.MultiheadAttention."""
+    if any(kernel is other for other in _HERE.others):  # PyTorch's own, called by it, has asked a mode
+        return _under_a_mode()(*args, **kwargs)
     if not anyone_listens() or (kernel is _MHA and _HERE.hears()):
-        return kernel(*args, **kwargs)
+        return _by_itself(kernel, args, kwargs)
     return _multihead(kernel, args, kwargs)
+
+
+def _by_itself(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if kernel is _MHA:
+        return kernel(*args, **kwargs)
+    _HERE.others.append(kernel)
+    try:
+        return kernel(*args, **kwargs)
+    finally:
+        _HERE.others.pop()
 
 
 def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call PyTorch's function, or what stands in its place, and tell of it."""
     if kernel is not _MHA:
         return _other_multihead(kernel, args, kwargs)
+    above = MHA.over_the_ear()
+    if above is not None and runs_inside(above, sys._getframe(1)):
+        if (place := running(sys._getframe(1))) is not None:
+            miss(place[0], _put_inside(MHA.name, above))
+        return unheard(_under_a_mode(), *args, **kwargs)
     query, key, _, _, heads = args[:5]
     before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
     try:
@@ -276,13 +295,13 @@ def _under_a_mode() -> Kernel:
 
 def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What stands in the place of the whole function: it is heard as PyTorch's own where that gives the same."""
-    output = unheard(kernel, *args, **kwargs)
+    output = unheard(_by_itself, kernel, args, kwargs)
     place = running(sys._getframe(1))
     if place is None:
         return output
     with torch.no_grad():
         try:
-            gap = _gap(unheard(_MHA, *args, **kwargs)[0], output[0])
+            gap = _gap(unheard(_under_a_mode(), *args, **kwargs)[0], output[0])
         except (TypeError, RuntimeError, IndexError) as error:
             gap = f"{type(error).__name__}: {error}"
         if isinstance(gap, float) and gap <= TOLERANCE[output[0].dtype]:
@@ -386,6 +405,7 @@ class EarInside(TorchFunctionMode):
 SDPA = Name("scaled_dot_product_attention", _by_name)
 MHA = Name("multi_head_attention_forward", _multihead_by_name)
 NAMES = (SDPA, MHA)
+_SDPA, _MHA = SDPA.own, MHA.own
 
 
 def replaced_inside_the_block() -> Iterator[str]:

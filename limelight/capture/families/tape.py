@@ -28,6 +28,7 @@ from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Kind
 from limelight.capture.listening import Missed, Record
 from limelight.capture.places import kind_of
+from limelight.capture.pytorch import MHA
 from limelight.capture.readable import why_unreadable
 
 
@@ -80,6 +81,7 @@ class Tape(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        func = MHA.as_handed_to_modes(func)
         name = getattr(func, "__name__", "").strip("_")
         if self.refused is not None:
             return func(*args, **kwargs)

@@ -8,6 +8,7 @@ computes need not be attention as we know it, so its output is compared with the
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -40,7 +42,7 @@ class Name:
 
     def __init__(self, name: str, heard: Callable[[Kernel, tuple[Any, ...], dict[str, Any]], Any]) -> None:
         self.name = name
-        self.own: Kernel = getattr(functional, name)
+        self.own = _pytorchs_own(name)
         self._heard = heard
         self._lock = Lock()
         self._ears: WeakKeyDictionary[Kernel, _Ear] = WeakKeyDictionary()
@@ -79,6 +81,14 @@ class Name:
         """Whether it is what lies over the function: PyTorch hands modes whatever stands at the name."""
         return self._ear(function) is not None
 
+    def as_handed_to_modes(self, function: Any) -> Kernel:
+        """PyTorch's own where a TorchFunctionMode is handed what stands in its place: calling that would begin anew.
+
+        PyTorch's functions that are written in Python hand modes whatever has their name at the time.
+        """
+        there = function is getattr(functional, self.name) or self.is_an_ear(function)
+        return self.own if there else function
+
     def _ear(self, function: Any) -> _Ear | None:
         return self._ears.get(function) if isinstance(function, FunctionType) else None
 
@@ -90,6 +100,22 @@ class Name:
         heard.__name__ = getattr(before, "__name__", self.name)
         self._ears[heard] = _Ear(before)
         return heard
+
+
+def _pytorchs_own(name: str) -> Kernel:
+    """The function as PyTorch has it, even if it was replaced before this file was read."""
+    builtin: Kernel | None = getattr(torch._C._nn, name, None)
+    if builtin is not None:
+        return builtin
+    there: Any = getattr(functional, name)
+    if getattr(getattr(there, "__code__", None), "co_filename", None) == functional.__file__:
+        return there  # type: ignore[no-any-return]
+    spec = importlib.util.spec_from_file_location("torch.nn.functional", functional.__file__)
+    assert spec is not None and spec.loader is not None
+    anew = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(anew)
+    found: Any = getattr(anew, name)
+    return FunctionType(found.__code__, functional.__dict__, name, found.__defaults__, found.__closure__)
 
 
 def in_words(kernel: Kernel) -> str:
