@@ -7,12 +7,13 @@ computes need not be attention as we know it, so its output is compared with the
 
 from __future__ import annotations
 
+import ast
 import functools
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -110,12 +111,11 @@ def _pytorchs_own(name: str) -> Kernel:
     there: Any = getattr(functional, name)
     if getattr(getattr(there, "__code__", None), "co_filename", None) == functional.__file__:
         return there  # type: ignore[no-any-return]
-    spec = importlib.util.spec_from_file_location("torch.nn.functional", functional.__file__)
-    assert spec is not None and spec.loader is not None
-    anew = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(anew)
-    found: Any = getattr(anew, name)
-    return FunctionType(found.__code__, functional.__dict__, name, found.__defaults__, found.__closure__)
+    source = ast.parse(Path(str(functional.__file__)).read_text(encoding="utf-8"))
+    defined = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    found: dict[str, Any] = {}
+    exec(compile(ast.Module(defined, []), str(functional.__file__), "exec"), functional.__dict__, found)
+    return found[name]  # type: ignore[no-any-return]
 
 
 def in_words(kernel: Kernel) -> str:
