@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
+from limelight.matrix.part import Part
 from limelight.matrix.places import PlaceFunction
 
 Kind = Literal["self", "cross"]
@@ -41,6 +42,8 @@ class Inputs:
     """Whether the keys come from the queries' own sequence or from another."""
     memory: int | None = None
     """Where the keys stood before they were moved to another device; None for what was not moved."""
+    part: Part | None = None
+    """Which of the layer's heads these are, where other processes have the rest."""
     sure: bool = True
     """False where the backend's conventions are not known: then its output must be verified."""
 
@@ -57,7 +60,7 @@ class Inputs:
 
     def matrix(self) -> AttentionMatrix:
         """The attention matrix of this call. Raises ShapeError or KindError where the inputs do not fit."""
-        return AttentionMatrix(
+        matrix = AttentionMatrix(
             self.query,
             self.key,
             self.value,
@@ -67,6 +70,8 @@ class Inputs:
             softcap=self.softcap,
             sink=self.sink,
         )
+        matrix._part = self.part
+        return matrix
 
     def to_keep(self, values: bool) -> Inputs:
         """Without what need not be kept: the output, and the values unless they are wanted."""

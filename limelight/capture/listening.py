@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
 from torch import nn
 
 from limelight.capture.inputs import Inputs
+from limelight.capture.parts import note_of, part_of
 
 
 class Listener(Protocol):
@@ -74,11 +76,20 @@ def anyone_listens() -> bool:
 
 def tell(module: nn.Module, inputs: Inputs) -> Any:
     """Let everyone who listens to this module hear of a call; the innermost answer, if there is one."""
+    inputs = _as_part(module, inputs)
     answer = None
     for listener in listeners(module):
         own = listener.hear(module, inputs)
         answer = answer if own is None else own
     return answer
+
+
+def _as_part(module: nn.Module, inputs: Inputs) -> Inputs:
+    part = part_of(module, inputs)
+    if part is None:
+        return inputs
+    note(module, note_of(part))
+    return replace(inputs, part=part)
 
 
 def miss(module: nn.Module, why: str) -> None:
@@ -106,7 +117,7 @@ def reporting(listener: Listener) -> tuple[Record, Missed]:
 
     def record(module: nn.Module, inputs: Inputs) -> None:
         if listener in listeners(module):
-            listener.hear(module, inputs.cast())
+            listener.hear(module, _as_part(module, inputs.cast()))
 
     def missed(module: nn.Module, why: str) -> None:
         if listener in listeners(module):

@@ -84,7 +84,9 @@ class OnDemand(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         B, H, N, M = self.matrix.shape
-        return f"OnDemand({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
+        part = self.matrix._part
+        heads = f"{H} heads" if part is None else f"{H} heads ({part})"
+        return f"OnDemand({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
     def __format__(self, _: str) -> str:
         return repr(self)

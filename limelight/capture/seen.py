@@ -18,6 +18,7 @@ from limelight.capture.telling import Notes, Summary, bytes_held, row_of, what_r
 from limelight.capture.verifying import Verified
 from limelight.errors import CaptureError, KindError
 from limelight.matrix import AttentionMatrix
+from limelight.matrix.part import Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Call:
     """Who computed it in the model: "sdpa", "eager", …"""
     kept: Any
     """The AttentionMatrix; with `watch(model, read=…)` its reading, or a tuple of readings."""
+    part: Part | None = None
+    """Which of the layer's heads these are, where other processes have the rest (tensor parallelism)."""
 
     @property
     def matrix(self) -> AttentionMatrix:
@@ -60,6 +63,7 @@ class Entry:
     strand: Strand | None
     reading: Any = None
     call: Call | None = field(default=None)
+    part: Part | None = None
 
     def finished(self) -> Call:
         """The call as it is now. Raises CaptureError if what it refers to was written to since."""
@@ -75,7 +79,7 @@ class Entry:
         return self.call
 
     def _call(self, kept: Any) -> Call:
-        return Call(self.name, self.kind, self.layer, self.backend, kept)
+        return Call(self.name, self.kind, self.layer, self.backend, kept, self.part)
 
 
 class Seen:
@@ -86,6 +90,9 @@ class Seen:
     for name, matrix in seen.items(): …
     call.kept, and seen[…] with `read=`    what was read: of one fold its reading, of several a tuple
     seen.summary(), seen.why(), seen.memory(tokens=32_000), seen.show(text)
+
+    It can be copied, pickled and saved with torch.save, without the model. To read it again:
+    torch.load(file, weights_only=False).
     """
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -95,6 +102,23 @@ class Seen:
         self.lost: dict[str, str] = {}
         self.verified: dict[str, Verified | str] = {}
         """With verify=True, a name: how far W @ V is from the backend's output, or why that cannot be told."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a file of it has: every call as it is now, and without the model what the model had to say.
+
+        Raises CaptureError if what a call refers to was written to since.
+        """
+        finished = [entry.finished() for entry in self.entries]
+        entries = [
+            Entry(call.name, call.kind, call.layer, call.backend, None, call.kept, call, call.part)
+            for call in finished
+        ]
+        notes = self.notes | dict.fromkeys(self._of_the_model())
+        return self.__dict__ | {"_model": None, "entries": entries, "notes": notes}
+
+    def _of_the_model(self) -> list[str]:
+        model = None if self._model is None else self._model()
+        return [] if model is None else list(what_ran_otherwise(model))
 
     @property
     def missed(self) -> dict[str, str]:
@@ -116,7 +140,8 @@ class Seen:
         return any(entry.name == name for entry in self.entries)
 
     def __repr__(self) -> str:
-        return f"Seen({len(self)} attention matrices)"
+        parts = dict.fromkeys(str(entry.part) for entry in self.entries if entry.part is not None)
+        return f"Seen({len(self)} attention matrices{', of ' if parts else ''}{', '.join(parts)})"
 
     @overload
     def __getitem__(self, which: slice) -> list[Any]: ...
@@ -162,10 +187,7 @@ class Seen:
 
     def why(self) -> Notes:
         """What a reader of these weights should know: what ran otherwise, what was left out, what was verified."""
-        lines = list(self.notes)
-        model = None if self._model is None else self._model()
-        if model is not None:
-            lines += what_ran_otherwise(model)
+        lines = [*self.notes, *self._of_the_model()]
         lines += [f"{name} was not captured: {reason}." for name, reason in self.missed.items()]
         found = {name: one for name, one in self.verified.items() if isinstance(one, Verified)}
         if found:

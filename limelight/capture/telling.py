@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limelight.capture.compiled import is_compiled
 from limelight.capture.diagonals import Diagonals
 from limelight.capture.families.lookups import Looked
+from limelight.capture.parts import missing_layers
 from limelight.capture.pieces import Pieces
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.given import Dense, Function, Lengths
@@ -32,6 +33,8 @@ class Row:
     mask: str
     backend: str
     bytes: int
+    heads: str = ""
+    """Which of the layer's heads these are, where they are not all."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Summary:
     def __str__(self) -> str:
         head = ("", "name", "kind", "layer", "heads × queries × keys", "mask", "backend", "memory")
         lines = [
-            (str(i), row.name or "(the model)", row.kind, str(row.layer), _shape(row.shape), row.mask, row.backend,
-             in_bytes(row.bytes))
+            (str(i), row.name or "(the model)", row.kind, str(row.layer), _shape(row.shape, row.heads), row.mask,
+             row.backend, in_bytes(row.bytes))
             for i, row in enumerate(self.rows)
         ]  # fmt: skip
         widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
@@ -74,9 +77,10 @@ class Notes:
 
 
 def what_ran_otherwise(model: nn.Module) -> Iterator[str]:
-    """What a watch changes in how a model runs."""
+    """What a watch changes in how a model runs, and which of its layers are not here."""
     if is_compiled(model.modules()):
         yield "The model is compiled; inside the watch it ran as it is written."
+    yield from missing_layers(model)
 
 
 def row_of(call: Call) -> Row:
@@ -88,7 +92,14 @@ def row_of(call: Call) -> Row:
     words += [word for word, part in (("bias", scores.bias), ("softcap", scores.softcap), ("sink", scores.sink_H))
               if part is not None]  # fmt: skip
     return Row(
-        call.name, call.kind, call.layer, kept.shape, ", ".join(words), call.backend, bytes_held([call])
+        call.name,
+        call.kind,
+        call.layer,
+        kept.shape,
+        ", ".join(words),
+        call.backend,
+        bytes_held([call]),
+        "" if kept._part is None else str(kept._part),
     )
 
 
@@ -155,11 +166,11 @@ def _in_words(mask: Mask) -> str:
     return type(mask).__name__.lower()
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: tuple[int, ...], heads: str) -> str:
     if not shape:
         return "(read)"
     B, H, N, M = shape
-    return (f"{B} texts × " if B > 1 else "") + f"{H} × {N} × {M}"
+    return (f"{B} texts × " if B > 1 else "") + f"{heads or H} × {N} × {M}"
 
 
 def in_bytes(number: float) -> str:

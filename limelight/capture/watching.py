@@ -98,7 +98,7 @@ class Watcher:
                     f"The attention backend {inputs.backend!r} is none that Limelight knows, so its output must be "
                     f"verified, and cannot be: {found}."
                 )
-        entry = Entry(name, inputs.kind, layer, inputs.backend, None)
+        entry = Entry(name, inputs.kind, layer, inputs.backend, None, part=inputs.part)
         if self._read:
             entry.reading = inputs.matrix().read(*self._read)
         else:

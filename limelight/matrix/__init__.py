@@ -11,6 +11,7 @@ loops.py     which loop reads, and why                       workers.py  threads
 why.py       what a reading will do                          operator.py A @ v and A.T @ x
 gradients.py theirs                                          rollout.py  a product of many such matrices
 mixing.py    one layer of it                                 chosen.py   some queries alone
+memory.py    tensors that have none                      part.py     some of a model's heads
 native/, triton/  the quicker loops
 
 What is read:

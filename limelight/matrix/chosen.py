@@ -33,7 +33,7 @@ def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
         )
     scores, inputs = matrix._scores, matrix._inputs
     rows_BN = chosen.to(scores.device).expand(B, N)
-    return AttentionMatrix(
+    some = AttentionMatrix(
         inputs.query,
         inputs.key,
         matrix.value,
@@ -43,3 +43,5 @@ def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
         scores.softcap,
         inputs.sink,
     )
+    some._part = matrix._part
+    return some

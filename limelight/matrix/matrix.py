@@ -23,6 +23,7 @@ from limelight.matrix.gradients import Inputs, multiply
 from limelight.matrix.loops import choose
 from limelight.matrix.masks import Mask
 from limelight.matrix.operator import Applied, Transposed, TransposedApplied
+from limelight.matrix.part import Part
 from limelight.matrix.places import PlaceFunction, ScoreFunction, runs_of
 from limelight.matrix.plans import as_slice, plan_for
 from limelight.matrix.tile import Stats
@@ -86,6 +87,7 @@ class AttentionMatrix:
         self._value = None if value is None else value.detach()
         self._found: Stats | None = None
         self._found_at: tuple[int, ...] | None = None
+        self._part: Part | None = None
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -99,6 +101,14 @@ class AttentionMatrix:
     def key_heads(self) -> int:
         """How many heads the keys have, G: query head h looks at key head h // (H / G)."""
         return self._scores.k_BGMD.shape[1]
+
+    @property
+    def head_numbers(self) -> range:
+        """The model's own numbers of its heads: from 0, but where one process of several has a part of them.
+
+        Indices count from 0 all the same: `matrix[0, 0]` is the head of the number `head_numbers[0]`.
+        """
+        return range(self.shape[1]) if self._part is None else self._part.numbers
 
     @property
     def dtype(self) -> torch.dtype:
@@ -122,7 +132,8 @@ class AttentionMatrix:
 
     def __repr__(self) -> str:
         B, H, N, M = self.shape
-        return f"AttentionMatrix({B} × {H} heads, {N} queries × {M} keys, {self.dtype}, {self.device})"
+        heads = f"{H} heads" if self._part is None else f"{H} heads ({self._part})"
+        return f"AttentionMatrix({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
     def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""

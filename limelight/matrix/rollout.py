@@ -94,20 +94,24 @@ class Rollout:
 
     @property
     def heads(self) -> tuple[tuple[int, int], ...]:
-        """The (layer, head) pairs that count, from 0."""
+        """The (layer, head) pairs that count; layers from 0, heads by their numbers in the model."""
         return tuple(
-            (number, head)
+            (number, self._matrices[number].head_numbers[head])
             for number, layer in enumerate(self._layers)
             for head, share in enumerate(layer.shares)
             if share
         )
+
+    def _all_heads(self) -> str:
+        part = self._matrices[0]._part
+        return "all heads" if part is None else f"{part}, not of all the heads"
 
     @property
     def how(self) -> str:
         """What is computed, in plain sentences."""
         heads = self._heads
         if isinstance(heads, str):
-            mixed = "the mean of all heads"
+            mixed = f"the mean of {self._all_heads()}"
         elif isinstance(heads, Tensor) and heads.is_floating_point():
             mixed = "a weighted mean of the heads"
         else:
@@ -261,11 +265,13 @@ def _shares(heads: Heads, layers: Sequence[AttentionMatrix]) -> list[tuple[float
         return _given_shares(heads.detach().cpu().double(), counts)
     if not isinstance(heads, Iterable) or getattr(heads, "ndim", 1) == 0:
         raise KindError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
-    numbers = [whole_number(each, "heads takes the whole numbers of heads") for each in heads]
+    asked = [whole_number(each, "heads takes the whole numbers of heads") for each in heads]
+    first = layers[0].head_numbers.start if layers else 0
+    numbers = [each - first for each in asked]
     for count in counts:
         if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0 or max(numbers) >= count:
             raise InputError(
-                f"heads must be different numbers from 0 to {count - 1}, at least one; got {numbers}."
+                f"heads must be different numbers from {first} to {first + count - 1}, at least one; got {asked}."
             )
     return [tuple((h in numbers) / len(numbers) for h in range(count)) for count in counts]
 

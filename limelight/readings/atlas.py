@@ -67,10 +67,11 @@ class Atlas:
     def table(self) -> list[dict[str, float]]:
         """One row a head: its layer, its number and its six numbers; for `pandas.DataFrame`."""
         layers = [int(label.removeprefix("layer ")) for label in self["entropy"].labels[0]]
+        numbers = [int(label.removeprefix("head ")) for label in self["entropy"].labels[1]]
         return [
             {"layer": layer, "head": head}
             | {
-                name: float(reading.values[layers.index(layer), head])
+                name: float(reading.values[layers.index(layer), numbers.index(head)])
                 for name, reading in self.readings.items()
             }
             for layer, head in self.heads
@@ -119,12 +120,13 @@ def atlas(
             )
         check_batch(matrix, batch)
         found[layer] = _of_layer(matrix, folds, batch)
-    heads = tuple((layer, head) for layer, means in found.items() for head in range(len(means)))
-    most = max((len(means) for means in found.values()), default=0)
-    table = torch.full((len(MEASURES), len(found), most), torch.nan, dtype=torch.float64)
-    for place, means in enumerate(found.values()):
-        table[:, place, : len(means)] = means.T
-    labels = (tuple(f"layer {layer}" for layer in found), tuple(f"head {head}" for head in range(most)))
+    heads = tuple((layer, head) for layer in found for head in layers[layer].head_numbers)
+    numbers = sorted({head for _, head in heads})
+    table = torch.full((len(MEASURES), len(found), len(numbers)), torch.nan, dtype=torch.float64)
+    for place, (layer, means) in enumerate(found.items()):
+        first = numbers.index(layers[layer].head_numbers.start) if len(means) else 0
+        table[:, place, first : first + len(means)] = means.T
+    labels = (tuple(f"layer {layer}" for layer in found), tuple(f"head {head}" for head in numbers))
     named = "the first token" if tuple(sinks) == (0,) else f"{len(sinks)} tokens"
     readings = {}
     for number, name in enumerate(MEASURES):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from limelight.errors import InputError, ShapeError
 from limelight.readings.groups import Groups
-from limelight.readings.measures import Matrices, average_heads, chosen_layers, word_attention
+from limelight.readings.measures import Matrices, average_heads, chosen_layers, place_of, word_attention
 from limelight.readings.ranked import FIRST, SPECIAL, Ranked
 from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, name_heads
 from limelight.readings.rows import Weigh, mean_of_rows, weighed_by_values
@@ -146,7 +146,11 @@ def ways_to_look(
             weighed = {layer: weighed_by_values(by_layer[layer], chosen[layer], batch) for layer in chosen}
         else:
             weighed = by_layer
-        shares[weigh] = torch.stack([weighed[layer][head] for layer, head in picked]).mean(0).numpy()
+        shares[weigh] = (
+            torch.stack([weighed[layer][place_of(chosen, layer, head)] for layer, head in picked])
+            .mean(0)
+            .numpy()
+        )
     ranked = Ranked.of(segments, among)
     return [
         _looked(ranked, shares[weigh], weigh, free, _how(len(rows), picked, weigh, free), picked)

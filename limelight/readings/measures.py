@@ -130,7 +130,7 @@ def received_words(
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
     for which in range(2):
-        tokens = [by_layer[layer][which][head].cpu() for layer, head in chosen]
+        tokens = [by_layer[layer][which][place_of(layers, layer, head)].cpu() for layer, head in chosen]
         table = torch.zeros(len(chosen), len(keys) + 1, dtype=torch.float64)
         for row, weights in zip(table, tokens, strict=True):
             row.index_add_(0, index, weights.double())
@@ -172,7 +172,12 @@ def pooled(
         tables[layer][:, : found.shape[1], : found.shape[2]] = found
     if not chosen:
         return torch.zeros(0, len(queries), len(keys) + 1), ()
-    return torch.stack([tables[layer][head] for layer, head in chosen]), chosen
+    return torch.stack([tables[layer][place_of(layers, layer, head)] for layer, head in chosen]), chosen
+
+
+def place_of(layers: Mapping[int, AttentionMatrix], layer: int, head: int) -> int:
+    """Where a head stands in the matrix of its layer, which may hold a part of the model's heads."""
+    return layers[layer].head_numbers.index(head)
 
 
 def by_layer(matrices: Matrices) -> dict[int, AttentionMatrix]:
@@ -203,7 +208,7 @@ def pooling_rule(queries: Groups, keys: Groups) -> str:
 
 
 def head_labels(heads: Sequence[Head]) -> tuple[str, ...]:
-    """One label a head, counted from 0."""
+    """One label a head, by its number in the model."""
     return tuple(name_heads([head]) for head in heads)
 
 
@@ -212,7 +217,7 @@ def chosen_layers(
 ) -> tuple[dict[int, AttentionMatrix], tuple[Head, ...]]:
     """The layers that are needed, and the heads, checked."""
     layers = by_layer(matrices)
-    there = [(layer, head) for layer, matrix in layers.items() for head in range(matrix.shape[1])]
+    there = [(layer, head) for layer, matrix in layers.items() for head in matrix.head_numbers]
     try:
         chosen = tuple(there if heads is None else ((int(layer), int(head)) for layer, head in heads))
     except (TypeError, ValueError) as error:
