@@ -16,7 +16,7 @@ import limelight as ll
 from limelight.matrix.chosen import only_queries
 from limelight.matrix.part import Part
 from limelight.readings.groups import Groups
-from limelight.readings.measures import place_of
+from limelight.readings.measures import place_of, received_words
 from tests.capture import foreign
 
 N, H, G, D = 13, 8, 4, 4
@@ -52,11 +52,11 @@ def test_readings_name_heads_by_their_own_numbers() -> None:
     rows = {(row["layer"], row["head"]): row for row in expected.table()}
     assert all(row["entropy"] == rows[row["layer"], row["head"]]["entropy"] for row in found.table())
     words = Groups(tuple("abcdefghijklm"), tuple(range(N)), "word")
-    one = ll.received_words(whole, words, heads=[(1, 6), (0, 4)]).raw
-    other = ll.received_words(part, words, heads=[(1, 6), (0, 4)]).raw
+    one = received_words(whole, words, heads=[(1, 6), (0, 4)]).raw
+    other = received_words(part, words, heads=[(1, 6), (0, 4)]).raw
     assert (one.values == other.values).all() and one.labels == other.labels
     with pytest.raises(ll.errors.InputError, match="there is no layer 0 head 3"):
-        ll.received_words(part, words, heads=[(0, 3)])
+        received_words(part, words, heads=[(0, 3)])
     assert place_of(dict(enumerate(part)), 1, 7) == 3
 
 

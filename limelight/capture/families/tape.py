@@ -44,7 +44,7 @@ def follow(
 
     def before(_: nn.Module, args: Any, kwargs: Any) -> None:
         tape = Tape(module, record, _kind(module, args, kwargs))
-        tape.refused = unless(module)
+        tape.refused = unless(module) or why_unreadable(*args, *kwargs.values())
         running.tapes = [*getattr(running, "tapes", []), tape]
         tape.__enter__()
 
