@@ -21,6 +21,19 @@ _QUERY = re.compile(
 )
 
 
+REPLICATED = (
+    "nn.DataParallel runs copies of the model in threads of its own, one a device, and nobody watches those; run the "
+    "model itself on one device, or use DistributedDataParallel and watch in each process"
+)
+
+
+def is_replicated(model: nn.Module) -> bool:
+    """Whether it is a copy that nn.DataParallel has made for a device, or runs as such copies."""
+    if isinstance(model, nn.DataParallel):
+        return len(model.device_ids) > 1
+    return bool(getattr(model, "_is_replica", False))
+
+
 def part_of(module: nn.Module, inputs: Inputs) -> Part | None:
     """Which of the model's heads a call of attention has; None for all of them."""
     if not _in_several_processes():

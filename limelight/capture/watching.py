@@ -15,6 +15,7 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.listening import listeners, listening
 from limelight.capture.naming import Names
 from limelight.capture.offload import Mover
+from limelight.capture.parts import REPLICATED, is_replicated
 from limelight.capture.pytorch import replaced_inside_the_block
 from limelight.capture.seen import Entry, Seen
 from limelight.capture.sources import SOURCES
@@ -53,6 +54,8 @@ class Watcher:
 
     def begin(self, model: nn.Module, _: Any, __: Any) -> None:
         """A forward of the whole model begins."""
+        if is_replicated(model):
+            self._seen.lost[""] = REPLICATED
         self.names.forward_begins()
         self.forwards += 1
         self.elsewhere += self not in listeners(model)

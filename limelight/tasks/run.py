@@ -23,6 +23,7 @@ from limelight.tasks.recipe import Recipe, rendered
 from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
 from limelight.training.loop import Evaluation, Outcome, train
+from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
 
 PAIRS_TO_ALIGN = 300
@@ -43,8 +44,9 @@ def train_recipe(
     for dropout, which is the recipe's; it is itself not changed. A language model may begin a classifier.
     Raises RecipeError where `start`, or the run in `out`, is of another task, and where the run in `out` was
     begun with other training rows, another [text] or [model], or another `start`; CheckpointError where another
-    process is training in `out`.
+    process is training in `out`; InputError where a launcher has started several processes.
     """
+    demand_one_process()
     data, out = Path(data), own_folder(Path(out), "A run")
     task = TASKS[recipe.task](recipe)
     rows, valid = task.read(data, "train"), task.read(data, "valid")

@@ -34,6 +34,7 @@ from limelight.training.checkpoints import (
 from limelight.training.interrupts import interrupts_wait
 from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
+from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import SCHEDULES, learning_rate
 
@@ -135,6 +136,7 @@ def train(
     """
     accelerate = require("accelerate", extra="train", purpose="Training")
     # Precision is set batch by batch in _update: accelerate would keep its first choice for the whole process.
+    demand_one_process()
     accelerator = accelerate.Accelerator(mixed_precision="no")
     average = averaged(model, settings.average).to(accelerator.device)
     optimizer = adamw(model, settings.rate, settings.output_rate or 1.0, settings.weight_decay)

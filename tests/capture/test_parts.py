@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import limelight as ll
+from limelight.errors import CaptureError
 from limelight.matrix.chosen import only_queries
 from limelight.matrix.part import Part
 from limelight.readings.groups import Groups
@@ -75,6 +76,26 @@ def test_layers_that_are_not_here_are_told() -> None:
     with torch.no_grad(), ll.watch(model) as seen:
         model(**foreign.inputs(model))
     assert "the layers 2 of 3 are not here" in seen.why()
+
+
+class Attends(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(x, x, x)
+
+
+def test_copies_for_devices_are_refused_for_that_reason() -> None:
+    """As nn.DataParallel makes them, which needs two devices."""
+    model, x = Attends(), torch.randn(1, H, N, D)
+    with pytest.raises(CaptureError, match=r"nn\.DataParallel runs copies"), ll.watch(model):
+        model._replicate_for_data_parallel()(x)
+    with ll.watch(model) as seen:
+        model(x)
+        model._replicate_for_data_parallel()(x)
+    assert len(seen) == 1
+    wrapper = nn.DataParallel(model)
+    with ll.watch(wrapper) as seen:  # without a device it passes through
+        wrapper(x)
+    assert seen.names() == ["module"] and not seen.missed
 
 
 def _process(rank: int, folder: str, port: str) -> None:
