@@ -90,8 +90,11 @@ def _put_for_all(module: nn.Module, before: Before | None, after: After | None) 
 def _leave_ours_out() -> Callable[[], None]:
     """While anything of ours is on a module, `copy`, `pickle` and `torch.save` are told of the module without it."""
 
+    there = "__getstate__" in nn.Module.__dict__
+    before: Callable[[nn.Module], Any] = nn.Module.__getstate__  # type: ignore[attr-defined]
+
     def state_of(self: nn.Module) -> Any:
-        state = object.__getstate__(self)  # type: ignore[attr-defined]
+        state = before(self)
         if isinstance(state, tuple):  # of a class with __slots__
             return (_without_ours(state[0]), *state[1:])
         return _without_ours(state)
@@ -99,7 +102,11 @@ def _leave_ours_out() -> Callable[[], None]:
     nn.Module.__getstate__ = state_of  # type: ignore[attr-defined]
 
     def undo() -> None:
-        if nn.Module.__dict__.get("__getstate__") is state_of:
+        if nn.Module.__dict__.get("__getstate__") is not state_of:
+            return
+        if there:
+            nn.Module.__getstate__ = before  # type: ignore[attr-defined]
+        else:
             del nn.Module.__getstate__  # type: ignore[attr-defined]
 
     return undo
