@@ -33,6 +33,7 @@ def state() -> dict[str, Any]:
         "hooks": len(torch_module._global_forward_hooks) + len(torch_module._global_forward_pre_hooks),
         "copies": nn.Module.__dict__.get("__getstate__"),
         "interface": interface.get_interface,
+        "gradients": torch.is_grad_enabled(),
         "stance": torch._dynamo.eval_frame._stance.stance,
     }
 
@@ -82,7 +83,7 @@ def test_errors_pass_and_leave_nothing(error: type[BaseException], which: int, i
 
 
 def watched(model: nn.Module, given: dict[str, Any]) -> Iterator[int]:
-    with torch.no_grad(), ll.watch(model) as seen:
+    with ll.watch(model) as seen:
         model(**given)
         yield len(seen)
         yield len(seen)
