@@ -62,7 +62,7 @@ def is_own(function: Backend, module: nn.Module) -> bool:
 
     A wrapper that takes the name of what it wraps has its code elsewhere.
     """
-    return _is_in_the_files_of(function, type(module))
+    return _is_in_the_files_of(function, type(module))  # type: ignore[arg-type]
 
 
 def understand(

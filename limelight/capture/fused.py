@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import _get_current_function_mode_stack
 
 from limelight.capture import rules
 from limelight.capture.inputs import Inputs
-from limelight.capture.listening import listeners, miss, tell
+from limelight.capture.listening import Shared, listeners, miss, tell
 from limelight.capture.places import running
 from limelight.capture.readable import outside_of_transforms, side_by_side, why_unreadable
 from limelight.matrix import Mask
@@ -124,3 +125,39 @@ def _output(x_BNE: Tensor, heads: int, weight: Tensor, bias: Tensor, seen: Tenso
         *states, weight, bias, same, x_BNE.new_zeros(E), hidden, False, False, None if hidden is None else 2
     )
     return found[0]
+
+
+# ---- that it stays on ---------------------------------------------------------------------------------
+
+
+def _let_the_fused_path_be() -> Callable[[], None]:
+    """PyTorch asks by this name whether anything overrides torch functions: modes that only listen do not."""
+    before = torch.overrides.has_torch_function
+
+    def has_torch_function(given: Any) -> bool:
+        if not before(given):
+            return False
+        modes = _get_current_function_mode_stack()
+        if not modes or not all(type(mode).__module__.startswith("limelight.capture.") for mode in modes):
+            return True
+        return any(_overrides(each) for each in given)
+
+    torch.overrides.has_torch_function = has_torch_function  # type: ignore[assignment]
+
+    def undo() -> None:
+        if torch.overrides.has_torch_function is has_torch_function:
+            torch.overrides.has_torch_function = before
+
+    return undo
+
+
+def _overrides(given: Any) -> bool:
+    kind = type(given)
+    if kind in (Tensor, nn.Parameter):
+        return False
+    own = getattr(kind, "__torch_function__", None)
+    return own is not None and own is not torch._C._disabled_torch_function_impl
+
+
+PATH = Shared(_let_the_fused_path_be)
+"""While it is held, PyTorch takes its fused path as it does without a watch."""

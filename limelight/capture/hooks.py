@@ -91,7 +91,7 @@ def _leave_ours_out() -> Callable[[], None]:
     """While anything of ours is on a module, `copy`, `pickle` and `torch.save` are told of the module without it."""
 
     there = "__getstate__" in nn.Module.__dict__
-    before: Callable[[nn.Module], Any] = nn.Module.__getstate__  # type: ignore[attr-defined]
+    before: Callable[[nn.Module], Any] = nn.Module.__getstate__
 
     def state_of(self: nn.Module) -> Any:
         state = before(self)
@@ -99,15 +99,15 @@ def _leave_ours_out() -> Callable[[], None]:
             return (_without_ours(state[0]), *state[1:])
         return _without_ours(state)
 
-    nn.Module.__getstate__ = state_of  # type: ignore[attr-defined]
+    nn.Module.__getstate__ = state_of  # type: ignore[method-assign]
 
     def undo() -> None:
         if nn.Module.__dict__.get("__getstate__") is not state_of:
             return
         if there:
-            nn.Module.__getstate__ = before  # type: ignore[attr-defined]
+            nn.Module.__getstate__ = before  # type: ignore[method-assign]
         else:
-            del nn.Module.__getstate__  # type: ignore[attr-defined]
+            del nn.Module.__getstate__
 
     return undo
 

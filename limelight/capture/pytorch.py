@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FunctionType
 from typing import Any
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, Shared, anyone_listens, miss, note, tell, unheard
+from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.capture.readable import memory_of, outside_of_transforms, side_by_side, why_unreadable
@@ -69,7 +69,7 @@ def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
         for name in NAMES:
             stack.enter_context(name.listened_to())
         if not all(map(_calls_it_by_name, modules)):
-            stack.enter_context(_FUSED_PATH.held())
+            stack.enter_context(fused.PATH.held())
             stack.enter_context(_ear())
         yield
 
@@ -94,38 +94,6 @@ def _ear() -> Iterator[None]:
         _HERE.watches -= 1
         if _HERE.watches == 0:
             _HERE.ear.__exit__(None, None, None)
-
-
-def _let_the_fused_path_be() -> Callable[[], None]:
-    """PyTorch asks by this name whether anything overrides torch functions: modes that only listen do not."""
-    before = torch.overrides.has_torch_function
-
-    def has_torch_function(given: Any) -> bool:
-        if not before(given):
-            return False
-        modes = _get_current_function_mode_stack()
-        if not modes or not all(type(mode).__module__.startswith("limelight.capture.") for mode in modes):
-            return True
-        return any(_overrides(each) for each in given)
-
-    torch.overrides.has_torch_function = has_torch_function
-
-    def undo() -> None:
-        if torch.overrides.has_torch_function is has_torch_function:
-            torch.overrides.has_torch_function = before
-
-    return undo
-
-
-def _overrides(given: Any) -> bool:
-    kind = type(given)
-    if kind in (Tensor, nn.Parameter):
-        return False
-    own = getattr(kind, "__torch_function__", None)
-    return own is not None and own is not torch._C._disabled_torch_function_impl
-
-
-_FUSED_PATH = Shared(_let_the_fused_path_be)
 
 
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------
@@ -300,6 +268,7 @@ def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, An
     if place is None:
         return output
     with torch.no_grad():
+        gap: float | str
         try:
             gap = _gap(unheard(_under_a_mode(), *args, **kwargs)[0], output[0])
         except (TypeError, RuntimeError, IndexError) as error:

@@ -21,7 +21,7 @@ _FUNCTIONS = torch._C._functorch
 
 def why_unreadable(*given: Any) -> str | None:
     """Why what a call was given, or gave, cannot be kept; None where it can. What is no tensor is passed over."""
-    if torch.jit.is_tracing():
+    if torch._C._get_tracing_state() is not None:
         return "it ran inside torch.jit.trace, where all that is computed becomes a part of the trace"
     if _is_recorded():
         return "it ran inside make_fx or torch.export, where all that is computed becomes a part of the graph"

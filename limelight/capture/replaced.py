@@ -110,12 +110,14 @@ def _pytorchs_own(name: str) -> Kernel:
         return builtin
     there: Any = getattr(functional, name)
     if getattr(getattr(there, "__code__", None), "co_filename", None) == functional.__file__:
-        return there  # type: ignore[no-any-return]
+        return there
     source = ast.parse(Path(str(functional.__file__)).read_text(encoding="utf-8"))
-    defined = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    defined: list[ast.stmt] = [
+        node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
     found: dict[str, Any] = {}
     exec(compile(ast.Module(defined, []), str(functional.__file__), "exec"), functional.__dict__, found)
-    return found[name]  # type: ignore[no-any-return]
+    return found[name]
 
 
 def in_words(kernel: Kernel) -> str:

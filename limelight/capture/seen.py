@@ -91,8 +91,7 @@ class Seen:
     call.kept, and seen[…] with `read=`    what was read: of one fold its reading, of several a tuple
     seen.summary(), seen.why(), seen.memory(tokens=32_000), seen.show(text)
 
-    It can be copied, pickled and saved with torch.save, without the model. To read it again:
-    torch.load(file, weights_only=False).
+    It can be copied, pickled and saved (torch.save), and then holds all but the model.
     """
 
     def __init__(self, model: nn.Module | None = None) -> None:

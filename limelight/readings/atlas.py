@@ -124,8 +124,8 @@ def atlas(
     numbers = sorted({head for _, head in heads})
     table = torch.full((len(MEASURES), len(found), len(numbers)), torch.nan, dtype=torch.float64)
     for place, (layer, means) in enumerate(found.items()):
-        first = numbers.index(layers[layer].head_numbers.start) if len(means) else 0
-        table[:, place, first : first + len(means)] = means.T
+        start = numbers.index(layers[layer].head_numbers.start) if len(means) else 0
+        table[:, place, start : start + len(means)] = means.T
     labels = (tuple(f"layer {layer}" for layer in found), tuple(f"head {head}" for head in numbers))
     named = "the first token" if tuple(sinks) == (0,) else f"{len(sinks)} tokens"
     readings = {}
