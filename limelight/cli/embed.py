@@ -37,10 +37,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from limelight.files import folder_for
         from limelight.modules.word2vec import Word2vec
+        from limelight.text.decoding import lines_of
         from limelight.text.readers import read_texts
 
         folder_for(out)
-        lines = [line for text in read_texts(corpus).values() for line in text.splitlines() if line.strip()]
+        lines = [line for text in read_texts(corpus).values() for line in lines_of(text) if line.strip()]
         settings = Word2vec(width=width, window=window, least=least, epochs=epochs, seed=seed)
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -14,11 +14,6 @@ TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
 """What a text of one word is taken for a path by."""
 
 
-def lines_of(text: str) -> list[str]:
-    """Every line as it stands, without its end; blank ones too. Only `\\n` ends a line."""
-    return text.removesuffix("\n").split("\n")
-
-
 def is_file(text: str) -> bool:
     """Whether this text is a file's path, or a pipe's. What looks like one, or is a folder's, is refused otherwise.
 
@@ -48,6 +43,7 @@ def text_of(given: str) -> str:
 
 def lines_from(texts: Sequence[str]) -> list[str]:
     """Each text itself, each line of each file; blank ones too."""
+    from limelight.text.decoding import lines_of
     from limelight.text.readers import read_text
 
     return [line for text in texts for line in (lines_of(read_text(text)) if is_file(text) else [text])]

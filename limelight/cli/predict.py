@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.given import lines_from, lines_of
+from limelight.cli.given import lines_from
 from limelight.cli.telling import how_far, tell_unknown
 
 if TYPE_CHECKING:
@@ -128,14 +128,14 @@ def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
 def _lines(texts: list[str] | None) -> list[str]:
     """The texts from the words of the command, files or a pipe; blank ones keep their place."""
     from limelight.errors import InputError
-    from limelight.text.readers import read_bytes
+    from limelight.text.decoding import decoded, lines_of
 
     if not texts and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError('Nothing to answer: give a text or a file, as in limelight predict "Save the file."')
     lines = (
         lines_from(texts)
         if texts
-        else lines_of(read_bytes(sys.stdin.buffer.read(), "What comes through the pipe"))
+        else lines_of(decoded(sys.stdin.buffer.read(), "What comes through the pipe"))
     )
     if not any(line.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
