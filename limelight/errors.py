@@ -18,7 +18,11 @@ A message has four parts: what must hold, what came, what to do, and, where it s
 from __future__ import annotations
 
 import importlib
+import math
+import operator
+import reprlib
 from types import ModuleType
+from typing import SupportsFloat, SupportsIndex, cast
 
 
 class LimelightError(Exception):
@@ -80,3 +84,33 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {module.partition('.')[0]!r}, which is not installed. "
             f"Install it with: pip install 'limelight[{extra}]'"
         ) from error
+
+
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise KindError where `value` is no whole number, InputError where it is below `least` or above `most`.
+
+    >>> check_whole("beam", 5, 1, 1000)
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.")
+    number = operator.index(cast(SupportsIndex, value))
+    if number < least or (most is not None and number > most):
+        limit = f"at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+        raise InputError(f"{name} must be {limit}; got {name} = {reprlib.repr(number)}.")
+
+
+def check_number(name: str, value: object, least: float, most: float, why: str = "") -> None:
+    """Raise KindError where `value` is no number, InputError where it is not finite, below `least` or above `most`.
+
+    >>> check_number("temperature", 0.7, 0, 1000)
+    """
+    if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise KindError(f"{name} must be a number; got {reprlib.repr(value)}.")
+    try:
+        number = float(cast(SupportsFloat, value))
+    except (OverflowError, ValueError, TypeError, RuntimeError):
+        number = math.inf
+    if not least <= number <= most:
+        raise InputError(
+            f"{name} must be a number from {least} to {most}; got {reprlib.repr(value)}. {why}".rstrip()
+        )

@@ -12,6 +12,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from limelight.cli.telling import tell
+
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 
 Train: `limelight embed train my-texts/ --out vectors.txt`
@@ -57,10 +59,14 @@ def register(app: typer.Typer) -> None:
         count: Annotated[int, typer.Option(help="How many.")] = 10,
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
-        from limelight.modules.word2vec import WordVectors
+        from limelight.modules.word2vec import WordVectors, words_of
         from limelight.readings.reading import visible
 
-        found = WordVectors.load(vectors).nearest(word, count)
+        known = WordVectors.load(vectors)
+        if word not in known and len(cut := words_of(word)) == 1 and cut[0] in known:
+            word = cut[0]  # as training writes it
+            tell(f"note: looked up as {visible(word)}")
+        found = known.nearest(word, count)
         if as_json:
             print(
                 json.dumps([{"word": other, "cosine": cosine} for other, cosine in found], ensure_ascii=False)

@@ -37,12 +37,17 @@ def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the i
     small = [each.lower() for each in different if each.lower() != each]
     if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
         named += f"; it knows {' '.join(small[:NAMED])}"
-    Console(stderr=True, soft_wrap=True).print(f"{said}: {named}", style="dim", highlight=False, markup=False)
+    tell(f"{said}: {named}")
+
+
+def tell(line: str) -> None:
+    """One line on stderr, beside what a command prints."""
+    Console(stderr=True, soft_wrap=True).print(line, style="dim", highlight=False, markup=False)
 
 
 def tell_written(path: Path, what: str = "picture") -> None:
     """One line on stderr: where a picture, or something else, went."""
-    Console(stderr=True, soft_wrap=True).print(f"{what}: {path}", style="dim", highlight=False, markup=False)
+    tell(f"{what}: {path}")
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections import Counter
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from limelight.errors import InputError, KindError, ShapeError, TextError
+from limelight.errors import InputError, KindError, ShapeError, TextError, check_whole
 from limelight.files import written_aside
+from limelight.text.lookalikes import folded
 
 
 class Tokens(Protocol):
@@ -77,8 +79,7 @@ class WordVectors:
 
     def nearest(self, word: str, count: int = 10) -> list[Neighbour]:
         """The `count` words whose vectors point most nearly its way, nearest first; never the word itself."""
-        if count < 1:
-            raise InputError(f"nearest needs a count of at least 1; got {count}.")
+        check_whole("The count of nearest words", count, 1)
         vector_E = self[word]
         cosine_V = self._directions_VE @ normalize(vector_E, dim=0)
         cosine_V[self._row[word]] = -torch.inf
@@ -155,6 +156,7 @@ class WordVectors:
 
     def _near_spellings(self, word: str) -> str:
         near = [other for other in (word.lower(), word.capitalize()) if other in self]
+        near = near or [other for other in self.words if folded(other) == folded(word)]
         near = near or difflib.get_close_matches(word, self.words, n=3, cutoff=0.7)
         if near:
             return f"Near spellings: {', '.join(near)}."
@@ -168,6 +170,7 @@ def _parse(path: Path, lines: Iterable[bytes]) -> tuple[tuple[str, ...], Tensor]
     """The words and the vectors of a file in word2vec text format."""
     numbered = enumerate(lines, start=1)
     _, header = next(numbered, (1, b""))
+    header = header.removeprefix(codecs.BOM_UTF8)
     if not re.fullmatch(rb"\d+ [1-9]\d*\s*", header):
         raise TextError(
             f"{path}, line 1: must hold two whole numbers, how many words and how wide their vectors; "
