@@ -86,31 +86,33 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
+def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
     """Raise KindError where `value` is no whole number, InputError where it is below `least` or above `most`.
 
     >>> check_whole("beam", 5, 1, 1000)
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.")
-    number = operator.index(cast(SupportsIndex, value))
-    if number < least or (most is not None and number > most):
-        limit = f"at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+    try:
+        number = operator.index(cast(SupportsIndex, value))
+    except TypeError as error:  # a tensor of several numbers, or of others
+        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.") from error
+    if (least is not None and number < least) or (most is not None and number > most):
+        limit = f"at least {least:,}" if most is None else f"from {least or 0:,} to {most:,}"
         raise InputError(f"{name} must be {limit}; got {name} = {reprlib.repr(number)}.")
 
 
-def check_number(name: str, value: object, least: float, most: float, why: str = "") -> None:
+def check_number(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> None:
     """Raise KindError where `value` is no number, InputError where it is not finite, below `least` or above `most`.
 
     >>> check_number("temperature", 0.7, 0, 1000)
     """
-    if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    if isinstance(value, bool | str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise KindError(f"{name} must be a number; got {reprlib.repr(value)}.")
     try:
         number = float(cast(SupportsFloat, value))
     except (OverflowError, ValueError, TypeError, RuntimeError):
-        number = math.inf
-    if not least <= number <= most:
-        raise InputError(
-            f"{name} must be a number from {least} to {most}; got {reprlib.repr(value)}. {why}".rstrip()
-        )
+        number = math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        limit = "finite" if (least, most) == (-math.inf, math.inf) else f"from {least} to {most}"
+        raise InputError(f"{name} must be {limit}; got {reprlib.repr(value)}.")

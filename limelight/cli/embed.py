@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from limelight.cli.telling import tell
+from limelight.cli.telling import print_json, tell
 
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 
@@ -68,9 +67,7 @@ def register(app: typer.Typer) -> None:
             tell(f"note: looked up as {visible(word)}")
         found = known.nearest(word, count)
         if as_json:
-            print(
-                json.dumps([{"word": other, "cosine": cosine} for other, cosine in found], ensure_ascii=False)
-            )
+            print_json([{"word": other, "cosine": cosine} for other, cosine in found])
             return
         table = Table("rank", "word", "cosine", box=None, header_style="bold", pad_edge=False)
         for rank, (other, cosine) in enumerate(found, 1):

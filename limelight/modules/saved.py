@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import CheckpointError, InputError, LimelightError
+from limelight.errors import CheckpointError, InputError, LimelightError, check_whole
 from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
@@ -57,6 +57,12 @@ class SavedModel:
         return self.target is self.source
 
     @property
+    def window(self) -> int | None:
+        """How many tokens a language model was trained to read at once; None of other models, and where it is not
+        known."""
+        return getattr(self.model, "window", None)
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -86,9 +92,16 @@ def architecture(role: Role, shape: Shape | Recurrence) -> str:
 
 
 def build(
-    kind: str, shape: Shape | Recurrence, source: int, target: int, shared: bool, classes: int
+    kind: str,
+    shape: Shape | Recurrence,
+    source: int,
+    target: int,
+    shared: bool,
+    classes: int,
+    window: int | None = None,
 ) -> nn.Module:
-    """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens."""
+    """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens; `window` is how
+    many tokens a language model is to read at once."""
     if kind not in ARCHITECTURES:
         raise CheckpointError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {kind!r}.")
     made: Any = ARCHITECTURES[kind]
@@ -96,7 +109,7 @@ def build(
         case "pairs":
             return made(shape, source, target, share=shared)
         case "language":
-            return made(shape, target)
+            return made(shape, target) if isinstance(shape, Recurrence) else made(shape, target, window)
         case _:
             return made(shape, source, classes)
 
@@ -132,6 +145,7 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
         "architecture": architecture(cast(Role, saved.model.role), shape),
         "shape": asdict(shape),
         "shared": saved.shared,
+        **({} if saved.window is None else {"window": saved.window}),
         "classes": list(saved.classes),
         "prediction": saved.prediction,
         "training": saved.training,
@@ -180,7 +194,10 @@ def load_model(name: str | Path) -> SavedModel:
         shape: Shape | Recurrence = (Recurrence if kind.startswith("recurrent") else Shape)(
             **described["shape"]
         )
-        model = build(kind, shape, len(source), len(target), described["shared"], len(classes))
+        window = described.get("window")
+        if window is not None:
+            check_whole("window", window, 2)
+        model = build(kind, shape, len(source), len(target), described["shared"], len(classes), window)
         weights = load_file(folder / "model.safetensors")
         own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}

@@ -237,17 +237,33 @@ class Transformer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A decoder alone: ids (B, N) → scores of the next token (B, N, V)."""
+    """A decoder alone: ids (B, N) → scores of the next token (B, N, V).
+
+    `window` is how many tokens it was trained to read at once. In a longer text each token attends to START and to
+    the latest `window` tokens, itself counted; None sets no limit.
+    """
 
     role: ClassVar[Role] = "language"
 
-    def __init__(self, shape: Shape, vocabulary: int) -> None:
+    def __init__(self, shape: Shape, vocabulary: int, window: int | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.window = window
         self.decoder = Stack(shape, TokenEmbedding(vocabulary, shape.width), shape.decoder_layers)
 
     def forward(self, target: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        return self.decoder.embedding.scores(self.decoder(target, mask=masks.causal(), cache=cache))
+        return self.decoder.embedding.scores(self.read(target, cache))
+
+    def read(self, target: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Ids (B, N) → the vectors that the scores are made from, (B, N, E)."""
+        read = 0 if cache is None else cache.length
+        return self.decoder(target, mask=self.visible(read + target.shape[1]), cache=cache)
+
+    def visible(self, tokens: int) -> Mask:
+        """What each of so many tokens may attend to."""
+        if self.window is None or tokens <= self.window:
+            return masks.causal()
+        return masks.causal() & (masks.window(self.window) | masks.lengths(key=1))
 
     def new_cache(self) -> KeyValueCache:
         return KeyValueCache(self.shape.decoder_layers)

@@ -139,7 +139,7 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
         saved = TASKS[recipe.task](recipe).new(rows)
     else:  # what the old model said of its training and its heads is not true of the new one
         prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
-        given = with_dropout(given, recipe.model.dropout)
+        given = with_dropout(given, recipe.model.dropout, recipe.text.window)
         saved = replace(given, prediction=prediction, training={}, card="")
     keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)

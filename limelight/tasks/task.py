@@ -76,7 +76,8 @@ class Task(ABC):
         """Fresh tokenizers for these training rows and a fresh model for them."""
         classes, (source, target) = self.classes(rows), self.tokenizers(rows)
         shape, sizes = self.recipe.model, (len(source), len(target))
-        model = build(architecture(self.role, shape), shape, *sizes, source is target, len(classes))
+        kind, window = architecture(self.role, shape), self.recipe.text.window
+        model = build(kind, shape, *sizes, source is target, len(classes), window)
         self.start_table(model, source)
         prediction = {} if classes else asdict(self.recipe.prediction)  # a class is not searched for
         return SavedModel(self.recipe.task, model, source, target, classes, prediction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from limelight.cli import predict
 from limelight.errors import InputError
-from limelight.predicting.predictor import Predictor
+from limelight.predicting.predictor import Prediction, Predictor
 from limelight.predicting.sampling import Sampling
 from tests.tasks import small
 
@@ -30,7 +30,7 @@ def test_one_line_a_text_in_their_order(limelight: Call, model: Model) -> None:
 def test_every_kind_of_model_answers(limelight: Call, model: Model) -> None:
     assert limelight("predict", "green cats", "--model", model("translate")).stdout == "green cats\n"
     assert limelight("predict", "red bad now", "--model", model("classify")).stdout == "blame\n"
-    assert limelight("predict", "falls on", "--model", model("language")).stdout.startswith("every word and")
+    assert limelight("predict", "falls on", "--model", model("language")).stdout.startswith(" every word and")
 
 
 def test_lines_come_from_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
@@ -86,7 +86,9 @@ def test_json_has_one_object_a_line(limelight: Call, model: Model) -> None:
     result = limelight("predict", "bad", "größe", "--model", model("pronounce"), "--json")
     data = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
     found = Predictor(small.trained("pronounce")[0]).predict(["bad", "größe"])
-    assert data == [json.loads(json.dumps(each.to_json())) for each in found]
+    assert data == [
+        {"line": number} | json.loads(json.dumps(each.to_json())) for number, each in enumerate(found, 1)
+    ]
     assert "größe" in result.stdout
 
 
@@ -122,7 +124,7 @@ def test_a_drawn_answer_has_no_probability_in_json(limelight: Call, model: Model
 
 def test_the_longest_answer_can_be_bounded(limelight: Call, model: Model) -> None:
     words = ("predict", "falls on", "--model", model("language"), "--beam", 1)
-    assert limelight(*words, "--longest", 3).stdout == "every word and\n"
+    assert limelight(*words, "--longest", 3).stdout == " every word and\n"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,9 +149,10 @@ def test_a_terminal_is_shown_the_answer_as_it_comes(
 ) -> None:
     heard: list[str] = []
 
-    def stream(self: Predictor, text: str, *_: object) -> Iterator[str]:
+    def stream(self: Predictor, text: str, *_: object) -> Generator[str, None, Prediction]:
         heard.append(text)
         yield from ("piece ", "by piece")
+        return Prediction(text, "piece by piece", 0.0, [], [])
 
     monkeypatch.setattr(Predictor, "stream", stream)
     monkeypatch.setattr(predict, "_to_terminal", lambda: True)
