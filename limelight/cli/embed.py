@@ -11,7 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from limelight.cli.telling import print_json, tell
+from limelight.cli.output import print_json
+from limelight.cli.telling import tell
 
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from limelight.cli.given import text_of
-from limelight.cli.telling import print_json, tell_limits, tell_unknown, tell_written
+from limelight.cli.output import print_json
+from limelight.cli.telling import tell_limits, tell_unknown, tell_written
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from limelight.cli.telling import print_json
+from limelight.cli.output import print_json
 
 HELP = """List the models that come with Limelight, or show one model's card.
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limelight.cli.given import Line, lines_from, lines_named, named_lines
-from limelight.cli.telling import how_far, print_json, tell_limits, tell_unknown
+from limelight.cli.output import print_json
+from limelight.cli.telling import how_far, tell_limits, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor
@@ -143,7 +144,7 @@ def _fits(predictor: Predictor, sample: bool, given: dict[str, Any]) -> None:
         raise InputError(
             f"A classifier writes nothing: {', '.join([*idle, *['--sample'] * sample])} means nothing."
         )
-    if sample and (searched := [name for name in idle if name != "--longest"]):
+    if sample and (searched := [name for name in idle if name not in ("--longest", "--prefix")]):
         raise InputError(f"An answer that is drawn is not searched for: {', '.join(searched)} means nothing.")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -68,12 +66,6 @@ def tell_limits(predictor: Predictor, answers: Sequence[Prediction], names: Sequ
             named = ", ".join(which[:NAMED]) + (" …" if len(which) > NAMED else "")
             of = "the answer is" if len(answers) == 1 else f"{len(which)} of {len(answers)} answers are"
             tell(f"note: {what.format(of=of, named=named)}")
-
-
-def print_json(value: Any, indent: int | None = None) -> None:
-    """One JSON value on stdout; a stream that is not Unicode gets every other character as an escape."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    print(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent, allow_nan=False))
 
 
 def tell(line: str) -> None:

@@ -79,7 +79,9 @@ class WordVectors:
 
     def nearest(self, word: str, count: int = 10) -> list[Neighbour]:
         """The `count` words whose vectors point most nearly its way, nearest first; never the word itself."""
-        check_whole("The count of nearest words", count, 1)
+        check_whole("count", count)
+        if count < 1:
+            raise InputError(f"nearest needs a count of at least 1; got {count}.")
         vector_E = self[word]
         cosine_V = self._directions_VE @ normalize(vector_E, dim=0)
         cosine_V[self._row[word]] = -torch.inf
