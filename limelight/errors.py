@@ -2,6 +2,7 @@
 
     LimelightError
     ├── InputError (ValueError)        an argument does not fit
+    │   ├── PlaceError (IndexError)    a place that there is not: query 9 of 5
     │   ├── ShapeError                 tensors whose sizes disagree
     │   ├── TextError                  a file or a text that cannot be read
     │   ├── DivergedError              a training whose loss or gradient is no number any more
@@ -31,6 +32,10 @@ class LimelightError(Exception):
 
 class InputError(LimelightError, ValueError):
     """An argument has the right type and a value that cannot be used."""
+
+
+class PlaceError(InputError, IndexError):
+    """A place, counted from 0, that there is not."""
 
 
 class ShapeError(InputError):

@@ -34,7 +34,17 @@ def own_folder(path: Path, what: str) -> Path:
     Raises InputError where `path` is a file, or lies in one.
     """
     for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
+        try:
+            there, leads = os.path.lexists(place), place.exists()
+        except (OSError, ValueError) as error:  # a name that is too long, or holds what none may
+            raise InputError(
+                f"{what} is kept in a folder; {place} cannot be one: {getattr(error, 'strerror', None) or error}."
+            ) from error
+        if there and not leads:
+            raise InputError(
+                f"{what} is kept in a folder; {place} is a link that leads nowhere. Give another."
+            )
+        if leads and not place.is_dir():
             raise InputError(f"{what} is kept in a folder; {place} is a file. Give another folder.")
     return path
 

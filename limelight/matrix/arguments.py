@@ -48,6 +48,8 @@ def maybe_bytes(given: object, door: str) -> int | None:
 def tensor_of(given: object, must: str, device: torch.device | str | None = None) -> Tensor:
     """A tensor, or what torch makes of lists of numbers and of arrays; KindError where it can make none."""
     if isinstance(given, Tensor):
+        if given.is_meta:
+            raise KindError(f"{must}; got a tensor on the device meta, which holds no numbers.")
         return given.to(device)
     try:
         return torch.as_tensor(given, device=device)

@@ -9,10 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limelight.checked import checked_class
 from limelight.errors import InputError
 from limelight.matrix.arguments import whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
+
+MOST_BINS = 2**24
 
 
 class HistogramReading(NamedTuple):
@@ -24,6 +27,7 @@ class HistogramReading(NamedTuple):
     """Where the bins begin and end, natural logs of weights, (bins + 1,)."""
 
 
+@checked_class
 @dataclass(frozen=True)
 class Histogram:
     """How many of a head's weights are of which size: `HistogramReading`, in bins of equal width of ln a.
@@ -42,6 +46,8 @@ class Histogram:
     def __post_init__(self) -> None:
         bins = whole_number(self.bins, "Histogram(bins) must be a whole number of bins")
         object.__setattr__(self, "bins", bins)
+        if self.bins > MOST_BINS:
+            raise InputError(f"Histogram(bins) must have at most {MOST_BINS:,} bins; got {self.bins}.")
         if self.bins < 1:
             raise InputError(f"Histogram(bins) must have at least one bin; got {self.bins}.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):

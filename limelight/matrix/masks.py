@@ -29,6 +29,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.arguments import maybe_whole, tensor_of, whole_number
 from limelight.matrix.given import Dense, Documents, Function, Lengths
@@ -53,6 +54,7 @@ def everything() -> Mask:
     return Everything()
 
 
+@checked
 def causal(offset: int | None = None) -> Mask:
     """Keys up to one's own position: j ≤ i + offset.
 
@@ -62,6 +64,7 @@ def causal(offset: int | None = None) -> Mask:
     return Causal(maybe_whole(offset, "causal(offset) must be a whole number of positions"))
 
 
+@checked
 def window(w: int, offset: int | None = None) -> Mask:
     """Keys less than `w` positions away, on both sides, oneself counted.
 
@@ -75,6 +78,7 @@ def window(w: int, offset: int | None = None) -> Mask:
     return Window(wide, maybe_whole(offset, "window(…, offset) must be a whole number of positions"))
 
 
+@checked
 def lengths(
     query: Tensor | Sequence[int] | int | None = None,
     key: Tensor | Sequence[int] | int | None = None,
@@ -94,6 +98,7 @@ def lengths(
     return Lengths(query_B, key_B, side)
 
 
+@checked
 def documents(
     query_ids: Tensor | Sequence[int], key_ids: Tensor | Sequence[int] | None = None, earlier: bool = False
 ) -> Mask:
@@ -122,6 +127,7 @@ def dense(seen: Tensor) -> Mask:
     return Dense(seen if seen.dim() == 4 else seen[None, None])
 
 
+@checked
 def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | None = None) -> Mask:
     """A function (b, h, q_idx, kv_idx) -> bool with FlexAttention's signature.
 

@@ -29,7 +29,8 @@ from typing import Literal, SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.checked import checked
+from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
 from limelight.matrix.arguments import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.mixing import Layer
@@ -58,6 +59,7 @@ class Rollout:
     tensor([[0.4375, 0.5625, 0.0000]])
     """
 
+    @checked
     def __init__(
         self,
         layers: Sequence[AttentionMatrix],
@@ -288,5 +290,5 @@ def _places(tokens: SupportsIndex | Sequence[int] | Tensor, size: int) -> tuple[
         wanted, single = [whole_number(listed, "tokens are whole numbers")], True
     for token in wanted:
         if not -size <= token < size:
-            raise IndexError(f"token {token} is out of range: there are {size}.")
+            raise PlaceError(f"token {token} is out of range: there are {size}.")
     return [token % size for token in wanted], single

@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import CheckpointError, InputError, LimelightError, check_whole
+from limelight.checked import checked
+from limelight.errors import CheckpointError, InputError, LimelightError
 from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
@@ -129,6 +130,7 @@ def place_for_model(folder: str | Path) -> Path:
     return folder
 
 
+@checked
 def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = torch.float32) -> Path:
     """Write a model's folder aside and rename it; an older model of the same name is replaced.
 
@@ -173,6 +175,7 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
     return folder
 
 
+@checked
 def load_model(name: str | Path) -> SavedModel:
     """Read a model's folder, a training run's, or that of a shipped model by its name.
 
@@ -195,8 +198,6 @@ def load_model(name: str | Path) -> SavedModel:
             **described["shape"]
         )
         window = described.get("window")
-        if window is not None:
-            check_whole("window", window, 2)
         model = build(kind, shape, len(source), len(target), described["shared"], len(classes), window)
         weights = load_file(folder / "model.safetensors")
         own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
@@ -224,6 +225,8 @@ def load_model(name: str | Path) -> SavedModel:
     except (
         OSError,
         ArithmeticError,
+        AttributeError,
+        MemoryError,
         LookupError,
         TypeError,
         ValueError,

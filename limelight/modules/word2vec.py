@@ -15,6 +15,7 @@ needs nothing of it.
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
+from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError, TooLargeError, check_number, check_whole, require
 from limelight.modules.word_vectors import WordVectors
 from limelight.text.boundaries import words
@@ -35,6 +37,7 @@ MOST_NUMBERS = 2**31
 GENSIM_LONGEST = 10_000  # gensim drops what a sequence holds beyond this many words, without a word
 
 
+@checked_class
 @dataclass(frozen=True)
 class Word2vec:
     """How to train: skip-gram with negative sampling. One worker and one seed give the same bits each time.
@@ -70,6 +73,7 @@ class Word2vec:
         if self.learning_rate == 0:
             raise InputError("Word2vec: learning_rate must be above 0; got 0.")
 
+    @checked
     def train(self, texts: Iterable[str], progress: Callable[[int, int], None] | None = None) -> WordVectors:
         """Vectors for the words of `texts`, as `words_of` cuts them. No neighbourhood crosses texts.
 
@@ -79,6 +83,7 @@ class Word2vec:
             raise KindError("train takes several texts; got one str. Wrap it in a list: [text].")
         return self.train_on_tokens(map(words_of, texts), progress)
 
+    @checked
     def train_on_tokens(
         self, sequences: Iterable[Sequence[str]], progress: Callable[[int, int], None] | None = None
     ) -> WordVectors:
@@ -127,6 +132,8 @@ def words_of(text: str) -> list[str]:
 def _no_bare_text(sequence: Sequence[str]) -> Sequence[str]:
     if isinstance(sequence, str):
         raise KindError("train_on_tokens takes lists of tokens; got a text. Use train(texts) for texts.")
+    if not isinstance(sequence, Sequence) or not all(isinstance(token, str) for token in sequence):
+        raise KindError(f"train_on_tokens takes lists of tokens, each a str; got {reprlib.repr(sequence)}.")
     return sequence
 
 

@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError, ShapeError, TextError, check_whole
 from limelight.files import written_aside
 from limelight.text.lookalikes import folded
+from limelight.text.readers import opened
 
 
 class Tokens(Protocol):
@@ -46,6 +48,7 @@ class TableStart(NamedTuple):
     found: int
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class WordVectors:
     """Words and their vectors, (V, E) in float32; `vectors[i]` belongs to `words[i]`."""
@@ -71,12 +74,14 @@ class WordVectors:
     def __contains__(self, word: object) -> bool:
         return word in self._row
 
+    @checked
     def __getitem__(self, word: str) -> Tensor:
         """The vector of a word, (E,)."""
         if word not in self._row:
             raise InputError(f"No vector for the word {word!r}. {self._near_spellings(word)}")
         return self.vectors[self._row[word]]
 
+    @checked
     def nearest(self, word: str, count: int = 10) -> list[Neighbour]:
         """The `count` words whose vectors point most nearly its way, nearest first; never the word itself."""
         check_whole("count", count)
@@ -91,12 +96,14 @@ class WordVectors:
             for row, cosine in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    @checked
     def embedding_table(self, tokenizer: Tokens, seed: int = 0) -> TableStart:
         """A start for a model's embedding table, one row for each token of `tokenizer`; (V, E).
 
         A token that has a vector gets it; other rows are drawn from a normal distribution of the same spread.
         `TokenEmbedding.start_from` takes the table over.
         """
+        check_whole("seed", seed, -(2**63), 2**64 - 1)
         rows = [self._row.get(tokenizer.token(id)) for id in range(len(tokenizer))]
         known = [id for id, row in enumerate(rows) if row is not None]
         if not known:
@@ -112,6 +119,7 @@ class WordVectors:
         table_VE[known] = found
         return TableStart(table_VE, len(known))
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the word2vec text format: "count width", then a line "word number number …" for each word.
 
@@ -139,14 +147,12 @@ class WordVectors:
             raise TextError(f"{path}: cannot be written ({error.strerror}).") from error
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> WordVectors:
         """Read the word2vec text format; a `TextError` names the first line that does not fit."""
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                return cls(*_parse(path, file))
-        except OSError as error:
-            raise TextError(f"{path}: cannot be read ({error.strerror}).") from error
+        with opened(path) as file:
+            return cls(*_parse(path, file))
 
     @cached_property
     def _row(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError, check_whole
 from limelight.matrix import AttentionMatrix
 from limelight.modules.attention import kept_attention
@@ -132,6 +133,7 @@ class Predictor:
     'Klicken Sie auf die Schaltfläche.'
     """
 
+    @checked
     def __init__(self, saved: SavedModel, batch_tokens: int = 4000) -> None:
         if not isinstance(saved, SavedModel):
             raise KindError(
@@ -143,10 +145,12 @@ class Predictor:
         self.batch_tokens = batch_tokens
 
     @classmethod
+    @checked
     def load(cls, folder: str | Path) -> Predictor:
         """From a model's folder, or a shipped model by its name."""
         return cls(load_model(folder))
 
+    @checked
     def options(
         self, *, beam: int | None = None, length_penalty: float | None = None, longest: int | None = None
     ) -> dict[str, Any]:
@@ -158,6 +162,7 @@ class Predictor:
         }
 
     @torch.inference_mode()
+    @checked
     def predict(
         self,
         texts: Sequence[str],
@@ -215,6 +220,7 @@ class Predictor:
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
+    @checked
     def stream(
         self,
         text: str,
@@ -249,6 +255,7 @@ class Predictor:
         return answer
 
     @torch.inference_mode()
+    @checked
     def score(self, text: str, answer: str) -> Prediction:
         """An answer that somebody else wrote, with the log-probability that the model gives it: what `trace` follows.
 
@@ -267,6 +274,7 @@ class Predictor:
         return Prediction(text, answer, log_p, source.ids, target, unknown=unknown_of(text, source))
 
     @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
+    @checked
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
         target = None

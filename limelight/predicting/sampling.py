@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limelight.checked import checked_class
 from limelight.errors import InputError, check_number, check_whole
 from limelight.predicting.decoders import Decoder
 from limelight.predicting.search import LONGEST, MOST_LONGEST, NEVER, all_numbers
@@ -25,6 +26,7 @@ SEEDS = 2**64
 """So many differ; larger ones begin anew."""
 
 
+@checked_class
 @dataclass(frozen=True)
 class Sampling:
     """How to draw. temperature > 0; top_k = 0 and top_p = 1 keep every token.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from limelight.checked import checked
 from limelight.errors import CheckpointError, LimelightError, RecipeError, require
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
@@ -29,6 +30,7 @@ PAIRS_TO_ALIGN = 300
 """How many held-out pairs the heads for alignment are chosen on."""
 
 
+@checked
 def train_recipe(
     recipe: Recipe,
     data: str | Path,

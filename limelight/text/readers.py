@@ -16,6 +16,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,21 +33,29 @@ HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 def read_text(path: str | Path) -> str:
     """One file of UTF-8 text, line ends made `\\n`."""
     path = Path(path)
+    with opened(path) as file:
+        text = decoded(file.read(), path)
+    if not text.strip():
+        raise TextError(f"{path} must hold text; it is empty. Check that it was written completely.")
+    return text
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file of the user's, to be read in the block. Raises TextError where it cannot be, or has no end."""
     try:
         with path.open("rb") as file:
-            data = None if _endless(file) else file.read()
+            if _endless(file):
+                raise TextError(f"{path} must be a text file; it is a device. Give a file or a pipe.")
+            yield file
+    except TextError:
+        raise
     except FileNotFoundError as error:
         raise TextError(f"{path} must be a text file; there is no such file. Check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a path with what no path may hold
         raise TextError(
             f"{path} must be a text file that can be read; {getattr(error, 'strerror', None) or error}."
         ) from error
-    if data is None:
-        raise TextError(f"{path} must be a text file; it is a device. Give a file or a pipe.")
-    text = decoded(data, path)
-    if not text.strip():
-        raise TextError(f"{path} must hold text; it is empty. Check that it was written completely.")
-    return text
 
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
