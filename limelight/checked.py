@@ -187,9 +187,8 @@ def _is_listed(value: Any, inner: Any, sized: bool) -> bool:
         return False
     if isinstance(value, str | bytes):
         return inner in (str, Any)
-    if isinstance(value, list | tuple | set) and short:
-        return all(fits(each, inner) for each in value)
-    return True
+    # What gives its entries once, an iterator, is not asked for them again.
+    return not (sized and short) or all(fits(each, inner) for each in value)
 
 
 def _members(protocol: Any) -> set[str]:

@@ -35,6 +35,7 @@ def own_folder(path: Path, what: str) -> Path:
     """
     for place in (path, *path.parents):
         try:
+            os.fsencode(place)
             there, leads = os.path.lexists(place), place.exists()
         except (OSError, ValueError) as error:  # a name that is too long, or holds what none may
             raise InputError(

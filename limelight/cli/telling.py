@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMED = 8
 """Unknown characters or words, or lines, that are named."""
-NORMAL_FORMS = ("NFC", "NFD")
+NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:

@@ -46,15 +46,15 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
             if _endless(file):
-                raise TextError(f"{path} must be a text file; it is a device. Give a file or a pipe.")
+                raise TextError(f"{path}: cannot be read; it is a device. Give a file or a pipe.")
             yield file
     except TextError:
         raise
     except FileNotFoundError as error:
-        raise TextError(f"{path} must be a text file; there is no such file. Check the path.") from error
+        raise TextError(f"{path}: cannot be read; there is no such file. Check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a path with what no path may hold
         raise TextError(
-            f"{path} must be a text file that can be read; {getattr(error, 'strerror', None) or error}."
+            f"{path}: cannot be read; it must be a text file: {getattr(error, 'strerror', None) or error}."
         ) from error
 
 
