@@ -1,4 +1,4 @@
-"""What `benchmarks doors` gives to commands and functions: texts, files, paths, numbers, models and recipes, all odd."""
+"""What `benchmarks doors` gives to commands and functions: odd texts, files, paths, numbers, models and recipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LETTERS = (
 STRINGS = [
     "", " ", "\t", "a", "-", "--", "-1", "nan", "inf", "1e309", "0x10", "٣", "None", "true", "[]", "{}", "null",
     "the light", "a b c. D e? f!", "e\u0301", "\udc80", "\ud83d", "a\udfffb", "\ufeff", "\u200b", "😀", "İ",
-    "-h", "%s%n", "{0}", "$HOME", "~", "..", "/", "*", "[red]x[/red]", "\x1b[31m", "a\rb", "a\nb", "light", "1.0",
+    "-h", "%s%n", "{0}", "$HOME", "~", "..", "*", "[red]x[/red]", "\x1b[31m", "a\rb", "a\nb", "light", "1.0",
     "0.0", "9.9", "-1.-1", "1.", "word", "sentence", "cuda", "cpu",
 ]  # fmt: skip
 NUMBERS = [
@@ -53,7 +53,7 @@ def text(dice: random.Random) -> str:
     if roll < 0.7:
         return dice.choice(STRINGS)
     if roll < 0.97:
-        return "".join(dice.choices(LETTERS, k=dice.choice((1, 2, 5, 40))))
+        return "".join(dice.choices(LETTERS, k=dice.choice((1, 2, 5, 40)))).lstrip("/")
     return "ab c" * dice.choice((100, 1000))
 
 
@@ -145,6 +145,9 @@ def bad_path(dice: random.Random, box: Sandbox) -> Path:
     broken = box.here / "broken.txt"
     if not broken.is_symlink():
         broken.symlink_to(box.here / "nowhere")
+    full = box.here / "full.txt"
+    if not full.is_symlink():
+        full.symlink_to("/dev/full")
     return dice.choice(
         [
             box.here / "absent.txt",
@@ -160,7 +163,7 @@ def bad_path(dice: random.Random, box: Sandbox) -> Path:
             Path("/proc/nope/out.txt"),
             Path("/proc/self/mem"),
             Path(),
-            Path("/"),
+            full,
             box.here / "\udcff.txt",
         ]
     )

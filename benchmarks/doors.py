@@ -2,10 +2,10 @@
 
     python -m benchmarks doors [--cases 1000] [--seed 0] [--only CASE] [--json FILE]
 
-A command never ends in a traceback: its exit code is 0, 1 or 2, a refusal is one line, JSON is JSON, and `predict`
-prints as many lines as it was given. A function answers or raises a LimelightError. Memory is bounded (RLIMIT_AS), and
-so is the time of a case. Every case is drawn from its own number, so `--only CASE` repeats it alone. Exit code 1 where
-one fails.
+A command never ends in a traceback: its exit code is 0, 1 or 2, a refusal is one line, JSON is JSON, `predict` prints as
+many lines as it was given, and nothing outside the case's folder is changed. A function answers or raises a
+LimelightError. Memory is bounded (RLIMIT_AS), and so is the time of a case. Every case is drawn from its own number, so
+`--only CASE` repeats it alone. Exit code 1 where one fails.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -31,7 +32,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import door_commands, door_functions, door_inputs
+from benchmarks import door_commands, door_functions, door_guard, door_inputs
 from benchmarks.tables import print_rows
 
 SPACING = 10**9
@@ -113,7 +114,12 @@ def bound_memory(more: int = MEMORY) -> None:
 def try_all(numbers: range, shared: Path, results: Any) -> None:
     """The work of a process: every case, its result handed over at once."""
     torch.set_num_threads(1)
+    home = shared / "home"
+    home.mkdir(exist_ok=True)
+    os.environ |= {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR")}
     os.environ["HF_HUB_OFFLINE"] = "1"
+    tempfile.tempdir, sys.dont_write_bytecode = str(home), True
+    door_guard.write_only_below(shared)
     bound_memory()
     for number in numbers:
         results.put(number)  # begun: should the process die of it
