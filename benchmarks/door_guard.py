@@ -51,7 +51,7 @@ def write_only_below(folder: Path) -> None:
 def _is_device(path: str | bytes) -> bool:
     """Whether writing changes nothing there: /dev/null, /dev/full, a terminal."""
     try:
-        return stat.S_ISCHR(os.stat(path).st_mode)
+        return stat.S_ISCHR(Path(os.fsdecode(path)).stat().st_mode)
     except (OSError, ValueError):
         return False
 
@@ -59,7 +59,7 @@ def _is_device(path: str | bytes) -> bool:
 def _check(path: str | bytes, dir_fd: int, allowed: str, follow: bool = False) -> None:
     name = os.fsdecode(path)
     if dir_fd >= 0:
-        within = os.readlink(f"/proc/self/fd/{dir_fd}")
+        within = Path(f"/proc/self/fd/{dir_fd}").readlink()
         name = f"{within}/{name}"
     # What is renamed or removed is a link itself, what is opened is where it leads.
     place = Path(name).absolute()

@@ -2,10 +2,10 @@
 
     python -m benchmarks doors [--cases 1000] [--seed 0] [--only CASE] [--json FILE]
 
-A command never ends in a traceback: its exit code is 0, 1 or 2, a refusal is one line, JSON is JSON, `predict` prints as
-many lines as it was given, and nothing outside the case's folder is changed. A function answers or raises a
-LimelightError. Memory is bounded (RLIMIT_AS), and so is the time of a case. Every case is drawn from its own number, so
-`--only CASE` repeats it alone. Exit code 1 where one fails.
+A command never ends in a traceback: its exit code is 0, 1 or 2, a refusal is one line, JSON is JSON, `predict`
+prints as many lines as it was given, and nothing outside the case's folder is changed. A function answers or raises a
+LimelightError. Memory is bounded (RLIMIT_AS), and so is the time of a case. Every case is drawn from its own number,
+so `--only CASE` repeats it alone. Exit code 1 where one fails.
 """
 
 from __future__ import annotations
