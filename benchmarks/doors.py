@@ -40,7 +40,7 @@ SPACING = 10**9
 COMMANDS = 0.5
 """Share of the cases that are command lines; the others are calls."""
 LONGEST = 20
-"""Seconds that a case may take."""
+"""Processor seconds that a case may take."""
 MEMORY = 3 * 2**30
 """Bytes that the cases may take beside what the process has at its start."""
 SHOWN = 30
@@ -68,8 +68,7 @@ def try_case(number: int, shared: Path) -> Case:
     back = Path.cwd()
     box = door_inputs.fresh(shared, number)
     door = told = ""
-    signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    _time(LONGEST)
     try:
         if dice.random() < COMMANDS:
             command = door_commands.draw(dice, box)
@@ -84,10 +83,20 @@ def try_case(number: int, shared: Path) -> Case:
     except Exception as error:
         return Case(number, door, "error", _what(error), told)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _time(0)
         os.chdir(back)
         shutil.rmtree(box.here, ignore_errors=True)
     return Case(number, door, "wrong" if wrong else "", wrong or "", told)
+
+
+def _time(seconds: float) -> None:
+    """Let the process work so long, and wait six times as long; 0 ends it."""
+    for timer, number, most in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, 6 * seconds),
+    ):
+        signal.signal(number, _too_long)
+        signal.setitimer(timer, most)
 
 
 def _too_long(*_: object) -> None:

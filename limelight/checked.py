@@ -182,13 +182,16 @@ def _is_pair(value: Any, inner: Sequence[Any]) -> bool:
 def _is_listed(value: Any, inner: Any, sized: bool) -> bool:
     try:
         iter(value)
-        short = not sized or len(value) <= MOST
+        once = isinstance(value, Iterator) or not hasattr(value, "__len__")
+        if sized and once:
+            return False
+        short = not once and len(value) <= MOST
     except Exception:
         return False
     if isinstance(value, str | bytes):
         return inner in (str, Any)
     # What gives its entries once, an iterator, is not asked for them again.
-    return not (sized and short) or all(fits(each, inner) for each in value)
+    return not short or all(fits(each, inner) for each in value)
 
 
 def _members(protocol: Any) -> set[str]:
