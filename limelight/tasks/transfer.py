@@ -29,8 +29,7 @@ would get nowhere in the few updates that few labels give."""
 
 def with_dropout(saved: SavedModel, dropout: float, window: int | None = None) -> SavedModel:
     """The same model with another dropout, and reading at least `window` tokens at once; `saved` is not changed."""
-    known = saved.window
-    window = window if known is None or window is None else max(known, window)
+    window = max((each for each in (saved.window, window) if each is not None), default=None)
     shape = replace(cast(Shape | Recurrence, saved.model.shape), dropout=dropout)
     kind = architecture(cast(Role, saved.model.role), shape)
     model = build(kind, shape, len(saved.source), len(saved.target), saved.shared, len(saved.classes), window)
