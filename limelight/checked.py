@@ -145,6 +145,8 @@ def fits(value: Any, hint: Any) -> bool:
         set,
         frozenset,
     ):
+        if kind is Sequence and isinstance(value, set | frozenset | Mapping):
+            return False
         return _is_listed(
             value, inner[0] if inner else Any, sized=kind is not Iterable and kind is not Iterator
         )

@@ -25,7 +25,6 @@ from torch import nn
 
 from limelight.checked import checked
 from limelight.errors import CheckpointError, InputError, LimelightError
-from limelight.files import own_folder
 from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
@@ -121,7 +120,11 @@ def place_for_model(folder: str | Path) -> Path:
 
     Raises InputError for anything else, which would be lost.
     """
-    folder = Path(os.path.realpath(own_folder(Path(folder), "A model")))
+    folder = Path(os.path.realpath(folder))
+    if folder.is_symlink():
+        raise InputError(
+            f"A model is written to a folder; {folder} is a link that leads to itself. Give another."
+        )
     if folder.exists() and not (folder / "model.json").is_file():
         if not folder.is_dir() or any(folder.iterdir()):
             raise InputError(
