@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.checked import checked_class
 from limelight.errors import InputError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import a_number, whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
 
@@ -27,7 +26,6 @@ class HistogramReading(NamedTuple):
     """Where the bins begin and end, natural logs of weights, (bins + 1,)."""
 
 
-@checked_class
 @dataclass(frozen=True)
 class Histogram:
     """How many of a head's weights are of which size: `HistogramReading`, in bins of equal width of ln a.
@@ -50,6 +48,8 @@ class Histogram:
             raise InputError(f"Histogram(bins) must have at most {MOST_BINS:,} bins; got {self.bins}.")
         if self.bins < 1:
             raise InputError(f"Histogram(bins) must have at least one bin; got {self.bins}.")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, a_number(f"Histogram({name})", getattr(self, name)))
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(
                 f"Histogram(low, high) must be a range of natural logs of weights; got {self.low} to {self.high}."

@@ -29,7 +29,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.checked import checked
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix.arguments import maybe_whole, tensor_of, whole_number
 from limelight.matrix.given import Dense, Documents, Function, Lengths
@@ -54,7 +53,6 @@ def everything() -> Mask:
     return Everything()
 
 
-@checked
 def causal(offset: int | None = None) -> Mask:
     """Keys up to one's own position: j ≤ i + offset.
 
@@ -64,7 +62,6 @@ def causal(offset: int | None = None) -> Mask:
     return Causal(maybe_whole(offset, "causal(offset) must be a whole number of positions"))
 
 
-@checked
 def window(w: int, offset: int | None = None) -> Mask:
     """Keys less than `w` positions away, on both sides, oneself counted.
 
@@ -78,7 +75,6 @@ def window(w: int, offset: int | None = None) -> Mask:
     return Window(wide, maybe_whole(offset, "window(…, offset) must be a whole number of positions"))
 
 
-@checked
 def lengths(
     query: Tensor | Sequence[int] | int | None = None,
     key: Tensor | Sequence[int] | int | None = None,
@@ -98,7 +94,6 @@ def lengths(
     return Lengths(query_B, key_B, side)
 
 
-@checked
 def documents(
     query_ids: Tensor | Sequence[int], key_ids: Tensor | Sequence[int] | None = None, earlier: bool = False
 ) -> Mask:
@@ -127,7 +122,6 @@ def dense(seen: Tensor) -> Mask:
     return Dense(seen if seen.dim() == 4 else seen[None, None])
 
 
-@checked
 def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | None = None) -> Mask:
     """A function (b, h, q_idx, kv_idx) -> bool with FlexAttention's signature.
 
@@ -137,9 +131,11 @@ def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | Non
     """
     if not callable(mask_mod):
         raise KindError(f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}.")
-    return Function(
-        mask_mod, None if batch is None else range(batch), None if heads is None else range(heads)
-    )
+    counts = [
+        maybe_whole(given, f"function({name}) must be a whole number: how many the answer is for")
+        for name, given in (("batch", batch), ("heads", heads))
+    ]
+    return Function(mask_mod, *(None if count is None else range(count) for count in counts))
 
 
 def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: int) -> Tensor | None:

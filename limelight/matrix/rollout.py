@@ -29,7 +29,6 @@ from typing import Literal, SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.checked import checked
 from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
 from limelight.matrix.arguments import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
@@ -59,7 +58,6 @@ class Rollout:
     tensor([[0.4375, 0.5625, 0.0000]])
     """
 
-    @checked
     def __init__(
         self,
         layers: Sequence[AttentionMatrix],
@@ -69,6 +67,8 @@ class Rollout:
         renormalise: bool = True,
         values: bool = False,
     ) -> None:
+        if not isinstance(layers, Iterable):
+            raise KindError(f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}.")
         layers = list(layers)
         residual = a_number("residual", residual)
         _check(layers, residual, values)

@@ -47,7 +47,8 @@ def test_a_fine_tuned_model_reads_at_least_as_much_at_once(
 
 
 def test_a_fresh_language_model_keeps_the_window_of_its_recipe() -> None:
-    words = 'task = "language"\n[text]\nsource = "words"\nwindow = 13\n[model]\nwidth = 8\nheads = 2\n[training]\nsteps = 1'
+    words = 'task = "language"\n[text]\nsource = "words"\nwindow = 13\n'
+    words += "[model]\nwidth = 8\nheads = 2\n[training]\nsteps = 1"
     model = TASKS["language"](parse_recipe(words)).new([("the light falls", "")])
     assert model.window == 13
     other = words.replace('"language"', '"translate"')
