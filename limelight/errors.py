@@ -2,6 +2,7 @@
 
     LimelightError
     ├── InputError (ValueError)        an argument does not fit
+    │   ├── PlaceError (IndexError)    a place that there is not: query 9 of 5
     │   ├── ShapeError                 tensors whose sizes disagree
     │   ├── TextError                  a file or a text that cannot be read
     │   ├── DivergedError              a training whose loss or gradient is no number any more
@@ -18,7 +19,11 @@ A message has four parts: what must hold, what came, what to do, and, where it s
 from __future__ import annotations
 
 import importlib
+import math
+import operator
+import reprlib
 from types import ModuleType
+from typing import SupportsFloat, SupportsIndex, cast
 
 
 class LimelightError(Exception):
@@ -27,6 +32,10 @@ class LimelightError(Exception):
 
 class InputError(LimelightError, ValueError):
     """An argument has the right type and a value that cannot be used."""
+
+
+class PlaceError(InputError, IndexError):
+    """A place, counted from 0, that there is not."""
 
 
 class ShapeError(InputError):
@@ -80,3 +89,35 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {module.partition('.')[0]!r}, which is not installed. "
             f"Install it with: pip install 'limelight[{extra}]'"
         ) from error
+
+
+def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
+    """Raise KindError where `value` is no whole number, InputError where it is below `least` or above `most`.
+
+    >>> check_whole("beam", 5, 1, 1000)
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.")
+    try:
+        number = operator.index(cast(SupportsIndex, value))
+    except TypeError as error:  # a tensor of several numbers, or of others
+        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.") from error
+    if (least is not None and number < least) or (most is not None and number > most):
+        limit = f"at least {least:,}" if most is None else f"from {least or 0:,} to {most:,}"
+        raise InputError(f"{name} must be {limit}; got {name} = {reprlib.repr(number)}.")
+
+
+def check_number(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> None:
+    """Raise KindError where `value` is no number, InputError where it is not finite, below `least` or above `most`.
+
+    >>> check_number("temperature", 0.7, 0, 1000)
+    """
+    if isinstance(value, bool | str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise KindError(f"{name} must be a number; got {reprlib.repr(value)}.")
+    try:
+        number = float(cast(SupportsFloat, value))
+    except (OverflowError, ValueError, TypeError, RuntimeError):
+        number = math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        limit = "finite" if (least, most) == (-math.inf, math.inf) else f"from {least} to {most}"
+        raise InputError(f"{name} must be {limit}; got {reprlib.repr(value)}.")

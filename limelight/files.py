@@ -34,7 +34,18 @@ def own_folder(path: Path, what: str) -> Path:
     Raises InputError where `path` is a file, or lies in one.
     """
     for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
+        try:
+            os.fsencode(place)
+            there, leads = os.path.lexists(place), place.exists()
+        except (OSError, ValueError) as error:  # a name that is too long, or holds what none may
+            raise InputError(
+                f"{what} is kept in a folder; {place} cannot be one: {getattr(error, 'strerror', None) or error}."
+            ) from error
+        if there and not leads:
+            raise InputError(
+                f"{what} is kept in a folder; {place} is a link that leads nowhere. Give another."
+            )
+        if leads and not place.is_dir():
             raise InputError(f"{what} is kept in a folder; {place} is a file. Give another folder.")
     return path
 
@@ -43,9 +54,19 @@ def own_folder(path: Path, what: str) -> Path:
 def written_aside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` when the block has ended well, else it is gone.
 
-    Raises InputError where there is no such folder, or `path` is one itself.
+    A link stays a link, and what it leads to is replaced; a device or a pipe is written to. Raises InputError where
+    there is no such folder, or `path` is one itself.
     """
-    handle, name = tempfile.mkstemp(dir=folder_for(path), prefix=f".{path.name}.", suffix=path.suffix)
+    folder_for(path)
+    real = Path(os.path.realpath(path))
+    if real.exists() and not real.is_file():
+        with tempfile.TemporaryDirectory() as scratch:
+            aside = Path(scratch) / path.name
+            yield aside
+            with real.open("wb") as out:
+                out.write(aside.read_bytes())
+        return
+    handle, name = tempfile.mkstemp(dir=folder_for(real), prefix=f".{real.name}.", suffix=real.suffix)
     os.close(handle)
     aside = Path(name)
     try:
@@ -53,7 +74,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)  # as a new file has it
-        os.replace(aside, path)
+        os.replace(aside, real)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

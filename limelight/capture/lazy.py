@@ -23,6 +23,7 @@ from limelight.capture.naming import Names
 from limelight.capture.on_demand import OnDemand
 from limelight.capture.seen import Seen
 from limelight.capture.verifying import demand, verify
+from limelight.checked import checked
 from limelight.errors import CaptureError, KindError
 
 
@@ -64,6 +65,7 @@ class Lender:
 
 
 @contextmanager
+@checked
 def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
     """Inside the block, `output_attentions=True` gives tensors that are computed when they are looked at.
 

@@ -152,7 +152,7 @@ def watch(
         raise KindError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
     if offload not in (None, "cpu"):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
-    if hasattr(read, "absorb"):
+    if hasattr(read, "absorb") or not hasattr(read, "__iter__"):
         raise KindError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")
     for fold in read:
         if isinstance(fold, type) or not hasattr(fold, "absorb"):

@@ -18,7 +18,6 @@ Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C. Errors are 
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from limelight.cli.output import whole_output
 from limelight.errors import LimelightError
 
 USAGE_ERROR = cast(Any, typer.BadParameter.__base__)
@@ -43,12 +43,8 @@ class _Commands(TyperGroup):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a stream that is not Unicode gets `?`
-        with _reported(ctx):
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # so that a reader that has gone is noticed here and not after Python's last line
-            return result
+        with _reported(ctx), whole_output():
+            return super().invoke(ctx)
 
 
 @contextmanager

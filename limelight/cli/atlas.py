@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 
 from limelight.cli.given import named_documents
+from limelight.cli.output import print_json
 from limelight.cli.telling import tell_written
 from limelight.cli.written import check_pictures, save_picture
 from limelight.files import folder_for
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
                 {name: None if math.isnan(value) else value for name, value in row.items()}
                 for row in found.atlas.table()
             ]
-            print(json.dumps({"model": model, "read": found.read, "heads": heads, **readings}))
+            print_json({"model": model, "read": found.read, "heads": heads, **readings})
         else:
             console = Console()
             console.print(f"read     {found.read}", markup=False, highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
@@ -10,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from limelight.cli.output import print_json
 
 HELP = """Say of a family of Hugging Face models how its attention is captured, or why it is refused.
 
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
         if family is not None:
             found = about(family)
             if as_json:
-                print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
+                print_json(asdict(found), indent=1)
                 return
             table = Table(box=None, show_header=False, pad_edge=False)
             table.add_column(style="bold", no_wrap=True)
@@ -48,7 +49,7 @@ def register(app: typer.Typer) -> None:
         known = measured()
         rows = {name: known[name] for name in known_families() if name in known}
         if as_json:
-            print(json.dumps({name: asdict(row) for name, row in rows.items()}, ensure_ascii=False, indent=1))
+            print_json({name: asdict(row) for name, row in rows.items()}, indent=1)
             return
         table = Table("family", "measured", "reason", box=None, header_style="bold", pad_edge=False)
         for name, row in rows.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.console import Console
 
 from limelight.cli.given import conversation, named_documents
+from limelight.cli.output import print_json
 from limelight.cli.telling import how_far
 from limelight.cli.written import save_page, save_picture
 from limelight.errors import InputError
@@ -54,7 +54,7 @@ def look_at_documents(
         else:
             found = look_documents(reader, documents, question, **options)
     if as_json:
-        print(json.dumps(found.to_json(), ensure_ascii=False))
+        print_json(found.to_json())
     else:
         Console().print(shown(found))
     for path in (png, svg):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
+
+from limelight.cli.output import print_json
+from limelight.cli.telling import tell
 
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 
@@ -37,10 +39,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from limelight.files import folder_for
         from limelight.modules.word2vec import Word2vec
+        from limelight.text.decoding import lines_of
         from limelight.text.readers import read_texts
 
         folder_for(out)
-        lines = [line for text in read_texts(corpus).values() for line in text.splitlines() if line.strip()]
+        lines = [line for text in read_texts(corpus).values() for line in lines_of(text) if line.strip()]
         settings = Word2vec(width=width, window=window, least=least, epochs=epochs, seed=seed)
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
@@ -56,14 +59,16 @@ def register(app: typer.Typer) -> None:
         count: Annotated[int, typer.Option(help="How many.")] = 10,
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
-        from limelight.modules.word2vec import WordVectors
+        from limelight.modules.word2vec import WordVectors, words_of
         from limelight.readings.reading import visible
 
-        found = WordVectors.load(vectors).nearest(word, count)
+        known = WordVectors.load(vectors)
+        if word not in known and len(cut := words_of(word)) == 1 and cut[0] in known:
+            word = cut[0]  # as training writes it
+            tell(f"note: looked up as {visible(word)}")
+        found = known.nearest(word, count)
         if as_json:
-            print(
-                json.dumps([{"word": other, "cosine": cosine} for other, cosine in found], ensure_ascii=False)
-            )
+            print_json([{"word": other, "cosine": cosine} for other, cosine in found])
             return
         table = Table("rank", "word", "cosine", box=None, header_style="bold", pad_edge=False)
         for rank, (other, cosine) in enumerate(found, 1):

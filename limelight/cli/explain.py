@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,8 @@ import typer
 from rich.console import Console
 
 from limelight.cli.given import text_of
-from limelight.cli.telling import tell_written
+from limelight.cli.output import print_json
+from limelight.cli.telling import tell_limits, tell_unknown, tell_written
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 
@@ -64,8 +64,10 @@ def register(app: typer.Typer) -> None:
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
         made = explain_walk(way, choose(way, wanted, written, layer, head))
+        tell_unknown(way.predictor.saved.source, [text])
+        tell_limits(way.predictor, [way.prediction], ["the text"])
         if as_json:
-            print(json.dumps(made.to_json(), ensure_ascii=False))
+            print_json(made.to_json())
         else:
             Console().print(shown(made))
         if html is not None:

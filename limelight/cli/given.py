@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from limelight.errors import InputError
@@ -12,11 +13,6 @@ from limelight.errors import InputError
 SEPARATORS = {"/", os.sep}
 TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
 """What a text of one word is taken for a path by."""
-
-
-def lines_of(text: str) -> list[str]:
-    """Every line as it stands, without its end; blank ones too. Only `\\n` ends a line."""
-    return text.removesuffix("\n").split("\n")
 
 
 def is_file(text: str) -> bool:
@@ -46,11 +42,41 @@ def text_of(given: str) -> str:
     return read_text(given).removesuffix("\n") if is_file(given) else given
 
 
-def lines_from(texts: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Line:
+    """A text that a command was given, and what to call it: `text 2`, `line 7 of in.txt`.
+
+    `in_command` says that it stood in the command itself, and not in a file or a pipe.
+    """
+
+    text: str
+    name: str
+    in_command: bool = False
+
+
+def named_lines(texts: Sequence[str]) -> list[Line]:
     """Each text itself, each line of each file; blank ones too."""
     from limelight.text.readers import read_text
 
-    return [line for text in texts for line in (lines_of(read_text(text)) if is_file(text) else [text])]
+    found: list[Line] = []
+    for number, text in enumerate(texts, 1):
+        if is_file(text):
+            found += lines_named(read_text(text), text)
+        else:
+            found.append(Line(text, f"text {number}", in_command=True))
+    return found
+
+
+def lines_named(text: str, source: str) -> list[Line]:
+    """Each line of what was read from `source`, with its number."""
+    from limelight.text.decoding import lines_of
+
+    return [Line(line, f"line {number} of {source}") for number, line in enumerate(lines_of(text), 1)]
+
+
+def lines_from(texts: Sequence[str]) -> list[str]:
+    """Each text itself, each line of each file; blank ones too."""
+    return [line.text for line in named_lines(texts)]
 
 
 def named_documents(texts: Sequence[str]) -> dict[str, str]:

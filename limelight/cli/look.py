@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 from rich.console import Console
 
 from limelight.cli.given import lines_from, parse_heads
-from limelight.cli.telling import how_far, tell_unknown
+from limelight.cli.output import print_json
+from limelight.cli.telling import how_far, tell_limits, tell_unknown
 from limelight.cli.written import check_page, check_pictures, numbered, save_page, save_picture
 from limelight.errors import InputError
 
@@ -201,8 +201,11 @@ def _look_at_lines(
     tell_unknown(predictor.saved.source, (each.prediction.source for each in looks))
     if given is not None:
         tell_unknown(predictor.saved.target, (each.prediction.text for each in looks), "the given answer")
+    tell_limits(
+        predictor, [each.prediction for each in looks], [repr(each.prediction.source[:20]) for each in looks]
+    )
     if as_json:
-        print(json.dumps([each.to_json() for each in looks], ensure_ascii=False))
+        print_json([each.to_json() for each in looks])
     else:
         console = Console()
         for each in looks:

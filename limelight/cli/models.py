@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
+
+from limelight.cli.output import print_json
 
 HELP = """List the models that come with Limelight, or show one model's card.
 
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
                 {"name": each, "task": saved.task, "parameters": saved.parameters, "training": saved.training}
                 for each, saved in found.items()
             ]
-            print(json.dumps(rows, ensure_ascii=False, indent=1))
+            print_json(rows, indent=1)
             return
         if name:
             saved = found[name]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import sys
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.given import lines_from, lines_of
-from limelight.cli.telling import how_far, tell_unknown
+from limelight.cli.given import Line, lines_from, lines_named, named_lines
+from limelight.cli.output import print_json
+from limelight.cli.telling import how_far, tell_limits, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
 MANY = 50
 """Texts from which on it is shown how far the answers have come."""
+LINE_END = re.compile("\r\n|\r|\n")
 HELP = """Answer each text: translate, pronounce, continue or classify it, whatever the model does.
 
 Example: `limelight predict "Click the button." "Save the file." --model translate-en-de`
 
 Of a FILE each line is a text, and so is each line of a pipe: `cat words.txt | limelight predict --model pronounce`.
-Each line gets one line of output, a blank one a blank one."""
+Each line gets one line of output, a blank one a blank one. A language model's continuation keeps the space that it
+begins with, so that `paste -d ""` joins it to its prompt."""
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +58,19 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(help="With --sample: the likeliest tokens that reach p.")
         ] = None,
         seed: Annotated[int | None, typer.Option(help="With --sample: another seed, another answer.")] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+        prefix: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="TEXT|FILE",
+                help="How the answer begins, in its own language: one for all texts, or one for each.",
+            ),
+        ] = None,
+        as_json: Annotated[
+            bool,
+            typer.Option(
+                "--json", help="One JSON object a line: the answer, its score, what was cut or not known."
+            ),
+        ] = False,
     ) -> None:
         from limelight.predicting.predictor import Prediction, Predictor
 
@@ -63,30 +79,60 @@ def register(app: typer.Typer) -> None:
         lines = _lines(texts)
         predictor = Predictor.load(model)
         searching = {"beam": beam, "length_penalty": length_penalty}
-        _fits(predictor, sample, searching | {"longest": longest})
+        _fits(predictor, sample, searching | {"longest": longest, "prefix": prefix})
+        prefixes = _prefixes(prefix, lines)
         width = predictor.options(beam=beam)["beam"]
         one_way = (sampling is not None or width == 1) and not predictor.saved.classes
-        if one_way and len(lines) == 1 and _to_terminal() and not as_json:
-            tell_unknown(predictor.saved.source, lines)
-            for piece in predictor.stream(lines[0], sampling, longest):
-                print(piece, end="", flush=True)
-            print()
+        if one_way and len(lines) == 1 and lines[0].in_command and _to_terminal() and not as_json:
+            tell_unknown(predictor.saved.source, [lines[0].text])
+            whole = _print_as_it_comes(predictor.stream(lines[0].text, sampling, longest, prefixes[0]))
+            tell_limits(predictor, [whole], [lines[0].name])
             return
-        asked = [line for line in lines if line.strip()]
+        asked = [place for place, line in enumerate(lines) if line.text.strip()]
         with how_far(least=MANY) as told:
             answers = predictor.predict(
-                asked,
+                [lines[place].text for place in asked],
                 beam=beam,
                 length_penalty=length_penalty,
                 longest=longest,
                 sampling=sampling,
+                prefix=None if prefix is None else [prefixes[place] for place in asked],
                 progress=lambda done: told("answering", done, len(asked)),
+                name=lambda number: lines[asked[number]].name,
             )
-        tell_unknown(predictor.saved.source, asked)
+        tell_unknown(predictor.saved.source, [lines[place].text for place in asked])
+        tell_limits(predictor, answers, [lines[place].name for place in asked])
         coming = iter(answers)
-        for line in lines:
-            answer = next(coming) if line.strip() else Prediction(line, "", math.nan, [], [])
-            print(_shown(answer, len(lines) > 1, as_json))
+        alone = len(lines) == 1 and lines[0].in_command
+        for number, line in enumerate(lines, 1):
+            answer = next(coming) if line.text.strip() else Prediction(line.text, "", math.nan, [], [])
+            if as_json:
+                print_json({"line": number} | answer.to_json())
+            else:
+                print(answer.text if alone else LINE_END.sub(" ", answer.text))
+
+
+def _print_as_it_comes(pieces: Generator[str, None, Prediction]) -> Prediction:
+    """Each piece of an answer on stdout, and at last the whole."""
+    while True:
+        try:
+            print(next(pieces), end="", flush=True)
+        except StopIteration as ended:
+            print()
+            return ended.value
+
+
+def _prefixes(given: list[str] | None, lines: list[Line]) -> list[str]:
+    """How the answer to each line begins: one for all of them, or one for each."""
+    from limelight.errors import InputError
+
+    prefixes = lines_from(given or [""])
+    if len(prefixes) not in (1, len(lines)):
+        raise InputError(
+            f"--prefix is one for all texts or one for each, line by line; there are {len(prefixes)} for "
+            f"{len(lines)} texts."
+        )
+    return prefixes * len(lines) if len(prefixes) == 1 else prefixes
 
 
 def _fits(predictor: Predictor, sample: bool, given: dict[str, Any]) -> None:
@@ -98,19 +144,12 @@ def _fits(predictor: Predictor, sample: bool, given: dict[str, Any]) -> None:
         raise InputError(
             f"A classifier writes nothing: {', '.join([*idle, *['--sample'] * sample])} means nothing."
         )
-    if sample and (searched := [name for name in idle if name != "--longest"]):
+    if sample and (searched := [name for name in idle if name not in ("--longest", "--prefix")]):
         raise InputError(f"An answer that is drawn is not searched for: {', '.join(searched)} means nothing.")
 
 
 def _to_terminal() -> bool:
     return sys.stdout.isatty()
-
-
-def _shown(answer: Prediction, of_several: bool, as_json: bool) -> str:
-    """One line of output for one of input: of several answers each stands on one, its line ends made spaces."""
-    if as_json:
-        return json.dumps(answer.to_json(), ensure_ascii=False)
-    return " ".join(answer.text.splitlines()) if of_several else answer.text
 
 
 def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
@@ -125,18 +164,15 @@ def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
     return Sampling(**given) if sample else None
 
 
-def _lines(texts: list[str] | None) -> list[str]:
+def _lines(texts: list[str] | None) -> list[Line]:
     """The texts from the words of the command, files or a pipe; blank ones keep their place."""
     from limelight.errors import InputError
-    from limelight.text.readers import read_bytes
+    from limelight.text.decoding import decoded
 
     if not texts and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError('Nothing to answer: give a text or a file, as in limelight predict "Save the file."')
-    lines = (
-        lines_from(texts)
-        if texts
-        else lines_of(read_bytes(sys.stdin.buffer.read(), "What comes through the pipe"))
-    )
-    if not any(line.strip() for line in lines):
+    piped = "What comes through the pipe"
+    lines = named_lines(texts) if texts else lines_named(decoded(sys.stdin.buffer.read(), piped), "the pipe")
+    if not any(line.text.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
+    from limelight.predicting.predictor import Prediction, Predictor
     from limelight.text.tokenizers import Tokenizer
 
 
 NAMED = 8
-"""Unknown characters or words that are named."""
+"""Unknown characters or words, or lines, that are named."""
+NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:
@@ -37,12 +40,42 @@ def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the i
     small = [each.lower() for each in different if each.lower() != each]
     if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
         named += f"; it knows {' '.join(small[:NAMED])}"
-    Console(stderr=True, soft_wrap=True).print(f"{said}: {named}", style="dim", highlight=False, markup=False)
+    for form in NORMAL_FORMS:
+        other = [unicodedata.normalize(form, text) for text in texts]
+        if other != texts and all(UNKNOWN not in each.ids for each in tokenizer.encode_batch(other)):
+            named += f"; it knows all of it in the normal form {form}: unicodedata.normalize({form!r}, text)"
+            break
+    tell(f"{said}: {named}")
+
+
+def tell_limits(predictor: Predictor, answers: Sequence[Prediction], names: Sequence[str]) -> None:
+    """A line on stderr where answers were cut at their longest length, and one where a text is beyond the window that
+    a language model was trained on."""
+    for which, what in (
+        (
+            [name for answer, name in zip(answers, names, strict=True) if answer.cut],
+            "{of} cut at the longest length allowed: {named}; a larger --longest allows more, or split the text",
+        ),
+        (
+            [name for answer, name in zip(answers, names, strict=True) if answer.beyond_window],
+            f"{{of}} longer, with the text, than the {predictor.saved.window} tokens that the model was trained to "
+            "read at once, so it attends to the latest of them only: {named}",
+        ),
+    ):
+        if which:
+            named = ", ".join(which[:NAMED]) + (" …" if len(which) > NAMED else "")
+            of = "the answer is" if len(answers) == 1 else f"{len(which)} of {len(answers)} answers are"
+            tell(f"note: {what.format(of=of, named=named)}")
+
+
+def tell(line: str) -> None:
+    """One line on stderr, beside what a command prints."""
+    Console(stderr=True, soft_wrap=True).print(line, style="dim", highlight=False, markup=False)
 
 
 def tell_written(path: Path, what: str = "picture") -> None:
     """One line on stderr: where a picture, or something else, went."""
-    Console(stderr=True, soft_wrap=True).print(f"{what}: {path}", style="dim", highlight=False, markup=False)
+    tell(f"{what}: {path}")
 
 
 @contextmanager

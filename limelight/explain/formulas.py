@@ -12,9 +12,15 @@ from limelight.modules.attention import MultiHeadAttention
 from limelight.modules.positions import ALiBi, Positions, Rotary
 
 
-def causal(length: int, without: int | None = None) -> Tensor:
-    """Each token sees itself and those before it, except `without`, which only itself can see; (N, N) bool."""
+def causal(length: int, without: int | None = None, window: int | None = None) -> Tensor:
+    """Each token sees itself and those before it, except `without`, which only itself can see; (N, N) bool.
+
+    In a text longer than `window`, a token sees the latest `window` tokens, itself counted, and the first (START).
+    """
     seen_NN = torch.ones(length, length, dtype=torch.bool).tril()
+    if window is not None:
+        seen_NN = seen_NN.triu(1 - window)
+        seen_NN[:, 0] = True
     if without is not None:
         seen_NN[:, without] = False
         seen_NN[without, without] = True

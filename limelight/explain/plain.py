@@ -110,7 +110,11 @@ class PlainModel:
         if isinstance(model, LanguageModel):
             assert target_BN is not None
             decoder = self._stack(
-                "decoder", model.decoder, target_BN, None, causal(target_BN.shape[1], without)
+                "decoder",
+                model.decoder,
+                target_BN,
+                None,
+                causal(target_BN.shape[1], without, model.window),
             )
             return ModelRun(None, decoder, self._vocabulary(decoder))
         assert source_BM is not None

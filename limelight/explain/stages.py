@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from limelight.checked import checked
 from limelight.explain.answers import answer_stages
 from limelight.explain.beyond import fused_stage, paths_stage
 from limelight.explain.choice import Choice, choose, kinds
@@ -24,6 +25,7 @@ PARTS = {
 """The chapters of the attentions."""
 
 
+@checked
 def explain_text(
     predictor: Predictor,
     text: str,

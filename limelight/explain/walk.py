@@ -128,12 +128,11 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     encoder = decoder = None
     if isinstance(truth.model, LanguageModel):
         # Spelled alone, the continuation lacks the space that it may begin with.
-        both = saved.target.decode([*prediction.source_ids, *prediction.target_ids])
-        behind = both.removeprefix(saved.target.decode(prediction.source_ids))
-        shift = len(text) + len(behind) - len(prediction.text)
+        alone = saved.target.decode(prediction.target_ids)
+        shift = len(text) + len(prediction.text) - len(alone)
         decoder = Side(
             "decoder",
-            text + behind,
+            text + prediction.text,
             (START, *prediction.source_ids, *prediction.target_ids),
             (saved.source.token(START), *source_labels, *target_labels),
             (None, *encoded.spans, *((start + shift, end + shift) for start, end in answer_spans)),

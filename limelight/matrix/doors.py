@@ -9,7 +9,7 @@ from typing import SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import InputError, KindError, PlaceError, ShapeError
 from limelight.matrix import masks
 from limelight.matrix.arguments import finite_number, whole_number
 from limelight.matrix.biases import Bias
@@ -189,7 +189,7 @@ def ranges_of(
                 "rows() takes several queries at once.",
             )
             if not -size <= place < size:
-                raise IndexError(f"{name} {place} is out of range: there are {size}.")
+                raise PlaceError(f"{name} {place} is out of range: there are {size}.")
             ranges.append(range(place % size, place % size + 1))
         dropped.append(not isinstance(one, slice))
     return (ranges[0], ranges[1], ranges[2], ranges[3]), dropped

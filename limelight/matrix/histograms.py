@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError
-from limelight.matrix.arguments import whole_number
+from limelight.matrix.arguments import a_number, whole_number
 from limelight.matrix.folds import maybe_hidden
 from limelight.matrix.tile import Frame, Stats, Tile
+
+MOST_BINS = 2**24
 
 
 class HistogramReading(NamedTuple):
@@ -42,8 +44,12 @@ class Histogram:
     def __post_init__(self) -> None:
         bins = whole_number(self.bins, "Histogram(bins) must be a whole number of bins")
         object.__setattr__(self, "bins", bins)
+        if self.bins > MOST_BINS:
+            raise InputError(f"Histogram(bins) must have at most {MOST_BINS:,} bins; got {self.bins}.")
         if self.bins < 1:
             raise InputError(f"Histogram(bins) must have at least one bin; got {self.bins}.")
+        for name in ("low", "high"):
+            object.__setattr__(self, name, a_number(f"Histogram({name})", getattr(self, name)))
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise InputError(
                 f"Histogram(low, high) must be a range of natural logs of weights; got {self.low} to {self.high}."

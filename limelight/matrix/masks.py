@@ -134,9 +134,11 @@ def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | Non
     """
     if not callable(mask_mod):
         raise KindError(f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}.")
-    return Function(
-        mask_mod, None if batch is None else range(batch), None if heads is None else range(heads)
-    )
+    counts = [
+        maybe_whole(given, f"function({name}) must be a whole number: how many the answer is for")
+        for name, given in (("batch", batch), ("heads", heads))
+    ]
+    return Function(mask_mod, *(None if count is None else range(count) for count in counts))
 
 
 def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: int) -> Tensor | None:

@@ -154,11 +154,13 @@ class AttentionMatrix:
 
     def rows(self, i: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
         """What query `i` looks at, (B, H, M); with several queries, (B, H, how many, M)."""
+        B, H, _, M = self.shape
+        if isinstance(i, Tensor):  # one of a thousand thousand million queries may be a view of few numbers
+            _refuse_above(DENSE_LIMIT, (B, H, i.numel(), M), self.dtype)
         given: Any = i.tolist() if hasattr(i, "tolist") else i  # tensors, NumPy's arrays and numbers
         if not isinstance(given, Sequence):
             return self[:, :, given]
         asked = [ranges_of((slice(None), slice(None), each), self.shape)[0][2].start for each in given]
-        B, H, _, M = self.shape
         _refuse_above(DENSE_LIMIT, (B, H, len(asked), M), self.dtype)
         return self._block(range(B), range(H), runs_of(asked), range(M))
 

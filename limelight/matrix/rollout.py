@@ -29,7 +29,7 @@ from typing import Literal, SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
 from limelight.matrix.arguments import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.memory import demand_memory
@@ -68,6 +68,8 @@ class Rollout:
         renormalise: bool = True,
         values: bool = False,
     ) -> None:
+        if not isinstance(layers, Iterable):
+            raise KindError(f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}.")
         layers = list(layers)
         residual = a_number("residual", residual)
         _check(layers, residual, values)
@@ -297,5 +299,5 @@ def _places(tokens: SupportsIndex | Sequence[int] | Tensor, size: int) -> tuple[
         wanted, single = [whole_number(listed, "tokens are whole numbers")], True
     for token in wanted:
         if not -size <= token < size:
-            raise IndexError(f"token {token} is out of range: there are {size}.")
+            raise PlaceError(f"token {token} is out of range: there are {size}.")
     return [token % size for token in wanted], single

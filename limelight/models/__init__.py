@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from limelight.checked import checked
 from limelight.errors import CheckpointError
 
 FOLDER = Path(__file__).parent
@@ -14,6 +15,7 @@ def shipped_models() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
 
 
+@checked
 def find_model(name: str | Path) -> Path:
     """A model's folder: the path itself, or that of a shipped model by its name.
 

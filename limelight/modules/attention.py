@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError
 from limelight.matrix import AttentionMatrix, masks
 from limelight.matrix.masks import Mask
@@ -149,6 +150,7 @@ class MultiHeadAttention(KeepsAttention):
     torch.Size([2, 5, 16])
     """
 
+    @checked
     def __init__(
         self,
         width: int,
@@ -174,6 +176,7 @@ class MultiHeadAttention(KeepsAttention):
             if bias:
                 nn.init.zeros_(projection.bias)
 
+    @checked
     def forward(
         self,
         x: Tensor,
@@ -261,6 +264,7 @@ def _fused_mask(
 
 
 @contextmanager
+@checked
 def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     """Inside the block every forward of `model` in this thread fills the dictionary: module name → `AttentionMatrix`.
 

@@ -32,7 +32,7 @@ def output_without(
         J, kept_JM = len(kept_JM), kept_JM.to(device)
         mask = masks.dense(kept_JM[:, None, None, :])
         if isinstance(model, LanguageModel):
-            last_JNE = model.decoder(ids_1M.expand(J, -1), mask=masks.causal() & mask)
+            last_JNE = model.decoder(ids_1M.expand(J, -1), mask=model.visible(ids_1M.shape[1]) & mask)
             return model.decoder.embedding.scores(last_JNE)[:, rows]
         assert isinstance(model, (Transformer, Classifier))
         if isinstance(model, Transformer):

@@ -11,7 +11,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import KindError, ShapeError, check_whole
+
+MOST_TOKENS = 2**31
+"""Rows of a table."""
 
 
 class TokenEmbedding(nn.Module):
@@ -23,6 +26,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vocabulary: int, width: int, padding: int = 0) -> None:
         super().__init__()
+        check_whole("vocabulary", vocabulary, 1, MOST_TOKENS)
         self.table = nn.Embedding(vocabulary, width, padding_idx=padding)
         self.scale = math.sqrt(width)
         nn.init.normal_(self.table.weight, std=width**-0.5)

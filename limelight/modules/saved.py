@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from limelight.checked import checked
 from limelight.errors import CheckpointError, InputError, LimelightError
 from limelight.models import find_model
 from limelight.modules.attention import Role
@@ -57,6 +58,12 @@ class SavedModel:
         return self.target is self.source
 
     @property
+    def window(self) -> int | None:
+        """How many tokens a language model was trained to read at once; None of other models, and where it is not
+        known."""
+        return getattr(self.model, "window", None)
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -86,9 +93,16 @@ def architecture(role: Role, shape: Shape | Recurrence) -> str:
 
 
 def build(
-    kind: str, shape: Shape | Recurrence, source: int, target: int, shared: bool, classes: int
+    kind: str,
+    shape: Shape | Recurrence,
+    source: int,
+    target: int,
+    shared: bool,
+    classes: int,
+    window: int | None = None,
 ) -> nn.Module:
-    """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens."""
+    """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens; `window` is how
+    many tokens a language model is to read at once."""
     if kind not in ARCHITECTURES:
         raise CheckpointError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {kind!r}.")
     made: Any = ARCHITECTURES[kind]
@@ -96,7 +110,7 @@ def build(
         case "pairs":
             return made(shape, source, target, share=shared)
         case "language":
-            return made(shape, target)
+            return made(shape, target) if isinstance(shape, Recurrence) else made(shape, target, window)
         case _:
             return made(shape, source, classes)
 
@@ -106,7 +120,11 @@ def place_for_model(folder: str | Path) -> Path:
 
     Raises InputError for anything else, which would be lost.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.realpath(folder))
+    if folder.is_symlink():
+        raise InputError(
+            f"A model is written to a folder; {folder} is a link that leads to itself. Give another."
+        )
     if folder.exists() and not (folder / "model.json").is_file():
         if not folder.is_dir() or any(folder.iterdir()):
             raise InputError(
@@ -116,6 +134,7 @@ def place_for_model(folder: str | Path) -> Path:
     return folder
 
 
+@checked
 def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = torch.float32) -> Path:
     """Write a model's folder aside and rename it; an older model of the same name is replaced.
 
@@ -132,6 +151,7 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
         "architecture": architecture(cast(Role, saved.model.role), shape),
         "shape": asdict(shape),
         "shared": saved.shared,
+        **({} if saved.window is None else {"window": saved.window}),
         "classes": list(saved.classes),
         "prediction": saved.prediction,
         "training": saved.training,
@@ -159,6 +179,7 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
     return folder
 
 
+@checked
 def load_model(name: str | Path) -> SavedModel:
     """Read a model's folder, a training run's, or that of a shipped model by its name.
 
@@ -180,7 +201,8 @@ def load_model(name: str | Path) -> SavedModel:
         shape: Shape | Recurrence = (Recurrence if kind.startswith("recurrent") else Shape)(
             **described["shape"]
         )
-        model = build(kind, shape, len(source), len(target), described["shared"], len(classes))
+        window = described.get("window")
+        model = build(kind, shape, len(source), len(target), described["shared"], len(classes), window)
         weights = load_file(folder / "model.safetensors")
         own = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -207,6 +229,8 @@ def load_model(name: str | Path) -> SavedModel:
     except (
         OSError,
         ArithmeticError,
+        AttributeError,
+        MemoryError,
         LookupError,
         TypeError,
         ValueError,

@@ -19,7 +19,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import InputError
+from limelight.checked import checked, checked_class
+from limelight.errors import InputError, check_whole
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
 from limelight.modules.attention import (
@@ -30,10 +31,20 @@ from limelight.modules.attention import (
     check_heads,
     text_keys,
 )
-from limelight.modules.embeddings import TokenEmbedding
+from limelight.modules.embeddings import MOST_TOKENS, TokenEmbedding
 from limelight.modules.positions import check_pairs, positions
 
+MOST = {
+    "width": 2**20,
+    "feed_forward": 2**24,
+    "encoder_layers": 10_000,
+    "decoder_layers": 10_000,
+    "longest": 2**31,
+}
+"""More than any machine holds: a slip of the finger, or a broken file."""
 
+
+@checked_class
 @dataclass(frozen=True)
 class Shape:
     """What a Transformer's blocks look like. Widths in features, dropout as a probability.
@@ -66,6 +77,9 @@ class Shape:
         for name in ("width", "heads", "feed_forward", "longest"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} must be at most {most:,}; got {getattr(self, name)}.")
         check_heads(
             self.width, self.heads, self.heads if self.key_value_heads is None else self.key_value_heads
         )
@@ -199,6 +213,7 @@ class Transformer(nn.Module):
 
     role: ClassVar[Role] = "pairs"
 
+    @checked
     def __init__(
         self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False
     ) -> None:
@@ -237,17 +252,36 @@ class Transformer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A decoder alone: ids (B, N) → scores of the next token (B, N, V)."""
+    """A decoder alone: ids (B, N) → scores of the next token (B, N, V).
+
+    `window` is how many tokens it was trained to read at once. In a longer text each token attends to START and to
+    the latest `window` tokens, itself counted; None sets no limit.
+    """
 
     role: ClassVar[Role] = "language"
 
-    def __init__(self, shape: Shape, vocabulary: int) -> None:
+    @checked
+    def __init__(self, shape: Shape, vocabulary: int, window: int | None = None) -> None:
         super().__init__()
         self.shape = shape
+        if window is not None:
+            check_whole("window", window, 2)
+        self.window = window
         self.decoder = Stack(shape, TokenEmbedding(vocabulary, shape.width), shape.decoder_layers)
 
     def forward(self, target: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        return self.decoder.embedding.scores(self.decoder(target, mask=masks.causal(), cache=cache))
+        return self.decoder.embedding.scores(self.read(target, cache))
+
+    def read(self, target: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Ids (B, N) → the vectors that the scores are made from, (B, N, E)."""
+        read = 0 if cache is None else cache.length
+        return self.decoder(target, mask=self.visible(read + target.shape[1]), cache=cache)
+
+    def visible(self, tokens: int) -> Mask:
+        """What each of so many tokens may attend to."""
+        if self.window is None or tokens <= self.window:
+            return masks.causal()
+        return masks.causal() & (masks.window(self.window) | masks.lengths(key=1))
 
     def new_cache(self) -> KeyValueCache:
         return KeyValueCache(self.shape.decoder_layers)
@@ -258,9 +292,11 @@ class Classifier(nn.Module):
 
     role: ClassVar[Role] = "classes"
 
+    @checked
     def __init__(self, shape: Shape, vocabulary: int, classes: int) -> None:
         super().__init__()
         self.shape = shape
+        check_whole("classes", classes, 1, MOST_TOKENS)
         self.encoder = Stack(shape, TokenEmbedding(vocabulary, shape.width), shape.encoder_layers)
         self.output = nn.Linear(shape.width, classes)
 

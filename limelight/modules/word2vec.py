@@ -15,22 +15,29 @@ needs nothing of it.
 
 from __future__ import annotations
 
-import re
+import reprlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from limelight.errors import InputError, KindError, require
+from limelight.checked import checked, checked_class
+from limelight.errors import InputError, KindError, TooLargeError, check_number, check_whole, require
 from limelight.modules.word_vectors import WordVectors
+from limelight.text.boundaries import words
 
-__all__ = ["Word2vec", "WordVectors"]
+__all__ = ["Word2vec", "WordVectors", "words_of"]
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
+MOST = {"width": 100_000, "negative": 10_000, "workers": 1024}
+"""More than these a setting may not be: nobody means it, and memory or time would run out."""
+MOST_NUMBERS = 2**31
+"""In the two tables that training holds: 8 GiB each."""
 GENSIM_LONGEST = 10_000  # gensim drops what a sequence holds beyond this many words, without a word
 
 
+@checked_class
 @dataclass(frozen=True)
 class Word2vec:
     """How to train: skip-gram with negative sampling. One worker and one seed give the same bits each time.
@@ -59,23 +66,24 @@ class Word2vec:
 
     def __post_init__(self) -> None:
         for name in ("width", "window", "least", "negative", "epochs", "workers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"Word2vec: {name} must be at least 1; got {getattr(self, name)}.")
-        if self.learning_rate <= 0 or self.subsample < 0:
-            raise InputError(
-                "Word2vec: learning_rate must be above 0 and subsample at least 0; "
-                f"got {self.learning_rate} and {self.subsample}."
-            )
+            check_whole(f"Word2vec: {name}", getattr(self, name), 1, MOST.get(name, 10**9))
+        check_whole("Word2vec: seed", self.seed, -(2**63), 2**64 - 1)
+        check_number("Word2vec: subsample", self.subsample, 0, 1)
+        check_number("Word2vec: learning_rate", self.learning_rate, 0, 1000)
+        if self.learning_rate == 0:
+            raise InputError("Word2vec: learning_rate must be above 0; got 0.")
 
+    @checked
     def train(self, texts: Iterable[str], progress: Callable[[int, int], None] | None = None) -> WordVectors:
-        """Vectors for the words of `texts` (lower case, no punctuation). No neighbourhood crosses texts.
+        """Vectors for the words of `texts`, as `words_of` cuts them. No neighbourhood crosses texts.
 
         `progress(done, epochs)` is called after every epoch.
         """
         if isinstance(texts, str):
             raise KindError("train takes several texts; got one str. Wrap it in a list: [text].")
-        return self.train_on_tokens((WORD.findall(text.lower()) for text in texts), progress)
+        return self.train_on_tokens(map(words_of, texts), progress)
 
+    @checked
     def train_on_tokens(
         self, sequences: Iterable[Sequence[str]], progress: Callable[[int, int], None] | None = None
     ) -> WordVectors:
@@ -96,12 +104,36 @@ class Word2vec:
                 f"{max(counts.values(), default=0)} times. "
                 "Give more text, or lower `least`."
             )
+        kept = sum(count >= self.least for count in counts.values())
+        if kept * self.width > MOST_NUMBERS:
+            raise TooLargeError(
+                f"Word2vec holds a vector for each of {kept:,} words; at width {self.width:,} that is more than "
+                f"{MOST_NUMBERS:,} numbers. Make the vectors narrower, or raise `least`."
+            )
         return _train_with_gensim(self, pieces, counts.total(), progress)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text by the rules of `limelight.text.boundaries`, in small letters and the normal form NFC.
+
+    Punctuation, symbols and emoji are left out. Where a letter is written does not matter, nor whether its accent is
+    a character of its own: one word has one vector. Every Chinese character and every kana is a word.
+
+    >>> words_of("Élève préféré, 東京!") == words_of("E\u0301le\u0300ve PRÉFÉRÉ 東京")
+    True
+    """
+    if not isinstance(text, str):
+        raise KindError(f"A text must be a str; got {type(text).__name__}.")
+    text = unicodedata.normalize("NFC", text.lower())
+    pieces = (text[start:end] for start, end in words(text))
+    return [piece for piece in pieces if any(map(str.isalnum, piece))]
 
 
 def _no_bare_text(sequence: Sequence[str]) -> Sequence[str]:
     if isinstance(sequence, str):
         raise KindError("train_on_tokens takes lists of tokens; got a text. Use train(texts) for texts.")
+    if not isinstance(sequence, Sequence) or not all(isinstance(token, str) for token in sequence):
+        raise KindError(f"train_on_tokens takes lists of tokens, each a str; got {reprlib.repr(sequence)}.")
     return sequence
 
 
@@ -127,7 +159,7 @@ def _train_with_gensim(
         sg=1,
         hs=0,
         vector_size=settings.width,
-        window=settings.window,
+        window=min(settings.window, GENSIM_LONGEST),  # no sequence is longer
         min_count=settings.least,
         negative=settings.negative,
         epochs=settings.epochs,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections import Counter
@@ -19,8 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from limelight.errors import InputError, KindError, ShapeError, TextError
+from limelight.checked import checked, checked_class
+from limelight.errors import InputError, KindError, ShapeError, TextError, check_whole
 from limelight.files import written_aside
+from limelight.text.lookalikes import folded
+from limelight.text.readers import opened
 
 
 class Tokens(Protocol):
@@ -44,6 +48,7 @@ class TableStart(NamedTuple):
     found: int
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class WordVectors:
     """Words and their vectors, (V, E) in float32; `vectors[i]` belongs to `words[i]`."""
@@ -69,14 +74,17 @@ class WordVectors:
     def __contains__(self, word: object) -> bool:
         return word in self._row
 
+    @checked
     def __getitem__(self, word: str) -> Tensor:
         """The vector of a word, (E,)."""
         if word not in self._row:
             raise InputError(f"No vector for the word {word!r}. {self._near_spellings(word)}")
         return self.vectors[self._row[word]]
 
+    @checked
     def nearest(self, word: str, count: int = 10) -> list[Neighbour]:
         """The `count` words whose vectors point most nearly its way, nearest first; never the word itself."""
+        check_whole("count", count)
         if count < 1:
             raise InputError(f"nearest needs a count of at least 1; got {count}.")
         vector_E = self[word]
@@ -88,12 +96,14 @@ class WordVectors:
             for row, cosine in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    @checked
     def embedding_table(self, tokenizer: Tokens, seed: int = 0) -> TableStart:
         """A start for a model's embedding table, one row for each token of `tokenizer`; (V, E).
 
         A token that has a vector gets it; other rows are drawn from a normal distribution of the same spread.
         `TokenEmbedding.start_from` takes the table over.
         """
+        check_whole("seed", seed, -(2**63), 2**64 - 1)
         rows = [self._row.get(tokenizer.token(id)) for id in range(len(tokenizer))]
         known = [id for id, row in enumerate(rows) if row is not None]
         if not known:
@@ -109,6 +119,7 @@ class WordVectors:
         table_VE[known] = found
         return TableStart(table_VE, len(known))
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the word2vec text format: "count width", then a line "word number number …" for each word.
 
@@ -136,14 +147,12 @@ class WordVectors:
             raise TextError(f"{path}: cannot be written ({error.strerror}).") from error
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> WordVectors:
         """Read the word2vec text format; a `TextError` names the first line that does not fit."""
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                return cls(*_parse(path, file))
-        except OSError as error:
-            raise TextError(f"{path}: cannot be read ({error.strerror}).") from error
+        with opened(path) as file:
+            return cls(*_parse(path, file))
 
     @cached_property
     def _row(self) -> dict[str, int]:
@@ -155,6 +164,7 @@ class WordVectors:
 
     def _near_spellings(self, word: str) -> str:
         near = [other for other in (word.lower(), word.capitalize()) if other in self]
+        near = near or [other for other in self.words if folded(other) == folded(word)]
         near = near or difflib.get_close_matches(word, self.words, n=3, cutoff=0.7)
         if near:
             return f"Near spellings: {', '.join(near)}."
@@ -168,6 +178,7 @@ def _parse(path: Path, lines: Iterable[bytes]) -> tuple[tuple[str, ...], Tensor]
     """The words and the vectors of a file in word2vec text format."""
     numbered = enumerate(lines, start=1)
     _, header = next(numbered, (1, b""))
+    header = header.removeprefix(codecs.BOM_UTF8)
     if not re.fullmatch(rb"\d+ [1-9]\d*\s*", header):
         raise TextError(
             f"{path}, line 1: must hold two whole numbers, how many words and how wide their vectors; "

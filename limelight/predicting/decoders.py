@@ -14,6 +14,9 @@ from limelight.modules.attention import text_keys
 from limelight.modules.recurrent import RecurrentLanguageModel, RecurrentState, RecurrentTranslator
 from limelight.modules.transformer import LanguageModel, Transformer
 
+READ_AT_ONCE = 1024
+"""Tokens of a prompt: beyond a model's window the mask is a table, of so many rows."""
+
 
 class Decoder(Protocol):
     """What search and sampling need."""
@@ -56,7 +59,9 @@ class LanguageDecoder:
         self.cache = model.new_cache()
 
     def step(self, tokens_RN: Tensor) -> Tensor:
-        return self.model(tokens_RN, self.cache)[:, -1]
+        for piece_RN in tokens_RN.split(READ_AT_ONCE, dim=1):
+            last_RE = self.model.read(piece_RN, self.cache)[:, -1]
+        return self.model.decoder.embedding.scores(last_RE)
 
     def select(self, rows: Tensor, same_source: bool) -> None:
         self.cache.select(rows)

@@ -3,86 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import reprlib
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
-from limelight.matrix import AttentionMatrix
+from limelight.checked import checked
+from limelight.errors import InputError, KindError, check_whole
 from limelight.modules.attention import kept_attention
 from limelight.modules.saved import SavedModel, load_model
-from limelight.modules.transformer import Shape
+from limelight.predicting.answers import Prediction, Trace, as_written, unknown_of
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
+from limelight.predicting.limits import (
+    MOST_SCORES,
+    Namer,
+    batches,
+    beyond_window,
+    check_readable,
+    enough_memory,
+    room_for_answer,
+    text_number,
+)
 from limelight.predicting.sampling import Sampling, sample
-from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, NEVER, Hypothesis, all_numbers, search
+from limelight.predicting.search import (
+    BEAM,
+    LENGTH_PENALTY,
+    LONGEST,
+    NEVER,
+    Hypothesis,
+    all_numbers,
+    check_search,
+    search,
+)
 from limelight.text.segments import Segments
-from limelight.text.tokenizers import END, PAD, START, Tokenizer
+from limelight.text.tokenizers import END, PAD, START, Encoded
+
+__all__ = ["DEFAULTS", "Prediction", "Predictor", "Trace"]
 
 DEFAULTS = {"beam": BEAM, "length_penalty": LENGTH_PENALTY, "longest": LONGEST}
 """How answers are searched for where neither the caller nor the model's folder says so."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An answer to a text. `log_probability` is that of the whole answer, in nats.
-
-    source_ids and target_ids are what the model was given and has written, without START and END; `others` are
-    further answers (or classes) with their log-probabilities, best first by the search's score: that is adjusted
-    by length, so a later one may have the higher log-probability. Those cut at the longest length come last.
-    """
-
-    source: str
-    text: str
-    log_probability: float
-    source_ids: list[int]
-    target_ids: list[int]
-    complete: bool = True
-    others: list[tuple[str, float]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`; the log-probability of a drawn answer, which is NaN, becomes null."""
-        log_probability = None if math.isnan(self.log_probability) else self.log_probability
-        others = [list(other) for other in self.others]
-        return vars(self) | {"log_probability": log_probability, "others": others}
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What the model attends to while it gives an answer.
-
-    matrices  module name → AttentionMatrix, one batch, in the order of execution
-    source    the tokens and words of the source text
-    target    the tokens and words of the answer; a classifier writes none
-
-    Where the tokens stand in the matrices:
-
-    encoder            [source …, END]
-    decoder, rows      [START, target …]: row i predicts target i, the last row END
-    language model     [START, source …, target …]: row i predicts the next token; `source` holds both texts,
-                       and `target` begins at `answer_start`
-    """
-
-    prediction: Prediction
-    matrices: dict[str, AttentionMatrix]
-    source: Segments
-    target: Segments | None
-    answer_start: int = 0
-
-    def __repr__(self) -> str:
-        answer = self.prediction
-        return f"Trace({answer.source!r} → {answer.text!r}, {len(self.matrices)} matrices)"
-
-    def layers(self, kind: str) -> list[AttentionMatrix]:
-        """The matrices of `encoder`, `decoder` (self-attention) or `cross`, first layer first."""
-        ending = {"encoder": ("encoder.", "self_attention"), "decoder": ("decoder.", "self_attention")}
-        start, end = ending.get(kind, ("", "cross_attention"))
-        return [
-            matrix for name, matrix in self.matrices.items() if name.startswith(start) and name.endswith(end)
-        ]
 
 
 class Predictor:
@@ -93,16 +56,24 @@ class Predictor:
     'Klicken Sie auf die Schaltfläche.'
     """
 
+    @checked
     def __init__(self, saved: SavedModel, batch_tokens: int = 4000) -> None:
+        if not isinstance(saved, SavedModel):
+            raise KindError(
+                f"Predictor takes a loaded model; got {type(saved).__name__}. Write Predictor.load(folder)."
+            )
+        check_whole("batch_tokens", batch_tokens, 1)
         self.saved = saved
         self.model = saved.model.eval()
         self.batch_tokens = batch_tokens
 
     @classmethod
+    @checked
     def load(cls, folder: str | Path) -> Predictor:
         """From a model's folder, or a shipped model by its name."""
         return cls(load_model(folder))
 
+    @checked
     def options(
         self, *, beam: int | None = None, length_penalty: float | None = None, longest: int | None = None
     ) -> dict[str, Any]:
@@ -114,6 +85,7 @@ class Predictor:
         }
 
     @torch.inference_mode()
+    @checked
     def predict(
         self,
         texts: Sequence[str],
@@ -122,61 +94,91 @@ class Predictor:
         length_penalty: float | None = None,
         longest: int | None = None,
         sampling: Sampling | None = None,
+        prefix: str | Sequence[str] | None = None,
         progress: Callable[[int], None] = lambda done: None,
+        name: Namer = text_number,
     ) -> list[Prediction]:
         """Answers in the order of the texts. What is not given is as the model was saved with.
 
-        With `sampling` the answer is drawn rather than searched for. `progress` hears how many texts are done by now.
+        sampling   the answer is drawn rather than searched for
+        prefix     how the answer begins: one for all texts or one for each, white space at its ends dropped. Only
+                   for models that write one text for another
+        progress   hears how many texts are done by now
+        name       what errors call the text at a place of the list, counted from 0
+
+        Raises InputError for options out of range, a text or prefix longer than the model can read or write, and
+        words of a prefix that the model cannot write; TooLargeError where there is not enough memory.
         """
         if isinstance(texts, str):
             raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
-        ids = [encoded.ids for encoded in self.saved.source.encode_batch(list(texts))]
+        if not isinstance(sampling, Sampling | None):
+            raise KindError(f"sampling must be a Sampling; got {type(sampling).__name__}.")
+        texts = list(texts)
         options = self.options(beam=beam, length_penalty=length_penalty, longest=longest)
+        check_search(**options)
+        encoded = self.saved.source.encode_batch(texts)
+        lengths = [len(each) for each in encoded]
+        prefixes = self._prefixes(prefix, len(texts), options["longest"])
+        check_readable(self.model, lengths, name)
         answers: list[Prediction | None] = [None] * len(texts)
         done = 0
-        for rows in self._batches([len(each) for each in ids]):
-            batch = [ids[row] for row in rows]
-            if self.model.role == "classes":
-                found = self._classify(batch)
-            elif sampling is not None:
-                longest = self._longest(batch, options["longest"])
-                found = [[drawn] for drawn in self._draw(batch, sampling, longest, rows)]
-            else:
-                first, decoder = self._start(batch)
-                found = search(
-                    decoder, first, **options | {"longest": self._longest(batch, options["longest"])}
-                )
+        width = 1 if sampling is not None or self.saved.classes else options["beam"]
+        most_rows = max(1, MOST_SCORES // (width * max(len(self.saved.target), 1)))
+        exact = self.model.role == "language"
+        for rows in batches(lengths, [*map(len, prefixes)], self.batch_tokens, most_rows, exact):
+            with enough_memory(rows, lengths, name):
+                batch, begun = [encoded[row].ids for row in rows], [prefixes[row] for row in rows]
+                if self.model.role == "classes":
+                    found = self._classify(batch)
+                elif sampling is not None:
+                    found = [
+                        [drawn] for drawn in self._draw(batch, begun, sampling, options["longest"], rows)
+                    ]
+                else:
+                    found = self._search(batch, begun, options)
             for row, hypotheses in zip(rows, found, strict=True):
-                answers[row] = self._prediction(texts[row], ids[row], hypotheses)
+                answers[row] = self._prediction(texts[row], encoded[row], hypotheses)
             done += len(rows)
             progress(done)
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
+    @checked
     def stream(
-        self, text: str, sampling: Sampling | None = None, longest: int | None = None
-    ) -> Iterator[str]:
+        self,
+        text: str,
+        sampling: Sampling | None = None,
+        longest: int | None = None,
+        prefix: str | None = None,
+    ) -> Generator[str, None, Prediction]:
         """The answer to one text, piece by piece as it comes: predict() with beam = 1, or drawn by `sampling`.
 
-        `longest` is as the model was saved with, unless given.
+        `longest` is as the model was saved with, unless given. What the generator returns is the whole answer,
+        without its log-probability.
         """
-        batch = [self.saved.source.encode(text).ids]
-        most = self._longest(batch, self.options(longest=longest)["longest"])
-        first, decoder = self._start(batch)
-        ids: list[int] = []
-        whole = shown = ""
-        for token in sample(decoder, first, sampling, most):
-            if int(token) == END:
+        encoded = self.saved.source.encode(text)
+        options = self.options(longest=longest)
+        check_search(**options)
+        [begun] = self._prefixes(prefix, 1, options["longest"])
+        check_readable(self.model, [len(encoded)], lambda place: "The text")
+        most = room_for_answer(self.model, self._read(encoded.ids), options["longest"])
+        first, decoder = self._start([encoded.ids], [begun])
+        ids, complete, shown = list(begun), False, ""
+        for token in sample(decoder, first, sampling, most - len(begun)):
+            if complete := int(token) == END:
                 break
             ids.append(int(token))
-            whole = self.saved.target.decode(ids)
+            whole = self._spelled(text, encoded.ids, ids)
             if not whole.endswith("\ufffd"):  # a character whose bytes have not all come yet
                 yield whole[len(shown) :]
                 shown = whole
-        if whole != shown:
-            yield whole[len(shown) :]
+        answer = self._prediction(text, encoded, [Hypothesis(ids, math.nan, math.nan, complete)])
+        if answer.text != shown:
+            yield answer.text[len(shown) :]
+        return answer
 
     @torch.inference_mode()
+    @checked
     def score(self, text: str, answer: str) -> Prediction:
         """An answer that somebody else wrote, with the log-probability that the model gives it: what `trace` follows.
 
@@ -187,16 +189,15 @@ class Predictor:
                 f"A given answer is for models that write one text for another; this one's task is "
                 f"{self.saved.task!r}."
             )
-        source, target = self.saved.source.encode(text).ids, self.saved.target.encode(answer).ids
-        inputs = {"source": self._tensor([[*source, END]]), "target": self._tensor([[START, *target]])}
-        scores_NV = all_numbers(self.model(**inputs))[0]
-        never = sorted(set(NEVER) - set(target))  # as in a search, but for what stands there
-        scores_NV[:, never] = -math.inf
-        written_N = self._tensor([*target, END])
-        log_p_N = scores_NV.log_softmax(-1).gather(-1, written_N[:, None])
-        return Prediction(text, answer, float(log_p_N.sum()), source, target)
+        source, target = self.saved.source.encode(text), self.saved.target.encode(answer).ids
+        check_readable(
+            self.model, [len(source), len(target)], lambda place: ("The text", "The answer")[place]
+        )
+        log_p = float(self._log_probability([source.ids], [[*target, END]]))
+        return Prediction(text, answer, log_p, source.ids, target, unknown=unknown_of(text, source))
 
     @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
+    @checked
     def trace(self, prediction: Prediction) -> Trace:
         """One forward over a text and its answer, and the attention matrices of every layer in it."""
         target = None
@@ -206,10 +207,10 @@ class Predictor:
             source = Segments.from_spans(*self.saved.target.decode_spans(ids))
         else:
             inputs = {"source": self._tensor([[*prediction.source_ids, END]])}
-            source = _as_written(self.saved.source, prediction.source, prediction.source_ids)
+            source = as_written(self.saved.source, prediction.source, prediction.source_ids)
         if self.model.role == "pairs":
             inputs["target"] = self._tensor([[START, *prediction.target_ids]])
-            target = _as_written(self.saved.target, prediction.text, prediction.target_ids)
+            target = as_written(self.saved.target, prediction.text, prediction.target_ids)
         with kept_attention(self.model) as matrices:
             self.model(**inputs)
         return Trace(prediction, dict(matrices), source, target, len(prediction.source_ids))
@@ -218,13 +219,14 @@ class Predictor:
         """On the device that the model is on."""
         return torch.tensor(values, device=next(self.model.parameters()).device)
 
-    def _start(self, batch: list[list[int]]) -> tuple[Tensor, Decoder]:
-        """What the decoder reads first, and the decoder, for source texts as token ids."""
+    def _start(self, batch: list[list[int]], begun: list[list[int]]) -> tuple[Tensor, Decoder]:
+        """What the decoder reads first, and the decoder, for sources and what is written already, as token ids."""
         if self.model.role == "language":
             return self._tensor([[START, *ids] for ids in batch]), language_decoder(self.model)
         if self.model.role != "pairs":
             raise InputError(f"A model for the task {self.saved.task!r} writes no text: use predict().")
-        return self._tensor([[START]] * len(batch)), pair_decoder(self.model, *self._padded(batch))
+        first = self._tensor([[START, *prefix] for prefix in begun])
+        return first, pair_decoder(self.model, *self._padded(batch))
 
     def _padded(self, batch: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Source texts with END and padding (B, M), and their lengths with END (B,)."""
@@ -232,37 +234,81 @@ class Predictor:
         source = [[*ids, END, *[PAD] * (longest - 1 - len(ids))] for ids in batch]
         return self._tensor(source), self._tensor([len(ids) + 1 for ids in batch])
 
-    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Texts of like length together; for a language model of equal length, so that no prompt is padded."""
-        exact = self.model.role == "language"
-        batch: list[int] = []
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-            longest = lengths[batch[0]] + 1 if batch else 0
-            different = exact and batch and lengths[row] + 1 != longest
-            if batch and (different or (len(batch) + 1) * longest > self.batch_tokens):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+    def _prefixes(self, prefix: str | Sequence[str] | None, count: int, longest: int) -> list[list[int]]:
+        """The token ids that each answer begins with."""
+        if prefix is None:
+            return [[]] * count
+        if self.model.role != "pairs":
+            way = (
+                "put it at the end of the text" if self.model.role == "language" else "a class is not written"
+            )
+            raise InputError(f"A prefix is for models that write one text for another; here, {way}.")
+        prefixes = [prefix] * count if isinstance(prefix, str) else list(prefix)
+        if len(prefixes) != count:
+            raise InputError(
+                f"prefix must be one for all or one for each of the {count} texts; got {len(prefixes)}."
+            )
+        if not all(isinstance(each, str) for each in prefixes):
+            raise KindError(f"A prefix must be a str; got {reprlib.repr(prefixes)}.")
+        found = self.saved.target.encode_batch(["" if each.isspace() else each.strip() for each in prefixes])
+        for text, encoded in zip(prefixes, found, strict=True):
+            if unknown := unknown_of(text.strip(), encoded):
+                raise InputError(
+                    f"The prefix {text!r} holds what this model cannot write: {' '.join(unknown)}."
+                )
+            if len(encoded) >= longest:
+                raise InputError(
+                    f"The prefix {text!r} has {len(encoded)} tokens, an answer {longest} at most. Allow a longer one."
+                )
+        return [encoded.ids for encoded in found]
 
-    def _longest(self, batch: list[list[int]], longest: int) -> int:
-        """Of an answer to these, in tokens: learned positions end, and what they leave after a prompt is written."""
-        shape = self.model.shape
-        if not isinstance(shape, Shape) or shape.positions != "learned":
-            return longest
-        read = max(map(len, batch), default=0) if self.model.role == "language" else 0
-        return max(1, min(longest, shape.longest - read - 1))
+    def _read(self, ids: list[int]) -> int:
+        """Tokens that the decoder has read before it writes, START aside."""
+        return len(ids) if self.model.role == "language" else 0
+
+    def _search(
+        self, batch: list[list[int]], begun: list[list[int]], options: dict[str, Any]
+    ) -> list[list[Hypothesis]]:
+        written = len(begun[0])
+        longest = room_for_answer(self.model, max(map(self._read, batch)), options["longest"])
+        given_B = self._log_probability(batch, begun) if written else None
+        first, decoder = self._start(batch, begun)
+        rest = options | {"longest": max(1, longest - written)}
+        found = search(decoder, first, **rest, given_B=given_B, written=written)
+        return [
+            [replace(each, ids=[*prefix, *each.ids]) for each in hypotheses]
+            for prefix, hypotheses in zip(begun, found, strict=True)
+        ]
+
+    def _log_probability(self, sources: list[list[int]], written: list[list[int]]) -> Tensor:
+        """Of what an encoder-decoder has written, all of one length, with START before it: (B,) in nats."""
+        source_BM, lengths_B = self._padded(sources)
+        target_BN = self._tensor([[START, *ids[:-1]] for ids in written])
+        scores_BNV = all_numbers(self.model(source_BM, target_BN, lengths_B)).clone()
+        written_BN1 = self._tensor(written)[..., None]
+        # As in a search, some tokens are never written, but for what stands there.
+        never = torch.zeros_like(scores_BNV, dtype=torch.bool)
+        never[..., list(NEVER)] = True
+        never.scatter_(-1, written_BN1, False)
+        log_p_BNV = scores_BNV.masked_fill(never, -math.inf).log_softmax(-1)
+        return log_p_BNV.gather(-1, written_BN1)[..., 0].sum(-1)
 
     def _draw(
-        self, batch: list[list[int]], sampling: Sampling, longest: int, numbers: Sequence[int]
+        self,
+        batch: list[list[int]],
+        begun: list[list[int]],
+        sampling: Sampling,
+        longest: int,
+        numbers: Sequence[int],
     ) -> list[Hypothesis]:
-        first, decoder = self._start(batch)
-        rows = torch.stack(list(sample(decoder, first, sampling, longest, numbers)), dim=1).tolist()
+        most = room_for_answer(self.model, max(map(self._read, batch)), longest)
+        first, decoder = self._start(batch, begun)
+        drawn = list(sample(decoder, first, sampling, max(1, most - len(begun[0])), numbers))
+        rows = torch.stack(drawn, dim=1).tolist()
         cut = [row[: row.index(END)] if END in row else row for row in rows]
         return [
-            Hypothesis(ids, float("nan"), float("nan"), len(ids) < len(row))
-            for ids, row in zip(cut, rows, strict=True)
+            Hypothesis([*prefix, *ids], math.nan, math.nan, len(ids) < len(row))
+            for prefix, ids, row in zip(begun, cut, rows, strict=True)
         ]
 
     def _classify(self, batch: list[list[int]]) -> list[list[Hypothesis]]:
@@ -273,23 +319,33 @@ class Predictor:
             for values, places in zip(order.values.tolist(), order.indices.tolist(), strict=True)
         ]
 
-    def _prediction(self, text: str, ids: list[int], hypotheses: list[Hypothesis]) -> Prediction:
+    def _prediction(self, text: str, encoded: Encoded, hypotheses: list[Hypothesis]) -> Prediction:
         classes = self.saved.classes
         texts = [
-            classes[each.ids[0]] if classes else self.saved.target.decode(each.ids) for each in hypotheses
+            classes[each.ids[0]] if classes else self._spelled(text, encoded.ids, each.ids)
+            for each in hypotheses
         ]
         best = hypotheses[0]
-        others = [
-            (other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)
-        ]
+        written = [] if classes else best.ids
         return Prediction(
-            text, texts[0], best.log_probability, ids, [] if classes else best.ids, best.complete, others
+            text,
+            texts[0],
+            best.log_probability,
+            encoded.ids,
+            written,
+            best.complete,
+            [(other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)],
+            best.score,
+            unknown_of(text, encoded),
+            beyond_window(self.model, 1 + len(encoded) + len(written)),
         )
 
-
-def _as_written(tokenizer: Tokenizer, text: str, ids: list[int]) -> Segments:
-    """The tokens of a text as it was written: a letter that the model does not know is still that letter here."""
-    encoded = tokenizer.encode(text)
-    if encoded.ids == ids:
-        return Segments.from_spans(text, encoded.spans)
-    return Segments.from_spans(*tokenizer.decode_spans(ids))
+    def _spelled(self, text: str, source_ids: list[int], ids: list[int]) -> str:
+        """What was written, as text; of a language model with the space that parts it from its prompt."""
+        if self.model.role != "language" or not source_ids:
+            return self.saved.target.decode(ids)
+        whole = self.saved.target.decode([*source_ids, *ids])
+        written = whole.removeprefix(self.saved.target.decode(source_ids))
+        # Tokens that are words know no spaces: one is put between any two, unless the prompt brings it along.
+        spaced = self.saved.target.kind == "words" and text[-1:].isspace()
+        return written.removeprefix(" ") if spaced else written

@@ -13,15 +13,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.checked import checked_class
+from limelight.errors import InputError, check_number, check_whole
 from limelight.predicting.decoders import Decoder
-from limelight.predicting.search import LONGEST, NEVER, all_numbers
+from limelight.predicting.search import LONGEST, MOST_LONGEST, NEVER, all_numbers
 from limelight.text.tokenizers import END
 
+MOST_TEMPERATURE = 1e6
+"""At which every token is about as likely as any other."""
+MOST_SEED = 10**100
 SEEDS = 2**64
 """So many differ; larger ones begin anew."""
 
 
+@checked_class
 @dataclass(frozen=True)
 class Sampling:
     """How to draw. temperature > 0; top_k = 0 and top_p = 1 keep every token.
@@ -35,6 +40,9 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, -MOST_TEMPERATURE, MOST_TEMPERATURE)
+        check_whole("top_k", self.top_k)
+        check_number("top_p", self.top_p)
         if not self.temperature > 0:
             raise InputError(
                 f"temperature must be above 0; got {self.temperature}. For the likeliest answer, search."
@@ -43,6 +51,7 @@ class Sampling:
             raise InputError(
                 f"top_k must be 0 (all) or more and top_p above 0 up to 1; got {self.top_k}, {self.top_p}."
             )
+        check_whole("seed", self.seed, -MOST_SEED, MOST_SEED)
 
     def probabilities(self, scores_RV: Tensor) -> Tensor:
         """Scores (R, V) → the probabilities that are drawn from, (R, V), float64."""
@@ -90,8 +99,7 @@ def sample(
     Without `sampling` each token is the likeliest one (greedy: a search with beam 1). Stops when every row has
     ended or after `longest` tokens. `numbers` are the rows' places in the list they come from: 0, 1, … if not given.
     """
-    if longest < 1:
-        raise InputError(f"longest must be at least 1 token; got longest = {longest}.")
+    check_whole("longest", longest, 1, MOST_LONGEST)
     draw = None if sampling is None else _Draws(sampling, numbers or range(len(first_BN)))
     tokens_BN = first_BN
     ended_B = torch.zeros(first_BN.shape[0], dtype=torch.bool, device=first_BN.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limelight.errors import CheckpointError, InputError
+from limelight.errors import CheckpointError, InputError, check_whole
 from limelight.predicting.decoders import Decoder
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
 
@@ -22,6 +22,8 @@ BEAM, LENGTH_PENALTY, LONGEST = 5, 0.6, 256
 """How to search where nobody says otherwise; LONGEST bounds an answer, in tokens."""
 MOST_BEAM = 1000
 """A beam holds so many rows of the vocabulary at once."""
+MOST_LONGEST = 1_000_000
+"""Tokens of one answer, that anybody may allow."""
 MOST_PENALTY = 10
 """Up or down: beyond it an answer's length alone would decide."""
 
@@ -46,21 +48,17 @@ def search(
     beam: int = BEAM,
     length_penalty: float = LENGTH_PENALTY,
     longest: int = LONGEST,
+    given_B: Tensor | None = None,
+    written: int = 0,
 ) -> list[list[Hypothesis]]:
     """The best answers for each row of the batch, best first, at most `beam` of them.
 
-    first_BN holds what the decoder reads first: START, or a prompt. An answer that does not end within `longest`
-    tokens is given as it is, after those that did. A search ends for a row when `beam` answers have ended.
-    Raises InputError for options out of range, CheckpointError where the model gives no numbers.
+    first_BN holds what the decoder reads first: START, or a prompt. Where its last `written` tokens belong to the
+    answer already, `given_B` are their log-probabilities: answers are ranked as wholes. An answer that does not end
+    within `longest` more tokens is given as it is, after those that did. A search ends for a row when `beam` answers
+    have ended. Raises InputError for options out of range, CheckpointError where the model gives no numbers.
     """
-    if not 1 <= beam <= MOST_BEAM or longest < 1:
-        raise InputError(
-            f"beam must be from 1 to {MOST_BEAM:,}, longest at least 1; got beam = {beam}, longest = {longest}."
-        )
-    if not abs(length_penalty) <= MOST_PENALTY:
-        raise InputError(
-            f"length_penalty must be from -{MOST_PENALTY} to {MOST_PENALTY}; got {length_penalty}. The paper has 0.6."
-        )
+    check_search(beam, length_penalty, longest)
     batch, device = first_BN.shape[0], first_BN.device
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     open_rows = list(range(batch))
@@ -68,7 +66,7 @@ def search(
     # One row a sentence has been read; from here on there are `beam` rows a sentence, the beams.
     decoder.select(torch.arange(batch, device=device).repeat_interleave(beam), same_source=False)
     score_SK = torch.full((batch, beam), -math.inf, device=device)
-    score_SK[:, 0] = 0.0
+    score_SK[:, 0] = 0.0 if given_B is None else given_B
     logp_SKV = logp_SV[:, None].expand(-1, beam, -1)
     tokens_SKN = torch.empty(batch, beam, 0, dtype=torch.long, device=device)
 
@@ -80,7 +78,9 @@ def search(
         ends_SC = token_SC == END
         for place, rank in (ends_SC & (top_SC > -math.inf))[:, :beam].nonzero().tolist():
             ids = tokens_SKN[place, parent_SC[place, rank]].tolist()
-            ended[open_rows[place]].append(_hypothesis(ids, top_SC[place, rank], length, length_penalty))
+            ended[open_rows[place]].append(
+                _hypothesis(ids, top_SC[place, rank], written + length, length_penalty)
+            )
         kept_SK = top_SC.masked_fill(ends_SC, -math.inf).topk(beam).indices
         score_SK = top_SC.gather(1, kept_SK).masked_fill(ends_SC.gather(1, kept_SK), -math.inf)
         parent_SK, token_SK = parent_SC.gather(1, kept_SK), token_SC.gather(1, kept_SK)
@@ -107,7 +107,7 @@ def search(
     for place, row in enumerate(open_rows):
         for rank in range(beam - len(ended[row])):
             cut = _hypothesis(
-                tokens_SKN[place, rank].tolist(), score_SK[place, rank], longest, length_penalty
+                tokens_SKN[place, rank].tolist(), score_SK[place, rank], written + longest, length_penalty
             )
             if cut.log_probability > -math.inf:
                 ended[row].append(replace(cut, complete=False))
@@ -116,6 +116,21 @@ def search(
         sorted(answers, key=lambda answer: (answer.complete, answer.score), reverse=True)[:beam]
         for answers in ended
     ]
+
+
+def check_search(beam: int, length_penalty: float, longest: int) -> None:
+    """Raises InputError or KindError for options that no search can have."""
+    check_whole("beam", beam)
+    check_whole("longest", longest)
+    if not 1 <= beam <= MOST_BEAM or longest < 1:
+        raise InputError(
+            f"beam must be from 1 to {MOST_BEAM:,}, longest at least 1; got beam = {beam}, longest = {longest}."
+        )
+    check_whole("longest", longest, 1, MOST_LONGEST)
+    if not isinstance(length_penalty, int | float) or not abs(length_penalty) <= MOST_PENALTY:
+        raise InputError(
+            f"length_penalty must be from -{MOST_PENALTY} to {MOST_PENALTY}; got {length_penalty}. The paper has 0.6."
+        )
 
 
 def _hypothesis(ids: list[int], log_probability: Tensor, length: int, length_penalty: float) -> Hypothesis:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limelight.checked import checked
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, Received, RowStats, masks
 from limelight.readings.measures import Matrices, by_layer, check_batch
@@ -83,6 +84,7 @@ class Atlas:
         return sorted([row for row in rows if row[1] == row[1]], key=lambda row: -row[1])
 
 
+@checked
 def atlas(
     matrices: Matrices, ids: Sequence[int] | Tensor, sinks: Sequence[int] = (0,), batch: int = 0
 ) -> Atlas:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from limelight.checked import checked
 from limelight.errors import InputError, ShapeError
 from limelight.readings.groups import Groups
 from limelight.readings.measures import Matrices, average_heads, chosen_layers, place_of, word_attention
@@ -88,6 +89,7 @@ class LookedAt:
         }
 
 
+@checked
 def looked_at(
     matrices: Matrices,
     segments: Segments,
@@ -158,6 +160,7 @@ def ways_to_look(
     ]
 
 
+@checked
 def between(
     matrices: Matrices,
     segments: Segments,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError, ShapeError
 
 Head = tuple[int, int]
@@ -31,6 +32,7 @@ class Entry(NamedTuple):
     place: int
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Values with the name and the labels of every axis, their unit, and how they were computed.
@@ -170,6 +172,7 @@ class Reading:
         return importlib.import_module("limelight").show(self, **options)
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Reading:
         """The reading that `to_json` wrote. Raises InputError for anything else."""
         try:

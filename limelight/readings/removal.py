@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.readings.groups import Groups
 from limelight.readings.reading import Reading
@@ -63,6 +64,7 @@ class Removal:
         }
 
 
+@checked
 def removal_check(
     output: Output,
     groups: Groups,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from limelight.checked import checked
 from limelight.errors import InputError
 from limelight.readings.documents import LookedAt, between, ways_to_look
 from limelight.readings.groups import Groups
@@ -84,6 +85,7 @@ class DocumentsLook:
         }
 
 
+@checked
 def look_documents(
     reader: Reader,
     documents: Mapping[str, str] | Sequence[str],
@@ -126,6 +128,7 @@ def look_documents(
     return task.read(reader.context(texts, question, chat), windows, overlap)
 
 
+@checked
 def look_conversation(
     reader: Reader,
     messages: Sequence[Mapping[str, str]],

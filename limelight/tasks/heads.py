@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limelight.checked import checked
 from limelight.errors import InputError
 from limelight.files import written_aside
 from limelight.readings.atlas import Atlas, atlas, repeated_tokens
@@ -42,6 +43,7 @@ class Heads:
         return path
 
 
+@checked
 def atlas_of(
     reader: Reader, documents: Mapping[str, str] | None = None, length: int = LENGTH, times: int = TIMES
 ) -> Heads:

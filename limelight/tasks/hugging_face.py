@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limelight.capture import watch
 from limelight.capture.without import without
+from limelight.checked import checked_class
 from limelight.errors import CheckpointError, InputError, require
 from limelight.matrix import AttentionMatrix
 from limelight.models import find_model
@@ -43,6 +44,7 @@ def is_hugging_face(name: str) -> bool:
     return not path.exists() and HUB_NAME.fullmatch(name) is not None and not name.startswith(".")
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class HuggingFaceReader:
     """A Hugging Face model with its tokenizer."""

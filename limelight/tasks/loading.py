@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from limelight.checked import checked
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.hugging_face import HuggingFaceReader, is_hugging_face
 from limelight.tasks.own import OwnReader
 from limelight.tasks.readers import Reader
 
 
+@checked
 def load_reader(name: str, trust_remote_code: bool = False) -> Reader:
     """What `look_documents`, `look_conversation` and `atlas_of` read with.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError
 from limelight.modules.closed import output_without
 from limelight.predicting.predictor import Prediction, Predictor, Trace
@@ -58,6 +59,7 @@ class NoWordError(InputError):
     """A text, or the answer to it, in which there is no word."""
 
 
+@checked
 def look(
     predictor: Predictor,
     texts: Iterable[str],

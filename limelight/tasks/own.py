@@ -9,6 +9,7 @@ from typing import cast
 
 from torch import Tensor
 
+from limelight.checked import checked_class
 from limelight.errors import InputError
 from limelight.modules.attention import Role
 from limelight.modules.closed import output_without
@@ -36,6 +37,7 @@ TRANSLATES = (
 )
 
 
+@checked_class
 @dataclass(frozen=True, eq=False)
 class OwnReader:
     """A model that Limelight has trained."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from limelight.checked import checked
 from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
 from limelight.modules.recurrent import Recurrence
@@ -94,6 +95,7 @@ ARCHITECTURES = ("transformer", "recurrent")
 Table = TypeVar("Table", Text, Shape, Recurrence, Settings, Search)
 
 
+@checked
 def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe from a TOML file, or a shipped one by its name (`pronounce`, `translate`, …)."""
     path = Path(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from limelight.checked import checked
 from limelight.errors import CheckpointError, LimelightError, RecipeError, require
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
@@ -30,6 +31,7 @@ PAIRS_TO_ALIGN = 300
 """How many held-out pairs the heads for alignment are chosen on."""
 
 
+@checked
 def train_recipe(
     recipe: Recipe,
     data: str | Path,
@@ -141,7 +143,7 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> SavedModel:
         saved = TASKS[recipe.task](recipe).new(rows)
     else:  # what the old model said of its training and its heads is not true of the new one
         prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
-        given = with_dropout(given, recipe.model.dropout)
+        given = with_dropout(given, recipe.model.dropout, recipe.text.window)
         saved = replace(given, prediction=prediction, training={}, card="")
     keep(out, recipe, rows, start)  # before the model: a folder that has the model has this
     save_model(saved, fresh)

@@ -26,7 +26,8 @@ from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
 from limelight.tasks.recipe import Recipe
-from limelight.text.readers import read_jsonl, read_pairs, read_texts
+from limelight.text.lookalikes import told_apart, twins
+from limelight.text.readers import read_labelled, read_pairs, read_texts
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Examples, Labelled, Order, Pairs, Windows
 from limelight.training.loop import Evaluation, loss_of
@@ -75,7 +76,8 @@ class Task(ABC):
         """Fresh tokenizers for these training rows and a fresh model for them."""
         classes, (source, target) = self.classes(rows), self.tokenizers(rows)
         shape, sizes = self.recipe.model, (len(source), len(target))
-        model = build(architecture(self.role, shape), shape, *sizes, source is target, len(classes))
+        kind, window = architecture(self.role, shape), self.recipe.text.window
+        model = build(kind, shape, *sizes, source is target, len(classes), window)
         self.start_table(model, source)
         prediction = {} if classes else asdict(self.recipe.prediction)  # a class is not searched for
         return SavedModel(self.recipe.task, model, source, target, classes, prediction)
@@ -219,13 +221,17 @@ class ClassifyTask(Task):
 
     def read(self, folder: Path, part: str) -> Rows:
         lines = folder / f"{part}.jsonl"
-        return read_jsonl(lines, "text", "label") if lines.is_file() else _pairs(folder, part)
+        return read_labelled(lines) if lines.is_file() else _pairs(folder, part)
 
     def classes(self, rows: Rows) -> tuple[str, ...]:
         classes = tuple(sorted({label for _, label in rows}))
         if len(classes) < 2:
             raise InputError(
                 f"Classification needs at least two classes in the training data; got {list(classes)}."
+            )
+        for _, twin in twins(classes):
+            raise InputError(
+                f"Two classes of the training data look alike: {twin!r}. {told_apart(twin, classes)}"
             )
         return classes
 
@@ -234,7 +240,8 @@ class ClassifyTask(Task):
         for _, label in rows:
             if label not in number:
                 raise InputError(
-                    f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}."
+                    f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}. "
+                    f"{told_apart(label, saved.classes)}".rstrip()
                 )
         texts = saved.source.encode_batch([text for text, _ in rows])
         return Labelled([encoded.ids for encoded in texts], [number[label] for _, label in rows])

@@ -27,11 +27,12 @@ NEW_OUTPUT_RATE = 10.0
 would get nowhere in the few updates that few labels give."""
 
 
-def with_dropout(saved: SavedModel, dropout: float) -> SavedModel:
-    """The same model with another dropout; `saved` is not changed."""
+def with_dropout(saved: SavedModel, dropout: float, window: int | None = None) -> SavedModel:
+    """The same model with another dropout, and reading at least `window` tokens at once; `saved` is not changed."""
+    window = max((each for each in (saved.window, window) if each is not None), default=None)
     shape = replace(cast(Shape | Recurrence, saved.model.shape), dropout=dropout)
     kind = architecture(cast(Role, saved.model.role), shape)
-    model = build(kind, shape, len(saved.source), len(saved.target), saved.shared, len(saved.classes))
+    model = build(kind, shape, len(saved.source), len(saved.target), saved.shared, len(saved.classes), window)
     model.load_state_dict(saved.model.state_dict())
     return replace(saved, model=model.train(saved.model.training))
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError
 from limelight.text.boundaries import Span
 from limelight.text.chats import plain_message, rendered_with_places
@@ -21,6 +22,7 @@ QUESTION = "question"
 """The name of the part that asks."""
 
 
+@checked_class
 @dataclass(frozen=True)
 class Context:
     """What a model reads: its token ids, and what each of them belongs to.
@@ -49,6 +51,7 @@ class Context:
             )
 
     @classmethod
+    @checked
     def of(
         cls,
         tokenizer: Any,
@@ -76,6 +79,7 @@ class Context:
         return cls(tuple(ids), Segments.from_spans(text, spans, places, names), asked)
 
     @classmethod
+    @checked
     def chat(
         cls, tokenizer: Any, messages: Sequence[Mapping[str, str]], answer_next: bool = False
     ) -> Context:

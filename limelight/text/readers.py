@@ -1,43 +1,61 @@
 """Files → texts: plain text, folders of text, pairs (TSV), JSON lines.
 
-What is done with the oddities of real files, in one place:
+decoding.py turns bytes into text, the same way for every file and pipe. Beyond that:
 
-- a byte order mark at the start is dropped; UTF-16 files are refused (with the way to convert them);
-- Windows (`\\r\\n`) and old Mac (`\\r`) line ends become `\\n`;
-- bytes that are no UTF-8, and NUL bytes, are refused with file and line: nothing is replaced silently;
 - an empty file (or one of white space only) is refused: it is mostly a wrong path or an unfinished copy;
-- a line may have any length.
+- a line may have any length; a blank line is no row;
+- white space and a byte order mark at the ends of a TSV's fields, and of labels, fall away.
 
 Every refusal is a TextError that names the file and, where there is one, the line.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
+import os
+import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from limelight.errors import TextError
+from limelight.text.decoding import MARK, decoded, lines_of
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 """The files that `read_texts` takes out of a folder."""
+
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+"""What no text may hold; JSON can, by its escapes."""
 
 
 def read_text(path: str | Path) -> str:
     """One file of UTF-8 text, line ends made `\\n`."""
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise TextError(f"{path} must be a text file; there is no such file. Check the path.") from error
-    except OSError as error:
-        raise TextError(f"{path} must be a text file that can be read; {error.strerror or error}.") from error
-    text = read_bytes(data, path)
+    with opened(path) as file:
+        text = decoded(file.read(), path)
     if not text.strip():
         raise TextError(f"{path} must hold text; it is empty. Check that it was written completely.")
     return text
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file of the user's, to be read in the block. Raises TextError where it cannot be, or has no end."""
+    try:
+        with path.open("rb") as file:
+            if _endless(file):
+                raise TextError(f"{path}: cannot be read; it is a device. Give a file or a pipe.")
+            yield file
+    except TextError:
+        raise
+    except FileNotFoundError as error:
+        raise TextError(f"{path}: cannot be read; there is no such file. Check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with what no path may hold
+        raise TextError(
+            f"{path}: cannot be read; it must be a text file: {getattr(error, 'strerror', None) or error}."
+        ) from error
 
 
 def read_texts(paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
@@ -54,14 +72,14 @@ def read_texts(paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
 
 
 def read_pairs(path: str | Path) -> list[tuple[str, str]]:
-    """A file of source<TAB>target lines → pairs, white space at the ends stripped.
+    """A file of source<TAB>target lines → pairs, white space (and byte order marks) at the ends stripped.
 
     Blank lines are skipped. A line with no tab, more than one, or an empty side is refused.
     """
     path = Path(path)
     pairs = []
     for number, line in _numbered_lines(read_text(path)):
-        fields = [field.strip() for field in line.split("\t")]
+        fields = [_trimmed(field) for field in line.split("\t")]
         if len(fields) != 2 or not all(fields):
             raise TextError(
                 f"{path}, line {number}: a line must be source<TAB>target; found {_field_count(fields)}: "
@@ -76,62 +94,63 @@ def read_jsonl(path: str | Path, *fields: str) -> list[Any]:
 
     `read_jsonl(path)` gives the values as they stand; `read_jsonl(path, "text", "label")` gives
     `[(text, label), …]` and refuses a line that is no object or lacks one of the fields as a string.
-    Blank lines are skipped.
+    Blank lines are skipped; a string that is no valid Unicode (half a surrogate pair) is refused.
     """
     path = Path(path)
-    values: list[Any] = []
+    return [_row(path, number, line, fields) for number, line in _numbered_lines(read_text(path))]
+
+
+def read_labelled(path: str | Path) -> list[tuple[str, str]]:
+    """A file of JSON objects with "text" and "label", one a line → (text, label) rows.
+
+    The ends of labels are stripped as `read_pairs` does it; an empty text or label is refused.
+    """
+    path = Path(path)
+    rows = []
     for number, line in _numbered_lines(read_text(path)):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise TextError(
-                f"{path}, line {number}: a line must be one JSON value; {error}: {_shortened(line)}."
-            ) from error
-        values.append(_picked(value, fields, f"{path}, line {number}") if fields else value)
-    return values
-
-
-def line_ends(text: str) -> str:
-    """The same text with `\\n` at the end of every line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_bytes(data: bytes, source: str | Path) -> str:
-    """Bytes of UTF-8 → text, line ends made `\\n`; `source`, a file or another name, is told in the refusal."""
-    file = source.name if isinstance(source, Path) else "FILE"
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise TextError(
-            f"{source} must be UTF-8; it starts with the mark of UTF-16. "
-            f"Convert it with: iconv -f UTF-16 -t UTF-8 {file} > new.txt"
-        )
-    data = data.removeprefix(codecs.BOM_UTF8)
-    nul = data.find(0)
-    if nul >= 0:
-        raise TextError(
-            f"{source}, line {_line_at(data, nul)}: text must have no NUL bytes; found one at byte {nul}. "
-            f"The file is probably not plain text (or UTF-16 without its mark)."
-        )
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        found = data[error.start : error.end].hex(" ").upper()
-        raise TextError(
-            f"{source}, line {_line_at(data, error.start)}: text must be UTF-8; found the byte(s) {found} "
-            f"({error.reason}). If the file is Latin-1, convert it with: "
-            f"iconv -f ISO-8859-1 -t UTF-8 {file} > new.txt"
-        ) from error
-    return line_ends(text)
-
-
-def _line_at(data: bytes, place: int) -> int:
-    """The line number (from 1) of the byte at `place`, with all three kinds of line end."""
-    before = data[:place].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return before.count(b"\n") + 1
+        text, label = _row(path, number, line, ("text", "label"))
+        label = _trimmed(label)
+        for name, value in (("text", text.strip()), ("label", label)):
+            if not value:
+                raise TextError(
+                    f"{path}, line {number}: the field {name!r} must not be empty. Fill it in, or take the line out."
+                )
+        rows.append((text, label))
+    return rows
 
 
 def _numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of the lines that are not blank; only `\\n` ends a line."""
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    return ((number, line) for number, line in enumerate(lines_of(text), 1) if line.strip())
+
+
+def _trimmed(field: str) -> str:
+    """Without white space and byte order marks at its ends: `paste` puts a file's mark behind a tab."""
+    while field != (shorter := field.strip().strip(MARK)):
+        field = shorter
+    return field
+
+
+def _endless(file: IO[bytes]) -> bool:
+    """Whether this is a device that never ends, such as /dev/zero; a terminal is none."""
+    return stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty() and file.name != os.devnull
+
+
+def _row(path: Path, number: int, line: str, fields: tuple[str, ...]) -> Any:
+    """The JSON value of one line; with `fields`, these strings of it."""
+    where = f"{path}, line {number}"
+    try:
+        value = json.loads(line)
+        # The escapes of JSON are the only way for half a pair to come in.
+        half = "\\u" in line and HALF_A_PAIR.search(json.dumps(value, ensure_ascii=False))
+    except (ValueError, RecursionError) as error:
+        raise TextError(f"{where}: a line must be one JSON value; {error}: {_shortened(line)}.") from error
+    if half:
+        raise TextError(
+            f"{where}: a text must be valid Unicode; this line holds half of a surrogate pair (\\ud800 to \\udfff "
+            f"without its other half): {_shortened(line)}. It was cut within a character: mend or drop the line."
+        )
+    return _picked(value, fields, where) if fields else value
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 import torch
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError
 from limelight.text.boundaries import Span, paragraphs, sentences, words
 from limelight.text.tokenizers import Encoded, Tokenizer
@@ -67,6 +68,7 @@ class Segments:
     names: tuple[str, ...]
 
     @classmethod
+    @checked
     def of(
         cls,
         documents: Mapping[str, str] | Sequence[str] | str,
@@ -98,6 +100,7 @@ class Segments:
         return cls.from_spans(BETWEEN_DOCUMENTS.join(texts), spans, places, names)
 
     @classmethod
+    @checked
     def from_spans(
         cls,
         text: str,
@@ -138,6 +141,7 @@ class Segments:
         """The number of tokens."""
         return len(self.spans)
 
+    @checked
     def index(self, level: Level) -> torch.Tensor:
         """(tokens,) int64: the number of the unit that each token lies in, `NO_UNIT` for none.
 
@@ -145,6 +149,7 @@ class Segments:
         """
         return torch.tensor(self._numbers(self._ranges(level)), dtype=torch.int64)
 
+    @checked
     def units(self, level: Level) -> list[Unit]:
         """All units of the level in the order of the text, those without tokens too."""
         ranges = self._ranges(level)

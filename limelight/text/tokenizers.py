@@ -15,6 +15,7 @@ START or END, whatever it holds: their names are no tokens that a kind could cut
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Literal, get_args
 import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from limelight.checked import checked
 from limelight.errors import InputError, KindError, TextError
 from limelight.text.boundaries import Span
 from limelight.text.bytelevel import SPACE, bytes_of, characters_of
@@ -75,6 +77,7 @@ class Tokenizer:
     # ── Making one ──
 
     @classmethod
+    @checked
     def train(cls, texts: Iterable[str], kind: Kind = "bpe", size: int = 6000) -> Tokenizer:
         """Learn a vocabulary of at most `size` tokens (the four special ones counted) from the texts.
 
@@ -99,6 +102,7 @@ class Tokenizer:
         return cls(kind, _without_added_tokens(inner))
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Tokenizer:
         """Read a `tokenizer.json` that `save` wrote (or the folder that holds it)."""
         path = Path(path)
@@ -114,6 +118,7 @@ class Tokenizer:
             ) from error
         return cls(kind, inner)
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write one JSON file; a folder gets a `tokenizer.json` inside. Returns the file's path."""
         path = Path(path)
@@ -127,10 +132,12 @@ class Tokenizer:
 
     # ── Using it ──
 
+    @checked
     def encode(self, text: str) -> Encoded:
         """Text → ids and character spans. START and END are not added."""
         return self.encode_batch([text])[0]
 
+    @checked
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """The same for many texts at once, on all cores."""
         if isinstance(texts, str):
@@ -145,18 +152,24 @@ class Tokenizer:
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
+    @checked
     def decode(self, ids: Iterable[int]) -> str:
         """Ids → text, the special ones skipped; an UNKNOWN character or word becomes `�`.
 
         `decode(encode(text).ids) == text` for every text with `bpe`, for every text of known characters with
         `characters`; `words` puts single spaces between the words.
         """
-        kept = [i for i in map(int, ids) if i == UNKNOWN or i >= len(SPECIALS)]
+        try:
+            whole = [int(i) for i in ids]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise KindError(f"ids must be several whole numbers; got {reprlib.repr(ids)}.") from error
+        kept = [i for i in whole if i == UNKNOWN or not 0 <= i < len(SPECIALS)]
         if self.kind == "bpe":
             return self._inner.decode([self._check(i) for i in kept if i != UNKNOWN]).removeprefix(" ")
         pieces = ["�" if i == UNKNOWN else self._stored(i) for i in kept]
         return ("" if self.kind == "characters" else " ").join(pieces)
 
+    @checked
     def decode_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
         """Ids → (text, character span of each id), for ids that a model wrote.
 
@@ -176,6 +189,7 @@ class Tokenizer:
             place = end + (self.kind == "words")
         return text, spans
 
+    @checked
     def token(self, id: int) -> str:
         r"""One token in readable form: `<start>`, `▁light` (▁ is a leading space), `\n`, `\xf0` (part of a
         character).
@@ -199,7 +213,7 @@ class Tokenizer:
         return id
 
     def _stored(self, id: int) -> str:
-        token = self._inner.id_to_token(id) if id >= 0 else None
+        token = self._inner.id_to_token(id) if 0 <= id < len(self) else None
         if token is None:
             raise InputError(f"An id must be at least 0 and below {len(self)}; got {id}.")
         return token

@@ -125,14 +125,15 @@ def _json(head: dict[str, Any]) -> str:
     try:
         return json.dumps(head, allow_nan=False, separators=(",", ":"))
     except ValueError:  # seldom: only then is all of it walked through
-        return json.dumps(_finite(head), allow_nan=False, separators=(",", ":"))
+        return json.dumps(finite(head), allow_nan=False, separators=(",", ":"))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same tree with None in the place of what JSON has no number for."""
     if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from limelight.checked import checked
 from limelight.explain import Explanation
 from limelight.explain.page import save_page
 from limelight.viewer.file import BYTES, save
@@ -13,6 +14,7 @@ from limelight.viewer.making import Text, subject_of
 from limelight.viewer.notebook import HEIGHT, widget
 
 
+@checked
 def show(
     what: Any,
     text: Text = None,
@@ -34,6 +36,7 @@ def show(
     return widget(subject_of(what, text, queries, title, batch), height)
 
 
+@checked
 def save_html(
     what: Any,
     path: str | Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from limelight.errors import InputError, TooLargeError
-from limelight.text.readers import line_ends
+from limelight.text.decoding import line_ends
 
 TEXT_BYTES = 1_000_000
 FILES = 50

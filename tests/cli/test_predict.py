@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from limelight.cli import predict
+from limelight.cli.telling import tell_unknown
 from limelight.errors import InputError
-from limelight.predicting.predictor import Predictor
+from limelight.predicting.predictor import Prediction, Predictor
 from limelight.predicting.sampling import Sampling
+from limelight.text.tokenizers import Tokenizer
 from tests.tasks import small
 
 Call = Callable[..., Any]
@@ -30,7 +32,7 @@ def test_one_line_a_text_in_their_order(limelight: Call, model: Model) -> None:
 def test_every_kind_of_model_answers(limelight: Call, model: Model) -> None:
     assert limelight("predict", "green cats", "--model", model("translate")).stdout == "green cats\n"
     assert limelight("predict", "red bad now", "--model", model("classify")).stdout == "blame\n"
-    assert limelight("predict", "falls on", "--model", model("language")).stdout.startswith("every word and")
+    assert limelight("predict", "falls on", "--model", model("language")).stdout.startswith(" every word and")
 
 
 def test_lines_come_from_a_file(limelight: Call, model: Model, tmp_path: Path) -> None:
@@ -86,7 +88,9 @@ def test_json_has_one_object_a_line(limelight: Call, model: Model) -> None:
     result = limelight("predict", "bad", "größe", "--model", model("pronounce"), "--json")
     data = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
     found = Predictor(small.trained("pronounce")[0]).predict(["bad", "größe"])
-    assert data == [json.loads(json.dumps(each.to_json())) for each in found]
+    assert data == [
+        {"line": number} | json.loads(json.dumps(each.to_json())) for number, each in enumerate(found, 1)
+    ]
     assert "größe" in result.stdout
 
 
@@ -122,7 +126,7 @@ def test_a_drawn_answer_has_no_probability_in_json(limelight: Call, model: Model
 
 def test_the_longest_answer_can_be_bounded(limelight: Call, model: Model) -> None:
     words = ("predict", "falls on", "--model", model("language"), "--beam", 1)
-    assert limelight(*words, "--longest", 3).stdout == "every word and\n"
+    assert limelight(*words, "--longest", 3).stdout == " every word and\n"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,9 +151,10 @@ def test_a_terminal_is_shown_the_answer_as_it_comes(
 ) -> None:
     heard: list[str] = []
 
-    def stream(self: Predictor, text: str, *_: object) -> Iterator[str]:
+    def stream(self: Predictor, text: str, *_: object) -> Generator[str, None, Prediction]:
         heard.append(text)
         yield from ("piece ", "by piece")
+        return Prediction(text, "piece by piece", 0.0, [], [])
 
     monkeypatch.setattr(Predictor, "stream", stream)
     monkeypatch.setattr(predict, "_to_terminal", lambda: True)
@@ -231,3 +236,59 @@ def test_a_pipe_is_read_as_a_file_is(limelight: Call, model: Model) -> None:
 def test_a_file_that_is_not_there_is_named(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
     line = refused("predict", tmp_path / "nowhere.txt", "--model", model("pronounce"))
     assert str(tmp_path / "nowhere.txt") in line
+
+
+# ── Nothing is lost, nothing is silent ──
+
+
+def test_a_file_of_one_line_gives_one_line(
+    limelight: Call, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_lines(self: Predictor, texts: list[str], **_: object) -> list[Prediction]:
+        return [Prediction(text, "one\ntwo\rthree\u2028four", 0.0, [], []) for text in texts]
+
+    monkeypatch.setattr(Predictor, "predict", in_lines)
+    (tmp_path / "one.txt").write_text("bad\n")
+    words = ("predict", "--model", model("pronounce"))
+    assert limelight(*words, tmp_path / "one.txt").stdout == "one two three\u2028four\n"
+    assert limelight(*words, given="bad").stdout == "one two three\u2028four\n"
+    assert limelight(*words, "bad").stdout.count("\n") == 2  # a text in the command is not a line of a file
+
+
+def test_a_cut_answer_is_told_by_its_line(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("a\n\nbad\nsit\n")
+    words = ("predict", tmp_path / "words.txt", "--model", model("pronounce"), "--beam", 1, "--longest", 2)
+    result = limelight(*words)
+    assert len(result.stdout.split("\n")) == 4 + 1
+    assert "note: 2 of 3 answers are cut at the longest length allowed: line 3 of" in result.stderr
+    shown = [json.loads(line) for line in limelight(*words, "--json").stdout.splitlines()]
+    assert [(each["line"], each["cut"]) for each in shown] == [(1, False), (2, False), (3, True), (4, True)]
+
+
+def test_a_prompt_beyond_the_window_is_told(limelight: Call, model: Model) -> None:
+    long = ("the light falls on every word " * 11).strip()
+    result = limelight("predict", long, "--model", model("language"), "--longest", 3)
+    assert "than the 61 tokens that the model was trained to read at once" in " ".join(result.stderr.split())
+    assert (
+        limelight("predict", "falls on", "--model", model("language"), "--longest", 3).stderr.count("61") == 0
+    )
+
+
+def test_how_an_answer_begins_can_be_given(
+    limelight: Call, model: Model, refused: Callable[..., str]
+) -> None:
+    words = ("predict", "bad", "sit", "--model", model("pronounce"))
+    shown = limelight(*words, "--prefix", "S AH").stdout.splitlines()
+    assert [each.split()[:2] for each in shown] == [["S", "AH"], ["S", "AH"]]
+    shown = limelight(*words, "--prefix", "B", "--prefix", "S IY").stdout.splitlines()
+    assert shown == ["B AH D", "S IY T"]
+    assert "3 for 2 texts" in refused(*words, *("--prefix", "B") * 3)
+    assert "holds what this model cannot write: XX" in refused(*words, "--prefix", "B XX")
+
+
+def test_letters_known_in_another_normal_form_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = Tokenizer.train(["caf\u00e9"], "characters")
+    tell_unknown(tokenizer, ["cafe\u0301"])
+    assert "it knows all of it in the normal form NFC" in capsys.readouterr().err
+    tell_unknown(tokenizer, ["x"])
+    assert "NFC" not in capsys.readouterr().err

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from limelight.errors import InputError, KindError, ShapeError, TextError
+from limelight.errors import InputError, KindError, ShapeError, TextError, TooLargeError
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.word2vec import Word2vec, WordVectors
+from limelight.modules.word2vec import Word2vec, WordVectors, words_of
+from limelight.text.boundaries import words
 
 # Words of one row stand in the same places of a sentence and never beside one another. The window reaches
 # over the article, so that a word before the verb and one after it have other neighbours.
@@ -89,6 +91,34 @@ def test_words_are_lower_case_without_punctuation_and_rare_ones_left_out() -> No
     assert set(vectors.words) == {"don’t", "said", "zoë"}
 
 
+def test_a_word_is_what_it_is_everywhere_in_limelight() -> None:
+    text = "हिन्दी भाषा ที่นี่ كِتَابٌ தமிழ் İstanbul préféré 3.14 東京 😀 — !"
+    apart = unicodedata.normalize("NFD", text.upper()).replace("İ".upper(), "İ")
+    assert words_of(text) == [
+        "हिन्दी",
+        "भाषा",
+        "ที่นี่",
+        "كِتَابٌ",
+        "தமிழ்",
+        "i̇stanbul",
+        "préféré",
+        "3.14",
+        "東",
+        "京",
+    ]
+    assert words_of(apart) == words_of(text)
+    cut = [text[start:end].lower() for start, end in words(text)]
+    assert set(words_of(text)) <= set(cut)
+    vectors = Word2vec(width=3, least=2).train([text, apart])
+    assert set(vectors.words) == set(words_of(text))
+
+
+def test_vectors_that_no_memory_holds_are_refused_before_they_are_made() -> None:
+    many = [" ".join(f"word{n}" for n in range(30_011))]
+    with pytest.raises(TooLargeError, match="30,011 words"):
+        Word2vec(width=99_991, least=1).train(many)
+
+
 def test_tokens_are_taken_as_they_are() -> None:
     vectors = Word2vec(width=3, least=1).train_on_tokens([["▁The", "s", "."], ("▁The", "S")])
     assert set(vectors.words) == {"▁The", "s", ".", "S"}
@@ -114,10 +144,22 @@ def test_one_text_where_many_are_meant_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 0}, {"window": 0}, {"epochs": -1}, {"learning_rate": 0.0}, {"subsample": -1.0}]
+    "wrong",
+    [
+        {"width": 0},
+        {"width": 10**12},
+        {"width": 2.5},
+        {"window": 0},
+        {"epochs": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"subsample": -1.0},
+        {"subsample": float("inf")},
+        {"seed": "one"},
+    ],
 )
 def test_settings_are_checked(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
+    with pytest.raises((InputError, KindError), match=next(iter(wrong))):
         Word2vec(**wrong)  # type: ignore[arg-type]
 
 
@@ -144,8 +186,10 @@ def test_an_unknown_word_is_answered_with_near_spellings(
         three.nearest(asked)
     with pytest.raises(InputError, match="did not have it"):
         three.nearest("qqq")
-    with pytest.raises(InputError, match="at least 1"):
-        three.nearest("north", 0)
+    for count in (0, -1, 2.5, float("nan")):
+        with pytest.raises((InputError, KindError), match="count"):
+            three.nearest("north", count)  # type: ignore[arg-type]
+    assert len(three.nearest("north", 10**30)) == 2
 
 
 def test_a_word_gives_its_vector(three: WordVectors) -> None:

@@ -271,7 +271,7 @@ def test_lines_end_as_those_of_files_do(tmp_path: Path) -> None:
     text = "one\r\ntwo\rthree\n\r\nfour"
     (tmp_path / "a.txt").write_bytes(text.encode())
     documents, _ = documents_of(json.dumps({"documents": [{"name": "a", "text": text}]}).encode())
-    assert documents["a"] == read_text(tmp_path / "a.txt") == "one\ntwo\nthree\n\nfour"
+    assert documents["a"] == read_text(tmp_path / "a.txt") == "one\ntwo three\n\nfour"
 
 
 def test_only_the_last_texts_are_kept(client: Callable[..., Any]) -> None:
