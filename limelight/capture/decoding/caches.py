@@ -70,11 +70,8 @@ def _values(variables: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _layer_of(module: nn.Module, variables: Mapping[str, Any]) -> int:
-    for holder in (variables, {name: getattr(module, name, None) for name in _LAYER}):
-        for name in _LAYER:
-            if isinstance(holder.get(name), int):
-                return int(holder[name])
-    return 0
+    told = [variables.get(name) for name in _LAYER] + [getattr(module, name, None) for name in _LAYER]
+    return next((layer for layer in told if isinstance(layer, int)), 0)
 
 
 def _held(cache: Any, layer: int) -> Held | None:
