@@ -186,6 +186,7 @@ class Texts:
 
     def add(self, output: Mapping[str, Any]) -> None:
         cache = output.get("past_key_values")
+        cache = getattr(cache, "self_attention_cache", cache)
         self.caches.append(cache)
         for name in (*SELF, *CROSS):
             for layer, weights in enumerate(output.get(name) or ()):

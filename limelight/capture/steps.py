@@ -136,7 +136,7 @@ class Strand:
 
     def takes(self, inputs: Inputs, held: Held | None = None) -> bool:
         """Add this call, with the room that it came with, if it goes on with the whole of this text."""
-        inputs = without_room(inputs, None if held is None else held.length)
+        inputs = without_room(inputs, held and held.length, held is not None and held.fixed)
         place = self.place_of(inputs, held)
         if place != self.end:
             return False
@@ -148,10 +148,11 @@ class Strand:
         """The place at which the next call goes on with the whole of it: its keys, or rows of cross-attention."""
         return self.rows if self._first.kind == "cross" else self.length
 
-    def place_of(self, inputs: Inputs, held: Held | None) -> int | None:
+    def place_of(self, inputs: Inputs, held: Held | None, cuttable: bool = True) -> int | None:
         """How much of this text the call goes on with (see `end`); None if with nothing of it.
 
-        Less than all of it where the cache has forgotten tokens that were guessed wrong, or was copied before them.
+        Less than all of it where the cache has forgotten tokens that were guessed wrong, or was copied before them;
+        with `cuttable`, only where no row that stays looks at a key that goes.
         """
         if not self.joins(inputs):
             return None
@@ -164,9 +165,16 @@ class Strand:
         counted = self.belongs_to(held) and self._ahead is not None
         for place in self._places(old_BGMD, inputs, held):
             known_BGMD = self._keys.part(place - old, place)
-            if _same(old_BGMD, known_BGMD, counted) and self._can_be_cut(place):
+            if _same(old_BGMD, known_BGMD, counted) and (not cuttable or self._can_be_cut(place)):
                 return place
         return None
+
+    def differs_behind(self, place: int, raw: Inputs, call: Inputs) -> bool:
+        """Whether what comes behind this place in the memory of a cache with room is something else than here: where
+        it is not, nothing was taken back."""
+        if place >= self.end or raw.key.shape[2] == call.key.shape[2]:
+            return True
+        return not torch.equal(raw.key[:, :, place], self._keys.part(place, place + 1)[:, :, 0])
 
     def joins(self, inputs: Inputs) -> bool:
         """Whether a call is of the same kind, sizes and form, so that it could be one of this text."""
@@ -258,14 +266,15 @@ class Strand:
         return place if self._first.kind == "cross" else place - self._before
 
     def _place_of_cross(self, inputs: Inputs, held: Held | None) -> int | None:
-        """The keys were computed once: the very same memory is looked at again."""
-        keys = self._first.key
-        if inputs.key.shape != keys.shape or _place(inputs) != _place(self._first):
+        """The keys stay: the very same memory is looked at again, or the same numbers with the same cache."""
+        keys, mine = self._first.key, self.belongs_to(held)
+        if inputs.key.shape != keys.shape:
             return None
+        same_place = _place(inputs) == _place(self._first)
         moved = inputs.memory is not None or self._first.memory is not None
-        if moved and not torch.equal(inputs.key, keys):  # memory that was used again
+        if not (same_place or mine) or ((moved or not same_place) and not torch.equal(inputs.key, keys)):
             return None
-        if not self.belongs_to(held) or held is None or held.length is None or self._ahead is None:
+        if not mine or held is None or held.length is None or self._ahead is None:
             return self.rows
         place = held.length - inputs.query.shape[2] - self._ahead
         return place if 0 < place <= self.rows and self._can_be_cut(place) else None

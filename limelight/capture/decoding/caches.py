@@ -29,11 +29,13 @@ class Held:
     owner   the cache itself, weakly
     name    its class, for people
     length  the tokens of the text that went into it, those of the call included; None where it does not say
+    fixed   whether it writes all of a text into the same memory
     """
 
     owner: ReferenceType[Any]
     name: str
     length: int | None
+    fixed: bool = False
 
 
 def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
@@ -79,7 +81,9 @@ def _held(cache: Any, layer: int) -> Held | None:
         owner = ref(cache)
     except TypeError:  # a class that allows no weak references
         return None
-    return Held(owner, type(cache).__name__, _length(cache, layer))
+    layers = getattr(cache, "layers", ())
+    fixed = any(hasattr(one, "max_cache_len") for one in layers)
+    return Held(owner, type(cache).__name__, _length(cache, layer), fixed)
 
 
 def _length(cache: Any, layer: int) -> int | None:

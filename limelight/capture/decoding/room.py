@@ -18,21 +18,24 @@ from limelight.matrix import Mask
 from limelight.matrix.given import Dense, Function
 
 
-def without_room(inputs: Inputs, length: int | None) -> Inputs:
+def without_room(inputs: Inputs, length: int | None, fixed: bool = False) -> Inputs:
     """Without the columns behind the text, and apart from the memory of the cache, which will be written to.
 
-    `length` is how many tokens the cache says that it holds; None where it does not say.
+    `length` is how many tokens the cache says that it holds; None where it does not say. A `fixed` cache is known to
+    write into the same memory again.
     """
     N, M = inputs.query.shape[2], inputs.key.shape[2]
     if inputs.kind == "cross":
-        return _copied(inputs) if _is_static(inputs.key) else inputs
-    end = M
+        return _copied(inputs) if fixed or _is_static(inputs.key) else inputs
+    end, doubt = M, False
     if M > N:
-        known = length is not None and length >= N
-        end = min(length, M) if known and length is not None else _end(inputs)
+        if length is not None and length >= N:
+            end = min(length, M)
+        else:
+            end, doubt = _end(inputs)
         if not hides_from(inputs, end):
             end = M
-    if end == M and not _will_be_written_to(inputs.key):
+    if end == M and not (fixed or doubt or _will_be_written_to(inputs.key)):
         return inputs
     return cut(inputs, end)
 
@@ -86,27 +89,26 @@ def _without_room_of_padding(bias: Tensor, end: int) -> Tensor:
     return bias[..., :end].masked_fill(nothing, -torch.inf) if bool(nothing.any()) else bias[..., :end]
 
 
-def _end(inputs: Inputs) -> int:
-    """Where the text of a cache that is not known ends, as far as can be told."""
-    M = inputs.key.shape[2]
+def _end(inputs: Inputs) -> tuple[int, bool]:
+    """Where the text of a cache that is not known ends, and whether it may have ended before."""
+    N, M = inputs.query.shape[2], inputs.key.shape[2]
     if isinstance(inputs.mask, Dense):
         seen_BHNM = inputs.mask.seen_BHNM
     elif isinstance(inputs.bias, Tensor):
         seen_BHNM = _added(inputs.bias[(None,) * (4 - inputs.bias.dim())])
     else:
-        return M
+        return M, False
     if seen_BHNM.shape[-1] != M:
-        return M
+        return M, False
     seen_NM = seen_BHNM.flatten(0, 1).any(0)
     seen_M = seen_NM.any(0)
-    end = int(seen_M.nonzero().max()) + 1 if bool(seen_M.any()) else 0
-    hidden_BGMD = inputs.key[:, :, end:]
-    if not bool(hidden_BGMD.any()):  # nothing was written there
-        return max(end, inputs.query.shape[2])
+    end = max(int(seen_M.nonzero().max()) + 1 if bool(seen_M.any()) else 0, N)
+    if end == M or not bool(inputs.key[:, :, end:].any()):  # nothing was written there
+        return end, False
     places_M = torch.arange(1, M + 1, device=seen_NM.device)
     last_N = (seen_NM * places_M).amax(-1)  # how far each query sees
     each_its_own = len(last_N) > 1 and bool((last_N.diff() == 1).all())
-    return end if each_its_own else M
+    return (end, False) if each_its_own else (M, True)
 
 
 def _copied(inputs: Inputs) -> Inputs:

@@ -24,6 +24,26 @@ from limelight.errors import CaptureError
 LIVING = 128
 """To how many texts a call is offered, the latest first; those of its own cache count apart."""
 
+# Why a call with more keys than queries goes on with no text.
+FROM_BEFORE = (
+    "its cache, a {cache}, held keys that were computed where the watch did not see it; for the queries of those "
+    "there are no rows"
+)
+OTHER_KEYS = (
+    "its cache, a {cache}, gives back other keys than it was given (rounded, moved or dropped), so its steps stand "
+    "apart, and the columns of each are what the cache held then, not the text"
+)
+LOOKED_AHEAD = "tokens that stayed had looked at tokens that were taken back, so what was written after that stands apart"
+OTHER_BATCH = "the batch changed its size from one step to the next, so the steps stand apart"
+OTHER_FORM = "a step has another bias, scale or size than those before, so the steps stand apart"
+OF_ITS_OWN = (
+    "its keys of before are not those that any earlier call was seen with, so its steps stand apart, and what the "
+    "columns of each are is known to its cache alone"
+)
+OTHER_STATES = (
+    "its keys are of another sequence, and changed from one step to the next, so the steps stand apart"
+)
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -47,7 +67,7 @@ class Strands:
     def place(self, inputs: Inputs, held: Held | None, frame: FrameType | None = None) -> Placed:
         """Add a call to the text that it belongs to. Raises CaptureError where the cache has reordered the batch, or
         has written over keys that were only referred to."""
-        call = without_room(inputs, None if held is None else held.length)
+        call = without_room(inputs, held and held.length, held is not None and held.fixed)
         found = self._found(inputs, call, held)
         if found is None:
             apart = self._why_apart(call, held)
@@ -74,9 +94,9 @@ class Strands:
             return None
         best: tuple[tuple[bool, bool, bool], tuple[Strand, int, Inputs]] | None = None
         for strand in self._candidates(held):
-            for given in (call, *_as_it_ends(raw, call, strand, held)):
+            for given in (*_as_it_ends(raw, call, strand, held), call):
                 place = strand.place_of(given, held)
-                if place is None:
+                if place is None or not strand.differs_behind(place, raw, call):
                     continue
                 mine, whole = strand.belongs_to(held), place == strand.end
                 rank = (mine, whole, strand.first.key.data_ptr() == raw.key.data_ptr())
@@ -94,32 +114,25 @@ class Strands:
         return mine + others
 
     def _why_apart(self, call: Inputs, held: Held | None) -> str | None:
-        old = call.key.shape[2] - call.query.shape[2]
-        if call.kind == "cross" or old <= 0 or (not self._all and held is None):
-            return None
+        N, M = call.query.shape[2], call.key.shape[2]
         mine = [strand for strand in self._candidates(held) if strand.belongs_to(held)]
-        self._refuse_reordered(call.key[:, :, :old], mine or self._all[-1:])
-        if held is not None and not mine:
-            return (
-                f"its cache, a {held.name}, held keys that were computed where the watch did not see it; for the "
-                "queries of those there are no rows"
-            )
-        latest = (mine or self._all)[0 if mine else -1]
-        if held is not None and latest.joins(call):
-            return (
-                f"its cache, a {held.name}, gives back other keys than it was given (rounded, moved or dropped), so "
-                "its steps stand apart, and the columns of each are what the cache held then, not the text"
-            )
-        if held is not None and latest.first.key.shape[0] != call.key.shape[0]:
-            return "the batch changed its size from one step to the next, so the steps stand apart"
-        if held is not None:
-            return "its steps have a bias, a scale or sizes of another form than those before, so they stand apart"
-        if call.query.shape[2] == 1 or any(strand.length == old for strand in self._all[-LIVING:]):
-            return (
-                "its keys of before are not those that any earlier call was seen with, so its steps stand apart, and "
-                "what the columns of each are is known to its cache alone"
-            )
-        return None
+        if call.kind == "cross":
+            changed = any(strand.first.query.shape[:2] == call.query.shape[:2] for strand in mine)
+            return OTHER_STATES if changed else None
+        if M <= N or (not self._all and held is None):
+            return None
+        self._refuse_reordered(call.key[:, :, : M - N], mine or self._all[-1:])
+        if held is None:
+            goes_on = N == 1 or any(strand.length == M - N for strand in self._all[-LIVING:])
+            return OF_ITS_OWN if goes_on else None
+        if not mine:
+            from_before = held.length is None or held.length > N
+            return FROM_BEFORE.format(cache=held.name) if from_before else None
+        if any(strand.place_of(call, held, cuttable=False) is not None for strand in mine):
+            return LOOKED_AHEAD
+        if mine[0].joins(call):
+            return OTHER_KEYS.format(cache=held.name)
+        return OTHER_BATCH if len(mine[0].first.key) != len(call.key) else OTHER_FORM
 
     def _refuse_reordered(self, old_BGMD: Tensor, strands: list[Strand]) -> None:
         for strand in strands:
