@@ -43,14 +43,17 @@ def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
     home = sys.modules.get(_HOME)
     if home is None:
         return None
+    inside = False
     while frame is not None:
         variables = frame.f_locals
+        runs = variables.get("self")
+        if inside and isinstance(runs, nn.Module) and runs is not module:
+            return None
+        inside |= runs is module
         for value in _values(variables):
             if isinstance(value, home.Cache):
                 both = isinstance(value, home.EncoderDecoderCache)
                 return _held(value.self_attention_cache if both else value, _layer_of(module, variables))
-        if variables.get("self") is module:
-            return None
         frame = frame.f_back
     return None
 

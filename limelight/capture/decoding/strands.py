@@ -33,7 +33,13 @@ OTHER_KEYS = (
     "its cache, a {cache}, gives back other keys than it was given (rounded, moved or dropped), so its steps stand "
     "apart, and the columns of each are what the cache held then, not the text"
 )
-LOOKED_AHEAD = "tokens that stayed had looked at tokens that were taken back, so what was written after that stands apart"
+LOOKED_AHEAD = (
+    "tokens that stayed had looked at tokens that were taken back, so what was written then stands apart"
+)
+LOOKS_AT_ROOM = (
+    "its queries look at memory of its cache, a {cache}, behind the text, where nothing was written, so the steps "
+    "stand apart"
+)
 OTHER_BATCH = "the batch changed its size from one step to the next, so the steps stand apart"
 OTHER_FORM = "a step has another bias, scale or size than those before, so the steps stand apart"
 OF_ITS_OWN = (
@@ -121,6 +127,8 @@ class Strands:
             return OTHER_STATES if changed else None
         if M <= N or (not self._all and held is None):
             return None
+        if held is not None and held.fixed and held.length is not None and held.length < M:
+            return LOOKS_AT_ROOM.format(cache=held.name)
         self._refuse_reordered(call.key[:, :, : M - N], mine or self._all[-1:])
         if held is None:
             goes_on = N == 1 or any(strand.length == M - N for strand in self._all[-LIVING:])
