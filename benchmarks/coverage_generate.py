@@ -191,8 +191,8 @@ class Texts:
     caches: list[Any] = field(default_factory=list)
     """All caches, so that no two are at one address."""
 
-    def add(self, output: Mapping[str, Any]) -> None:
-        cache = output.get("past_key_values")
+    def add(self, given: Any, output: Mapping[str, Any]) -> None:
+        cache = given if output.get("past_key_values") is None else output["past_key_values"]
         cache = object() if cache is None else getattr(cache, "self_attention_cache", cache)
         self.caches.append(cache)  # without one, every forward is of a whole text
         for name in (*SELF, *CROSS):
@@ -226,12 +226,12 @@ def official(model: nn.Module) -> Iterator[Texts]:
     def ask(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return args, {**kwargs, "output_attentions": True}
 
-    def take(_: nn.Module, __: Any, output: Any) -> None:
-        texts.add(output)
+    def take(_: nn.Module, __: Any, kwargs: dict[str, Any], output: Any) -> None:
+        texts.add(kwargs.get("past_key_values"), output)
 
     hooks = [
         model.register_forward_pre_hook(ask, with_kwargs=True),
-        model.register_forward_hook(take),
+        model.register_forward_hook(take, with_kwargs=True),
     ]
     try:
         yield texts

@@ -78,8 +78,8 @@ def _seen(inputs: Inputs, mask: Mask, j0: int, j1: int) -> Tensor:
 
 
 def _added(bias: Tensor) -> Tensor:
-    """Where what is added to the scores does not hide them."""
-    return bias > torch.finfo(bias.dtype).min / 2
+    """Where what is added to the scores does not hide them; some models scale it with them."""
+    return bias > torch.finfo(bias.dtype).min / 64
 
 
 def _without_room_of_padding(bias: Tensor, end: int) -> Tensor:
