@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture.decoding.caches import Held
-from limelight.capture.decoding.room import without_room
+from limelight.capture.decoding.room import without_room_of
 from limelight.capture.diagonals import Diagonals, laid_out
 from limelight.capture.inputs import Inputs
 from limelight.capture.known import version
@@ -49,6 +49,8 @@ class Strand:
         self._handed_values = values
         self._joined: Inputs | None = self._shown(first)
         self._queries = [first.query]
+        self.rows = first.query.shape[2]
+        """The queries so far."""
         self._outputs = [first.output] if outputs and first.output is not None else None
         self._keys = Rows(first.key)
         self._values = None if first.value is None else Rows(first.value)
@@ -81,11 +83,6 @@ class Strand:
     def length(self) -> int:
         """The keys of the text so far."""
         return self._keys.length
-
-    @property
-    def rows(self) -> int:
-        """The queries so far."""
-        return sum(query.shape[2] for query in self._queries)
 
     @property
     def grew(self) -> bool:
@@ -136,7 +133,7 @@ class Strand:
 
     def takes(self, inputs: Inputs, held: Held | None = None) -> bool:
         """Add this call, with the room that it came with, if it goes on with the whole of this text."""
-        inputs = without_room(inputs, held and held.length, held is not None and held.fixed)
+        inputs = without_room_of(inputs, held)
         place = self.place_of(inputs, held)
         if place != self.end:
             return False
@@ -204,6 +201,7 @@ class Strand:
             j0 = self._keys.length - inputs.key.shape[2]
         self._joined = None
         self._queries.append(inputs.query)
+        self.rows += inputs.query.shape[2]
         if self._outputs is not None:
             self._outputs = [*self._outputs, inputs.output] if inputs.output is not None else None
         self._referred += _versions(inputs.query, inputs.bias)
@@ -231,7 +229,7 @@ class Strand:
         cross = self._first.kind == "cross"
         pieces = [piece.cut(rows, None if cross else place) for piece in self._begun() if piece.i0 < rows]
         self._pieces = [piece for piece in pieces if piece is not None]
-        self._queries = [torch.cat(self._queries, dim=2)[:, :, :rows]]
+        self._queries, self.rows = [torch.cat(self._queries, dim=2)[:, :, :rows]], rows
         if self._outputs is not None:
             self._outputs = [torch.cat(self._outputs, dim=2)[:, :, :rows]]
         if not cross:

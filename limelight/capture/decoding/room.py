@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture import rules
+from limelight.capture.decoding.caches import Held
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Mask
 from limelight.matrix.given import Dense, Function
@@ -38,6 +39,11 @@ def without_room(inputs: Inputs, length: int | None, fixed: bool = False) -> Inp
     if end == M and not (fixed or doubt or _will_be_written_to(inputs.key)):
         return inputs
     return cut(inputs, end)
+
+
+def without_room_of(inputs: Inputs, held: Held | None) -> Inputs:
+    """The same, of the call's own cache, if it is known."""
+    return without_room(inputs, None) if held is None else without_room(inputs, held.length, held.fixed)
 
 
 def cut(inputs: Inputs, end: int) -> Inputs:

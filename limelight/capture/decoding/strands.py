@@ -16,7 +16,7 @@ from types import FrameType
 from torch import Tensor
 
 from limelight.capture.decoding.caches import Held, is_drafting
-from limelight.capture.decoding.room import cut, hides_from, without_room
+from limelight.capture.decoding.room import cut, hides_from, without_room_of
 from limelight.capture.inputs import Inputs
 from limelight.capture.steps import Strand, same_batch_in_other_order
 from limelight.errors import CaptureError
@@ -73,7 +73,7 @@ class Strands:
     def place(self, inputs: Inputs, held: Held | None, frame: FrameType | None = None) -> Placed:
         """Add a call to the text that it belongs to. Raises CaptureError where the cache has reordered the batch, or
         has written over keys that were only referred to."""
-        call = without_room(inputs, held and held.length, held is not None and held.fixed)
+        call = without_room_of(inputs, held)
         found = self._found(inputs, call, held)
         if found is None:
             apart = self._why_apart(call, held)
