@@ -29,8 +29,9 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.known import version
 from limelight.capture.pieces import Piece, Pieces, piece_of
 
-ROUNDING = 16
-"""By how many units in the last place, of the largest, keys may differ that a model computes anew at every step."""
+ROUNDING = 2, 16
+"""By how much keys may differ that a model computes anew at every step: units in their own last place, and units in
+the last place, in float32, of the largest. A cache that rounds is further off, most of all in small entries."""
 
 
 class Strand:
@@ -344,8 +345,12 @@ def _same(keys: Tensor, others: Tensor, computed_anew: bool) -> bool:
         return True
     if not computed_anew or not keys.numel():
         return False
-    largest = float(others.abs().max())
-    return float((keys - others).abs().max()) <= ROUNDING * torch.finfo(keys.dtype).eps * largest
+    last, of_largest = ROUNDING
+    unit = torch.finfo(keys.dtype).eps
+    single = min(unit, torch.finfo(torch.float32).eps)
+    keys, others = keys.double(), others.double()
+    bound = last * unit * others.abs() + of_largest * single * others.abs().max()
+    return bool(((keys - others).abs() <= bound).all())
 
 
 def _place(inputs: Inputs) -> int:

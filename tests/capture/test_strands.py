@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
 from torch import Tensor
 
 import limelight as ll
+from limelight.capture.decoding.caches import Held
 from limelight.capture.decoding.strands import Strands
 from limelight.capture.inputs import Inputs
 from limelight.capture.steps import Strand
@@ -265,6 +267,27 @@ def test_a_text_that_nothing_happened_to_has_no_notes() -> None:
         generated(model, ids(5))
         generated(model, ids(5), use_cache=False)
     assert not len(seen.why()) and not seen.summary().notes
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_keys_that_are_computed_anew_may_round_and_quantised_ones_may_not(dtype: torch.dtype) -> None:
+    """As those that a model makes of latents in its cache, which differ by their last place; 8 bits are no rounding."""
+    cache = transformers.DynamicCache()
+    query, key = torch.randn(2, 1, 3, 7, 8, dtype=dtype).unbind()
+
+    def call(key: Tensor, start: int, stop: int) -> tuple[Inputs, Held]:
+        inputs = Inputs(query=query[:, :, start:stop], key=key[:, :, :stop])
+        return inputs, Held(ref(cache), "DynamicCache", stop)
+
+    def joined(other: Tensor) -> bool:
+        texts = Strands()
+        texts.place(*call(key, 0, 6))
+        return texts.place(*call(other, 6, 7)).begun is None
+
+    last_place = key.double() * (1 + torch.finfo(dtype).eps * torch.randint(-1, 2, key.shape))
+    unit = key.abs().max().double() / 127
+    assert joined(key.clone()) and joined(last_place.to(dtype))
+    assert not joined(((key.double() / unit).round() * unit).to(dtype))
 
 
 # ---- what is handed out is verified -------------------------------------------------------------------
