@@ -75,19 +75,18 @@ def _outcome(row: Row, small: Tiny, eager: nn.Module, way: Way) -> tuple[str, st
     except Exception as error:
         return "verified", f"eager, it does not write ({type(error).__name__})"
     if torch.equal(theirs, tokens):
-        outcome, reason = _judge(row, texts, seen, inputs)
+        outcome, reason = _judge(row, texts.of(tokens), seen, inputs)
         if outcome != "wrong":
             return outcome, reason
     try:  # the backends differ, by rounding that turned a choice or in what they make of padding: one model is enough
         with official(eager) as texts:
-            seen, _ = _watched(eager, way, inputs)
+            seen, tokens = _watched(eager, way, inputs)
     except LimelightError as error:
         return "refused", str(error)
-    return _judge(row, texts, seen, inputs)
+    return _judge(row, texts.of(tokens), seen, inputs)
 
 
-def _judge(row: Row, texts: Texts, seen: Seen, inputs: Mapping[str, Tensor]) -> tuple[str, str]:
-    wanted = [whole for whole in texts.all() if whole.numel()]
+def _judge(row: Row, wanted: list[Tensor], seen: Seen, inputs: Mapping[str, Tensor]) -> tuple[str, str]:
     if not wanted:
         return "verified", "it gives no weights of its own"
     if any(bool(whole.isnan().any()) for whole in wanted):
@@ -212,10 +211,16 @@ class Texts:
             weights_BHNM = nn.functional.pad(weights_BHNM, (max(0, length - M), 0))
         rows += [weights_BHNM[:, :, row] for row in range(N)]
 
-    def all(self) -> Iterator[Tensor]:
-        for (_, name, _), rows in self.kept.items():
+    def of(self, tokens: Tensor) -> list[Tensor]:
+        """All texts of these tokens, of which the last was never read; guesses beyond them were wrong."""
+        length = tokens.shape[1] - 1
+        wholes = []
+        for (_, name, _), all_rows in self.kept.items():
+            rows = all_rows[:length]
             columns = rows[-1].shape[-1] if name in CROSS else len(rows)
-            yield torch.stack([nn.functional.pad(row, (0, columns - row.shape[-1])) for row in rows], dim=2)
+            padded = [nn.functional.pad(row, (0, columns - row.shape[-1])) for row in rows]
+            wholes.append(torch.stack(padded, dim=2))
+        return wholes
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Strand:
         self._lasting = _versions(first.sink, *_tables(first))
         self._late = False
         """Whether something had been written to before it was copied."""
-        self._owner = None if held is None else held.owner
+        self._held = held
         self._ahead = self._how_far_ahead(held)
         """How many more tokens the cache counts than there are keys here (rows, of cross-attention); None where it
         does not count or did not stay true to it."""
@@ -73,7 +73,7 @@ class Strand:
         """How many calls were joined."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_owner": None}
+        return {**vars(self), "_held": None}
 
     @property
     def first(self) -> Inputs:
@@ -92,11 +92,13 @@ class Strand:
 
     def belongs_to(self, held: Held | None) -> bool:
         """Whether its latest call was computed with this very cache."""
-        return held is not None and self._owner is not None and self._owner() is held.owner() is not None
+        if held is None or self._held is None:
+            return False
+        return self._held.owner() is held.owner() is not None
 
     def close(self) -> None:
         """No more calls will come: neither the cache nor what only verifying needs is held any longer."""
-        self._owner = self._outputs = None
+        self._held = self._outputs = None
 
     def overwritten(self) -> bool:
         """Whether anything that is only referred to was written to since it was heard."""
@@ -215,14 +217,14 @@ class Strand:
         self.steps += 1
         if held is not None:
             if not self.belongs_to(held):
-                self._owner, self._ahead = held.owner, self._how_far_ahead(held)
+                self._held, self._ahead = held, self._how_far_ahead(held)
             elif self._ahead != self._how_far_ahead(held):
                 self._ahead = None
 
     def forgets(self, place: int) -> bool:
         """Whether going back to this place takes back tokens of the latest call alone, as after guesses that were
-        wrong. Of guessed tokens the first always stays."""
-        return self._rows_at(place) > self._latest
+        wrong. Of guessed tokens the first always stays; the first call is a prompt, of which nothing is a guess."""
+        return self._rows_at(place) > self._latest > 0
 
     def cut(self, place: int) -> None:
         """Forget what lies behind this place."""
@@ -239,6 +241,17 @@ class Strand:
                 self._values.length = place
         self._joined = None
 
+    def cropped(self, cache: object, guesses: bool) -> None:
+        """Forget what was taken back out of this cache if it is known that those were `guesses`, or if they are of
+        the latest call."""
+        if self._held is None or self._held.owner() is not cache or self._ahead is None:
+            return
+        now = self._held.now()
+        place = self.end if now is None or now.length is None else now.length - self._ahead
+        if self._rows_at(place) > 0 and place < self.end and (guesses or self.forgets(place)):
+            if self._can_be_cut(place):
+                self.cut(place)
+
     def branch(self, place: int) -> Strand:
         """Another text that begins as this one does, up to this place."""
         other = copy(self)
@@ -246,7 +259,7 @@ class Strand:
         other._values = None if self._values is None else self._values.shared()
         other._pieces = list(self._begun())
         other._referred, other._lasting = list(self._referred), list(self._lasting)
-        other._owner = None
+        other._held = None
         other.cut(place)
         return other
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from limelight.capture.decoding.caches import cache_of
+from limelight.capture.decoding.caches import cache_of, crops_heard
 from limelight.capture.decoding.strands import Strands
 from limelight.capture.empty import why_nothing
 from limelight.capture.inputs import Inputs
@@ -72,6 +72,11 @@ class Watcher:
         except LimelightError as error:
             error.add_note(f"This was in {name!r}, a {type(module).__name__}.")
             raise
+
+    def cropped(self, cache: object) -> None:
+        """Tokens were taken back out of a cache."""
+        for texts in self._written.values():
+            texts.cropped(cache, sys._getframe(1))
 
     def missed(self, module: nn.Module, why: str) -> None:
         self._seen.lost[self.names.of(module)] = why
@@ -174,7 +179,7 @@ def watch(
     seen = Seen(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
-    with listening(watcher.names.modules, watcher, SOURCES):
+    with listening(watcher.names.modules, watcher, SOURCES), crops_heard():
         hooks = [
             root.register_forward_pre_hook(watcher.begin),
             root.register_forward_hook(watcher.end, always_call=True),

@@ -129,6 +129,16 @@ def test_going_on_from_further_back_keeps_what_was_written_before() -> None:
     assert_texts(model, seen, text, torch.cat([text[:, :8], other], dim=1))
 
 
+def test_a_prompt_that_is_gone_back_into_is_kept_too() -> None:
+    model, text, other = foreign.llama(), ids(11), ids(3)
+    cache = transformers.DynamicCache(config=model.config)
+    with watched(model) as seen:
+        model(text, past_key_values=cache)
+        cache.crop(-5)
+        model(other, past_key_values=cache)
+    assert_texts(model, seen, text, torch.cat([text[:, :6], other], dim=1))
+
+
 def test_a_static_cache_is_used_again_for_another_text() -> None:
     model, texts = foreign.llama(), [ids(7), ids(5)]
     cache = transformers.StaticCache(config=model.config, max_cache_len=13)
@@ -149,6 +159,16 @@ def test_guesses_over_a_sliding_window_are_forgotten() -> None:
     prompt = ids(3).repeat(1, 4)  # longer than the window of 5
     with watched(model) as seen:
         tokens = generated(model, prompt, new=11, prompt_lookup_num_tokens=3)
+    assert_texts(model, seen, tokens[:, :-1])
+
+
+@pytest.mark.parametrize("new", range(3, 9))
+def test_guesses_that_came_last_are_forgotten_too(new: int) -> None:
+    """They are taken out of the cache, and no call comes after."""
+    model = foreign.llama()
+    prompt = ids(3).repeat(1, 3)
+    with watched(model) as seen:
+        tokens = generated(model, prompt, new=new, prompt_lookup_num_tokens=4)
     assert_texts(model, seen, tokens[:, :-1])
 
 
@@ -271,7 +291,7 @@ def test_a_text_that_nothing_happened_to_has_no_notes() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_keys_that_are_computed_anew_may_round_and_quantised_ones_may_not(dtype: torch.dtype) -> None:
-    """As those that a model makes of latents in its cache, which differ by their last place; 8 bits are no rounding."""
+    """As those that a model makes of latents in its cache, off by their last place; 8 bits are no such rounding."""
     cache = transformers.DynamicCache()
     query, key = torch.randn(2, 1, 3, 7, 8, dtype=dtype).unbind()
 

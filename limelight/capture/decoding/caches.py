@@ -7,19 +7,23 @@ mask may hide a token from itself, as sparse attention does.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from types import FrameType
 from typing import Any
 from weakref import ReferenceType, ref
 
 from torch import nn
 
+from limelight.capture.listening import Shared, everyone
+
 _HOME = "transformers.cache_utils"
 _LAYER = ("layer_idx", "layer_id")
 """What a module calls its place in the cache."""
-_DRAFTING = "get_candidates"
-"""The method of transformers in which a helper writes the draft of speculative decoding."""
+_SPECULATING = frozenset(["_assisted_decoding", "get_candidates"])
+"""The methods of transformers in which tokens are guessed, and taken back where they were wrong."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,19 @@ class Held:
     name    its class, for people
     length  the tokens of the text that went into it, those of the call included; None where it does not say
     fixed   whether it writes all of a text into the same memory
+    layer   the place in it of the attention that was called
     """
 
     owner: ReferenceType[Any]
     name: str
     length: int | None
     fixed: bool = False
+    layer: int = 0
+
+    def now(self) -> Held | None:
+        """What the cache says by now; None if it is gone."""
+        cache = self.owner()
+        return None if cache is None else _held(cache, self.layer)
 
 
 def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
@@ -58,10 +69,41 @@ def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
     return None
 
 
-def is_drafting(frame: FrameType | None) -> bool:
-    """Whether what runs is the draft of speculative decoding, which the model has yet to accept."""
+@contextmanager
+def crops_heard() -> Iterator[None]:
+    """Inside the block everyone who listens, and has a method `cropped(cache)`, hears of tokens that are taken back
+    out of a cache: after the last of its calls nothing else would tell."""
+    if _HOME not in sys.modules:
+        yield
+        return
+    with _CROPS.held():
+        yield
+
+
+def _hear_crops() -> Callable[[], None]:
+    kind = sys.modules[_HOME].Cache
+    original = kind.crop
+
+    @wraps(original)
+    def crop(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        for listener in everyone():
+            cropped = getattr(listener, "cropped", None)
+            if cropped is not None:
+                cropped(self)
+        return result
+
+    kind.crop = crop
+    return lambda: setattr(kind, "crop", original)
+
+
+_CROPS = Shared(_hear_crops)
+
+
+def is_speculating(frame: FrameType | None) -> bool:
+    """Whether what runs is speculative decoding: tokens that are taken back were guesses of no text."""
     while frame is not None:
-        if frame.f_code.co_name == _DRAFTING:
+        if frame.f_code.co_name in _SPECULATING:
             return True
         frame = frame.f_back
     return False
@@ -86,7 +128,7 @@ def _held(cache: Any, layer: int) -> Held | None:
         return None
     layers = getattr(cache, "layers", ())
     fixed = any(hasattr(one, "max_cache_len") for one in layers)
-    return Held(owner, type(cache).__name__, _length(cache, layer), fixed)
+    return Held(owner, type(cache).__name__, _length(cache, layer), fixed, layer)
 
 
 def _length(cache: Any, layer: int) -> int | None:

@@ -4,8 +4,9 @@ A model may write several texts in turn: with guidance a prompt and a negative p
 layers a draft and the text, in a server two chats. Each call is offered to all of them. It belongs where its old keys
 are those kept; among several such, to the text of the same cache, then to one that it goes on with in whole.
 
-A cache that was cut back within its latest call has forgotten guesses that were wrong, and so does its text. One that
-goes on from further back, or a copy of a cache, begins another text with the same beginning; both are kept.
+A cache that was cut back within its latest call, or in speculative decoding, has forgotten guesses that were wrong,
+and so does its text. One that goes on from further back or from within the prompt, or a copy of a cache, begins
+another text with the same beginning; both are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import FrameType
 
 from torch import Tensor
 
-from limelight.capture.decoding.caches import Held, is_drafting
+from limelight.capture.decoding.caches import Held, is_speculating
 from limelight.capture.decoding.room import cut, hides_from, without_room_of
 from limelight.capture.inputs import Inputs
 from limelight.capture.steps import Strand, same_batch_in_other_order
@@ -84,13 +85,19 @@ class Strands:
         begun = None
         if place < strand.end:
             same_cache = strand.belongs_to(held) or held is None
-            if same_cache and (strand.forgets(place) or is_drafting(frame)):
+            if same_cache and (strand.forgets(place) or is_speculating(frame)):
                 strand.cut(place)
             else:
                 strand = begun = strand.branch(place)
         strand.add(call, held)
         self._all = [*(one for one in self._all if one is not strand), strand]
         return Placed(begun)
+
+    def cropped(self, cache: object, frame: FrameType | None = None) -> None:
+        """Tokens were taken back out of a cache: guesses are forgotten."""
+        guesses = is_speculating(frame)
+        for strand in self._all:
+            strand.cropped(cache, guesses)
 
     # ---- inside -----------------------------------------------------------------------------------
 
