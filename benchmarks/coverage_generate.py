@@ -189,18 +189,25 @@ class Texts:
     kept: dict[tuple[int, str, int], list[Tensor]] = field(default_factory=dict)
     caches: list[Any] = field(default_factory=list)
     """All caches, so that no two are at one address."""
+    used: set[int] = field(default_factory=set)
+    """The addresses of those that more than one forward used."""
 
     def add(self, given: Any, output: Mapping[str, Any]) -> None:
         cache = given if output.get("past_key_values") is None else output["past_key_values"]
-        cache = object() if cache is None else getattr(cache, "self_attention_cache", cache)
-        self.caches.append(cache)  # without one, every forward is of a whole text
+        cache = getattr(cache, "self_attention_cache", cache)
+        length = 0 if cache is None else int(cache.get_seq_length())
         for name in (*SELF, *CROSS):
             for layer, weights in enumerate(output.get(name) or ()):
-                if isinstance(weights, Tensor):
-                    rows = self.kept.setdefault((id(cache), name, layer), [])
-                    held = getattr(cache, "get_seq_length", None)
-                    length = weights.shape[2] if held is None else int(held())
-                    self._add(rows, weights.float(), length, name in CROSS)
+                if not isinstance(weights, Tensor):
+                    continue
+                N = weights.shape[2]
+                if length < N:  # without a cache, or one that is not used, every forward is of a whole text
+                    cache, length = object(), N
+                elif length > N:
+                    self.used.add(id(cache))
+                rows = self.kept.setdefault((id(cache), name, layer), [])
+                self._add(rows, weights.float(), length, name in CROSS)
+        self.caches.append(cache)
 
     def _add(self, rows: list[Tensor], weights_BHNM: Tensor, length: int, cross: bool) -> None:
         N, M = weights_BHNM.shape[2:]
@@ -213,10 +220,9 @@ class Texts:
 
     def of(self, tokens: Tensor) -> list[Tensor]:
         """All texts of these tokens, of which the last was never read; guesses beyond them were wrong."""
-        length = tokens.shape[1] - 1
         wholes = []
-        for (_, name, _), all_rows in self.kept.items():
-            rows = all_rows[:length]
+        for (cache, name, _), all_rows in self.kept.items():
+            rows = all_rows[: tokens.shape[1] - 1] if cache in self.used else all_rows
             columns = rows[-1].shape[-1] if name in CROSS else len(rows)
             padded = [nn.functional.pad(row, (0, columns - row.shape[-1])) for row in rows]
             wholes.append(torch.stack(padded, dim=2))

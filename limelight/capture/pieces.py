@@ -9,6 +9,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from limelight.capture.decoding.room import first_columns, not_hidden
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Cover, Mask, masks
 from limelight.matrix.given import Dense
@@ -73,14 +74,16 @@ class Piece:
         if (i1, j1) == (self.i1, self.j1):
             return self
         (N, M), n, m = self.sizes, i1 - self.i0, max(j1 - self.j0, 0)
-        bias = self.bias
+        bias, shown = self.bias, None
         if bias is not None:
-            bias = (bias if bias.shape[2] == 1 else bias[:, :, :n])[..., :m] if bias.shape[3] > 1 else bias
+            bias = bias if bias.shape[2] == 1 else bias[:, :, :n]
+            if bias.shape[3] > 1:
+                shown, bias = not_hidden(bias), first_columns(bias, m)
         if self.causal and self.other is None and self.i1 - i1 == self.j1 - j1:
             seen = None if self.columns is None else self.columns[..., :m]
             return replace(self, i1=i1, j1=j1, columns=seen, bias=bias)
         table = self.rule().block(0, n, 0, M, N, M)
-        if bool(table[..., m:].any()):
+        if bool((table if shown is None else table & shown)[..., m:].any()):
             return None
         return replace(
             self, i1=i1, j1=j1, causal=False, columns=None, other=masks.dense(table[..., :m]), bias=bias

@@ -53,7 +53,7 @@ def cut(inputs: Inputs, end: int) -> Inputs:
     key, bias, mask = inputs.key[:, :, :end].clone(), inputs.bias, inputs.mask
     if end < M:
         if isinstance(bias, Tensor) and bias.shape[-1] == M:
-            bias = _without_room_of_padding(bias, end)
+            bias = first_columns(bias, end)
         if mask is not None and not isinstance(mask, Function):  # a function knows no number of columns
             mask = rules.shortest(_seen(inputs, mask, 0, end))
     return replace(inputs, key=key, value=value, mask=mask, bias=bias)
@@ -67,7 +67,19 @@ def hides_from(inputs: Inputs, end: int) -> bool:
     if inputs.mask is not None and not bool(_seen(inputs, inputs.mask, end, M).any()):
         return True
     bias = inputs.bias
-    return isinstance(bias, Tensor) and bias.shape[-1] == M and not bool(_added(bias)[..., end:].any())
+    return isinstance(bias, Tensor) and bias.shape[-1] == M and not bool(not_hidden(bias)[..., end:].any())
+
+
+def not_hidden(bias: Tensor) -> Tensor:
+    """Where what is added to the scores does not hide them; some models scale it with them."""
+    return bias > torch.finfo(bias.dtype).min / 64
+
+
+def first_columns(bias: Tensor, end: int) -> Tensor:
+    """The first columns of what is added. A row in which all are hidden alike, as padding is, looked at the room as
+    much as at the text; of the text alone it looks at nothing."""
+    nothing = ~not_hidden(bias).any(-1, keepdim=True)
+    return bias[..., :end].masked_fill(nothing, -torch.inf) if bool(nothing.any()) else bias[..., :end]
 
 
 # ---- inside -------------------------------------------------------------------------------------------
@@ -83,25 +95,13 @@ def _seen(inputs: Inputs, mask: Mask, j0: int, j1: int) -> Tensor:
     return mask.fit(B, H, N, M).block(0, N, j0, j1, N, M, inputs.query.device)
 
 
-def _added(bias: Tensor) -> Tensor:
-    """Where what is added to the scores does not hide them; some models scale it with them."""
-    return bias > torch.finfo(bias.dtype).min / 64
-
-
-def _without_room_of_padding(bias: Tensor, end: int) -> Tensor:
-    """The first columns of what is added. A row in which all are hidden alike, as padding is, looked at the room as
-    much as at the text; of the text alone it looks at nothing."""
-    nothing = ~_added(bias).any(-1, keepdim=True)
-    return bias[..., :end].masked_fill(nothing, -torch.inf) if bool(nothing.any()) else bias[..., :end]
-
-
 def _end(inputs: Inputs) -> tuple[int, bool]:
     """Where the text of a cache that is not known ends, and whether it may have ended before."""
     N, M = inputs.query.shape[2], inputs.key.shape[2]
     if isinstance(inputs.mask, Dense):
         seen_BHNM = inputs.mask.seen_BHNM
     elif isinstance(inputs.bias, Tensor):
-        seen_BHNM = _added(inputs.bias[(None,) * (4 - inputs.bias.dim())])
+        seen_BHNM = not_hidden(inputs.bias[(None,) * (4 - inputs.bias.dim())])
     else:
         return M, False
     if seen_BHNM.shape[-1] != M:
