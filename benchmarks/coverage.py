@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,9 @@ OUTCOMES = {
 }
 """What may come of a family, from best to worst."""
 
+WRITTEN = ("not built", "not run", "exact", "verified", "noted", "refused", "wrong")
+"""What may come of a family that writes (`--generate`); of its ways of writing the last of these counts."""
+
 
 @dataclass
 class Row:
@@ -50,6 +53,8 @@ class Row:
     product: float | None = None
     """The largest difference of W·V from the model's own output, beside the largest entry of that."""
     seconds: float = 0.0
+    ways: dict[str, str] = field(default_factory=dict)
+    """With --generate: what came of each way of writing, and why."""
 
 
 def run(
@@ -62,11 +67,18 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep", help="Put the outcomes into the package, for `limelight coverage`.")
     ] = False,
+    generate: Annotated[
+        bool,
+        typer.Option("--generate", help="Let every family that writes write, and compare step by step."),
+    ] = False,
 ) -> dict[str, Any]:
     """Build every family small, run it under capture, compare with its official eager weights, say what differs."""
     from benchmarks.coverage_check import BOUND, check
+    from benchmarks.coverage_generate import check_generate, shown, writing_families
 
-    families = buildable()
+    if generate:
+        check = check_generate
+    families = writing_families() if generate else buildable()
     unknown = [name for name in only or () if name not in families]
     if unknown:
         raise InputError(
@@ -75,7 +87,9 @@ def run(
     rows = [row for row in _logged(log) if row.family in (only or families)]
     waiting = [family for family in only or families if family not in {row.family for row in rows}]
     if waiting:
-        check("bert")  # what all families share is imported once, here, before the first fork
+        check(
+            "gpt2" if generate else "bert"
+        )  # what all families share is imported once, here, before the first fork
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("families", total=len(waiting))
@@ -85,6 +99,8 @@ def run(
                 with log.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(row)) + "\n")
             bar.update(task, advance=1, description=f"{row.family}: {row.outcome}")
+    if generate:
+        return _of_writing(rows, shown(rows), BOUND)
     rows.sort(key=lambda row: (list(OUTCOMES).index(row.outcome), row.family))
     show(rows)
     if keep:
@@ -96,6 +112,16 @@ def run(
         "families": [asdict(row) for row in rows],
         "failed": found.get("wrong", 0),
     }
+
+
+def _of_writing(rows: list[Row], counted: list[dict[str, Any]], bound: float) -> dict[str, Any]:
+    """Show and give what came of the families that write."""
+    rows.sort(key=lambda row: (WRITTEN.index(row.outcome), row.family))
+    print_rows("Families that write", counted)
+    for outcome in WRITTEN[3:]:
+        print_reasons(rows, outcome)
+    failed = sum(row.outcome == "wrong" for row in rows)
+    return {"bound": bound, "totals": counted, "families": [asdict(row) for row in rows], "failed": failed}
 
 
 def _keep(rows: Sequence[Row]) -> None:
@@ -139,13 +165,18 @@ def show(rows: Sequence[Row]) -> None:
         "Families", [{"outcome": o, "families": counted[o], "meaning": m} for o, m in OUTCOMES.items()]
     )
     for outcome in OUTCOMES:
-        reasons = defaultdict(list)
-        for row in rows:
-            if row.outcome == outcome and row.reason:
-                reasons[row.reason].append(row.family)
-        lines = [{"reason": reason, "families": ", ".join(names)} for reason, names in reasons.items()]
-        if lines:
-            print_rows(outcome, lines)
+        print_reasons(rows, outcome)
+
+
+def print_reasons(rows: Sequence[Row], outcome: str) -> None:
+    """Each reason of an outcome, and the families that it was the reason of."""
+    reasons = defaultdict(list)
+    for row in rows:
+        if row.outcome == outcome and row.reason:
+            reasons[row.reason].append(row.family)
+    lines = [{"reason": reason, "families": ", ".join(names)} for reason, names in reasons.items()]
+    if lines:
+        print_rows(outcome, lines)
 
 
 # ---- a process for each -------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ OTHER_BACKEND = 1e-3
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Tiny random models make transformers warn of much that does not matter here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -43,7 +43,7 @@ def _quietly() -> Iterator[None]:
 
 def check(family: str) -> Row:
     """Build it, run it, capture it, compare it."""
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         row = Row(family, "not built")
         try:
             small = tiny(family)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -171,13 +172,14 @@ class Tiny:
         return other
 
 
-def tiny(family: str) -> Tiny:
-    """The small model of a family, its model type. Raises NotBuiltError."""
+def tiny(family: str, mappings: Sequence[str] = ()) -> Tiny:
+    """The small model of a family, its model type; of the first of these mappings of transformers that has one, or
+    the plainest. Raises NotBuiltError."""
     from transformers import CONFIG_MAPPING
 
     kind = CONFIG_MAPPING[family]
     try:
-        config, cls = tiny_config(kind), model_class(kind)
+        config, cls = tiny_config(kind), model_class(kind, mappings)
     except Exception as error:
         raise NotBuiltError(told("its configuration does not shrink", error)) from error
     model = None
@@ -201,12 +203,13 @@ def told(what: str, error: Exception) -> str:
     return f"{what}: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
-def model_class(kind: type[Config]) -> type[nn.Module]:
-    """The plainest model of a configuration: the base model, or the first of any kind that there is."""
+def model_class(kind: type[Config], wanted: Sequence[str] = ()) -> type[nn.Module]:
+    """The model of a configuration in the first of the mappings that are wanted, or the plainest: the base model, or
+    the first of any kind that there is."""
     from transformers.models.auto import modeling_auto
 
     mappings = [name for name in vars(modeling_auto) if name.endswith("_MAPPING") and name != "MODEL_MAPPING"]
-    for name in ("MODEL_MAPPING", *sorted(mappings)):
+    for name in wanted or ("MODEL_MAPPING", *sorted(mappings)):
         found = getattr(modeling_auto, name).get(kind, None)
         if found is not None:
             return found[0] if isinstance(found, (tuple, list)) else found

@@ -74,6 +74,11 @@ def anyone_listens() -> bool:
     return bool(_LISTENERS.get()) and not _QUIET.get()
 
 
+def everyone() -> tuple[Listener, ...]:
+    """Whoever listens to anything, in this context."""
+    return () if _QUIET.get() else _LISTENERS.get()
+
+
 def tell(module: nn.Module, inputs: Inputs) -> Any:
     """Let everyone who listens to this module hear of a call; the innermost answer, if there is one."""
     inputs = _as_part(module, inputs)

@@ -33,6 +33,7 @@ class Mover:
             mask=None if inputs.mask is None else self._mask(inputs.mask, inputs),
             bias=self._bias(inputs.bias),
             sink=None if inputs.sink is None else self._tensor(inputs.sink),
+            output=None if inputs.output is None else self._tensor(inputs.output),
             memory=inputs.key.data_ptr(),
         )
 

@@ -9,6 +9,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from limelight.capture.decoding.room import first_columns, not_hidden
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Cover, Mask, masks
 from limelight.matrix.given import Dense
@@ -63,21 +64,30 @@ class Piece:
                 return None
         return replace(self, i1=new.i1, j1=new.j1, columns=columns)
 
-    def cut(self, rows: int) -> Piece:
-        """Without the rows from `rows` on."""
-        gone = self.i1 - rows
-        if gone <= 0:
+    def cut(self, rows: int, columns: int | None = None) -> Piece | None:
+        """Without the rows from `rows` on and, if that is given, the columns from `columns` on.
+
+        None where a row that stays sees a column that goes.
+        """
+        j1 = self.j1 if columns is None else min(self.j1, columns)
+        i1 = min(self.i1, rows)
+        if (i1, j1) == (self.i1, self.j1):
             return self
-        if self.other is not None or not self.causal:
-            table = self.rule().block(0, rows - self.i0, 0, self.sizes[1], *self.sizes)
-            bias = self.bias if self.bias is None or self.bias.shape[2] == 1 else self.bias[:, :, :-gone]
-            return replace(self, i1=rows, causal=False, columns=None, other=masks.dense(table), bias=bias)
-        j1 = self.j1 - gone
-        columns = None if self.columns is None else self.columns[..., : j1 - self.j0]
-        bias = self.bias
+        (N, M), n, m = self.sizes, i1 - self.i0, max(j1 - self.j0, 0)
+        bias, shown = self.bias, None
         if bias is not None:
-            bias = bias[..., : j1 - self.j0] if bias.shape[2] == 1 else bias[:, :, :-gone, : j1 - self.j0]
-        return replace(self, i1=rows, j1=j1, columns=columns, bias=bias)
+            bias = bias if bias.shape[2] == 1 else bias[:, :, :n]
+            if bias.shape[3] > 1:
+                shown, bias = not_hidden(bias), first_columns(bias, m)
+        if self.causal and self.other is None and self.i1 - i1 == self.j1 - j1:
+            seen = None if self.columns is None else self.columns[..., :m]
+            return replace(self, i1=i1, j1=j1, columns=seen, bias=bias)
+        table = self.rule().block(0, n, 0, M, N, M)
+        if bool((table if shown is None else table & shown)[..., m:].any()):
+            return None
+        return replace(
+            self, i1=i1, j1=j1, causal=False, columns=None, other=masks.dense(table[..., :m]), bias=bias
+        )
 
 
 def piece_of(inputs: Inputs, i0: int, j0: int) -> Piece:

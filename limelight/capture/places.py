@@ -42,9 +42,10 @@ def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | No
 
 def kind_of(module: nn.Module, variables: Mapping[str, Any]) -> Kind:
     """ "cross" where a forward was given other states to make its keys of, or says so itself."""
-    told = variables.get("is_cross_attention", getattr(module, "is_cross_attention", None))
-    if isinstance(told, bool):
-        return "cross" if told else "self"
+    for name in ("is_cross_attention", "encoder_decoder_attention"):
+        told = variables.get(name, getattr(module, name, None))
+        if isinstance(told, bool):
+            return "cross" if told else "self"
     if "Cross" in type(module).__name__:
         return "cross"
     return "cross" if any(isinstance(variables.get(name), Tensor) for name in _OTHER_STATES) else "self"

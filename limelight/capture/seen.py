@@ -14,8 +14,15 @@ from torch import nn
 
 from limelight.capture.inputs import Kind
 from limelight.capture.steps import Strand
-from limelight.capture.telling import Notes, Summary, bytes_held, row_of, what_ran_otherwise
-from limelight.capture.verifying import Verified
+from limelight.capture.telling import (
+    Notes,
+    Summary,
+    bytes_held,
+    row_of,
+    what_ran_otherwise,
+    what_stands_apart,
+)
+from limelight.capture.verifying import Verified, verify
 from limelight.errors import CaptureError, KindError
 from limelight.matrix import AttentionMatrix
 from limelight.matrix.part import Part
@@ -78,6 +85,11 @@ class Entry:
             )
         return self.call
 
+    def verified(self) -> Verified | str | None:
+        """How far the weights of all steps together are from what the backend gave; None where that was not kept."""
+        whole = None if self.strand is None else self.strand.to_verify()
+        return None if whole is None else verify(whole, self.finished().matrix)
+
     def _call(self, kept: Any) -> Call:
         return Call(self.name, self.kind, self.layer, self.backend, kept, self.part)
 
@@ -85,7 +97,8 @@ class Entry:
 class Seen:
     """The attention of a model, as it was computed: by number in the order of execution, or by name.
 
-    seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls the latest
+    seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls, or texts, the
+                                                                one that began last
     for call in seen: call.name, call.kind, call.layer, call.matrix
     for name, matrix in seen.items(): …
     call.kept, and seen[…] with `read=`    what was read: of one fold its reading, of several a tuple
@@ -99,6 +112,8 @@ class Seen:
         self.entries: list[Entry] = []
         self.notes: dict[str, None] = {}
         self.lost: dict[str, str] = {}
+        self.apart: dict[str, dict[str, None]] = {}
+        """Why steps were not joined to what came before them: the reason, and the names of the modules."""
         self.verified: dict[str, Verified | str] = {}
         """With verify=True, a name: how far W @ V is from the backend's output, or why that cannot be told."""
 
@@ -182,11 +197,12 @@ class Seen:
 
     def summary(self) -> Summary:
         """A table of all calls; print it."""
-        return Summary(tuple(row_of(call) for call in self), self.memory())
+        rows = tuple(row_of(call) for call in self)
+        return Summary(rows, self.memory(), tuple(what_stands_apart(self.apart)))
 
     def why(self) -> Notes:
         """What a reader of these weights should know: what ran otherwise, what was left out, what was verified."""
-        lines = [*self.notes, *self._of_the_model()]
+        lines = [*self.notes, *self._of_the_model(), *what_stands_apart(self.apart)]
         lines += [f"{name} was not captured: {reason}." for name, reason in self.missed.items()]
         found = {name: one for name, one in self.verified.items() if isinstance(one, Verified)}
         if found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,8 @@ class Summary:
 
     rows: tuple[Row, ...]
     bytes: int
+    notes: tuple[str, ...] = ()
+    """What in the table is not the whole of a text, and why."""
 
     def __str__(self) -> str:
         head = ("", "name", "kind", "layer", "heads × queries × keys", "mask", "backend", "memory")
@@ -54,7 +56,8 @@ class Summary:
         widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
                  for line in (head, *lines)]  # fmt: skip
-        return "\n".join([*table, f"{len(self.rows)} attention matrices hold {in_bytes(self.bytes)}."])
+        held = f"{len(self.rows)} attention matrices hold {in_bytes(self.bytes)}."
+        return "\n".join([*table, held, *self.notes])
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,14 @@ def what_ran_otherwise(model: nn.Module) -> Iterator[str]:
     if is_compiled(model.modules()):
         yield "The model is compiled; inside the watch it ran as it is written."
     yield from missing_layers(model)
+
+
+def what_stands_apart(apart: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Which steps were not joined to those before, one line a reason."""
+    for reason, names in apart.items():
+        first, *others = (name or "the model" for name in names)
+        more = f" and {len(others)} more" if others else ""
+        yield f"Of {first}{more}: {reason}."
 
 
 def row_of(call: Call) -> Row:

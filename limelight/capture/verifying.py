@@ -42,12 +42,12 @@ def verify(inputs: Inputs, matrix: AttentionMatrix) -> Verified | str:
     return Verified(error, TOLERANCE[inputs.output.dtype])
 
 
-def demand(name: str, found: Verified | str) -> None:
-    """Raise CaptureError where the weights are not those of the backend."""
+def demand(name: str, found: Verified | str, what: str = "") -> None:
+    """Raise CaptureError where the weights are not those of the backend; `what` says which weights of this name."""
     if isinstance(found, Verified) and not found.error <= found.tolerance:
         raise CaptureError(
-            f"The weights of {name!r} must give the backend's own output; the largest difference is "
-            f"{found.error:.1e} of the largest entry, and {found.tolerance:.0e} is allowed. This attention is not "
-            "captured exactly: load the model with attn_implementation='eager' and output_attentions=True for its "
-            "own weights, and please report the model."
+            f"The weights of {name!r}{what and f', {what},'} must give the backend's own output; the largest "
+            f"difference is {found.error:.1e} of the largest entry, and {found.tolerance:.0e} is allowed. This "
+            "attention is not captured exactly: load the model with attn_implementation='eager' and "
+            "output_attentions=True for its own weights, and please report the model."
         )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from limelight.capture.decoding.caches import cache_of, crops_heard
+from limelight.capture.decoding.strands import Strands
 from limelight.capture.empty import why_nothing
 from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Inputs
@@ -19,8 +23,7 @@ from limelight.capture.parts import REPLICATED, is_replicated
 from limelight.capture.pytorch import replaced_inside_the_block
 from limelight.capture.seen import Entry, Seen
 from limelight.capture.sources import SOURCES
-from limelight.capture.steps import Strand
-from limelight.capture.verifying import demand, verify
+from limelight.capture.verifying import Verified, demand, verify
 from limelight.errors import CaptureError, InputError, KindError, LimelightError
 from limelight.matrix import Fold
 
@@ -43,7 +46,7 @@ class Watcher:
         self._seen = seen
         self._read, self._verify, self._values = tuple(read), verified, values
         self._move = None if offload is None else Mover(torch.device(offload))
-        self._latest: dict[str, Entry] = {}
+        self._written: dict[str, Strands] = {}
         self.verifies = verified
         """Whether whoever tells should give the backend's own output, even if that must be computed again."""
         self.forwards = 0
@@ -74,10 +77,15 @@ class Watcher:
             return
         name, layer = self.names.call(module, inputs.kind)
         try:
-            self._keep(name, layer, inputs)
+            self._keep(name, layer, module, inputs, sys._getframe(1))
         except LimelightError as error:
             error.add_note(f"This was in {name!r}, a {type(module).__name__}.")
             raise
+
+    def cropped(self, cache: object) -> None:
+        """Tokens were taken back out of a cache."""
+        for texts in self._written.values():
+            texts.cropped(cache, sys._getframe(1))
 
     def missed(self, module: nn.Module, why: str) -> None:
         self._seen.lost[self.names.of(module)] = why
@@ -85,17 +93,31 @@ class Watcher:
     def note(self, line: str) -> None:
         self._seen.notes[line] = None
 
-    def _keep(self, name: str, layer: int, inputs: Inputs) -> None:
+    def close(self) -> None:
+        """The block has ended: verify what was joined, and let go of what only further steps would need."""
+        for entry in self._seen.entries:
+            if self._verify and entry.strand is not None and entry.strand.steps > 1:
+                found = entry.verified()
+                if found is not None:
+                    self._was_verified(entry.name, found, "joined from its steps")
+            if entry.strand is not None:
+                entry.strand.close()
+
+    def _was_verified(self, name: str, found: Verified | str, what: str = "") -> None:
+        before = self._seen.verified.get(name)
+        worse = isinstance(before, Verified) and isinstance(found, Verified) and before.error > found.error
+        if not worse:
+            self._seen.verified[name] = found
+        demand(name, found, what)
+
+    def _keep(
+        self, name: str, layer: int, module: nn.Module, inputs: Inputs, frame: FrameType | None
+    ) -> None:
         if inputs.dropout:
             self.note(f"Dropout of {inputs.dropout:g} was active: the weights are those before it.")
         if self._verify or not inputs.sure:
             found = verify(inputs, inputs.matrix())
-            before = self._seen.verified.get(name)
-            if not (
-                isinstance(before, type(found)) and getattr(before, "error", 0) > getattr(found, "error", 0)
-            ):
-                self._seen.verified[name] = found
-            demand(name, found)
+            self._was_verified(name, found)
             if not inputs.sure and isinstance(found, str):
                 raise CaptureError(
                     f"The attention backend {inputs.backend!r} is none that Limelight knows, so its output must be "
@@ -105,14 +127,17 @@ class Watcher:
         if self._read:
             entry.reading = inputs.matrix().read(*self._read)
         else:
-            inputs = inputs.to_keep(self._values)
+            if not self._verify:
+                inputs = inputs.to_keep(self._values)
             if self._move is not None:
                 inputs = self._move(inputs)
-            latest = self._latest.get(name)
-            if latest is not None and latest.strand is not None and latest.strand.takes(inputs):
+            texts = self._written.setdefault(name, Strands(self._values, outputs=self._verify))
+            placed = texts.place(inputs, cache_of(module, frame), frame)
+            if placed.apart is not None:
+                self._seen.apart.setdefault(placed.apart, {})[name] = None
+            if placed.begun is None:
                 return
-            entry.strand = Strand(inputs)
-        self._latest[name] = entry
+            entry.strand = placed.begun
         self._seen.entries.append(entry)
 
 
@@ -130,11 +155,14 @@ def watch(
     `model` is any torch.nn.Module: of Hugging Face transformers, on whichever backend; of plain PyTorch, where
     attention is nn.MultiheadAttention or scaled_dot_product_attention; of Limelight. It runs as it is, its weights,
     masks and outputs untouched. Kept are references to queries, keys and values: memory grows with the length of
-    the text, not with its square. The steps of `model.generate()` are joined to one matrix a layer.
+    the text, not with its square. The steps of `model.generate()` are joined to one matrix a layer and text: where a
+    model writes several in turn (guidance, a helper's drafts, two chats), each has its own, and `seen[name]` is the
+    one that was begun last. What cannot be joined stands apart, and `seen.why()` and `seen.summary()` say why.
 
     read     folds, such as [Received(), Entropy()]: each attention is read inside the forward, and only the readings
              are kept; steps are then not joined, and every call has readings of its own
-    verify   compare W @ V with what the backend gave, and raise CaptureError beyond the tolerance of its dtype
+    verify   compare W @ V with what the backend gave, and raise CaptureError beyond the tolerance of its dtype: of
+             every call when it is made, and of what its steps were joined to at the end of the block
     offload  "cpu" moves what is kept out of the accelerator's memory
     values   False keeps no values: less memory, and no readings that weigh them
 
@@ -160,8 +188,9 @@ def watch(
     seen = Seen(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
-    with listening(watcher.names.modules, watcher, SOURCES):
+    with listening(watcher.names.modules, watcher, SOURCES), crops_heard():
         with hooked(root, watcher.begin, watcher.end):
             yield seen
+    watcher.close()
     if not seen.entries:
         raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))

@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 from benchmarks import coverage, coverage_check
 from benchmarks.coverage import OUTCOMES, Row, apart, buildable, totals
 from benchmarks.coverage_check import check, compare
+from benchmarks.coverage_generate import WAYS, check_generate, writing_families
 from benchmarks.tiny_models import tiny
 from limelight.capture import watch
 from limelight.capture.families import about as abouts
@@ -36,6 +37,56 @@ def test_no_family_is_wrong() -> None:
     assert [row.family for row in rows if row.outcome == "wrong"] == []
     assert counted["exact"] >= 235
     assert all(row.reason for row in rows if row.outcome != "exact")
+
+
+def test_what_a_family_writes_is_exact_in_every_way() -> None:
+    row = check_generate("llama")
+    assert row.ways == dict.fromkeys(WAYS, "exact")
+    assert row.outcome == "exact" and row.error is not None and row.error < 1e-5
+
+
+WRITING = [
+    "bart",
+    "bert",
+    "bloom",
+    "codegen",
+    "deepseek_v32",
+    "falcon",
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "gpt_oss",
+]
+WRITING += [
+    "gpt_neo",
+    "gptj",
+    "jamba",
+    "led",
+    "mistral",
+    "mpt",
+    "opt",
+    "seamless_m4t",
+    "t5",
+    "t5gemma2",
+    "zamba2",
+]
+
+
+@pytest.mark.slow
+def test_no_family_that_writes_is_wrong() -> None:
+    assert set(WRITING) <= set(writing_families())
+    rows = list(apart(check_generate, WRITING, jobs=2))
+    assert [(row.family, row.reason) for row in rows if row.outcome == "wrong"] == []
+    assert sum(row.outcome == "exact" for row in rows) >= len(WRITING) - 4
+    assert all(row.reason for row in rows if row.outcome != "exact")
+
+
+def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    from limelight.capture.steps import Strand
+
+    monkeypatch.setattr(Strand, "place_of", lambda *_: None)  # nothing is joined, and nothing is told
+    monkeypatch.setattr("limelight.capture.decoding.strands.Strands._why_apart", lambda *_: None)
+    assert check_generate("gpt2").outcome == "wrong"
 
 
 def test_a_map_that_is_slightly_off_is_not_equal() -> None:

@@ -147,3 +147,18 @@ def test_a_piece_is_cut(rows: int) -> None:
         assert torch.equal(Pieces((cut,)).dense(rows, cut.j1), whole)
         if cut.bias is not None:
             assert torch.equal(cut.bias, bias[:, :, :rows, : cut.j1])
+
+
+def test_columns_are_cut_only_where_no_row_that_stays_sees_them() -> None:
+    table = torch.ones(4, 6, dtype=torch.bool).tril(2)
+    bias = torch.randn(1, 3, 4, 6).masked_fill(~table, LEAST)
+    for piece in (
+        step(0, 4, 6, masks.causal()),
+        step(0, 4, 6, masks.dense(table)),
+        step(0, 4, 6, None, bias=bias),  # what hides the columns is added
+    ):
+        cut = piece.cut(2, 4)
+        assert cut is not None and (cut.i1, cut.j1) == (2, 4)
+        assert cut.bias is None or torch.equal(cut.bias, bias[:, :, :2, :4])
+        assert piece.cut(3, 4) is None  # the third row sees the fifth column
+    assert step(0, 4, 6, None).cut(2, 4) is None
