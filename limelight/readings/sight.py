@@ -173,7 +173,7 @@ class Texts:
     @property
     def begins(self) -> list[int]:
         """Where the texts begin: one place, unless the row holds several that do not look at each other."""
-        return self.begin_N[self.inside_N].unique().tolist()
+        return [int(place) for place in self.begin_N[self.inside_N].unique()]
 
     @property
     def neighbours(self) -> bool:
