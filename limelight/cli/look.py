@@ -119,7 +119,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        from limelight.tasks.hugging_face import is_hugging_face
+        from limelight.tasks.pretrained import is_hugging_face
 
         heads = parse_heads(head)
         check_pictures(png, svg)
