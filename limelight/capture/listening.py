@@ -86,6 +86,14 @@ def miss(module: nn.Module, why: str) -> None:
         _tell_missed(listener, module, why)
 
 
+def note(module: nn.Module, line: str) -> None:
+    """Let everyone who listens to this module, and keeps notes, know what to tell its reader."""
+    for listener in listeners(module):
+        keeps = getattr(listener, "note", None)
+        if keeps is not None:
+            keeps(line)
+
+
 def _tell_missed(listener: Listener, module: nn.Module, why: str) -> None:
     told = getattr(listener, "missed", None)
     if told is not None:

@@ -20,8 +20,9 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from limelight.capture import rules
+from limelight.capture.heads import heads_apart
 from limelight.capture.inputs import Inputs, Kind
-from limelight.capture.listening import Listener, Shared, anyone_listens, miss, tell
+from limelight.capture.listening import Listener, Shared, anyone_listens, miss, note, tell
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
 from limelight.matrix import Mask, masks
@@ -141,7 +142,12 @@ def _fused(
         return output
     if query.dim() > 4:
         key, value, attn_mask = _spread(query, key, value, attn_mask)
-    q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, output)
+    told = output
+    if query.dim() == 3 and key.shape[0] == query.shape[0]:
+        query, key, value, attn_mask, told, said = heads_apart(module, query, key, value, attn_mask, output)
+        if said:
+            note(module, said)
+    q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, told)
     rule, bias = _mask(attn_mask, is_causal, query.dim())
     inputs = Inputs(
         query=q_BHND,

@@ -161,7 +161,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     if not shape:
         return "(read)"
     B, H, N, M = shape
-    return (f"{B} texts × " if B > 1 else "") + f"{H} × {N} × {M}"
+    return (f"{B} texts or windows × " if B > 1 else "") + f"{H} × {N} × {M}"
 
 
 def in_bytes(number: float) -> str:
