@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -197,7 +198,14 @@ def _can_write(model: Any) -> bool:
 
 
 def _layers(seen: Any, kind: str) -> dict[int, AttentionMatrix]:
-    found = by_layer([call for call in seen if call.kind == kind])
+    calls = [call for call in seen if call.kind == kind]
+    if twice := [number for number, count in Counter(call.layer for call in calls).items() if count > 1]:
+        named = ", ".join(call.name for call in calls if call.layer == twice[0])
+        raise InputError(
+            f"A model must have one {kind}-attention a layer to be read as one; layer {twice[0]} of this one has "
+            f"several: {named}. Read them one by one: with limelight.watch(model) as seen: model(…)."
+        )
+    found = by_layer(calls)
     if not found:
         raise InputError(f"The model has no {kind}-attention to read.")
     return found
