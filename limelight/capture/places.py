@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -116,7 +116,7 @@ def same_memory(one: Tensor, other: Tensor) -> bool:
 def _states(module: nn.Module, variables: Mapping[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
     """The states that the queries are made of, as far as they are known, and those that are given beside them."""
     named = [name for name in _OTHER_STATES if isinstance(variables.get(name), Tensor)]
-    takes = _parameters(type(module))
+    takes = _parameters(type(module).forward)
     first = takes[0] if takes else ""
     named += [
         name
@@ -129,7 +129,7 @@ def _states(module: nn.Module, variables: Mapping[str, Any]) -> tuple[Tensor | N
 
 def _given(module: nn.Module, variables: Mapping[str, Any]) -> list[Tensor]:
     """All states that a forward has for arguments."""
-    found = [variables.get(name) for name in _parameters(type(module))]
+    found = [variables.get(name) for name in _parameters(type(module).forward)]
     return [each for each in found if isinstance(each, Tensor) and _is_states(each)]
 
 
@@ -139,9 +139,9 @@ def _is_states(tensor: Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _parameters(kind: type[nn.Module]) -> tuple[str, ...]:
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
     """The arguments of a module's forward, in order."""
     try:
-        return tuple(inspect.signature(kind.forward).parameters)[1:]
+        return tuple(inspect.signature(forward).parameters)[1:]
     except (TypeError, ValueError):
         return ()

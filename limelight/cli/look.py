@@ -141,7 +141,13 @@ def register(app: typer.Typer) -> None:
         if pharaoh or tsv:
             from limelight.cli.align import print_links
 
-            beside = {"--json": as_json, "--png": png, "--svg": svg, "--html": html, "--beam": beam}
+            beside: dict[str, object] = {
+                "--json": as_json,
+                "--png": png,
+                "--svg": svg,
+                "--html": html,
+                "--beam": beam,
+            }
             beside |= {"--question": question, "--layer": layer, "--chat": chat, "--windows": windows}
             beside |= {"--remove": remove, "--pharaoh": tsv and pharaoh}
             if wrong := [name for name, value in beside.items() if value not in (None, False, [])]:
