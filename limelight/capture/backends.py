@@ -17,6 +17,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from limelight.capture import rules
 from limelight.capture.diagonals import Diagonals
+from limelight.capture.graphs import Graph
 from limelight.capture.inputs import Inputs, Kind
 from limelight.errors import CaptureError
 from limelight.matrix import Mask, masks
@@ -94,7 +96,7 @@ def understand(
     sink = told("s_aux")
     if sink is None and "sinks" in takes:  # eager functions take it from the module, or by this name
         sink = given.get("sinks", getattr(module, "sinks", None))
-    return Inputs(
+    inputs = Inputs(
         query=query,
         key=key,
         value=value,
@@ -109,6 +111,19 @@ def understand(
         kind=kind,
         sure=words != "other",
     )
+    return _marked(inputs, told("position_bias"), given.get("attention_mask"))
+
+
+def _marked(inputs: Inputs, position_bias: Tensor | None, mask: Any) -> Inputs:
+    """The same, marked where a bias or a mask has a gradient that is not followed."""
+    asks = [isinstance(each, Tensor) and each.requires_grad for each in (position_bias, mask)]
+    if not (
+        asks[1] or (asks[0] and not (inputs.graph is not None and isinstance(inputs.graph.bias, Tensor)))
+    ):
+        return inputs
+    graph = inputs.graph or Graph(inputs.query.detach().requires_grad_(), inputs.key)
+    lost = "owe something to a bias or a mask with a gradient, which is not followed"
+    return replace(inputs, graph=replace(graph, lost=lost))
 
 
 _REFUSED = {

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from limelight.capture.graphs import Graph
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
 from limelight.matrix.part import Part
@@ -18,7 +19,8 @@ Kind = Literal["self", "cross"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
-    """References to what one call of attention was computed from; nothing is copied, and no graph kept alive.
+    """References to what one call of attention was computed from; nothing is copied, and what is kept (`to_keep`)
+    keeps no graph alive.
 
     query (B, H, N, D), key (B, G, M, D), value (B, G, M, X), and the rest as `AttentionMatrix` takes it. A batch
     of one beside a larger one stands for all, as the backends have it.
@@ -46,17 +48,24 @@ class Inputs:
     """Which of the layer's heads these are, where other processes have the rest."""
     sure: bool = True
     """False where the backend's conventions are not known: then its output must be verified."""
+    graph: Graph | None = None
+    """The same with the model's graph on it, where a gradient may be asked of the weights."""
 
     def __post_init__(self) -> None:
+        B = max(self.query.shape[0], self.key.shape[0])
+        bias = self.bias if isinstance(self.bias, Tensor) else None
+        asks = (self.query, self.key, bias, self.sink)
+        if self.graph is None and any(each is not None and each.requires_grad for each in asks):
+            query, key = (_for_all(each, B) for each in (self.query, self.key))
+            object.__setattr__(self, "graph", Graph(query, key, bias, self.sink))
         for name in ("query", "key", "value", "bias", "sink", "output"):
             given = getattr(self, name)
             if isinstance(given, Tensor) and given.requires_grad:
                 object.__setattr__(self, name, given.detach())
-        B = max(self.query.shape[0], self.key.shape[0])
         for name in ("query", "key", "value"):
             given = getattr(self, name)
-            if given is not None and given.shape[0] == 1 < B:
-                object.__setattr__(self, name, given.expand(B, -1, -1, -1))
+            if given is not None:
+                object.__setattr__(self, name, _for_all(given, B))
 
     def matrix(self) -> AttentionMatrix:
         """The attention matrix of this call. Raises ShapeError or KindError where the inputs do not fit."""
@@ -74,10 +83,10 @@ class Inputs:
         return matrix
 
     def to_keep(self, values: bool) -> Inputs:
-        """Without what need not be kept: the output, and the values unless they are wanted."""
-        if self.output is None and (values or self.value is None):
+        """Without what need not be kept: the output, the graph, and the values unless they are wanted."""
+        if self.output is None and self.graph is None and (values or self.value is None):
             return self
-        return replace(self, output=None, value=self.value if values else None)
+        return replace(self, output=None, graph=None, value=self.value if values else None)
 
     def cast(self) -> Inputs:
         """Under autocast, with queries, keys and values rounded as the backend rounds them."""
@@ -90,4 +99,12 @@ class Inputs:
             return tensor.to(low) if tensor.dtype == torch.float32 else tensor
 
         value = None if self.value is None else rounded(self.value)
-        return replace(self, query=rounded(self.query), key=rounded(self.key), value=value)
+        graph = self.graph
+        if graph is not None:
+            graph = replace(graph, query=rounded(graph.query), key=rounded(graph.key))
+        return replace(self, query=rounded(self.query), key=rounded(self.key), value=value, graph=graph)
+
+
+def _for_all(tensor: Tensor, B: int) -> Tensor:
+    """For the whole batch: one beside a larger one stands for all."""
+    return tensor.expand(B, -1, -1, -1) if tensor.shape[0] == 1 < B else tensor

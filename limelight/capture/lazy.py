@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from limelight.capture.compiled import compiled
 from limelight.capture.empty import why_nothing
+from limelight.capture.graphs import Graph
 from limelight.capture.hooks import hooked
 from limelight.capture.hugging_face import hugging_face
 from limelight.capture.inputs import Inputs
@@ -34,6 +36,8 @@ class Lender:
         self.names = Names(model)
         self.forwards = self.elsewhere = self.heard = 0
         self._asked = False
+        self._recomputed = False
+        """Whether the model is to be run again in the backward pass, in which the weights have no part."""
 
     def owns(self, module: nn.Module) -> bool:
         return module in self.names
@@ -43,13 +47,22 @@ class Lender:
         matrix = inputs.matrix()
         if not inputs.sure:
             demand(self.names.of(module), verify(inputs, matrix))
-        return OnDemand(matrix, inputs.query.dtype, referred=(inputs.query, inputs.key))
+        graph = inputs.graph
+        if graph is None and self._recomputed and not torch.is_grad_enabled():
+            query = inputs.query.detach().requires_grad_()
+            graph = Graph(query, inputs.key, lost="a gradient checkpoint has computed without a graph")
+        return OnDemand(matrix, inputs.query.dtype, (inputs.query, inputs.key), graph)
 
     def begin(self, model: nn.Module, _: Any, kwargs: Mapping[str, Any]) -> None:
         """A forward of the whole model begins."""
         self._asked = kwargs.get("output_attentions", getattr(model.config, "output_attentions", False))
         self.forwards += 1
         self.elsewhere += self not in listeners(model)
+        self._recomputed = (
+            torch.is_grad_enabled()
+            and model.training
+            and any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        )
 
     def end(self, model: nn.Module, _: Any, output: Any) -> None:
         """Refuse the empty answer to a forward that was asked for its attention."""
@@ -72,10 +85,14 @@ def lazy_attentions(model: nn.Module) -> Iterator[nn.Module]:
     The model keeps its backend, its masks and its outputs. `outputs.attentions`, `decoder_attentions` and
     `cross_attentions` hold one `OnDemand` a layer: a tensor (batch, heads, queries, keys) that can be sliced,
     stacked, compared, turned into NumPy and handed to code that expects the weights of an eager model. They live
-    on after the block and hold references to Q and K, memory linear in the length. No gradient flows through them:
-    for gradients of the weights load the model with attn_implementation="eager". A model that runs eagerly gives its
-    own weights, as ever. A query that may look at nothing has weights of 0, where eager models have what
-    their softmax makes of equal scores.
+    on after the block and hold references to Q and K, memory linear in the length. A model that runs eagerly gives
+    its own weights, as ever. A query that may look at nothing has weights of 0, where eager models have what
+    their softmax makes of equal scores; under dropout they are those before it.
+
+    Where the model runs with gradients, a loss on the weights reaches its parameters exactly as in an eager model.
+    The output is not computed from them, so gradients of the output with respect to the weights (`retain_grad`,
+    `.grad`, `torch.autograd.grad(…, attentions)`) are refused with CaptureError: for those load the model with
+    attn_implementation="eager".
 
     Gives the model. Raises CaptureError where a forward that was asked for its attention would give an empty
     answer, or where the model did not run in the block; KindError for what is no Hugging Face model.

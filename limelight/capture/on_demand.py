@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limelight.capture.graphs import Block, Graph, part_of
 from limelight.capture.known import version
 from limelight.errors import CaptureError, InputError
 from limelight.matrix import AttentionMatrix
@@ -30,14 +31,34 @@ def _told_without_computing() -> frozenset[Function]:
         "dim size numel nelement is_floating_point is_complex element_size stride is_contiguous get_device"
     )
     methods = [getattr(Tensor, name) for name in f"{plain} __len__".split()]
-    properties = "shape dtype device ndim layout requires_grad grad grad_fn is_leaf is_cuda is_cpu is_meta"
+    properties = "shape dtype device ndim layout grad_fn is_cuda is_cpu is_meta"
     getters = [getattr(Tensor, name).__get__ for name in f"{properties} itemsize nbytes".split()]
     return frozenset([*methods, *getters, torch.is_tensor, torch.is_floating_point, torch.numel])
 
 
 _TOLD = _told_without_computing()
 _CONVERSIONS = frozenset([Tensor.to, Tensor.cpu, Tensor.float, Tensor.contiguous, Tensor.type_as])
-_SAME = frozenset([Tensor.detach, torch.detach])
+_DATA, _REQUIRES_GRAD = (vars(torch._C.TensorBase)[name] for name in ("data", "requires_grad"))
+_DETACHED = frozenset([Tensor.detach, torch.detach, _DATA.__get__])
+_PLAIN = frozenset(
+    [Tensor.numpy, Tensor.__array__, Tensor.tolist, Tensor.item, Tensor.__deepcopy__, Tensor.__reduce_ex__]
+)
+"""What gives numbers and no tensor of the graph."""
+_ASKS, _IS_LEAF, _GRAD = (getattr(Tensor, name).__get__ for name in ("requires_grad", "is_leaf", "grad"))
+_WANT_A_GRADIENT_HERE = frozenset(
+    [
+        Tensor.retain_grad,
+        Tensor.requires_grad_,
+        _REQUIRES_GRAD.__set__,
+        Tensor.register_hook,
+    ]
+)
+NO_GRADIENT_HERE = (
+    "The model's output was not computed from these weights, which are computed beside it when asked for, so no "
+    "gradient of the output can be kept at them. For gradients of the output with respect to the weights load the "
+    "model with attn_implementation='eager'. A loss of your own on them reaches the model as it is; its gradient is "
+    "kept at a copy: weights = attention.clone(); weights.retain_grad()."
+)
 
 
 def _renamed(plain: Function) -> Function:
@@ -55,9 +76,12 @@ class OnDemand(Tensor):
     TooLargeError. Nothing is kept: whoever needs the whole matrix twice calls `clone()` first.
 
     `matrix` is the AttentionMatrix behind it, for readings in one pass. Entries have the dtype of the model, as
-    those of its eager attention have; those of `matrix` are float32. No gradient flows through it, and it cannot
-    be written to. `referred` are tensors that it is computed from and that others might write to: once they did,
-    it refuses.
+    those of its eager attention have; those of `matrix` are float32. It cannot be written to. `referred` are tensors
+    that it is computed from and that others might write to: once they did, it refuses.
+
+    With a `graph`, where the model ran with gradients, a loss on the weights reaches the model's parameters exactly
+    as it does through an eager model's. No gradient is kept at the weights themselves: asked for it, they refuse with
+    CaptureError and say what to do.
 
     >>> lazy = OnDemand(AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4)))
     >>> lazy, isinstance(lazy, Tensor)
@@ -69,17 +93,29 @@ class OnDemand(Tensor):
     """
 
     matrix: AttentionMatrix
+    graph: Graph | None
     _referred: tuple[tuple[Tensor, int | None], ...]
 
     @staticmethod
     def __new__(
-        cls, matrix: AttentionMatrix, dtype: torch.dtype | None = None, referred: Sequence[Tensor] = ()
+        cls,
+        matrix: AttentionMatrix,
+        dtype: torch.dtype | None = None,
+        referred: Sequence[Tensor] = (),
+        graph: Graph | None = None,
     ) -> OnDemand:
         lazy: OnDemand = Tensor._make_wrapper_subclass(
             cls, matrix.shape, dtype=dtype or matrix.dtype, device=matrix.device
         )
-        lazy.matrix = matrix
+        lazy.matrix, lazy.graph = matrix, graph
         lazy._referred = tuple((tensor, version(tensor)) for tensor in referred)
+        return lazy
+
+    def _without_graph(self) -> OnDemand:
+        if self.graph is None:
+            return self
+        lazy = OnDemand(self.matrix, self.dtype)
+        lazy._referred = self._referred
         return lazy
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
@@ -103,7 +139,11 @@ class OnDemand(Tensor):
     def computed(self) -> Tensor:
         """All entries as an ordinary tensor."""
         self.demand_unwritten()
-        return self.matrix.dense().to(self.dtype)
+        return self.block((slice(None),) * 4).to(self.dtype)
+
+    def block(self, block: Block) -> Tensor:
+        """Plain ranges of each axis, in the dtype of the matrix."""
+        return part_of(self.matrix, self.graph, block)
 
     def demand_unwritten(self) -> None:
         """Raise CaptureError if the model has written to what the weights are computed from."""
@@ -120,12 +160,26 @@ class OnDemand(Tensor):
     ) -> Any:
         kwargs = dict(kwargs or {})
         first = args[0] if args else None
+        if func is torch.autograd.grad or func in _WANT_A_GRADIENT_HERE:
+            if func is not torch.autograd.grad or _holds_one(args[1:]) or _holds_one(kwargs.get("inputs")):
+                raise CaptureError(NO_GRADIENT_HERE)
+        if func is Tensor.backward and _holds_one(kwargs.get("inputs")):
+            raise CaptureError(NO_GRADIENT_HERE)
         if func in _TOLD:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         if isinstance(first, OnDemand):
-            if func in _SAME:
-                return first
+            if func in (_ASKS, _IS_LEAF):
+                return (first.graph is None) == (func == _IS_LEAF)
+            if func == _GRAD:
+                if first.graph is not None:
+                    raise CaptureError(NO_GRADIENT_HERE)
+                return None
+            if func in _DETACHED:
+                return first._without_graph()
+            if func in _PLAIN:
+                with torch.no_grad():
+                    return func(*_computed(args), **_computed(kwargs))
             if func is Tensor.__getitem__:
                 return _part(first, args[1])
             if func in _CONVERSIONS and _stays(first, func, _computed(args[1:]), kwargs):
@@ -143,6 +197,12 @@ class OnDemand(Tensor):
     ) -> Any:
         """What reaches the kernels without passing `__torch_function__`, such as calls from C++."""
         return func(*_computed(args), **_computed(dict(kwargs or {})))
+
+
+def _holds_one(given: Any) -> bool:
+    if isinstance(given, (list, tuple)):
+        return any(map(_holds_one, given))
+    return isinstance(given, OnDemand)
 
 
 def _writes(func: Function) -> bool:
@@ -199,10 +259,10 @@ def _part(lazy: OnDemand, index: Any) -> Tensor:
         rest.append(then)
     lazy.demand_unwritten()
     if runs:
-        parts = [lazy.matrix[(*block[:QUERIES], run, *block[QUERIES + 1 :])] for run in runs]
+        parts = [lazy.block((block[0], block[1], run, block[3])) for run in runs]
         entries = torch.cat(parts, dim=QUERIES)
     else:
-        entries = lazy.matrix[tuple(block)]
+        entries = lazy.block((block[0], block[1], block[2], block[3]))
     return entries.to(lazy.dtype)[tuple(rest)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -22,6 +24,36 @@ _OTHER_STATES = (
     "context",
     "memory",
 )
+# Names that other things have, too, unless a forward has them for its arguments.
+_OTHER_ARGUMENTS = (
+    *(
+        "mem",
+        "src",
+        "source",
+        "y",
+        "kv",
+        "key_value",
+        "keys_values",
+        "ctx",
+        "cond",
+        "enc",
+        "encoded",
+        "other",
+    ),
+    *(
+        "enc_out",
+        "encoder_out",
+        "encoder_output",
+        "encoder_states",
+        "enc_states",
+        "key",
+        "keys",
+        "k",
+        "kv_states",
+    ),
+    *("kv_input", "x_kv", "input_kv", "inputs_kv", "x_k", "key_states", "media", "x_other", "x2"),
+)
+_CACHES = ("past_key_values", "past_key_value", "layer_past", "cache", "kv_cache")
 
 
 def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | None:
@@ -41,11 +73,79 @@ def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | No
 
 
 def kind_of(module: nn.Module, variables: Mapping[str, Any]) -> Kind:
-    """ "cross" where a forward was given other states to make its keys of, or says so itself."""
-    for name in ("is_cross_attention", "encoder_decoder_attention"):
-        told = variables.get(name, getattr(module, name, None))
-        if isinstance(told, bool):
-            return "cross" if told else "self"
-    if "Cross" in type(module).__name__:
+    """ "cross" where the keys are made of other states than the queries.
+
+    Which they are is told by the tensors that a forward was given: states that lie in the same memory as the queries'
+    own are these. Where none is given, a module that says so itself is believed, and so is the name of a class whose
+    keys may have come out of a cache.
+    """
+    said = [
+        variables.get(name, getattr(module, name, None))
+        for name in ("is_cross_attention", "encoder_decoder_attention")
+    ]
+    told = next((each for each in said if isinstance(each, bool)), None)
+    if told is False:
+        return "self"
+    own, others = _states(module, variables)
+    if others:
+        return "self" if own is not None and all(same_memory(own, other) for other in others) else "cross"
+    if told is True:
         return "cross"
-    return "cross" if any(isinstance(variables.get(name), Tensor) for name in _OTHER_STATES) else "self"
+    if "Cross" not in type(module).__name__:
+        return "self"
+    if type(module).__module__.startswith("transformers."):
+        return "cross"
+    cached = any(variables.get(name) is not None for name in _CACHES)
+    given = _given(module, variables)
+    several = any(not same_memory(given[0], other) for other in given[1:])
+    return "cross" if cached or several or not given else "self"
+
+
+def same_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors begin at the same place and lie the same way: one is the other, or a part of it."""
+    if one is other:
+        return True
+    if one.dtype != other.dtype or one.dim() != other.dim() or one.is_nested or other.is_nested:
+        return False
+    try:
+        place = one.data_ptr()
+        if place == 0 or place != other.data_ptr():
+            return False
+    except RuntimeError:  # it has no memory of its own
+        return False
+    sizes = zip(one.shape, other.shape, one.stride(), other.stride(), strict=True)
+    return all(mine == theirs or 1 in (n, m) for n, m, mine, theirs in sizes)
+
+
+def _states(module: nn.Module, variables: Mapping[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
+    """The states that the queries are made of, as far as they are known, and those that are given beside them."""
+    named = [name for name in _OTHER_STATES if isinstance(variables.get(name), Tensor)]
+    takes = _parameters(type(module).forward)
+    first = takes[0] if takes else ""
+    named += [
+        name
+        for name in _OTHER_ARGUMENTS
+        if name in takes and name != first and isinstance(variables.get(name), Tensor)
+    ]
+    own = next((name for name in takes if name not in named and isinstance(variables.get(name), Tensor)), "")
+    return variables.get(own), [variables[name] for name in named if _is_states(variables[name])]
+
+
+def _given(module: nn.Module, variables: Mapping[str, Any]) -> list[Tensor]:
+    """All states that a forward has for arguments."""
+    found = [variables.get(name) for name in _parameters(type(module).forward)]
+    return [each for each in found if isinstance(each, Tensor) and _is_states(each)]
+
+
+def _is_states(tensor: Tensor) -> bool:
+    """Numbers with an axis of tokens and one of features, which no mask of truth values is."""
+    return tensor.is_floating_point() and tensor.dim() >= 2
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """The arguments of a module's forward, in order."""
+    try:
+        return tuple(inspect.signature(forward).parameters)[1:]
+    except (TypeError, ValueError):
+        return ()

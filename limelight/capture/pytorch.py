@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
+from limelight.capture.heads import heads_apart
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
@@ -115,7 +116,7 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
     kind = _HERE.kind or kind_of(*place)
     with outside_of_transforms():
         try:
-            inputs = _inputs(kind, output, *args, **kwargs)
+            inputs = _inputs(module, kind, output, *args, **kwargs)
         except TypeError as error:
             if kernel is _SDPA:
                 raise
@@ -140,6 +141,7 @@ def _put_inside(name: str, kernel: Kernel) -> str:
 
 
 def _inputs(
+    module: nn.Module,
     kind: Kind,
     output: Any,
     query: Tensor,
@@ -160,7 +162,12 @@ def _inputs(
         return f"its attention function gave no tensor, but {type(output).__name__}"
     if query.dim() > 4:
         key, value, attn_mask = _spread(query, key, value, attn_mask)
-    q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, output)
+    told = output
+    if query.dim() == 3 and key.shape[0] == query.shape[0]:
+        query, key, value, attn_mask, told, said = heads_apart(module, query, key, value, attn_mask, output)
+        if said:
+            note(module, said)
+    q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, told)
     rule, bias = _mask(attn_mask, is_causal, query.dim())
     return Inputs(
         query=q_BHND,

@@ -181,7 +181,7 @@ def _shape(shape: tuple[int, ...], heads: str) -> str:
     if not shape:
         return "(read)"
     B, H, N, M = shape
-    return (f"{B} texts × " if B > 1 else "") + f"{heads or H} × {N} × {M}"
+    return (f"{B} texts or windows × " if B > 1 else "") + f"{heads or H} × {N} × {M}"
 
 
 def in_bytes(number: float) -> str:

@@ -28,6 +28,9 @@ Example: `limelight look "Click the button to open the file." --png look.png`
 
 Of a translation that is there already: `limelight look "Save the file." --answer "Speichern Sie die Datei."`
 
+Its links in the format of aligners, of two files, or of lines SOURCE, tab, TARGET in one (`-` is stdin):
+`limelight look source.txt --answer target.txt --pharaoh`
+
 With --question, or with any Hugging Face model (a folder, or a name of the hub), the files become one text with
 marked borders, and the documents, sentences and words that the answer looked at are ranked from high to low.
 
@@ -74,6 +77,17 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="Also write the page: one file that needs no network.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
+        pharaoh: Annotated[
+            bool,
+            typer.Option(
+                "--pharaoh",
+                help="Print links of the tokens between spaces, 0-0 1-2, source first; a line for every line.",
+            ),
+        ] = False,
+        tsv: Annotated[
+            bool,
+            typer.Option("--tsv", help="Print these links as a table: tokens, weight, characters."),
+        ] = False,
         question: Annotated[
             str | None,
             typer.Option(help="What to ask about the documents.", rich_help_panel=DOCUMENTS),
@@ -119,11 +133,31 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        from limelight.tasks.hugging_face import is_hugging_face
+        from limelight.tasks.pretrained import is_hugging_face
 
         heads = parse_heads(head)
         check_pictures(png, svg)
         check_page(html)
+        if pharaoh or tsv:
+            from limelight.cli.align import print_links
+
+            beside: dict[str, object] = {
+                "--json": as_json,
+                "--png": png,
+                "--svg": svg,
+                "--html": html,
+                "--beam": beam,
+            }
+            beside |= {"--question": question, "--layer": layer, "--chat": chat, "--windows": windows}
+            beside |= {"--remove": remove, "--pharaoh": tsv and pharaoh}
+            if wrong := [name for name, value in beside.items() if value not in (None, False, [])]:
+                raise InputError(
+                    f"{'--tsv' if tsv else '--pharaoh'} prints links and nothing else: leave {wrong[0]} out."
+                )
+            if is_hugging_face(model):
+                raise InputError("Links are of Limelight's own translation models; --model names another's.")
+            print_links(model, texts or ["-"], answer, heads, tsv)
+            return
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         asked |= {"--answer-tokens": answer_tokens is not None, "--trust-remote-code": trust_remote_code}
         if question is not None or is_hugging_face(model):
@@ -183,6 +217,10 @@ def _look_at_lines(
             f"--answer must be given for each text, line by line; there are {len(given)} for {len(lines)} texts."
         )
     asked = [number for number, line in enumerate(lines) if line.strip()]
+    if asked and len(asked) < len(lines):
+        blank = [number + 1 for number in range(len(lines)) if number not in set(asked)]
+        named = ", ".join(map(str, blank[:MANY])) + (" …" if len(blank) > MANY else "")
+        _tell(InputError(f"of {len(lines)} lines these are blank and have no look: {named}."))
     if not asked:
         raise InputError(
             'There is nothing to look at: the text is empty. Try: limelight look "Save the file."'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from limelight.cli.telling import tell_written
 from limelight.errors import require
 from limelight.files import PAGE_ENDINGS, folder_for
@@ -34,10 +36,14 @@ def check_page(path: Path | None) -> None:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """A picture, and a line on stderr where it went."""
-    from limelight.readings.canvas import save
+    from limelight.readings.canvas import save, without_a_glyph
 
     save(figure, path)
     tell_written(path)
+    if path.suffix.lower() != ".svg" and (said := without_a_glyph(figure)):
+        Console(stderr=True, soft_wrap=True).print(
+            f"note: {path.name}: {said}", style="yellow", highlight=False, markup=False
+        )
 
 
 def save_page(

@@ -4,7 +4,7 @@ Six numbers a head, each a mean over queries:
 
     entropy          nats                 how widely it spreads: 0 one key, ln M all alike
     distance         tokens               Σ a·|j - i|: how far away it looks
-    sink             share of attention   on the first token, or on the tokens that are named as sinks
+    sink             share of attention   on the first token of the text, or on the tokens that are named as sinks
     previous token   share of attention   on the token right before
     duplicate token  share of attention   on earlier occurrences of the same token, over queries that can see one
     induction        share of attention   on what followed earlier occurrences of the same token, over the same
@@ -24,11 +24,13 @@ import torch
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import InputError, ShapeError
-from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, Received, RowStats, masks
+from limelight.errors import InputError, KindError, ShapeError
+from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
+from limelight.matrix.distances import DistanceReading
 from limelight.readings.measures import Matrices, by_layer, check_batch
 from limelight.readings.reading import Head, Reading
-from limelight.readings.shares import Share, ShareReading, duplicate_token, induction, previous_token
+from limelight.readings.shares import Apart, Share, ShareReading, duplicate_token, induction, previous_token
+from limelight.readings.sight import Texts, hidden_by_mask, texts_of
 
 MEASURES = ("entropy", "distance", "sink", "previous token", "duplicate token", "induction")
 
@@ -86,42 +88,50 @@ class Atlas:
 
 @checked
 def atlas(
-    matrices: Matrices, ids: Sequence[int] | Tensor, sinks: Sequence[int] = (0,), batch: int = 0
+    matrices: Matrices,
+    ids: Sequence[int] | Tensor,
+    sinks: Sequence[int] | None = None,
+    batch: int = 0,
+    queries: Tensor | None = None,
 ) -> Atlas:
     """Read every head of self-attention in one pass a layer.
 
-    ids: the tokens that the model read, one a query, special ones too; they tell which tokens are the same.
-    sinks: the places of the tokens to count as sinks: the first one, unless given.
+    ids: the tokens that the model read, one a query, special ones too, (N,), or (B, N) for all texts; they tell which
+    tokens are the same.
+    sinks: the places of the tokens to count as sinks. Unless given, the first token that is no padding, of each text
+    where a row holds several that do not look at each other.
+    batch: which text of the batch.
+    queries: bool, (N,) or (B, N), which tokens are no padding: of a padded batch its attention mask. Unless given,
+    padding is what no query may look at (under a mask that closes each token to itself, the last one is taken for
+    it).
 
-    Queries that see nothing, and those of padding, are left out of every mean. Padding is what no query may look at
-    (under a mask that closes each token to itself, the last one is taken for it).
-    Raises ShapeError where a matrix is not square.
+    A padded text reads as it does alone: padding, and queries that see nothing, are left out of every mean, and the
+    token before and the distance are counted without the padding between two tokens.
+    Raises ShapeError where a matrix is not square or the ids are not those that were read, InputError for a sink that
+    is padding.
     """
-    tokens = torch.as_tensor(ids).flatten().cpu()
-    N = len(tokens)
-    if strange := [place for place in sinks if not -N <= place < N]:
-        raise InputError(f"sinks are places of the {N} tokens, counted from 0; got {strange[0]}.")
-    first = torch.zeros(N, dtype=torch.int64)
-    sink_N = torch.ones(N, dtype=torch.int64)
-    sink_N[list(sinks)] = 0
-    folds: list[Fold[object]] = [
-        Entropy(),
-        Distance(),
-        Share(masks.documents(first, sink_N)),
-        Share(previous_token(N)),
-        Share(duplicate_token(tokens)),
-        Share(induction(tokens)),
-    ]
-    found: dict[int, Tensor] = {}
     layers = by_layer(matrices)
+    for matrix in layers.values():
+        check_batch(matrix, batch)
+    tokens = _row(ids, batch, "ids").flatten()
+    N = len(tokens)
+    if strange := [place for place in sinks or () if not -N <= place < N]:
+        raise InputError(f"sinks are places of the {N} tokens, counted from 0; got {strange[0]}.")
+    inside = None if queries is None else _inside(queries, batch, N)
+    found: dict[int, Tensor] = {}
+    several = behind = False
     for layer, matrix in layers.items():
         if matrix.shape[2:] != (N, N):
-            raise ShapeError(
-                f"An atlas reads self-attention, a query and a key for each of the {N} ids; layer {layer} has "
-                f"{matrix.shape[2]} queries and {matrix.shape[3]} keys."
+            raise ShapeError(_not_the_ids(layer, matrix, N))
+        texts = texts_of(matrix, batch, inside)
+        if padding := [place for place in sinks or () if not texts.inside_N[place]]:
+            raise InputError(
+                f"sinks must be tokens of the text; place {padding[0]} is padding in text {batch}. Leave sinks out "
+                "for the first token that is none."
             )
-        check_batch(matrix, batch)
-        found[layer] = _of_layer(matrix, folds, batch)
+        several |= len(texts.begins) > 1
+        behind |= texts.begins[:1] not in ([], [0])
+        found[layer] = _of_layer(matrix, _folds(tokens, texts, sinks), texts, batch)
     heads = tuple((layer, head) for layer in found for head in layers[layer].head_numbers)
     numbers = sorted({head for _, head in heads})
     table = torch.full((len(MEASURES), len(found), len(numbers)), torch.nan, dtype=torch.float64)
@@ -129,7 +139,12 @@ def atlas(
         start = numbers.index(layers[layer].head_numbers.start) if len(means) else 0
         table[:, place, start : start + len(means)] = means.T
     labels = (tuple(f"layer {layer}" for layer in found), tuple(f"head {head}" for head in numbers))
-    named = "the first token" if tuple(sinks) == (0,) else f"{len(sinks)} tokens"
+    if sinks is not None and tuple(sinks) != (0,):
+        named = f"{len(sinks)} tokens"
+    elif several:
+        named = "the first token, of each part of the row that no other part looks at"
+    else:
+        named = "the first token that is no padding" if behind else "the first token"
     readings = {}
     for number, name in enumerate(MEASURES):
         unit, rule = _RULES[name]
@@ -154,12 +169,83 @@ def repeated_tokens(
     return drawn.repeat(times)
 
 
-def _of_layer(matrix: AttentionMatrix, folds: list[Fold[object]], batch: int) -> Tensor:
+def _row(given: Sequence[int] | Tensor, batch: int, name: str) -> Tensor:
+    """Those of one text: of (B, N) its row."""
+    try:
+        whole = torch.as_tensor(given).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise KindError(
+            f"{name} must be whole numbers, one a token, as the tokenizer gives them; got {type(given).__name__}."
+        ) from None
+    if whole.dim() != 2 or len(whole) == 1:
+        return whole
+    if not -len(whole) <= batch < len(whole):
+        raise ShapeError(f"{name} must hold a row for text {batch}; got shape {tuple(whole.shape)}.")
+    return whole[batch]
+
+
+def _inside(queries: Tensor, batch: int, N: int) -> Tensor:
+    """Which tokens of one text are no padding, bool (N,)."""
+    if not isinstance(queries, Tensor) or queries.dtype != torch.bool:
+        came = queries.dtype if isinstance(queries, Tensor) else type(queries).__name__
+        raise KindError(
+            f"queries must be a bool tensor, of each token whether it is no padding; got {came}. Of an attention "
+            "mask: queries=mask.bool()."
+        )
+    inside_N = _row(queries, batch, "queries").flatten()
+    if len(inside_N) != N:
+        raise ShapeError(
+            f"queries must say of each of the {N} tokens whether it is no padding; got shape {tuple(queries.shape)}."
+        )
+    return inside_N
+
+
+def _not_the_ids(layer: int, matrix: AttentionMatrix, N: int) -> str:
+    """Why these ids do not go with this matrix, and what would."""
+    said = (
+        f"An atlas reads self-attention, a query and a key for each of the {N} ids; layer {layer} has "
+        f"{matrix.shape[2]} queries and {matrix.shape[3]} keys."
+    )
+    if matrix.shape[2] == matrix.shape[3] == N - 1:
+        said += (
+            " Of what model.generate() has written the last token was never read by the model: leave it out, "
+            "ids = out[:, :-1]."
+        )
+    return said
+
+
+def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Fold[object]]:
+    """What is read of a layer: entropy, distance, and four shares in the order of the measures."""
+    N = len(tokens)
+    # The same token of another text, and padding, are other tokens.
+    pairs = torch.stack([texts.begin_N, tokens.long()], dim=1)
+    same = pairs.unique(dim=0, return_inverse=True)[1] if N else tokens.long()
+    same = same.where(texts.inside_N, -2 - torch.arange(N))
+    if sinks is None:
+        places = torch.arange(N)
+        at_sinks = masks.documents(
+            texts.begin_N, places.where((texts.begin_N == places) & texts.inside_N, -2)
+        )
+    else:
+        sink_N = torch.ones(N, dtype=torch.int64)
+        sink_N[list(sinks)] = 0
+        at_sinks = masks.documents(torch.zeros(N, dtype=torch.int64), sink_N)
+    return [
+        Entropy(),
+        Distance() if texts.neighbours else Apart(texts.place_N),
+        Share(at_sinks),
+        Share(previous_token(texts.place_N)),
+        Share(duplicate_token(same)),
+        Share(induction(same, texts.before(same))),
+    ]
+
+
+def _of_layer(matrix: AttentionMatrix, folds: list[Fold[object]], texts: Texts, batch: int) -> Tensor:
     """(heads, measures)"""
-    stats, received, entropy, distance, *shares = matrix.read(RowStats(), Received(), *folds)
-    padding_N = (received.queries[batch] == 0).all(0)  # as many keys as queries: query i is token i
-    looking_HN = ~stats.empty[batch] & ~padding_N
-    columns = [_mean(entropy[batch], looking_HN), _mean(distance.mean[batch], looking_HN)]
+    stats, entropy, distance, *shares = hidden_by_mask(matrix).read(RowStats(), *folds)
+    apart = distance.mean if isinstance(distance, DistanceReading) else distance
+    looking_HN = ~stats.empty[batch] & texts.looking_N.to(matrix.device)
+    columns = [_mean(entropy[batch], looking_HN), _mean(apart[batch], looking_HN)]
     for place, share in enumerate(shares):
         assert isinstance(share, ShareReading)
         having = looking_HN if place < 2 else looking_HN & (share.keys[batch] > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ class Sheet:
             self._plain_text()
             left, _, right, top = self._extent()
             width = max(right - left, LEAST_WIDTH)
+            line = " ".join(filter(None, [line, without_a_glyph(self._figure)]))
             below = self._write(line, 9, "normal", left, top + 0.15, width)
             self._write(title, 12, "bold", left, below, width)
             self._plain_text()
@@ -120,6 +122,43 @@ class Sheet:
         for text in self._figure.findobj(Text):
             text.set_fontfamily(_fonts())
             text.set_parse_math(False)
+
+
+NAMED = 5
+"""Letters without a glyph that are named, by their numbers: as letters they would be boxes again."""
+
+
+def without_a_glyph(figure: Figure) -> str:
+    """What a reader must know of letters in a figure that no font on this machine has; "" where there are none."""
+    from matplotlib.text import Text
+
+    shown = sorted({sign for text in figure.findobj(Text) for sign in text.get_text()})
+    missing = [sign for sign in shown if ord(sign) not in _glyphs() and _is_drawn(sign)]
+    if not missing:
+        return ""
+    named = ", ".join(f"U+{ord(sign):04X}" for sign in missing[:NAMED])
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return (
+        f"No font on this machine has the letter{'s' if len(missing) > 1 else ''} {named}{more}: in a PNG or PDF "
+        "they are boxes. Install a font that has them, such as Noto Sans CJK, or write an SVG, which holds text."
+    )
+
+
+def _is_drawn(sign: str) -> bool:
+    """Whether anything is to be seen of it: line ends, joiners and variation selectors need no glyph."""
+    return (
+        unicodedata.category(sign) not in ("Cc", "Cf", "Zl", "Zp", "Zs") and not 0xFE00 <= ord(sign) <= 0xFE0F
+    )
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """The letters that the fonts have which pictures are drawn in."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    files = {font_manager.findfont(name) for name in _fonts()}
+    return frozenset(code for file in files for code in FT2Font(file).get_charmap())
 
 
 @cache

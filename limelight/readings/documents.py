@@ -24,6 +24,7 @@ from limelight.readings.measures import Matrices, average_heads, chosen_layers, 
 from limelight.readings.ranked import FIRST, SPECIAL, Ranked
 from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, name_heads
 from limelight.readings.rows import Weigh, mean_of_rows, weighed_by_values
+from limelight.readings.sight import first_key
 from limelight.text.segments import Level, Segments
 
 
@@ -108,7 +109,8 @@ def looked_at(
     rows      which queries look, such as the question's tokens, or the rows that predict an answer
     among     the names of the documents to rank; None takes all. What others get is in `elsewhere`.
     sink_free leave out the tokens that take attention whatever the text says (special tokens, and the first
-              token of all) and divide by what is left. An entry of a row that gives nothing else stays 0.
+              token of all that is no padding) and divide by what is left. An entry of a row that gives nothing else
+              stays 0.
     """
     [found] = ways_to_look(
         matrices, segments, rows, [(weigh, sink_free)], among=among, heads=heads, batch=batch
@@ -154,8 +156,16 @@ def ways_to_look(
             .numpy()
         )
     ranked = Ranked.of(segments, among)
+    free_of = first_key(next(iter(chosen.values())), batch) if any(free for _, free in ways) else 0
     return [
-        _looked(ranked, shares[weigh], weigh, free, _how(len(rows), picked, weigh, free), picked)
+        _looked(
+            ranked,
+            shares[weigh],
+            weigh,
+            free_of if free else None,
+            _how(len(rows), picked, weigh, free),
+            picked,
+        )
         for weigh, free in ways
     ]
 
@@ -183,9 +193,11 @@ def between(
 
 
 def _looked(
-    ranked: Ranked, shares_M: NDArray[Any], weigh: Weigh, free: bool, how: str, heads: tuple[Head, ...]
+    ranked: Ranked, shares_M: NDArray[Any], weigh: Weigh, first: int | None, how: str, heads: tuple[Head, ...]
 ) -> LookedAt:
-    places = ranked.sink_free() if free else ranked.places
+    """first: the first token of all, which is left out together with the special ones; None leaves out none."""
+    free = first is not None
+    places = ranked.places if first is None else ranked.sink_free(first)
     if free:
         shares_M = shares_M * [place not in (SPECIAL, FIRST) for place in places]
         shares_M = shares_M / max(shares_M.sum(), np.finfo(np.float64).tiny)

@@ -20,6 +20,7 @@ from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, Pool, Received, only_queries
 from limelight.readings.groups import Groups
 from limelight.readings.reading import Head, Reading, name_heads
+from limelight.readings.sight import hidden_by_mask
 
 
 class Call(Protocol):
@@ -119,6 +120,7 @@ def received_words(
     Under a causal mask early words are seen by more queries; `per_query` takes that out.
 
     queries: bool, (N,) or (B, N), which of them count: of a padded batch its attention mask, for padding looks too.
+    A query that may look at nothing never counts, also where an eager model's row then spreads over everything.
     """
     sums: list[Tensor] = []
     layers, chosen = chosen_layers(matrices, heads)
@@ -126,7 +128,8 @@ def received_words(
     for layer, matrix in layers.items():
         keys.fit(matrix.shape[3], "keys")
         check_batch(matrix, batch)
-        received = (matrix if queries is None else only_queries(matrix, queries)).read(Received())
+        told = hidden_by_mask(matrix)
+        received = (told if queries is None else only_queries(told, queries)).read(Received())
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
     for which in range(2):

@@ -39,9 +39,13 @@ class Ranked:
         )
         return cls(places, {level: Units.of(segments, level, homes, ranked) for level in LEVELS})
 
-    def sink_free(self) -> tuple[str, ...]:
-        """The places where the first token of all is none of its document."""
-        return (FIRST, *self.places[1:]) if self.places else ()
+    def sink_free(self, first: int = 0) -> tuple[str, ...]:
+        """The places where the first token of all, behind padding on the left, is none of its document."""
+        return (
+            *self.places[:first],
+            *([FIRST] if first < len(self.places) else []),
+            *self.places[first + 1 :],
+        )
 
 
 @dataclass(frozen=True)

@@ -68,13 +68,44 @@ class Pointed(NamedTuple):
     M: int
 
 
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """How far each query looks where padding stands among the tokens: Σ a·|place of the key - own place|, (B, H, N).
+
+    places: of each token, as many queries as keys, its place in its text, (N,) whole numbers.
+
+    State: one sum a query.    Neutral: 0.    Law: sums add.
+    """
+
+    places: Tensor
+
+    panels_apart = True
+
+    def start(self, frame: Frame) -> Tensor:
+        return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
+
+    def absorb(self, state: Tensor, tile: Tile) -> None:
+        places = self.places.to(state.device)
+        far_RC = (places[tile.i0 : tile.i1, None] - places[tile.j0 : tile.j1]).abs()
+        state[tile.rows] += (tile.weights * far_RC).sum(-1)
+
+    def merge(self, state: Tensor, other: Tensor) -> Tensor:
+        return state + other
+
+    def finish(self, state: Tensor, stats: Stats) -> Tensor:
+        return state.to(stats.maximum.dtype)
+
+
 # ---- the places that name a head ----------------------------------------------------------------------
 
 
-def previous_token(tokens: int) -> Mask:
-    """The key right before the query's own position: j = i - 1."""
-    places = torch.arange(tokens)
-    return masks.documents(places, places + 1)
+def previous_token(tokens: int | Tensor) -> Mask:
+    """The key right before the query's own position: j = i - 1.
+
+    tokens: how many there are; or, where padding stands among them, the place of each, -1 for padding.
+    """
+    places = torch.arange(tokens) if isinstance(tokens, int) else tokens
+    return masks.documents(places, (places + 1).where(places >= 0, -2))
 
 
 def duplicate_token(ids: Sequence[int] | Tensor) -> Mask:
@@ -86,12 +117,14 @@ def duplicate_token(ids: Sequence[int] | Tensor) -> Mask:
     return masks.documents(tokens, tokens) & masks.causal(offset=-1)
 
 
-def induction(ids: Sequence[int] | Tensor) -> Mask:
+def induction(ids: Sequence[int] | Tensor, before: Tensor | None = None) -> Mask:
     """Earlier keys that came right after the query's own token: t[j - 1] = t[i], j - 1 < i.
 
+    before: of each token the id of the one before it, -1 where there is none; the neighbour's unless given.
     Source: Olsson et al. 2022, "In-context Learning and Induction Heads" (arXiv 2209.11895): the prefix
     matching score.
     """
     tokens = torch.as_tensor(ids)
-    before = torch.cat([torch.full_like(tokens[:1], -1), tokens[:-1]])
+    if before is None:
+        before = torch.cat([torch.full_like(tokens[:1], -1), tokens[:-1]])
     return masks.documents(tokens, before) & masks.causal(offset=0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +13,15 @@ from torch import Tensor
 from limelight.capture import watch
 from limelight.capture.without import without
 from limelight.checked import checked_class
-from limelight.errors import CheckpointError, InputError, require
+from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix
-from limelight.models import find_model
 from limelight.readings.measures import by_layer
+from limelight.tasks.pretrained import body_of, load_pretrained
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
+from limelight.tasks.unwrapped import unwrapped
 from limelight.text.boundaries import Span
 from limelight.text.contexts import QUESTION, Context
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 WINDOW = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """What configurations call the number of positions they have."""
 COUNTED_BEHIND_PADDING = ("create_position_ids_from_input_ids", "create_position_ids_from_inputs_embeds")
@@ -31,58 +30,48 @@ NO_LIMIT = 10**9
 """Above this a tokenizer's `model_max_length` means that nobody knows."""
 
 
-def is_hugging_face(name: str) -> bool:
-    """Whether this names a Hugging Face model: a folder with a config.json, or a name of the hub.
-
-    A path that does not exist is none: `find_model` says so.
-    """
-    path = Path(name)
-    if path.is_dir():
-        return (path / "config.json").is_file() and not any(
-            (each / "model.json").is_file() for each in (path, path / "model")
-        )
-    return not path.exists() and HUB_NAME.fullmatch(name) is not None and not name.startswith(".")
-
-
 @checked_class
 @dataclass(frozen=True, eq=False)
 class HuggingFaceReader:
-    """A Hugging Face model with its tokenizer."""
+    """A Hugging Face model with its tokenizer.
+
+    model      a model of transformers; or what holds one: a pipeline, a SentenceTransformer, a PeftModel, a compiled
+               or parallel model
+    tokenizer  its tokenizer or processor; unless given, the one that the model brings
+    name       what it is called in what is shown
+    note       what a reader of its numbers should know
+
+    Raises KindError where there is no model of transformers or no tokenizer.
+    """
 
     model: Any
-    tokenizer: Any
+    tokenizer: Any = None
     name: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        model, tokenizer, note = unwrapped(self.model, self.tokenizer)
+        if getattr(model.config, "is_encoder_decoder", False) and not _can_write(model):
+            model = body_of(model)
+        for name, value in (("model", model), ("tokenizer", tokenizer)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "note", f"{self.note} {note}".strip())
 
     @classmethod
     def load(cls, name: str, trust_remote_code: bool = False) -> HuggingFaceReader:
         """From a folder, or by its name on the hub. Code that comes with a model runs only if it is trusted.
 
-        Raises CheckpointError with the reason in one line.
+        It is read in the class that it was saved from; `note` says where a head was left out. A folder that peft has
+        saved is read on its base model. Raises CheckpointError with the reason in one line.
         """
-        if not is_hugging_face(name):
-            find_model(name)  # says what is wrong, or that it is one of ours
-            raise CheckpointError(f"{name} is a model of Limelight's own; use load_reader.")
-        transformers = require("transformers", extra="hf", purpose="A Hugging Face model")
-        trust = {"trust_remote_code": trust_remote_code}
-        logs = transformers.utils.logging
-        bars = logs.is_progress_bar_enabled()
-        logs.disable_progress_bar()
-        try:
-            config = transformers.AutoConfig.from_pretrained(name, **trust)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **trust)
-            model = getattr(transformers, _class_for(transformers, config)).from_pretrained(name, **trust)
-        except Exception as error:  # broken files raise whatever their libraries do, plain Exception too
-            raise CheckpointError(_why_not(name, error, trust_remote_code)) from error
-        finally:
-            if bars:
-                logs.enable_progress_bar()
-        return cls(model.eval(), tokenizer, name)
+        found = load_pretrained(name, trust_remote_code)
+        return cls(found.model, found.tokenizer, name, found.note)
 
     @property
     def architecture(self) -> Architecture:
-        if getattr(self.model.config, "is_encoder_decoder", False):
-            return "encoder-decoder"
-        return "decoder" if _writes(self.model) else "encoder"
+        if not _can_write(self.model):
+            return "encoder"
+        return "encoder-decoder" if getattr(self.model.config, "is_encoder_decoder", False) else "decoder"
 
     @property
     def longest(self) -> int | None:
@@ -126,6 +115,21 @@ class HuggingFaceReader:
         return replace(Context.chat(self.tokenizer, messages, answer_next=True), asked=True)
 
     def run(self, context: Context, answer_tokens: int) -> Run:
+        try:
+            run = self._run(context, answer_tokens)
+        except LimelightError:
+            raise
+        except Exception as error:  # models that cannot do without a picture raise whatever they do
+            said = " ".join(str(error).split()).split(". ")[0][:300] or "it says nothing of why"
+            raise InputError(
+                f"{self.name or 'The model'}, a {type(self.model).__name__}, could not read text alone: "
+                f"{type(error).__name__}: {said}."
+            ) from error
+        return replace(run, note=f"{run.note} {self.note}".strip())
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _run(self, context: Context, answer_tokens: int) -> Run:
         ids = torch.tensor([context.ids], device=self.model.device)
         with torch.no_grad():
             if self.architecture == "encoder-decoder":
@@ -140,8 +144,6 @@ class HuggingFaceReader:
             return Run(context, layers, layers, tuple(rows), who, output=output)
         output = without(self.model, {"input_ids": ids}, rows=list(rows))
         return Run(context, layers, layers, tuple(rows), who, output=output, gives="vector")
-
-    # ---- inside -----------------------------------------------------------------------------------
 
     def _watched(self, ids: Tensor) -> dict[int, AttentionMatrix]:
         with watch(self.model) as seen:
@@ -192,42 +194,20 @@ class HuggingFaceReader:
         return found
 
 
-def _class_for(transformers: Any, config: Any) -> str:
-    if getattr(config, "is_encoder_decoder", False):
-        return "AutoModelForSeq2SeqLM"
-    names = config.architectures or []
-    if names:
-        writes = any(name.endswith(("CausalLM", "LMHeadModel")) for name in names)
-    else:
-        of_type = [
-            config.model_type
-            in getattr(transformers.models.auto.modeling_auto, f"MODEL_FOR_{kind}_LM_MAPPING_NAMES")
-            for kind in ("CAUSAL", "MASKED")
-        ]
-        writes = of_type == [True, False]
-    return "AutoModelForCausalLM" if writes else "AutoModel"
-
-
-def _why_not(name: str, error: Exception, trusted: bool) -> str:
-    said = " ".join(str(error).split())
-    if "trust_remote_code" in said and not trusted:
-        return f"{name} brings code of its own, which Limelight does not run unless told: add --trust-remote-code."
-    if not Path(name).exists() and isinstance(error, OSError):
-        return (
-            f"{name} is neither a folder here nor in the local cache, and the hub could not give it "
-            "(no network, no such model, or one that needs a login). Give the path of a folder with a config.json."
-        )
-    first = said.split(". ")[0].rstrip(".")
-    return f"{name} cannot be loaded: {first[:300]}."
-
-
-def _writes(model: Any) -> bool:
-    """Whether a model without an encoder goes on with a text, rather than turns it into vectors."""
-    return bool(getattr(model, "can_generate", lambda: False)()) and not model.config.is_encoder_decoder
+def _can_write(model: Any) -> bool:
+    """Whether a model goes on with a text, rather than turns it into vectors."""
+    return bool(getattr(model, "can_generate", lambda: False)())
 
 
 def _layers(seen: Any, kind: str) -> dict[int, AttentionMatrix]:
-    found = by_layer([call for call in seen if call.kind == kind])
+    calls = [call for call in seen if call.kind == kind]
+    if twice := [number for number, count in Counter(call.layer for call in calls).items() if count > 1]:
+        named = ", ".join(call.name for call in calls if call.layer == twice[0])
+        raise InputError(
+            f"A model must have one {kind}-attention a layer to be read as one; layer {twice[0]} of this one has "
+            f"several: {named}. Read them one by one: with limelight.watch(model) as seen: model(…)."
+        )
+    found = by_layer(calls)
     if not found:
         raise InputError(f"The model has no {kind}-attention to read.")
     return found

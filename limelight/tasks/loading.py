@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from limelight.checked import checked
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.hugging_face import HuggingFaceReader, is_hugging_face
+from limelight.tasks.hugging_face import HuggingFaceReader
 from limelight.tasks.own import OwnReader
+from limelight.tasks.pretrained import is_hugging_face
 from limelight.tasks.readers import Reader
 
 

@@ -17,6 +17,7 @@ from limelight.readings.heads import AlignmentHeads
 from limelight.readings.measures import average_heads, received_words
 from limelight.readings.reading import Head, Reading
 from limelight.readings.removal import Removal, removal_check
+from limelight.tasks.aligned import is_tokenized, token_groups
 from limelight.text.boundaries import Span, words
 from limelight.text.segments import NO_UNIT, Segments
 from limelight.text.tokenizers import END
@@ -29,6 +30,7 @@ class Look:
     received   what each word of the source receives: axis ("source word",) or ("word",)
     alignment  answer words × source words; None for a classifier, which writes no words
     heads      how the heads that these numbers come from were chosen
+    spans      of the words of the alignment their characters [start, end): those of the answer, those of the text
     removal    how far the classes' probabilities move without each word; None for what is no classifier
     """
 
@@ -37,6 +39,7 @@ class Look:
     alignment: Alignment | None
     heads: str
     removal: Removal | None = None
+    spans: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
 
     def __repr__(self) -> str:
         return f"Look({self.prediction.source!r} → {self.prediction.text!r}, {self.received!r})"
@@ -49,6 +52,7 @@ class Look:
             "alignment": self.alignment.to_json() if self.alignment else None,
             "heads": self.heads,
             "removal": self.removal.to_json() if self.removal else None,
+            "spans": {"target": list(map(list, self.spans[0])), "source": list(map(list, self.spans[1]))},
         }
 
 
@@ -75,7 +79,8 @@ def look(
                  alignment, or else all of them
     passed_over  hears of a text in which, or in whose answer, there is no word to look at; without it that is raised
     progress     hears what is done, how much of it, of how much
-    answers      somebody else's, one a text, in the place of the model's own: a translation that is there already
+    answers      somebody else's, one a text, in the place of the model's own: a translation that is there already.
+                 Where both texts are cut into tokens by spaces, punctuation too, these are the words
     """
     texts = _texts("look() takes a list of texts", texts, "Write look(predictor, [text]).")
     given = None if answers is None else _texts("answers must be a list", answers, "Give one for each text.")
@@ -105,7 +110,8 @@ def look(
     for number, answer in enumerate(made):
         progress("looks", number, len(wanted))
         try:
-            found.append(_look(predictor, predictor.trace(answer), heads))
+            spaced = given is not None and is_tokenized(answer.source) and is_tokenized(answer.text)
+            found.append(_look(predictor, predictor.trace(answer), heads, spaced))
         except NoWordError as error:
             if passed_over is None:
                 raise
@@ -121,7 +127,7 @@ def _texts(must: str, given: Iterable[str], way: str) -> list[str]:
     return texts
 
 
-def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> Look:
+def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None, tokenized: bool = False) -> Look:
     if not trace.matrices:
         raise InputError(NO_ATTENTION)
     if heads is not None:
@@ -139,12 +145,34 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None) -> L
         return Look(answer, received, None, how, removal_check(output, words_of, received))
     if not words(answer.text):
         raise NoWordError(f"There is nothing to look at: the answer to {answer.source!r} holds no word.")
-    if trace.target is None:
-        aligned = alignment(trace.layers("decoder"), *_continued(trace), heads)
+    target = trace.target
+    if target is None:
+        sides = _continued(trace)
+        aligned = alignment(trace.layers("decoder"), *sides, heads)
+        every, shift = trace.source, 1  # row i predicts token i, and column i + 1 is token i
+        spans = _spans(sides[0], every), _spans(sides[1], every, shift)
+        return Look(answer, aligned.received(), aligned, how, spans=spans)
+    if tokenized:
+        sides = token_groups(target), token_groups(trace.source)
+        how = f"{how} Words are what stands between spaces, as both texts are written."
     else:
-        sides = word_groups(trace.target, after=1), word_groups(trace.source, after=1)
-        aligned = alignment(trace.layers("cross"), *sides, heads)
-    return Look(answer, aligned.received(), aligned, how)
+        sides = word_groups(target, after=1), word_groups(trace.source, after=1)
+    aligned = alignment(trace.layers("cross"), *sides, heads)
+    spans = _spans(sides[0], target), _spans(sides[1], trace.source)
+    return Look(answer, aligned.received(), aligned, how, spans=spans)
+
+
+def _spans(groups: Groups, segments: Segments, shift: int = 0) -> tuple[Span, ...]:
+    """The characters of each group: its name is written from its first token on."""
+    begins: dict[int, int] = {}
+    for number, (start, _) in zip(groups.index[shift:], segments.spans, strict=False):
+        if number != NO_UNIT:
+            begins.setdefault(number, start)
+    found = []
+    for number, name in enumerate(groups.names):
+        start = max(segments.text.find(name, begins.get(number, 0)), 0)
+        found.append((start, start + len(name)))
+    return tuple(found)
 
 
 def word_groups(segments: Segments, before: int = 0, after: int = 0) -> Groups:

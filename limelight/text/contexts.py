@@ -15,6 +15,7 @@ from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError
 from limelight.text.boundaries import Span
 from limelight.text.chats import plain_message, rendered_with_places
+from limelight.text.offsets import spelled_out
 from limelight.text.segments import BETWEEN_DOCUMENTS, NO_UNIT, Segments
 from limelight.text.tokenizers import Tokenizer
 
@@ -255,7 +256,8 @@ def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], 
     """Token ids and the characters that each covers, from any tokenizer that knows them.
 
     special: with the tokens that the tokenizer puts around a text (start, end); they cover no characters.
-    Raises InputError for a tokenizer that cannot tell which characters its tokens cover.
+    Raises InputError for a tokenizer that cannot tell which characters its tokens cover, and whose tokens do not
+    spell the text.
     """
     if isinstance(tokenizer, Tokenizer):
         encoded = tokenizer.encode(text)
@@ -268,10 +270,7 @@ def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], 
             f"A tokenizer must be one of Hugging Face or Limelight; got {type(tokenizer).__name__}."
         )
     if not getattr(tokenizer, "is_fast", False):
-        raise InputError(
-            f"The tokenizer must tell which characters each token covers; {type(tokenizer).__name__} cannot. "
-            "Load its fast version: AutoTokenizer.from_pretrained(path, use_fast=True)."
-        )
+        return spelled_out(tokenizer, text, special)
     found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
     return list(found["input_ids"]), [(int(start), int(end)) for start, end in found["offset_mapping"]]
 

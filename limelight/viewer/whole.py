@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass, Tile
+from limelight.matrix import AttentionMatrix, Distance, Entropy, Received, RowStats, SinkMass, Tile
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.rasters import PictureReading
+from limelight.readings.sight import first_key, texts_of
 from limelight.viewer.attentions import Attention
 from limelight.viewer.cells import Cells
 
@@ -35,7 +36,7 @@ class Whole:
     raw, per_query  what each key receives, (H, M); see `Received`
     looking     which queries see anything, bool (H, N)
     others      what each query gives to all keys but the sinks, (H, N)
-    means       name → the mean over looking queries, (H,) float64: "entropy", "distance", "sink"
+    means       name → the mean over looking queries that are no padding, (H,) float64: "entropy", "distance", "sink"
     from_documents  Σ over a document's queries of what each key gets, (H, M, P); None where documents are too many
     to_documents    Σ over a document's keys of what each query gives, (H, N, P); None likewise
     """
@@ -71,11 +72,12 @@ def map_zoom(attention: Attention) -> int:
 
 
 def sinks_of(attention: Attention) -> Tensor:
-    """(M,) bool: where attention rests whatever the text says: the first token of self-attention, the special
-    tokens of cross-attention."""
+    """(M,) bool: where attention rests whatever the text says: the first token of self-attention that is no padding,
+    the special tokens of cross-attention."""
     at = torch.zeros(attention.M, dtype=torch.bool)
     if attention.kind == "self":
-        at[:1] = True
+        matrix = next(iter(attention.layers.values()))
+        at[first_key(matrix, attention.batch) if isinstance(matrix, AttentionMatrix) else 0] = True
     else:
         at[[start == end for start, end in attention.keys.segments.spans]] = True
     return at
@@ -107,9 +109,16 @@ def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) 
         folds.append(Applied(_members(attention, "keys", matrix.device)))
     stats, received, entropy, distance, sink, others, cells, *products = matrix.read(*folds)
     looking_HN = ~stats.empty[b]
-    count_H = looking_HN.sum(-1).clamp(min=1)
+    counted_HN = looking_HN
+    if (
+        attention.kind == "self"
+        and isinstance(matrix, AttentionMatrix)
+        and matrix.shape[2] == matrix.shape[3]
+    ):
+        counted_HN = looking_HN & texts_of(matrix, b).looking_N.to(matrix.device)  # padding looks, too
+    count_H = counted_HN.sum(-1).clamp(min=1)
     per_query = {"entropy": entropy, "distance": distance.mean, "sink": sink.total}
-    means = {name: ((x[b].double() * looking_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
+    means = {name: ((x[b].double() * counted_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
     return Whole(
         zoom,
         PictureReading(

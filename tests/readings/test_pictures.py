@@ -16,7 +16,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from limelight.errors import InputError, MissingExtraError, ShapeError
-from limelight.readings import Alignment, Groups, Reading, alignment, pictures, word_attention
+from limelight.readings import Alignment, Groups, Reading, alignment, canvas, pictures, word_attention
 from limelight.readings.canvas import save
 from limelight.readings.colours import PEAK, RAMP
 from limelight.readings.pictures import _heads_line
@@ -209,3 +209,18 @@ def test_where_heads_have_an_axis_nothing_is_called_a_mean() -> None:
     assert _heads_line(reading.at("layer", 1).at("head", 2)) == "Layer 1 head 2"
     mean = Reading(np.ones(2, np.float32), ("word",), (("a", "b"),), "nats", "By hand.", heads)
     assert _heads_line(mean) == "Mean of 14 heads of layers 0 to 1"
+
+
+# ── Letters that no font has ──
+
+
+def test_letters_that_no_font_has_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canvas, "_glyphs", lambda: frozenset(range(0x250)))
+    words = Reading(np.float64([0.5, 0.25]), ("word",), (("\u732b", "cat\u200d"),), "probability", "By hand.")
+    said = canvas.without_a_glyph(pictures.bars_picture(words))
+    assert "U+732B" in said and "U+200D" not in said and "Install a font" in said
+    written = [text.get_text() for axes in pictures.bars_picture(words).axes for text in axes.texts]
+    assert any("U+732B" in line for line in written)  # in the picture's own footnote, too
+    monkeypatch.undo()
+    plain = Reading(np.float64([0.5]), ("word",), (("cat",),), "probability", "By hand.")
+    assert canvas.without_a_glyph(pictures.bars_picture(plain)) == ""
