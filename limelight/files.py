@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from limelight.errors import InputError
 
@@ -53,6 +56,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)  # as a new file has it
+        flush(aside)
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -64,3 +68,29 @@ def write_text(path: Path, text: str) -> Path:
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def flush(path: Path) -> None:
+    """Ask the system to have a file (or a folder's names) on disk before the rename that counts on it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_tensors(tensors: Mapping[str, Any], file: Path, about: dict[str, str] | None = None) -> None:
+    """Write tensors in the safetensors format. Raises OSError with the file's name where the disk does not take them.
+
+    The library raises an error of its own there, which has the system's number only in its text.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), file, about)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(errno.EIO, str(error), str(file)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error
