@@ -34,9 +34,14 @@ def folder_for(path: Path, what: str = "file", endings: Sequence[str] = ()) -> P
 def own_folder(path: Path, what: str) -> Path:
     """A folder to write into, which need not be there yet.
 
-    Raises InputError where `path` is a file, or lies in one.
+    Raises InputError where `path` is a file, or lies in one, or a link in it leads nowhere.
     """
     for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise InputError(
+                f"{what} is kept in a folder; {place} is a link to {place.readlink()}, where there is nothing. Make "
+                "that folder, or give another one."
+            )
         if place.exists() and not place.is_dir():
             raise InputError(f"{what} is kept in a folder; {place} is a file. Give another folder.")
     return path

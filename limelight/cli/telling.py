@@ -14,30 +14,14 @@ if TYPE_CHECKING:
     from limelight.text.tokenizers import Tokenizer
 
 
-NAMED = 8
-"""Unknown characters or words that are named."""
-
-
 def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:
     """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
-    from limelight.readings.reading import visible
-    from limelight.text.tokenizers import UNKNOWN
+    from limelight.tasks.unknown import told_unknown
 
-    unknown, texts = [], list(texts)
-    for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True):
-        unknown += [
-            text[slice(*encoded.spans[place])] for place, id in enumerate(encoded.ids) if id == UNKNOWN
-        ]
-    if not unknown:
-        return
-    unit = "character" if tokenizer.kind == "characters" else "word"
-    different = [*dict.fromkeys(map(visible, unknown))]
-    named = " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
-    said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in {where} that this model does not know"
-    small = [each.lower() for each in different if each.lower() != each]
-    if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
-        named += f"; it knows {' '.join(small[:NAMED])}"
-    Console(stderr=True, soft_wrap=True).print(f"{said}: {named}", style="dim", highlight=False, markup=False)
+    if said := told_unknown(tokenizer, texts, where):
+        Console(stderr=True, soft_wrap=True).print(
+            f"note: {said}", style="dim", highlight=False, markup=False
+        )
 
 
 def tell_written(path: Path, what: str = "picture") -> None:

@@ -37,7 +37,7 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     Somebody else's handling of a signal is left as it is, and threads cannot change it: there nothing happens.
     """
     usual = {signal.SIGINT: (signal.default_int_handler,)}
-    usual |= {number: (signal.SIG_DFL, raise_interrupt) for number in _ENDS}
+    usual |= dict.fromkeys(_ENDS, (signal.SIG_DFL, raise_interrupt))
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {

@@ -360,8 +360,8 @@ def _checked(evaluation: Evaluation) -> Evaluation:
     """Raises DivergedError where the score is no number: nothing could ever be better than it."""
     if math.isnan(evaluation.score):
         raise DivergedError(
-            "The score of an evaluation must be a number; it is nan. Training has diverged: begin it anew with a lower "
-            "rate or a longer warmup."
+            "The score of an evaluation must be a number; it is nan. Training has diverged: begin it anew with a "
+            "lower rate or a longer warmup."
         )
     return evaluation
 
