@@ -89,8 +89,8 @@ def check_unknown(
         else:
             different = unit(side.tokenizer, len({*unknown}))
             note(
-                f"a vocabulary of {len(side.tokenizer):,} (`size` in [text]) leaves out {different} of {where}, which "
-                f"become <unknown>{', and no answer can hold them' if side.answer else ''}: {named(unknown)}. "
+                f"a vocabulary of {len(side.tokenizer):,} (`size` in [text]) leaves out {different} of {where}, "
+                f"which become <unknown>{', and no answer can hold them' if side.answer else ''}: {named(unknown)}. "
                 'A larger `size`, or "bpe", knows them'
             )
 
