@@ -90,9 +90,10 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
         raise _refused(
-            "The work must fit into memory; it does not. Give shorter or fewer texts at a time, a smaller "
-            f"model, or a machine with more memory ({str(error).splitlines()[0] if str(error) else type(error).__name__})."
+            "The work must fit into memory; it does not. Give shorter or fewer texts at a time, a smaller model, or a "
+            f"machine with more memory ({said})."
         ) from error
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same

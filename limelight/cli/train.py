@@ -51,9 +51,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
-        from limelight.tasks.card import COUNTERS
         from limelight.tasks.recipe import changed, load_recipe, with_architecture
         from limelight.tasks.run import train_recipe
+        from limelight.training.loop import COUNTERS
 
         if threads is not None:
             torch.set_num_threads(threads)

@@ -224,7 +224,15 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> tuple[SavedMo
     if given is not None and given.task != recipe.task:
         raise RecipeError(f"A model for the task {given.task!r} cannot begin a run of {recipe.task!r}.")
     if given is None:
-        return TASKS[recipe.task](recipe).new(rows), True
+        try:
+            return TASKS[recipe.task](recipe).new(rows), True
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TooLargeError(
+                f"The model must fit into memory; it does not ({str(error).partition('.')[0]}). Make it narrower, or "
+                "give it fewer layers, in [model]."
+            ) from error
     # what the old model said of its training and its heads is not true of the new one
     prediction = {name: value for name, value in given.prediction.items() if name != "alignment"}
     given = with_dropout(given, recipe.model.dropout)

@@ -44,7 +44,8 @@ def read_texts(paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
     """Several files, or every text file below a folder in sorted order: {path as given: text}.
 
     From a folder come the files with the endings of `TEXT_SUFFIXES`, at any depth and through links, hidden ones
-    left out; a folder without any, and a link that leads nowhere, is refused. Files given by name may have any ending.
+    left out; a folder without any, and a link that leads nowhere, is refused. Files given by name may have any
+    ending.
     """
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     files = [file for path in given for file in (_files_below(path) if path.is_dir() else [path])]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from limelight.errors import DivergedError, InputError, TooLargeError, out_of_memory, require
+from limelight.errors import DivergedError, InputError, KindError, TooLargeError, out_of_memory, require
 from limelight.training.batches import IGNORE, Batch, Examples, Order
 from limelight.training.best import BEST, restore_best, save_best, settle_best
 from limelight.training.checkpoints import (
@@ -32,6 +32,7 @@ from limelight.training.checkpoints import (
     save_checkpoint,
     sweep,
 )
+from limelight.training.domains import check_number
 from limelight.training.interrupts import interrupts_wait, raise_interrupt
 from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
@@ -76,18 +77,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
-            if not getattr(self, name) >= 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+            check_number(name, getattr(self, name), 1, whole=True)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise KindError(f"seed must be a whole number; got {self.seed!r}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be from 0 to 2^63 - 1; got {self.seed}.")
-        for name in ("output_rate", "warmup", "clip", "weight_decay", "patience"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        for name in ("warmup", "patience"):
+            check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("output_rate", "clip", "weight_decay"):
+            check_number(name, getattr(self, name), 0)
         for name in ("smoothing", "decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be from 0 to 1; got {getattr(self, name)}.")
-        if not 0 < self.rate < math.inf:
+            check_number(name, getattr(self, name), 0, 1)
+        if isinstance(self.rate, int | float) and not 0 < self.rate < math.inf:
             raise InputError(f"rate must be a number above 0; got {self.rate}.")
+        for name in ("rate", "average"):
+            check_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         if self.precision not in get_args(Precision):
