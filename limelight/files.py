@@ -47,6 +47,38 @@ def own_folder(path: Path, what: str) -> Path:
     return path
 
 
+def new_folder(path: Path, what: str) -> Path:
+    """A folder to write into that is not there yet, or empty, so that no file in it is written over.
+
+    Raises InputError for any other.
+    """
+    own_folder(path, what)
+    if path.is_dir() and (there := sorted(each.name for each in path.iterdir())):
+        some = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")
+        raise InputError(
+            f"{what} is written to a new folder; {path} holds {some}. Give another, or empty it."
+        )
+    return path
+
+
+def replaceable(path: Path, what: str, begins: str) -> Path:
+    """A file to write, in an existing folder, which may take the place of an older one of its kind alone.
+
+    `begins` is a regular expression for the first line of such a file.
+    Raises InputError for any other file that is there.
+    """
+    folder_for(path)
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline(200)
+        if re.fullmatch(begins.encode(), first.strip()) is None:
+            raise InputError(
+                f"The {what} would take the place of {path}, which is something else. Give another name, or "
+                "move it away."
+            )
+    return path
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` when the block has ended well, else it is gone.

@@ -92,8 +92,8 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
             raise
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise _refused(
-            "The work must fit into memory; it does not. Give shorter or fewer texts at a time, a smaller model, or a "
-            f"machine with more memory ({said})."
+            "The work must fit into memory; it does not. Give shorter or fewer texts at a time, a smaller model, or "
+            f"a machine with more memory ({said})."
         ) from error
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
