@@ -38,6 +38,7 @@ from limelight.tasks.place import (
     begun_only,
     check_place,
     claim,
+    is_run,
     tidy,
 )
 from limelight.tasks.recipe import Recipe, rendered
@@ -112,7 +113,8 @@ def _train(
             )
     made = as_made(recipe, progress)
     if new:
-        claim(out, rendered(made))
+        if not is_run(out):
+            claim(out, rendered(made))
         _write_start(saved, recipe, rows, out, start)
     write_text(out / RECIPE, recipe_text(made, progress))
 

@@ -1,0 +1,34 @@
+"""A run's folder holds whatever befalls it (see folders.py)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.tasks.folders import Folders
+
+
+def try_sequences(count: int, number: int) -> None:
+    """So many sequences of at most six things that befall a folder, drawn from one number."""
+    machine = seed(number)(type(Folders.__name__, (Folders,), {}))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=count,
+            stateful_step_count=6,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],  # a failing sequence is short as it is, and shrinking takes minutes
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_few_sequences() -> None:
+    try_sequences(4, number=1)
+
+
+@pytest.mark.slow
+def test_more_sequences() -> None:
+    try_sequences(30, number=2)
