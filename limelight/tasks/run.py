@@ -14,7 +14,7 @@ import torch
 from limelight.errors import CheckpointError, RecipeError, TooLargeError, out_of_memory, require
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, holds_model, load_model, save_model
+from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
@@ -243,10 +243,9 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> tuple[SavedMo
 
 def _write_start(saved: SavedModel, recipe: Recipe, rows: Rows, out: Path, start: Start) -> None:
     """Keep what a new run is begun with: first what the model is of, so that a folder that has the model has this."""
-    if holds_model(out / START):  # of a run that has made no update
-        (out / START / "model.json").unlink()
-    for name in (BEST, BEFORE):
-        (out / name).unlink(missing_ok=True)
+    earlier = [out / START / name for name in reversed(FILES)]  # of a run that has made no update
+    for path in (*earlier, out / BEST, out / BEFORE):
+        path.unlink(missing_ok=True)
     keep(out, recipe, rows, start)
     save_model(saved, out / START)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ ROWS = {
     "train": {"one": PAIRS, "other": PAIRS[2:]},
     "valid": {"one": PAIRS[:2], "other": ("c a\tA C", "a\tB")},
 }
-MOST_CHANGES = 230
+MOST_CHANGES = 100
 """A run of six updates changes files about so many times."""
 
 
@@ -96,6 +97,9 @@ OTHERS = {
     "train": st.sampled_from(("one", "other")),
     "valid": st.sampled_from(("one", "other")),
 }
+CHANGE = st.sampled_from(("", *OTHERS)).flatmap(
+    lambda name: st.just({}) if not name else st.fixed_dictionaries({name: OTHERS[name]})
+)
 FOREIGN = (
     "notes.md",
     "checkpoint-notes.txt",
@@ -105,6 +109,8 @@ FOREIGN = (
     "model/notes.md",
     "newest/notes.txt",
 )
+befallen: Counter[str] = Counter()
+"""How often what befell a folder, since somebody cleared it."""
 _REFERENCES: dict[Plan, dict[str, torch.Tensor]] = {}
 
 
@@ -152,6 +158,7 @@ class Folders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         torch.set_num_threads(1)
+        befallen["sequences"] += 1
         self.place = room()
         self.out = self.place / "run"
         self.plan = Plan()
@@ -166,21 +173,28 @@ class Folders(RuleBasedStateMachine):
 
     # ---- what befalls it --------------------------------------------------------------------------
 
-    @rule(
-        change=st.sampled_from(("", *OTHERS)).flatmap(
-            lambda name: st.just({}) if not name else st.fixed_dictionaries({name: OTHERS[name]})
-        ),
-        fault=st.sampled_from(("", "kill", "kill", "full")),
-        at=st.integers(1, MOST_CHANGES),
-    )
-    def train(self, change: dict[str, object], fault: Fault | str, at: int) -> None:
+    @rule(change=CHANGE)
+    def train(self, change: dict[str, object]) -> None:
+        self.trained(change)
+
+    @rule(change=CHANGE, fault=st.sampled_from(("kill", "full")), at=st.integers(1, MOST_CHANGES))
+    def strike(self, change: dict[str, object], fault: Fault, at: int) -> None:
+        self.trained(change, fault, at)
+
+    @rule(change=CHANGE, at=st.integers(1, MOST_CHANGES))
+    def kill_and_go_on(self, change: dict[str, object], at: int) -> None:
+        self.trained(change, "kill", at)
+        self.trained({})
+
+    def trained(self, change: dict[str, object], fault: Fault | None = None, at: int = 0) -> None:
+        """Train by the plan with something changed, and see that what must hold does."""
         plan = replace(self.plan, **change)  # type: ignore[arg-type]
         plan.write(self.data)
         before, newest = content(self.out) if self.out.is_dir() else {}, self.newest()
         ended, said = "done", ""
         try:
             if fault:
-                with fault_at("kill" if fault == "kill" else "full", at):
+                with fault_at(fault, at):
                     saved, outcome = self.run(plan)
             else:
                 saved, outcome = self.run(plan)
@@ -191,6 +205,7 @@ class Folders(RuleBasedStateMachine):
             ended = "full"
         except LimelightError as error:
             ended, said = "refused", str(error)
+        befallen[f"training: {ended}"] += 1
         self.holds(newest)
         if ended == "refused":
             assert re.search(r"finished|begun differently", said), said
@@ -228,6 +243,7 @@ class Folders(RuleBasedStateMachine):
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"mine {self.number}", encoding="utf-8")
         self.foreign[path] = path.read_bytes()
+        befallen["a file of the user's"] += 1
 
     @precondition(lambda self: (self.out / "model" / "card.md").is_file())
     @rule()
@@ -236,6 +252,7 @@ class Folders(RuleBasedStateMachine):
         card = self.out / "model" / "card.md"
         card.write_text(card.read_text(encoding="utf-8") + f"\nMine {self.number}.\n", encoding="utf-8")
         self.cards = {card.read_bytes()}
+        befallen["a card edited"] += 1
 
     @precondition(lambda self: self.out.is_dir())
     @rule(copy=st.booleans())
@@ -252,6 +269,7 @@ class Folders(RuleBasedStateMachine):
             self.foreign = {path: data for path, data in self.foreign.items() if path not in mine}
         self.foreign |= {other / path.relative_to(self.out): data for path, data in mine.items()}
         self.out = other
+        befallen["the folder copied" if copy else "the folder renamed"] += 1
 
     @precondition(lambda self: (self.out / "model").is_dir())
     @rule()
@@ -270,6 +288,7 @@ class Folders(RuleBasedStateMachine):
         for name, weight in weights(load_model(mean)).items():
             torch.testing.assert_close(weight, (parts[0][name] + parts[1][name]) / 2)
         assert content(self.out) == before
+        befallen["fine-tuned and averaged"] += 1
 
     # ---- what must hold ---------------------------------------------------------------------------
 
@@ -327,6 +346,7 @@ class Folders(RuleBasedStateMachine):
                 assert all(torch.equal(made[name], expected[name]) for name in made), (
                     "not the same to the bit"
                 )
+                befallen["compared with an undisturbed run, bit by bit"] += 1
         leftovers = [
             path.name for path in self.out.iterdir() if path.name.startswith(".") or "partial" in path.name
         ]
