@@ -158,6 +158,7 @@ class Folders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         torch.set_num_threads(1)
+        undisturbed(Plan())  # so that all that is imported late is there: half an import is another matter
         befallen["sequences"] += 1
         self.place = room()
         self.out = self.place / "run"
