@@ -121,3 +121,26 @@ def check_number(name: str, value: object, least: float = -math.inf, most: float
     if not (math.isfinite(number) and least <= number <= most):
         limit = "finite" if (least, most) == (-math.inf, math.inf) else f"from {least} to {most}"
         raise InputError(f"{name} must be {limit}; got {reprlib.repr(value)}.")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory, of the machine or of a GPU.
+
+    PyTorch raises a plain RuntimeError where the system gives it no memory.
+
+    >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
+    True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad alloc",
+    "storage size calculation",
+)

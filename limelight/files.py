@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from limelight.errors import InputError
 
@@ -31,7 +34,7 @@ def folder_for(path: Path, what: str = "file", endings: Sequence[str] = ()) -> P
 def own_folder(path: Path, what: str) -> Path:
     """A folder to write into, which need not be there yet.
 
-    Raises InputError where `path` is a file, or lies in one.
+    Raises InputError where `path` is a file, or lies in one, or a link in it leads nowhere.
     """
     for place in (path, *path.parents):
         try:
@@ -43,10 +46,43 @@ def own_folder(path: Path, what: str) -> Path:
             ) from error
         if there and not leads:
             raise InputError(
-                f"{what} is kept in a folder; {place} is a link that leads nowhere. Give another."
+                f"{what} is kept in a folder; {place} is a link to {place.readlink()}, where there is nothing. Make "
+                "that folder, or give another one."
             )
         if leads and not place.is_dir():
             raise InputError(f"{what} is kept in a folder; {place} is a file. Give another folder.")
+    return path
+
+
+def new_folder(path: Path, what: str) -> Path:
+    """A folder to write into that is not there yet, or empty, so that no file in it is written over.
+
+    Raises InputError for any other.
+    """
+    own_folder(path, what)
+    if path.is_dir() and (there := sorted(each.name for each in path.iterdir())):
+        some = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")
+        raise InputError(
+            f"{what} is written to a new folder; {path} holds {some}. Give another, or empty it."
+        )
+    return path
+
+
+def replaceable(path: Path, what: str, begins: str) -> Path:
+    """A file to write, in an existing folder, which may take the place of an older one of its kind alone.
+
+    `begins` is a regular expression for the first line of such a file.
+    Raises InputError for any other file that is there.
+    """
+    folder_for(path)
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline(200)
+        if re.fullmatch(begins.encode(), first.strip()) is None:
+            raise InputError(
+                f"The {what} would take the place of {path}, which is something else. Give another name, or "
+                "move it away."
+            )
     return path
 
 
@@ -74,6 +110,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)  # as a new file has it
+        flush(aside)
         os.replace(aside, real)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -85,3 +122,29 @@ def write_text(path: Path, text: str) -> Path:
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def flush(path: Path) -> None:
+    """Ask the system to have a file (or a folder's names) on disk before the rename that counts on it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_tensors(tensors: Mapping[str, Any], file: Path, about: dict[str, str] | None = None) -> None:
+    """Write tensors in the safetensors format. Raises OSError with the file's name where the disk does not take them.
+
+    The library raises an error of its own there, which has the system's number only in its text.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), file, about)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(errno.EIO, str(error), str(file)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error

@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
 
 from limelight.errors import InputError
-from limelight.files import folder_for, own_folder, write_text
+from limelight.files import folder_for, new_folder, own_folder, replaceable, save_tensors, write_text
 
 
 def test_a_file_needs_a_folder_a_name_and_its_ending(tmp_path: Path) -> None:
@@ -50,3 +51,27 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     write_text(link, "new")
     assert link.is_symlink()
     assert file.read_text() == "new"
+
+
+def test_a_new_folder_holds_nothing(tmp_path: Path) -> None:
+    assert new_folder(tmp_path, "A data set") == tmp_path
+    (tmp_path / "train.tsv").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"A data set is written to a new folder; .* holds train.tsv"):
+        new_folder(tmp_path, "A data set")
+
+
+def test_only_a_file_of_its_kind_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "vectors.txt"
+    for text in ("2 3\na 1 2 3\n", "17 5"):
+        assert replaceable(file, "file of vectors", r"\d+ [1-9]\d*") == file
+        file.write_text(text, encoding="utf-8")
+    for text in ("a text of mine\n", "", "2 3 and more\n"):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match="vectors.txt, which is something else"):
+            replaceable(file, "file of vectors", r"\d+ [1-9]\d*")
+        assert file.read_text(encoding="utf-8") == text
+
+
+def test_tensors_that_find_no_room_are_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No such file or directory: .*none/a.safetensors"):
+        save_tensors({"a": torch.zeros(2)}, tmp_path / "none" / "a.safetensors")

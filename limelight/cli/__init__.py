@@ -13,11 +13,12 @@
     data      make the default data sets
     models    the models that are here
 
-Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C. Errors are one line on stderr.
+Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C, 143 by SIGTERM. Errors are one line on stderr.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from limelight.cli.output import whole_output
-from limelight.errors import LimelightError
+from limelight.errors import LimelightError, out_of_memory
+from limelight.training.interrupts import Terminated, handled, raise_interrupt
 
 USAGE_ERROR = cast(Any, typer.BadParameter.__base__)
 """What typer raises for a command line that cannot be parsed; newer versions have it in a module of their own."""
@@ -43,7 +45,7 @@ class _Commands(TyperGroup):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]
-        with _reported(ctx), whole_output():
+        with _reported(ctx), handled(raise_interrupt), whole_output():
             return super().invoke(ctx)
 
 
@@ -66,17 +68,45 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         again = (
             " The same command goes on from here." if ctx.invoked_subcommand in ("train", "compare") else ""
         )
-        raise _refused(f"stopped.{again}", 130) from error
+        code = 128 + error.number if isinstance(error, Terminated) else 130
+        raise _refused(f"stopped.{again}", code) from error
     except BrokenPipeError as error:
         # The reader of a pipe has gone (`| head`): say nothing, and keep Python from saying it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from error
     except OSError as error:  # a folder that cannot be written to, a disk that is full
-        raise _refused(f"{error.filename or 'a file'}: {error.strerror or error}.") from error
+        raise _refused(
+            f"{error.filename or 'a file'}: {error.strerror or error}.{_more_room(ctx, error)}"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise _refused(
+            "A text must be valid Unicode; one holds what is no character, such as bytes that are not UTF-8 "
+            f"or half of a UTF-16 pair: {error.object[max(error.start - 20, 0) : error.end + 20]!r}. Clean it first."
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise _refused(
+            "The work must fit into memory; it does not. Give shorter or fewer texts at a time, a smaller model, or "
+            f"a machine with more memory ({said})."
+        ) from error
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # rich has noticed it, and done the same
             raise typer.Exit(0) from error
         raise
+
+
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+"""What the system says where a file finds no room: on the disk, within a limit or a quota."""
+
+
+def _more_room(ctx: typer.Context, error: OSError) -> str:
+    """What to do where the disk is full."""
+    if error.errno not in FULL:
+        return ""
+    again = "from its last checkpoint" if ctx.invoked_subcommand in ("train", "compare") else "from the start"
+    return f" Make room for it, and give the same command again: it goes on {again}."
 
 
 def _came(error: BaseException) -> str:

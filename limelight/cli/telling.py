@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -17,35 +16,15 @@ if TYPE_CHECKING:
 
 
 NAMED = 8
-"""Unknown characters or words, or lines, that are named."""
-NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+"""Answers, or lines, that are named."""
 
 
 def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:
     """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
-    from limelight.readings.reading import visible
-    from limelight.text.tokenizers import UNKNOWN
+    from limelight.tasks.unknown import told_unknown
 
-    unknown, texts = [], list(texts)
-    for text, encoded in zip(texts, tokenizer.encode_batch(texts), strict=True):
-        unknown += [
-            text[slice(*encoded.spans[place])] for place, id in enumerate(encoded.ids) if id == UNKNOWN
-        ]
-    if not unknown:
-        return
-    unit = "character" if tokenizer.kind == "characters" else "word"
-    different = [*dict.fromkeys(map(visible, unknown))]
-    named = " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
-    said = f"note: {len(unknown)} {unit}{'s' if len(unknown) > 1 else ''} in {where} that this model does not know"
-    small = [each.lower() for each in different if each.lower() != each]
-    if small and all(UNKNOWN not in tokenizer.encode(each).ids for each in small):
-        named += f"; it knows {' '.join(small[:NAMED])}"
-    for form in NORMAL_FORMS:
-        other = [unicodedata.normalize(form, text) for text in texts]
-        if other != texts and all(UNKNOWN not in each.ids for each in tokenizer.encode_batch(other)):
-            named += f"; it knows all of it in the normal form {form}: unicodedata.normalize({form!r}, text)"
-            break
-    tell(f"{said}: {named}")
+    if said := told_unknown(tokenizer, texts, where):
+        tell(f"note: {said}")
 
 
 def tell_limits(predictor: Predictor, answers: Sequence[Prediction], names: Sequence[str]) -> None:

@@ -51,9 +51,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
-        from limelight.tasks.card import COUNTERS
         from limelight.tasks.recipe import changed, load_recipe, with_architecture
         from limelight.tasks.run import train_recipe
+        from limelight.training.loop import COUNTERS
 
         if threads is not None:
             torch.set_num_threads(threads)
@@ -68,9 +68,11 @@ def register(app: typer.Typer) -> None:
         progress = outcome.progress
         best = next((record for record in progress.history if record["step"] == progress.best_step), {})
         measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name not in COUNTERS)
+        patience = "; ended early: no better evaluation within the recipe's patience"
+        early = patience if outcome.stopped_early else ""
         Console().print(
             f"{out / 'model'}: {trained.parameters:,} parameters, {progress.step:,} updates, "
-            f"{progress.cpu_seconds / 60:.1f} CPU-minutes; best at update {progress.best_step:,}: {measures}",
+            f"{progress.cpu_seconds / 60:.1f} CPU-minutes{early}; best at update {progress.best_step:,}: {measures}",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -11,20 +11,23 @@ The shipped models, the user's own and the ones given to `train --from` all have
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from limelight.checked import checked
 from limelight.errors import CheckpointError, InputError, LimelightError
+from limelight.files import flush, save_tensors
 from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
@@ -37,6 +40,10 @@ from limelight.modules.transformer import Classifier, LanguageModel, Shape, Tran
 from limelight.text.tokenizers import Tokenizer
 
 FORMAT = 1
+FILES = ("model.safetensors", "source.json", "target.json", "card.md", "model.json")
+"""What a model's folder holds of ours. Other files in it are the user's own."""
+EDITED = "card.edited{}.md"
+"""Where a card goes that somebody has edited, when the folder's model is replaced."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ def place_for_model(folder: str | Path) -> Path:
         raise InputError(
             f"A model is written to a folder; {folder} is a link that leads to itself. Give another."
         )
-    if folder.exists() and not (folder / "model.json").is_file():
+    if folder.exists() and not holds_model(folder):
         if not folder.is_dir() or any(folder.iterdir()):
             raise InputError(
                 f"A model is written to a new folder, or in the place of an older model; {folder} holds something "
@@ -134,16 +141,54 @@ def place_for_model(folder: str | Path) -> Path:
     return folder
 
 
+def holds_model(folder: Path) -> bool:
+    """Whether a model of ours is kept in this folder itself, whole or not."""
+    try:
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(described, dict) and "format" in described and "architecture" in described
+
+
 @checked
 def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = torch.float32) -> Path:
     """Write a model's folder aside and rename it; an older model of the same name is replaced.
 
-    Raises InputError where the folder holds something else.
+    What else lies in an older model's folder goes over into the new one, and so does, as `card.edited.md`, a card
+    that somebody has edited. Where the model is the same as the older one, nothing is written.
+    Raises InputError where the folder holds something else, OSError where the disk does not take it: the older model
+    stays then.
     """
     folder = place_for_model(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial, older = (folder.with_name(f".{folder.name}.{ending}") for ending in ("partial", "older"))
+    if older.exists():  # somebody was killed on the way
+        if folder.exists():
+            _carry(older, folder)
+        else:
+            os.rename(older, folder)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+        _write(saved, partial, precision)
+        if _same(partial, folder):
+            shutil.rmtree(partial)
+            return folder
+        if folder.exists():
+            os.rename(folder, older)  # kept until the new one stands in its place
+        os.rename(partial, folder)
+        flush(folder.parent)
+    except BaseException:
+        if older.exists() and not folder.exists():
+            os.rename(older, folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if older.exists():
+        _carry(older, folder)
+    return folder
+
+
+def _write(saved: SavedModel, folder: Path, precision: torch.dtype) -> None:
+    """The files of a model, on disk when this returns."""
     shape = cast(Shape | Recurrence, saved.model.shape)
     description = {
         "format": FORMAT,
@@ -155,28 +200,68 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
         "classes": list(saved.classes),
         "prediction": saved.prediction,
         "training": saved.training,
+        "card": _digest(saved.card.encode("utf-8")) if saved.card else "",
     }
-    (partial / "model.json").write_text(
+    (folder / "model.json").write_text(
         json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     weights = {
         name: tensor.detach().to(precision).contiguous() for name, tensor in saved.model.named_parameters()
     }
-    save_file(weights, partial / "model.safetensors")
+    save_tensors(weights, folder / "model.safetensors")
     # safetensors writes for the owner alone; a model is for sharing.
-    (partial / "model.safetensors").chmod(0o644)
-    saved.source.save(partial / "source.json")
+    (folder / "model.safetensors").chmod(0o644)
+    saved.source.save(folder / "source.json")
     if not saved.shared:
-        saved.target.save(partial / "target.json")
+        saved.target.save(folder / "target.json")
     if saved.card:
-        (partial / "card.md").write_text(saved.card, encoding="utf-8")
-    older = folder.with_name(f".{folder.name}.older")
-    shutil.rmtree(older, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, older)  # kept until the new one stands in its place
-    os.rename(partial, folder)
-    shutil.rmtree(older, ignore_errors=True)
-    return folder
+        (folder / "card.md").write_text(saved.card, encoding="utf-8", newline="\n")
+    for file in folder.iterdir():
+        flush(file)
+    flush(folder)
+
+
+def _same(new: Path, old: Path) -> bool:
+    """Whether two folders hold one model; of the cards, whether both began as the same one."""
+    return all(
+        (new / name).is_file() == (old / name).is_file()
+        and (not (new / name).is_file() or (new / name).read_bytes() == (old / name).read_bytes())
+        for name in FILES
+        if name != "card.md"
+    )
+
+
+def _carry(older: Path, folder: Path) -> None:
+    """Move what is not ours, and an edited card, out of an older model's folder into its new one; remove "
+    "the older."""
+    if _edited(older) and not _same_file(older / "card.md", folder / "card.md"):
+        places = (folder / EDITED.format(f"-{number}" if number > 1 else "") for number in range(1, 10**6))
+        os.rename(older / "card.md", next(place for place in places if not place.exists()))
+    for path in sorted(older.iterdir()):
+        if path.name not in FILES and not (folder / path.name).exists():
+            os.rename(path, folder / path.name)
+    for name in FILES:
+        (older / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        older.rmdir()
+
+
+def _edited(folder: Path) -> bool:
+    """Whether the card is another than the one that was written with the model; one of an older version may be."""
+    card = folder / "card.md"
+    try:
+        written = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("card")
+    except (OSError, ValueError, AttributeError):
+        written = None
+    return card.is_file() and _digest(card.read_bytes()) != written
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @checked

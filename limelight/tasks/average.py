@@ -7,6 +7,7 @@ so it is judged beside its parts. Models that were begun apart have no such mean
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -17,10 +18,13 @@ from typing import cast
 import torch
 
 from limelight.errors import InputError
+from limelight.models import find_model
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, load_model, place_for_model, save_model
+from limelight.modules.saved import SavedModel, holds_model, load_model, place_for_model, save_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.card import averaged_card
+from limelight.tasks.checking import check_classes
+from limelight.tasks.place import OWN, is_run
 from limelight.tasks.recipe import Recipe, Search, Text
 from limelight.tasks.run import with_alignment
 from limelight.tasks.task import TASKS
@@ -39,12 +43,12 @@ def average(
     """The mean of some models, by name or folder, judged beside them on `data`'s held-out rows; written to `out`.
 
     `progress` hears what is done, how many of it, of how many.
-    Raises InputError for fewer than two, where `out` holds something else than a model, and where they differ in
-    task, shape (but for dropout), tokenizers or classes.
+    Raises InputError for fewer than two, where `out` holds something else than an earlier mean, and where they differ
+    in task, shape (but for dropout), tokenizers or classes.
     """
-    if (count := len(set(map(str, models)))) < 2:
-        raise InputError(f"A mean needs at least two different models; got {count}.")
-    place_for_model(out)
+    if (count := len({find_model(name).resolve() for name in models})) < 2 or count < len(models):
+        raise InputError(f"A mean needs at least two different models; got {count} of {len(models)} names.")
+    _check_place(out)
     parts = {str(name): load_model(name) for name in models}
     mean = mean_of(parts)
     prediction = {
@@ -52,7 +56,9 @@ def average(
     }
     shape = cast(Shape | Recurrence, mean.model.shape)
     task = TASKS[mean.task](Recipe(mean.task, Text(), shape, Settings(steps=1), Search(**prediction)))
-    valid = task.read(data, "valid")
+    part = task.part(data, "valid")
+    valid = task.rows(part.path)
+    check_classes(mean, valid, part, given=True)
     judged: dict[str, dict[str, float]] = {}
     for number, (name, model) in enumerate([*parts.items(), ("", mean)]):
         progress("models judged", number, len(parts) + 1)
@@ -73,6 +79,22 @@ def average(
     mean = replace(mean, card=averaged_card(mean, data, line))
     save_model(mean, out)
     return mean
+
+
+def _check_place(out: Path) -> None:
+    """Raises InputError where a mean in `out` would take the place of anything but an earlier mean."""
+    out = place_for_model(out)
+    if is_run(out) or (is_run(out.parent) and out.name in OWN):
+        raise InputError(
+            f"A mean is kept in a folder of its own; {out} belongs to a run. Give another folder."
+        )
+    if holds_model(out):
+        made = json.loads((out / "model.json").read_text(encoding="utf-8")).get("training")
+        if not isinstance(made, dict) or "mean of" not in made:
+            raise InputError(
+                f"A mean is written to a new folder, or in the place of an earlier mean; {out} holds another model. "
+                "Give another folder."
+            )
 
 
 def mean_of(parts: dict[str, SavedModel]) -> SavedModel:

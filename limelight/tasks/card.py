@@ -6,6 +6,7 @@ It is a beginning, in Markdown: `card.md` in the model's folder is meant to be e
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,25 +16,32 @@ from limelight.modules.recurrent import Recurrence
 from limelight.modules.saved import SavedModel
 from limelight.modules.transformer import Shape, Stack
 from limelight.tasks.recipe import Recipe, changes, rendered
+from limelight.training.loop import COUNTERS
 
 NOTICE = "NOTICE"
 """The file beside the data that says whose it is."""
-
-COUNTERS = ("step", "epoch", "tokens")
-"""What stands beside the measures of an evaluation."""
 
 OPTIONS = {"steps", "rate", "seed"}
 """The words of [training] that `limelight train` has an option for."""
 
 
-def trained_card(saved: SavedModel, data: Path, recipe: Recipe, line: str, start: str = "") -> str:
+def trained_card(
+    saved: SavedModel, data: Path, recipe: Recipe, line: str, start: str = "", went: Sequence[str] = ()
+) -> str:
     """Markdown for a model that was just trained on the folder `data` by the command `line`.
 
-    `recipe` has the settings as they were, whatever its file says; `start` names the model it began from.
+    `recipe` has the settings as they were, whatever its file says; `start` names the model it began from; `went` are
+    sentences about how the training went, where it did not make all its updates with one set of settings.
     """
     training = saved.training
     results = "\n".join(f"- {name}: {value:.4g}" for name, value in _measures(training["held out"]).items())
     classes = f" Classes: {', '.join(saved.classes)}." if saved.classes else ""
+    cost = (
+        f"Cost: {training['updates']:,} updates, {training['tokens']:,} labels, "
+        f"{training['CPU minutes']:.1f} CPU-minutes."
+    )
+    kept = training["held out"].get("step", 0)
+    course = f"\n\n{' '.join(went)}" if went else ""
     begun = f"\n\nStarted from {start}, whose shape and tokenizers it keeps." if start else ""
     return f"""\
 # {saved.task}
@@ -44,9 +52,9 @@ Command: `{line}`{_changed(recipe)}
 
 Data: `{data}`, {training["rows"]:,} rows. Licence: {_licence(data)}
 
-Cost: {training["updates"]:,} updates, {training["tokens"]:,} labels, {training["CPU minutes"]:.1f} CPU-minutes.
+{cost}{course}
 
-Held-out results of the update that was kept (`{data}`, part `valid`, greedy search):
+Held-out results of update {kept:,}, which was kept (`{data}`, part `valid`, greedy search):
 
 {results}
 

@@ -28,6 +28,7 @@ from limelight.modules.transformer import Shape
 from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, MOST_BEAM, MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
+from limelight.training.domains import check_number
 from limelight.training.loop import Settings
 
 TASK_NAMES = ("pronounce", "translate", "language", "classify")
@@ -80,12 +81,20 @@ LEAST: dict[str, float] = {
     **dict.fromkeys(("dropout", "attention_dropout"), 0),
     "window": 2,  # START and one token
     "length_penalty": -MOST_PENALTY,
+    "forget_bias": -100,
 }
 MOST: dict[str, float] = {
     **dict.fromkeys(("dropout", "attention_dropout"), 1),
     "beam": MOST_BEAM,
     "length_penalty": MOST_PENALTY,
+    "forget_bias": 100,
 }
+REASON: dict[str, float] = {
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 1000),
+    **dict.fromkeys(("width", "heads", "key_value_heads"), 2**16),
+    **dict.fromkeys(("feed_forward", "longest", "size", "window"), 10**7),
+}
+"""Sizes beyond which a number is a slip of the keyboard."""
 WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
 """What the words of [text], [model] and [prediction] may be, where neither their type nor `Shape` itself says it;
 `Settings` checks all of [training]."""
@@ -259,12 +268,11 @@ def _within_limits(table: Text | Shape | Recurrence | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
             raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")
-        if not isinstance(value, int | float):
-            continue
-        least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
-        if not least <= value <= most:
-            limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise InputError(f"{name} must be {limit}; got {value}.")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
+            check_number(name, value, least, most)
+            if value > (reason := REASON.get(name, math.inf)):
+                raise InputError(f"{name} must be at most {reason:,}; got {value:,}.")
 
 
 def _known(table: dict[str, Any], names: tuple[str, ...], origin: str) -> None:

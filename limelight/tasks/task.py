@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from limelight.errors import InputError, RecipeError, TextError
+from limelight.errors import InputError, RecipeError
 from limelight.modules.attention import Role
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.saved import SavedModel, architecture, build
@@ -26,6 +26,7 @@ from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
 from limelight.tasks.recipe import Recipe
+from limelight.tasks.rows import Part, few, find_part
 from limelight.text.lookalikes import told_apart, twins
 from limelight.text.readers import read_labelled, read_pairs, read_texts
 from limelight.text.tokenizers import Tokenizer
@@ -45,10 +46,12 @@ class Task(ABC):
 
     role: ClassVar[Role]
     """What its models do with a text."""
+    endings: ClassVar[tuple[str, ...]]
+    """Of the files that a data folder may hold a part in; "" is a folder of text files."""
 
     @abstractmethod
-    def read(self, folder: Path, part: str) -> Rows:
-        """The rows of `train`, `valid` or `test` in a data folder."""
+    def rows(self, path: Path) -> Rows:
+        """The rows of a file."""
 
     @abstractmethod
     def examples(self, saved: SavedModel, rows: Rows) -> Examples:
@@ -71,6 +74,15 @@ class Task(ABC):
         return ()
 
     # ---- inherits ---------------------------------------------------------------------------------
+
+    def part(self, folder: Path, part: str) -> Part:
+        """Where the rows of `train`, `valid` or `test` stand in a data folder. Raises TextError where that is not
+        one file."""
+        return find_part(folder, part, self.endings)
+
+    def read(self, folder: Path, part: str) -> Rows:
+        """The rows of `train`, `valid` or `test` in a data folder."""
+        return self.rows(self.part(folder, part).path)
 
     def new(self, rows: Rows) -> SavedModel:
         """Fresh tokenizers for these training rows and a fresh model for them."""
@@ -142,9 +154,10 @@ class PairTask(Task):
     """Source text → target text, by an encoder-decoder."""
 
     role = "pairs"
+    endings = (".tsv",)
 
-    def read(self, folder: Path, part: str) -> Rows:
-        return _pairs(folder, part)
+    def rows(self, path: Path) -> Rows:
+        return read_pairs(path)
 
     def tokenizers(self, rows: Rows) -> tuple[Tokenizer, Tokenizer]:
         text = self.recipe.text
@@ -199,9 +212,9 @@ class LanguageTask(Task):
     """
 
     role = "language"
+    endings = ("", ".txt")
 
-    def read(self, folder: Path, part: str) -> Rows:
-        path = folder / part if (folder / part).is_dir() else folder / f"{part}.txt"
+    def rows(self, path: Path) -> Rows:
         return [(text, "") for text in read_texts(path).values()]
 
     def examples(self, saved: SavedModel, rows: Rows) -> Windows:
@@ -218,10 +231,10 @@ class ClassifyTask(Task):
     with "text" and "label" in train.jsonl and valid.jsonl."""
 
     role = "classes"
+    endings = (".jsonl", ".tsv")
 
-    def read(self, folder: Path, part: str) -> Rows:
-        lines = folder / f"{part}.jsonl"
-        return read_labelled(lines) if lines.is_file() else _pairs(folder, part)
+    def rows(self, path: Path) -> Rows:
+        return read_labelled(path) if path.suffix == ".jsonl" else read_pairs(path)
 
     def classes(self, rows: Rows) -> tuple[str, ...]:
         classes = tuple(sorted({label for _, label in rows}))
@@ -240,7 +253,7 @@ class ClassifyTask(Task):
         for _, label in rows:
             if label not in number:
                 raise InputError(
-                    f"The class {label!r} is not one that the model knows: {', '.join(saved.classes)}. "
+                    f"The class {label!r} is not one that the model knows: {few(saved.classes)}. "
                     f"{told_apart(label, saved.classes)}".rstrip()
                 )
         texts = saved.source.encode_batch([text for text, _ in rows])
@@ -252,16 +265,6 @@ class ClassifyTask(Task):
         share = accuracy(answers, labels)
         measures = {"loss": self.loss(saved, rows), "accuracy": share, "macro F1": macro_f1(answers, labels)}
         return Evaluation(measures, share)
-
-
-def _pairs(folder: Path, part: str) -> Rows:
-    path = folder / f"{part}.tsv"
-    if not path.is_file():
-        raise TextError(
-            f"The data folder must hold train.tsv and valid.tsv (test.tsv at will); {path} is missing. "
-            "`limelight data` makes the default ones."
-        )
-    return read_pairs(path)
 
 
 TASKS: dict[str, type[Task]] = {

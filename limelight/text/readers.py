@@ -61,8 +61,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 def read_texts(paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
     """Several files, or every text file below a folder in sorted order: {path as given: text}.
 
-    From a folder come the files with the endings of `TEXT_SUFFIXES`, at any depth, hidden ones left out;
-    a folder without any is refused. Files given by name may have any ending.
+    From a folder come the files with the endings of `TEXT_SUFFIXES`, at any depth and through links, hidden ones
+    left out; a folder without any, and a link that leads nowhere, is refused. Files given by name may have any
+    ending.
     """
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     files = [file for path in given for file in (_files_below(path) if path.is_dir() else [path])]
@@ -154,18 +155,30 @@ def _row(path: Path, number: int, line: str, fields: tuple[str, ...]) -> Any:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in TEXT_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    files = sorted(_texts_below(folder, set()))
     if not files:
         raise TextError(
             f"The folder {folder} must hold files ending in {', '.join(TEXT_SUFFIXES)}; it has none."
         )
     return files
+
+
+def _texts_below(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Links are followed, but for one that leads back to a folder that it lies in."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists():
+            raise TextError(
+                f"{path} is a link to {path.readlink()}, where there is nothing. Mend the link, or remove it."
+            )
+        if path.is_dir():
+            yield from _texts_below(path, above | {real})
+        elif path.suffix.lower() in TEXT_SUFFIXES and path.is_file():
+            yield path
 
 
 def _picked(value: Any, fields: tuple[str, ...], where: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ where every source of a batch is equally long, which is most of the time, the mo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -146,10 +146,15 @@ class Order:
         if self.tokens < 1:
             raise InputError(f"A batch must hold at least one token; got tokens = {self.tokens}.")
 
-    def epoch(self, number: int) -> list[list[int]]:
-        """The batches of one epoch as lists of example numbers: every example once, batches shuffled."""
+    def epoch(self, number: int, without: Collection[int] = ()) -> list[list[int]]:
+        """The batches of one epoch as lists of example numbers: every example once, batches shuffled.
+
+        Those in `without` were seen in this epoch already, in batches of another order.
+        """
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**64)
         shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if without:
+            shuffled = [row for row in shuffled if row not in without]
         by_length = sorted(shuffled, key=self.lengths.__getitem__)
         batches = self._cut(by_length)
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
@@ -169,4 +174,4 @@ class Order:
                 batch, grown = [], length
             batch.append(row)
             longest = grown
-        return [*batches, batch]
+        return [*batches, batch] if batch else batches

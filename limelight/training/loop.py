@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -20,26 +21,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from limelight.errors import DivergedError, InputError, require
+from limelight.errors import DivergedError, InputError, KindError, TooLargeError, out_of_memory, require
 from limelight.training.batches import IGNORE, Batch, Examples, Order
+from limelight.training.best import BEST, restore_best, save_best, settle_best
 from limelight.training.checkpoints import (
     Progress,
     checkpoints,
-    holds_step,
     load_checkpoint,
     load_weights,
     save_checkpoint,
-    save_weights,
+    sweep,
 )
-from limelight.training.interrupts import interrupts_wait
+from limelight.training.domains import check_number
+from limelight.training.interrupts import interrupts_wait, raise_interrupt
 from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
 from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import SCHEDULES, learning_rate
 
-BEST = "best.safetensors"
-"""The averaged weights of the best evaluation so far, beside the checkpoints."""
+COUNTERS = ("step", "epoch", "tokens")
+"""What stands beside the measures in the record of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
-            if not getattr(self, name) >= 1:
-                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")
+            check_number(name, getattr(self, name), 1, whole=True)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise KindError(f"seed must be a whole number; got {self.seed!r}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be from 0 to 2^63 - 1; got {self.seed}.")
-        for name in ("output_rate", "warmup", "clip", "weight_decay", "patience"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        for name in ("warmup", "patience"):
+            check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("output_rate", "clip", "weight_decay"):
+            check_number(name, getattr(self, name), 0)
         for name in ("smoothing", "decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be from 0 to 1; got {getattr(self, name)}.")
-        if not 0 < self.rate < math.inf:
+            check_number(name, getattr(self, name), 0, 1)
+        if isinstance(self.rate, int | float) and not 0 < self.rate < math.inf:
             raise InputError(f"rate must be a number above 0; got {self.rate}.")
+        for name in ("rate", "average"):
+            check_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         if self.precision not in get_args(Precision):
@@ -125,14 +130,19 @@ def train(
     evaluate: Callable[[nn.Module], Evaluation] | None,
     reporter: Reporter,
     until: Callable[[Progress], bool] | None = None,
+    judged_by: str = "",
+    place: Callable[[int], str] = "example {}".format,
 ) -> Outcome:
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
     `until` is asked at the beginning and after every checkpoint, and ends the training where it says so.
-    The weights of the best evaluation are kept; without `evaluate`, the last.
+    The weights of the best evaluation are kept; without `evaluate`, the last. `judged_by` names what `evaluate`
+    measures on: where a run is gone on with by another, its best weights and the present ones are judged anew.
+    Where the settings are other ones than before, what is left of the epoch is dealt out anew, every example once.
+    `place` says where an example stands, for a message about it.
     Raises CheckpointError where the folder holds the run of another model, InputError where the loss is no number
-    any more: the weights and checkpoints stay as they were before. Ctrl-C finishes the update that is
-    under way and writes a checkpoint first.
+    any more, TooLargeError where a batch does not fit into memory: the weights and checkpoints stay as they were
+    before. Ctrl-C finishes the update that is under way and writes a checkpoint first.
     """
     accelerate = require("accelerate", extra="train", purpose="Training")
     # Precision is set batch by batch in _update: accelerate would keep its first choice for the whole process.
@@ -143,12 +153,13 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
     torch.manual_seed(settings.seed)
-    progress = Progress()
+    progress = Progress(judged_by=judged_by)
+    sweep(folder)
     if found := checkpoints(folder):
         progress = load_checkpoint(found[-1], plain, average.module, optimizer.optimizer)
         average.n_averaged.fill_(progress.step)
     order = Order(examples.lengths(), settings.tokens, settings.seed)
-    updates = groups(order, settings.accumulate, progress)
+    updates = groups(order, settings.accumulate, progress)  # it looks at `progress` when it is first asked
     spent_before = progress.cpu_seconds - time.process_time()
     model.train()
 
@@ -165,17 +176,38 @@ def train(
         progress.cpu_seconds = spent_before + time.process_time()
         if accelerator.is_main_process:
             save_checkpoint(folder, progress, plain, average.module, optimizer.optimizer)
+            settle_best(folder)
 
     with reporter.training(settings.steps, progress.step) as report, interrupts_wait() as interrupted:
+        known = restore_best(folder, progress.best_step) and progress.best_score is not None
+        if progress.judged_by != judged_by:
+            candidate = None
+            if known:
+                candidate = deepcopy(average.module)
+                load_weights(folder / BEST, candidate)
+            _judge_anew(evaluate, candidate, progress)
+            progress.judged_by = judged_by
+            if progress.step and (candidate is None or progress.step != progress.best_step):
+                report.evaluation(judge())
+            if progress.step:
+                save()
         enough = until is not None and until(progress)
         while progress.step < settings.steps and not enough and not _stalled(progress, settings):
+            begin_stretch(progress, settings)
             group, epoch, position = next(updates)
             rate = _rate(settings, progress.step + 1)
             set_rate(optimizer, rate)
-            batches = [examples.batch(rows) for rows in group]
-            loss, norm = _update(accelerator, model, optimizer, batches, settings)
+            try:
+                batches = [examples.batch(rows) for rows in group]
+                loss, norm = _update(accelerator, model, optimizer, batches, settings)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise _too_large(order, group, place) from error
             average.update_parameters(plain)
             tokens = sum(batch.tokens for batch in batches)
+            if epoch != progress.epoch:
+                progress.passes = []
             progress.step, progress.epoch, progress.batch = progress.step + 1, epoch, position
             progress.tokens += tokens
             report.step(progress.step, epoch, tokens, {"loss": loss, "rate": rate, "gradient norm": norm})
@@ -186,12 +218,14 @@ def train(
                 save()
                 enough = until is not None and until(progress)
             if stop:
-                raise KeyboardInterrupt
+                raise_interrupt(stop)
         # A run that is ended by fewer steps than it has made already may have evaluated nothing, or have been killed
         # after a better evaluation than its checkpoint knows of, which took the place of the weights that it does.
-        if progress.best_score is None or not holds_step(folder / BEST, progress.best_step):
+        if progress.best_score is None or not restore_best(folder, progress.best_step):
             progress.best_score = None
             report.evaluation(judge())
+            if progress.step:
+                save()
     load_weights(folder / BEST, average.module)
     stalled = progress.step < settings.steps and _stalled(progress, settings)
     return Outcome(average.module, progress, stalled)
@@ -200,12 +234,51 @@ def train(
 def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[list[int]], int, int]]:
     """The batches of each update, for ever, from where `progress` stands: (batches, epoch, next batch)."""
     epoch, position = progress.epoch, progress.batch
+    seen: set[int] = set()
+    for seed, tokens, count in progress.passes:
+        for batch in Order(order.lengths, tokens, seed).epoch(epoch, seen)[:count]:
+            seen.update(batch)
     while True:
-        batches = iter(order.epoch(epoch)[position:])
+        batches = iter(order.epoch(epoch, seen)[position:])
         while group := list(islice(batches, size)):
             position += len(group)
             yield group, epoch, position
-        epoch, position = epoch + 1, 0
+        epoch, position, seen = epoch + 1, 0, set()
+
+
+def begin_stretch(progress: Progress, settings: Settings) -> None:
+    """Note the settings that the next update is made with, where they are not those of the update before."""
+    now = asdict(settings)
+    before = progress.stretches[-1]["settings"] if progress.stretches else None
+    if before == now:
+        return
+    if progress.stretches and progress.stretches[-1]["after"] == progress.step:
+        progress.stretches.pop()
+    if before is not None and progress.batch and any(before[key] != now[key] for key in ("seed", "tokens")):
+        # Where it stands in this epoch is counted in batches of another order.
+        progress.passes.append([before["seed"], before["tokens"], progress.batch])
+        progress.batch = 0
+    progress.stretches.append({"after": progress.step, "settings": now})
+
+
+def finished(progress: Progress, settings: Settings) -> bool:
+    """Whether a run that stands there makes no update by these settings: the steps are made, or patience is over."""
+    return progress.step >= settings.steps or _stalled(progress, settings)
+
+
+def _too_large(order: Order, group: list[list[int]], place: Callable[[int], str]) -> TooLargeError:
+    """What to say of batches that did not fit into memory."""
+    rows = max(group, key=lambda batch: len(batch) * max(sum(order.lengths[row]) for row in batch))
+    longest = max(rows, key=lambda row: sum(order.lengths[row]))
+    sides = " + ".join(f"{length:,}" for length in order.lengths[longest])
+    alone = "by itself " if len(rows) == 1 else ""
+    way_out = (
+        "Shorten it or leave it out" if alone else "Lower `tokens` in [training] (and raise `accumulate`)"
+    )
+    return TooLargeError(
+        f"A batch must fit into memory; one of {len(rows)} example{'s' * (len(rows) > 1)} does not. The longest, "
+        f"{alone}{sides} tokens, is {place(longest)}. {way_out}, or give the model fewer or narrower layers."
+    )
 
 
 def _update(
@@ -256,7 +329,7 @@ def _judge(
 ) -> dict[str, float]:
     """Evaluate the averaged model and keep its weights where they are the best so far."""
     model.eval()
-    evaluation = evaluate(model) if evaluate else Evaluation({}, float(progress.step))
+    evaluation = _checked(evaluate(model)) if evaluate else Evaluation({}, float(progress.step))
     record = {
         "step": progress.step,
         "epoch": progress.epoch,
@@ -267,8 +340,36 @@ def _judge(
     progress.history.append(record)
     if better:
         progress.best_score, progress.best_step = evaluation.score, progress.step
-        save_weights(folder / BEST, model, progress.step)
+        save_best(folder, model, progress.step)
     return record
+
+
+@torch.no_grad()
+def _judge_anew(
+    evaluate: Callable[[nn.Module], Evaluation] | None, best: nn.Module | None, progress: Progress
+) -> None:
+    """Measure the best weights so far on other rows than before; what was measured on those is forgotten."""
+    old = next((record for record in progress.history if record["step"] == progress.best_step), {})
+    progress.best_score, progress.history = None, []
+    if evaluate is None or best is None:
+        return
+    best.eval()
+    evaluation = _checked(evaluate(best))
+    counters = {name: value for name, value in old.items() if name in COUNTERS} or {
+        "step": progress.best_step
+    }
+    progress.history = [counters | evaluation.measures]
+    progress.best_score = evaluation.score
+
+
+def _checked(evaluation: Evaluation) -> Evaluation:
+    """Raises DivergedError where the score is no number: nothing could ever be better than it."""
+    if math.isnan(evaluation.score):
+        raise DivergedError(
+            "The score of an evaluation must be a number; it is nan. Training has diverged: begin it anew with a "
+            "lower rate or a longer warmup."
+        )
+    return evaluation
 
 
 def _better(evaluation: Evaluation, progress: Progress) -> bool:

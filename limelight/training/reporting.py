@@ -7,6 +7,7 @@ one plain line an evaluation instead.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,10 @@ class Reporter:
             if writer is not None:
                 writer.close()
 
+    def note(self, said: str) -> None:
+        """One line that a person should know before or after a training."""
+        self.console.print(f"note: {said}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
     def _writer(self) -> Any:
         if not self.tensorboard:
             return None
@@ -104,7 +109,10 @@ class _RunningReport:
 
     def evaluation(self, record: dict[str, float]) -> None:
         entry = {**record, "training loss": self.loss, "tokens per second": self.speed}
-        self.log.write(json.dumps(entry) + "\n")
+        finite = {
+            name: value if value is None or math.isfinite(value) else None for name, value in entry.items()
+        }
+        self.log.write(json.dumps(finite) + "\n")
         self.log.flush()
         shown = " · ".join(f"{name} {value:,.4g}" for name, value in entry.items() if value is not None)
         self.console.print(shown, highlight=False, markup=False, soft_wrap=True)

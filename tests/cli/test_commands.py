@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,52 @@ def test_a_stopped_training_says_that_it_goes_on(
     result = limelight(*to_train)
     assert result.exit_code == 130
     assert result.stderr == "limelight: stopped. The same command goes on from here.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(28, "No space left on device", "run/x"),
+            "run/x: No space left on device. Make room for it, and give",
+        ),
+        (OSError(13, "Permission denied", "run/x"), "run/x: Permission denied."),
+        (MemoryError(), "must fit into memory; it does not. .* (MemoryError)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "must fit into memory"),
+        (
+            UnicodeEncodeError("utf-8", "ab\ud83dcd", 2, 3, "surrogates not allowed"),
+            "half of a UTF-16 pair: 'ab",
+        ),
+    ],
+)
+def test_what_comes_from_below_is_one_line(
+    error: Exception,
+    said: str,
+    refused: Refused,
+    to_train: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(run, "train_recipe", failing)
+    line = refused(*to_train)
+    assert all(part in line for part in said.split(".*"))
+
+
+def test_a_training_that_ended_early_says_so(
+    limelight: Call, to_train: tuple[object, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("[training]", "[training]\npatience = 1").replace(
+        "evaluate_every = ", "evaluate_every = 1#"
+    )
+    file.write_text(re.sub("rate = .*", "rate = 1e-30", text), encoding="utf-8")
+    result = limelight(*to_train, "--steps", 9)
+    assert result.exit_code == 0
+    assert "2 updates" in result.stdout
+    assert "ended early: no better evaluation within the recipe's patience" in result.stdout
 
 
 # ── embed ──

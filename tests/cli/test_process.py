@@ -83,6 +83,16 @@ def test_ctrl_c_is_one_line_and_130() -> None:
     assert (process.returncode, said) == (130, b"limelight: stopped.\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_one_line_and_its_code(number: signal.Signals) -> None:
+    with started("wait") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + number, b"limelight: stopped.\n")
+
+
 def test_nothing_heavy_is_loaded_to_say_no() -> None:
     script = f"import sys\ntry:\n    {PLAIN}\nfinally: print({{'torch', 'numpy'}} & {{*sys.modules}})"
     code, out, said = finished("nope", script=script)

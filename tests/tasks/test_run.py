@@ -293,7 +293,7 @@ def test_fine_tuning_keeps_tokenizers_and_shape_and_leaves_the_old_model_alone(t
     data = tmp_path / "data"
     data.mkdir()
     for part in ("train", "valid"):
-        (data / f"{part}.tsv").write_text("red fish\tblue fish\nfish\tfish\n", encoding="utf-8")
+        (data / f"{part}.tsv").write_text("red fish\tblue\nfish\tred\n", encoding="utf-8")
     tuned, outcome = train_recipe(
         parse_recipe(text), data, tmp_path / "out", start, small.quiet(tmp_path / "out")
     )
@@ -346,7 +346,10 @@ def classes(folder: Path, train: str, valid: str, ending: str = "tsv") -> Path:
 
 def test_a_class_that_training_did_not_have_is_named(tmp_path: Path) -> None:
     data = classes(tmp_path, "one\ta\ntwo\tb\n", "one\tc\n")
-    with pytest.raises(InputError, match="The class 'c' is not one that the model knows: a, b"):
+    with pytest.raises(
+        InputError,
+        match=r"valid.tsv, line 1: .* one of the model's classes, a, b; got 'c'. Give training rows",
+    ):
         run("classify", tmp_path / "out", data=data)
 
 

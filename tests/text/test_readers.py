@@ -183,3 +183,17 @@ def test_jsonl_gives_values_or_the_named_strings(file) -> None:
 def test_a_bad_json_line_is_refused_with_its_line(file, line: str, found: str) -> None:
     with pytest.raises(TextError, match=rf"input\.txt, line 2: .*{found}"):
         read_jsonl(file(f'{{"text": "good"}}\n{line}\n'.encode()), "text")
+
+
+def test_links_to_folders_are_followed_and_broken_ones_refused(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "texts", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "a.txt").write_text("one")
+    (elsewhere / "b.txt").write_text("two")
+    (folder / "more").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)  # a circle
+    assert [*read_texts(folder).values()] == ["one", "two"]
+    (elsewhere / "c.txt").symlink_to(tmp_path / "gone.txt")
+    with pytest.raises(TextError, match=r"c.txt is a link to .*gone.txt, where there is nothing"):
+        read_texts(folder)

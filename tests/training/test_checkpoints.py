@@ -72,7 +72,7 @@ def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
 
 def test_a_step_that_is_saved_is_not_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_checkpoint(tmp_path, Progress(3), *parts())
-    monkeypatch.setattr(module, "save_file", None)  # calling it would fail
+    monkeypatch.setattr(module, "save_tensors", None)  # calling it would fail
     assert save_checkpoint(tmp_path, Progress(3), *parts()) == path
 
 

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import DivergedError, InputError
+from limelight.errors import DivergedError, InputError, KindError
 from limelight.modules.transformer import Classifier, Shape
 from limelight.training.batches import IGNORE, Labelled, Order
 from limelight.training.checkpoints import Progress, checkpoints, save_weights
+from limelight.training.interrupts import Terminated
 from limelight.training.loop import BEST, Evaluation, Settings, groups, loss_of
 from limelight.training.optimizer import averaged
 from tests.tolerance import check
@@ -326,10 +327,10 @@ def test_bf16_trains_beside_float32_in_one_process(tmp_path: Path) -> None:
 
 
 class Interrupting:
-    """Examples whose nth batch comes with a Ctrl-C, in the middle of an update."""
+    """Examples whose nth batch comes with a Ctrl-C, or another signal, in the middle of an update."""
 
-    def __init__(self, examples: object, number: int) -> None:
-        self.examples, self.left = examples, number
+    def __init__(self, examples: object, number: int, signal: int = signal.SIGINT) -> None:
+        self.examples, self.left, self.signal = examples, number, signal
 
     def lengths(self) -> list[tuple[int, ...]]:
         return self.examples.lengths()
@@ -337,7 +338,7 @@ class Interrupting:
     def batch(self, rows: list[int]) -> object:
         self.left -= 1
         if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.signal)
         return self.examples.batch(rows)
 
 
@@ -401,3 +402,84 @@ def test_shape_refuses_nonsense() -> None:
         Shape(norm="between")
     with pytest.raises(InputError, match="activation must be one of relu, gelu, silu"):
         Shape(activation="tanh")
+
+
+# ── Gone on with, otherwise ──
+
+
+def test_an_epoch_goes_on_with_other_batches_without_what_was_seen() -> None:
+    order = Order([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
+    first = [row for batch in order.epoch(2)[:3] for row in batch]
+    other = Order(order.lengths, 17, seed=11)
+    rest = [row for batch in other.epoch(2, {*first}) for row in batch]
+    assert sorted(first + rest) == [*range(41)]
+    assert other.epoch(2, range(41)) == []
+    progress = Progress(epoch=2, batch=1, passes=[[3, 29, 3]])
+    then = groups(other, 1, progress)
+    assert next(then)[0] == [other.epoch(2, {*first})[1]]
+
+
+def test_a_later_best_does_not_lose_the_one_that_the_checkpoint_names(tmp_path: Path) -> None:
+    settings = replace(SHORT, steps=30, evaluate_every=3, checkpoint_every=5)
+    seen = Scores(1.0, 2.0)  # of update 3, which the checkpoint of update 5 names, and of update 6
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, settings, evaluate=seen, examples=Dying(tiny.backwards(29), 8))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000005"]
+    outcome = tiny.run(tmp_path, replace(settings, steps=5), evaluate=Scores())
+    assert (outcome.progress.best_step, outcome.progress.best_score) == (3, 1.0)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, seen.shown[0][name])
+
+
+class Dying:
+    """Examples whose nth batch ends the process on the spot."""
+
+    def __init__(self, examples: object, at: int) -> None:
+        self.examples, self.left = examples, at
+
+    def lengths(self) -> list[tuple[int, ...]]:
+        return self.examples.lengths()
+
+    def batch(self, rows: list[int]) -> object:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return self.examples.batch(rows)
+
+
+def test_a_score_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="score of an evaluation must be a number; it is nan"):
+        tiny.run(tmp_path, SHORT, evaluate=Scores(1.0, math.nan))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_writes_a_checkpoint_first(number: signal.Signals, tmp_path: Path) -> None:
+    with pytest.raises(Terminated) as caught:
+        tiny.run(
+            tmp_path,
+            replace(SHORT, steps=100, evaluate_every=50),
+            examples=Interrupting(tiny.backwards(29), 4, number),
+        )
+    assert caught.value.number == number
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000004"]
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"steps": "3"}, KindError),
+        ({"steps": 2.5}, KindError),
+        ({"steps": True}, KindError),
+        ({"rate": "high"}, KindError),
+        ({"warmup": 2**70}, InputError),
+        ({"weight_decay": math.inf}, InputError),
+        ({"decay": math.nan}, InputError),
+        ({"average": math.nan}, InputError),
+        ({"rate": math.nan}, InputError),
+        ({"seed": 1.0}, KindError),
+    ],
+)
+def test_settings_are_numbers_within_their_limits(wrong: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error, match=next(iter(wrong))):
+        Settings(**{"steps": 3} | wrong)  # type: ignore[arg-type]

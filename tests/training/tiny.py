@@ -106,8 +106,8 @@ def _die_before_change(number: int) -> None:
 
         return wrapper
 
-    checkpoints.save_file = counted(checkpoints.save_file)
-    checkpoints._flush = counted(checkpoints._flush)
+    checkpoints.save_tensors = counted(checkpoints.save_tensors)
+    checkpoints.flush = counted(checkpoints.flush)
     os.rename, os.replace = counted(os.rename), counted(os.replace)
     # One entry of a folder at a time, so that half-removed folders come about too.
     os.unlink, os.rmdir = counted(os.unlink), counted(os.rmdir)

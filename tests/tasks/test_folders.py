@@ -1,0 +1,52 @@
+"""A run's folder holds whatever befalls it (see folders.py)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from limelight.modules import saved
+from limelight.training import best, checkpoints
+from tests.tasks.folders import Folders
+
+
+def try_sequences(count: int, number: int) -> None:
+    """So many sequences of at most six things that befall a folder, drawn from one number."""
+    machine = seed(number)(type(Folders.__name__, (Folders,), {}))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=count,
+            stateful_step_count=6,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],  # a failing sequence is short as it is, and shrinking takes minutes
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_few_sequences() -> None:
+    try_sequences(4, number=1)
+
+
+@pytest.mark.slow
+def test_more_sequences() -> None:
+    try_sequences(30, number=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["every name counts", "the best is written over", "the card is replaced"])
+def test_the_sequences_find_what_does_not_hold(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault == "every name counts":
+        monkeypatch.setattr(checkpoints, "_named", lambda name: "partial" not in name)
+        monkeypatch.setattr(checkpoints, "step_of", lambda path: int("0" + re.sub(r"\D", "", path.name)))
+    elif fault == "the best is written over":
+        monkeypatch.setattr(best, "holds_step", lambda file, step: file.is_file())
+    else:
+        monkeypatch.setattr(saved, "_edited", lambda folder: False)
+    with pytest.raises(AssertionError):
+        try_sequences(100, number=3)
