@@ -224,7 +224,7 @@ def test_the_tested_version_of_everything_installed_is_written_down() -> None:
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         if line and not line.startswith("#")
     )
-    installed_here = ("dev", "train", "plot", "hf", "data", "gpu", "web", "notebook", "compare")
+    installed_here = ("dev", "train", "plot", "hf", "data", "gpu", "web", "notebook", "experiments")
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [
         *PROJECT["project"]["dependencies"],
