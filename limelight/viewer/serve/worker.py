@@ -28,15 +28,15 @@ GoOn = Callable[[], None]
 Make = Callable[[GoOn], Any]
 
 
-class FullError(LimelightError):
+class QueueFullError(LimelightError):
     """The queue is full: ask again later."""
 
 
-class LateError(LimelightError):
+class JobTimeoutError(LimelightError):
     """The job took longer than it may."""
 
 
-class DroppedError(LimelightError):
+class JobCancelledError(LimelightError):
     """Nobody waits for the job any more."""
 
 
@@ -53,9 +53,9 @@ class Job:
     def go_on(self) -> None:
         """Raises where it shall end early."""
         if self.waiting == 0:
-            raise DroppedError("Nobody waits for this any more.")
+            raise JobCancelledError("Nobody waits for this any more.")
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise LateError(
+            raise JobTimeoutError(
                 f"This took longer than {SECONDS:.0f} seconds. Zoom in, or choose fewer heads or a smaller unit."
             )
 
@@ -73,7 +73,7 @@ class Worker:
         self._thread.start()
 
     async def do(self, key: str, make: Make, gone: asyncio.Event) -> Any:
-        """The job's result. Raises FullError at once, DroppedError when `gone` is set while it waits."""
+        """The job's result. Raises QueueFullError at once, JobCancelledError when `gone` is set while it waits."""
         job, loop, ended = self._join(key, make), asyncio.get_running_loop(), asyncio.Event()
 
         def tell(_: Future[Any]) -> None:
@@ -87,7 +87,7 @@ class Worker:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if job.result.done():
                 return job.result.result()
-            raise DroppedError("The one who asked has gone.")
+            raise JobCancelledError("The one who asked has gone.")
         finally:
             for wait in waits:
                 wait.cancel()
@@ -108,7 +108,7 @@ class Worker:
             job = self._jobs.get(key)
             if job is None or job.waiting == 0:
                 if len(self._queue) >= self.most:
-                    raise FullError(f"{len(self._queue)} questions wait already. Ask again in a moment.")
+                    raise QueueFullError(f"{len(self._queue)} questions wait already. Ask again in a moment.")
                 job = self._jobs[key] = Job(key, make)
                 self._queue.append(job)
                 self._turn.notify()

@@ -22,9 +22,9 @@ from limelight.tasks.readers import Reader, Run
 from limelight.text.contexts import Context, encode
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, START
-from limelight.viewer.attentions import Attention
-from limelight.viewer.sides import Side
-from limelight.viewer.steps import Step, steps_of
+from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.next_tokens import Step, steps_of
+from limelight.viewer.compute.token_axis import Side
 from limelight.viewer.subject import Subject
 
 BEGINS, ENDS = "⟨start⟩", "⟨end⟩"
@@ -37,7 +37,7 @@ PREDICTS = "A row is what the model looked at when it predicted that token."
 # ---- one text and its answer, of Limelight's own models -------------------------------------------------
 
 
-def of_look(predictor: Predictor, seen: Look, heads: Sequence[Head] | None = None) -> Subject:
+def subject_from_look(predictor: Predictor, seen: Look, heads: Sequence[Head] | None = None) -> Subject:
     """A page of one `look`: the attention behind the answer first, the steps, and the process on demand.
 
     heads: those that `look` was told to read, for the page to begin with.
@@ -151,8 +151,8 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
         if isinstance(reader, OwnReader) and line:
             heads = options.get("heads")
             [seen] = look(reader.predictor, [texts[0].strip()], heads)
-            return of_look(reader.predictor, seen, heads)
-        kept = Kept(reader)
+            return subject_from_look(reader.predictor, seen, heads)
+        kept = RecordingReader(reader)
         found = look_documents(kept.reader, documents, question, **options)
         return of_documents(kept, found, options.get("heads"), options.get("layers"))
 
@@ -162,7 +162,7 @@ def reading_with(reader: Reader, **options: Any) -> Callable[[Mapping[str, str],
 # ---- documents and a question ---------------------------------------------------------------------------
 
 
-class Kept:
+class RecordingReader:
     """A reader that keeps its first run: `look_documents` gives numbers, and a page wants the matrices too."""
 
     def __init__(self, reader: Reader) -> None:
@@ -186,7 +186,7 @@ class Kept:
 
 
 def of_documents(
-    kept: Kept,
+    kept: RecordingReader,
     seen: DocumentsLook,
     heads: Sequence[Head] | None = None,
     layers: Sequence[int] | None = None,

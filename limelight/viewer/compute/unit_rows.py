@@ -17,11 +17,11 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.pools import group_sums
 from limelight.readings.measures import pooling_rule
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import Attention, heads_by_layer
-from limelight.viewer.envelope import Array
-from limelight.viewer.maps import blocks, reach, told_and_plain
-from limelight.viewer.sides import Side
-from limelight.viewer.whole import Whole
+from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
+from limelight.viewer.compute.first_pass import LayerSummary
+from limelight.viewer.compute.tiles import blocks, reach, told_and_plain
+from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.protocol.responses import Array
 
 STRIP = 2**23
 """Entries that are held at once."""
@@ -50,20 +50,20 @@ def attends_to(
     level: str,
     place: int,
     by: str,
-    wholes: Mapping[int, Whole],
+    summaries: Mapping[int, LayerSummary],
     go_on: GoOn,
 ) -> Row:
     """What one unit of the query side attends to, by units of the key side."""
     tokens = checked(attention.queries, level, place)
     weights_M = torch.zeros(attention.M, dtype=torch.float64)
     for layer, some in heads_by_layer(heads).items():
-        whole, way = wholes.get(layer), attention.ways.get(layer)
-        by_rows = way is not None and way.divides
-        if level == "document" and whole is not None and whole.from_documents is not None and not by_rows:
-            looking_H = whole.looking[:, torch.from_numpy(tokens)].sum(-1).clamp(min=1)
-            given_HM = whole.from_documents[..., place].double()
-            if way is not None:
-                given_HM = given_HM * way.factor_HM.cpu()
+        summary, reweighting = summaries.get(layer), attention.reweightings.get(layer)
+        by_rows = reweighting is not None and reweighting.renormalises
+        if level == "document" and summary is not None and summary.from_documents is not None and not by_rows:
+            looking_H = summary.looking[:, torch.from_numpy(tokens)].sum(-1).clamp(min=1)
+            given_HM = summary.from_documents[..., place].double()
+            if reweighting is not None:
+                given_HM = given_HM * reweighting.factor_HM.cpu()
             weights_M += (given_HM / looking_H[:, None])[some].sum(0)
             continue
         weights_M += _mean_rows(attention, layer, some, tokens, go_on).sum(0)
@@ -77,20 +77,20 @@ def receives_from(
     level: str,
     place: int,
     by: str,
-    wholes: Mapping[int, Whole],
+    summaries: Mapping[int, LayerSummary],
     go_on: GoOn,
 ) -> Row:
-    """What one unit of the key side receives, from units of the query side. Needs the walk over the whole."""
+    """What one unit of the key side receives, from units of the query side. Needs the first pass."""
     tokens = checked(attention.keys, level, place)
     total = torch.zeros(attention.queries.count(by), dtype=torch.float64)
     index = group_index(attention.queries, by)
     for layer, some in heads_by_layer(heads).items():
-        whole = wholes[layer]
-        if level == "document" and whole.to_documents is not None and layer not in attention.ways:
-            given_HN = whole.to_documents[..., place].double()[some]
+        summary = summaries[layer]
+        if level == "document" and summary.to_documents is not None and layer not in attention.reweightings:
+            given_HN = summary.to_documents[..., place].double()[some]
         else:
             given_HN = _columns(attention, layer, some, tokens, go_on)
-        looking_HN = whole.looking[some].double()
+        looking_HN = summary.looking[some].double()
         sums_HU, counts_HU = (
             group_sums(x[:, None], index, len(total) + 1, axis=2)[:, 0, :-1]
             for x in (given_HN * looking_HN, looking_HN)
@@ -100,15 +100,15 @@ def receives_from(
 
 
 def received(
-    attention: Attention, layer: int, heads: list[int], whole: Whole, go_on: GoOn
+    attention: Attention, layer: int, heads: list[int], summary: LayerSummary, go_on: GoOn
 ) -> tuple[Tensor, Tensor]:
     """What each key receives from all queries, and from a query that could see it, (heads, M) float64 each."""
-    raw_HM, per_query_HM = whole.raw[heads].double(), whole.per_query[heads].double()
-    way = attention.ways.get(layer)
-    if way is None:
+    raw_HM, per_query_HM = summary.raw[heads].double(), summary.per_query[heads].double()
+    reweighting = attention.reweightings.get(layer)
+    if reweighting is None:
         return raw_HM, per_query_HM
-    if not way.divides:
-        factor_HM = way.factor_HM[heads].cpu()
+    if not reweighting.renormalises:
+        factor_HM = reweighting.factor_HM[heads].cpu()
         return raw_HM * factor_HM, per_query_HM * factor_HM
     found_HM = _sums_of_rows(attention, layer, heads, go_on)
     # Their ratio is how many queries could see the key; a key that got nothing gets nothing here.

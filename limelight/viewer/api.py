@@ -8,8 +8,8 @@ from typing import Any
 
 from limelight.explain import Explanation
 from limelight.explain.page import save_page
-from limelight.viewer.file import BYTES, save
-from limelight.viewer.making import Text, subject_of
+from limelight.viewer.builders.from_matrices import Text, build_subject
+from limelight.viewer.export.html_file import BYTES, save
 from limelight.viewer.notebook import HEIGHT, widget
 
 
@@ -31,7 +31,7 @@ def show(
 
     Needs the extra `notebook`.
     """
-    return widget(subject_of(what, text, queries, title, batch), height)
+    return widget(build_subject(what, text, queries, title, batch), height)
 
 
 def save_html(
@@ -53,4 +53,4 @@ def save_html(
     """
     if isinstance(what, Explanation):
         return save_page(what, path)
-    return save(subject_of(what, text, queries, title, batch), path, slices, budget)
+    return save(build_subject(what, text, queries, title, batch), path, slices, budget)

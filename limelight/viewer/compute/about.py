@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import limelight
-from limelight.viewer import heads as numbers
-from limelight.viewer import weighs
-from limelight.viewer.attentions import TILE, Attention
-from limelight.viewer.envelope import Answer, Array
-from limelight.viewer.questions import LEVELS
-from limelight.viewer.sides import Side
+from limelight.viewer.compute import head_stats as numbers
+from limelight.viewer.compute import reweighting
+from limelight.viewer.compute.attention_layers import TILE, Attention
+from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.protocol.requests import LEVELS
+from limelight.viewer.protocol.responses import Answer, Array
 
 
 def about(
@@ -63,6 +63,6 @@ def _told(attention: Attention, sides: Sequence[Side]) -> dict[str, Any]:
         "slice": attention.start,
         "between": dict(zip(("rows", "columns"), attention.between, strict=True)),
         "measures": [each._asdict() for each in numbers.measures(attention)],
-        "weighs": weighs.offered(attention),
+        "weighs": reweighting.offered(attention),
         "note": attention.note,
     }

@@ -1,10 +1,15 @@
-"""What one walk over a whole matrix keeps for the page: maps, what each key receives, and numbers of each head."""
+"""The first pass: every matrix of a subject is read once, and what the answers need of it is kept.
+
+Of each layer a `LayerSummary`: the map, what each key receives, and numbers of each head.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,8 +19,8 @@ from torch.nn.functional import one_hot
 from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass, Tile
 from limelight.matrix.operator import Applied, TransposedApplied
 from limelight.matrix.rasters import PictureReading
-from limelight.viewer.attentions import Attention
-from limelight.viewer.cells import Cells
+from limelight.viewer.compute.attention_layers import Attention, Matrix
+from limelight.viewer.compute.grid_reduction import Cells
 
 MAP_BYTES = 2**28
 """What the map of one layer may take, of all its heads: as many cells as fit."""
@@ -28,7 +33,7 @@ NUMBERS_A_CELL = 2
 
 
 @dataclass(frozen=True)
-class Whole:
+class LayerSummary:
     """Of one layer, for every head.
 
     map         the cells of zoom `zoom`, (H, cells, cells) each; `seen` of the first head alone
@@ -86,8 +91,8 @@ def sinks_told(attention: Attention) -> str:
     return "the first token" if attention.kind == "self" else "special tokens"
 
 
-def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) -> Whole:
-    """Walk over one layer. `heard` is given every tile."""
+def summarise_layer(attention: Attention, layer: int, heard: Callable[[Tile], None]) -> LayerSummary:
+    """Read one layer in one pass. `heard` is called with every tile."""
     matrix, b = attention.layers[layer], attention.batch
     zoom, sinks = map_zoom(attention), sinks_of(attention).to(matrix.device)
     folds: list[Any] = [
@@ -110,7 +115,7 @@ def read_whole(attention: Attention, layer: int, heard: Callable[[Tile], None]) 
     count_H = looking_HN.sum(-1).clamp(min=1)
     per_query = {"entropy": entropy, "distance": distance.mean, "sink": sink.total}
     means = {name: ((x[b].double() * looking_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
-    return Whole(
+    return LayerSummary(
         zoom,
         PictureReading(
             cells.mean[b].float().cpu(),
@@ -131,3 +136,77 @@ def _members(attention: Attention, side: str, device: torch.device) -> Tensor:
     """(tokens, documents): 1 where a token is in a document."""
     index = torch.from_numpy(getattr(attention, side).index("document"))
     return one_hot(index + 1)[:, 1:].float().to(device)
+
+
+# ---- over all layers ------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class PassProgress:
+    """How far the first pass over all layers is."""
+
+    total: int
+    done: int = 0
+    what: str = ""
+    error: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+
+    @property
+    def share(self) -> float:
+        return 1.0 if self.seconds is not None else min(0.999, self.done / max(1, self.total))
+
+
+class FirstPass:
+    """Over the layers of some attentions; what it has kept stands in `summaries`, one dictionary an attention."""
+
+    def __init__(self, attentions: Sequence[Attention]) -> None:
+        self.attentions = attentions
+        self.summaries: list[dict[int, LayerSummary]] = [{} for _ in attentions]
+        self.reading = PassProgress(sum(map(weights, attentions)))
+        self._lock = Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether all matrices were read."""
+        return self.reading.seconds is not None
+
+    def read(self, go_on: Callable[[], None] = lambda: None) -> None:
+        """Go on from what was read before; `go_on` is called between tiles and may raise."""
+        with self._lock:
+            if self.ready:
+                return
+            self.reading = PassProgress(self.reading.total)
+            layers = sum(len(attention.layers) for attention in self.attentions)
+            number = 0
+            try:
+                for attention, summaries in zip(self.attentions, self.summaries, strict=True):
+                    for layer, matrix in attention.layers.items():
+                        number += 1
+                        self.reading.what = f"layer {number} of {layers}"
+                        before = self.reading.done
+                        if layer not in summaries:
+                            summaries[layer] = summarise_layer(attention, layer, self._heard(matrix, go_on))
+                        self.reading.done = before + matrix.shape[1] * attention.N * attention.M
+            except Exception as error:
+                self.reading.error = str(error)
+                raise
+            self.reading.seconds = time.monotonic() - self.reading.started
+
+    def _heard(self, matrix: Matrix, go_on: Callable[[], None]) -> Callable[[Tile], None]:
+        """Counts rows: what a mask hides is no tile. Rows of a panel are read from the first to the last."""
+        before, rows = self.reading.done, dict[int, int]()
+
+        def heard(tile: Tile) -> None:
+            rows[tile.heads.start] = len(tile.heads) * max(
+                tile.i1, rows.get(tile.heads.start, 0) // len(tile.heads)
+            )
+            self.reading.done = before + sum(rows.values()) * matrix.shape[3]
+            go_on()
+
+        return heard
+
+
+def weights(attention: Attention) -> int:
+    """How many there are, of all heads and layers."""
+    return len(attention.heads) * attention.N * attention.M

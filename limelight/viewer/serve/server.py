@@ -5,29 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from limelight.errors import require
-from limelight.viewer.cache import BYTES, Cache
-from limelight.viewer.door import Door, WithHeaders
-from limelight.viewer.library import Library, Read
-from limelight.viewer.questions import Question
+from limelight.viewer.lru_cache import BYTES, Cache
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.serve.access import AccessPolicy, WithHeaders
+from limelight.viewer.serve.sessions import Library, Read
+from limelight.viewer.serve.worker import Worker
 from limelight.viewer.subject import Subject
-from limelight.viewer.work import Worker
 
 
 def application(
     subject: Subject,
     read: Read | None = None,
-    door: Door | None = None,
+    access: AccessPolicy | None = None,
     cache_bytes: int = BYTES,
     worker: Worker | None = None,
 ) -> Any:
     """An ASGI application. `read` makes a subject of what is typed in; without it nothing can be.
 
-    The walk over all its matrices begins at once, beside the answers. Raises MissingExtraError without starlette.
+    The first pass over all its matrices begins at once, beside the answers. Raises MissingExtraError where starlette
+    is missing.
     """
     require("starlette", extra="web", purpose="A server")
-    from limelight.viewer.site import Site
+    from limelight.viewer.serve.app import Site
 
     subject.answer(Question.of("about", {}))  # finds words and sentences, before anybody waits for them
     library = Library(subject, read)
-    library.walk(subject)
-    return WithHeaders(Site(library, door or Door(), Cache(cache_bytes), worker or Worker()).app())
+    library.start_first_pass(subject)
+    return WithHeaders(Site(library, access or AccessPolicy(), Cache(cache_bytes), worker or Worker()).app())

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from limelight.errors import InputError, LimelightError
+from limelight.viewer.serve.worker import JobCancelledError
 from limelight.viewer.subject import Subject
-from limelight.viewer.work import DroppedError
 
 SUBJECTS = 4
 """Texts that were typed in and are kept; the one asked for longest ago goes first."""
@@ -43,15 +43,15 @@ class Library:
         self.typed[name] = subject
         while len(self.typed) > SUBJECTS:
             self.typed.popitem(last=False)
-        self.walk(subject)
+        self.start_first_pass(subject)
         return name
 
-    def walk(self, subject: Subject) -> None:
+    def start_first_pass(self, subject: Subject) -> None:
         """Read all its matrices, beside everything else."""
 
         def go_on() -> None:
             if self.stopped.is_set() or (subject is not self.first and subject not in self.typed.values()):
-                raise DroppedError("Nobody looks at this any more.")
+                raise JobCancelledError("Nobody looks at this any more.")
 
         def work() -> None:
             try:
@@ -59,4 +59,4 @@ class Library:
             except LimelightError:
                 return  # `progress` tells
 
-        threading.Thread(target=work, name="limelight-walk", daemon=True).start()
+        threading.Thread(target=work, name="limelight-first-pass", daemon=True).start()

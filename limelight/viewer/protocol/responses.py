@@ -1,4 +1,4 @@
-"""An answer as it travels: a small head in JSON and named arrays, in one run of bytes (see CONTRACT.md)."""
+"""An answer as it travels: a small head in JSON and named arrays, in one run of bytes (see PROTOCOL.md)."""
 
 from __future__ import annotations
 

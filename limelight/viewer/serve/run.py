@@ -9,9 +9,9 @@ import socket
 from collections.abc import Callable
 
 from limelight.errors import InputError, require
-from limelight.viewer.door import Door
-from limelight.viewer.library import Read
-from limelight.viewer.server import application
+from limelight.viewer.serve.access import AccessPolicy
+from limelight.viewer.serve.server import application
+from limelight.viewer.serve.sessions import Read
 from limelight.viewer.subject import Subject
 
 HOST, PORT = "127.0.0.1", 8765
@@ -32,23 +32,23 @@ def serve(
     Raises InputError where the address cannot be had.
     """
     uvicorn = require("uvicorn", extra="web", purpose="limelight serve")
-    door = door_of(host)
+    access = door_of(host)
     place = bound(host, port)
     port = place.getsockname()[1]
-    app = application(subject, read, door)
+    app = application(subject, read, access)
     settings = uvicorn.Config(
         app, log_level="warning", access_log=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2
     )
-    started(address(host, port, door.token))
+    started(address(host, port, access.token))
     uvicorn.Server(settings).run(sockets=[place])
 
 
-def door_of(host: str) -> Door:
+def door_of(host: str) -> AccessPolicy:
     """Loopback needs no token and is known by its own names only."""
     if is_loopback(host):
-        return Door((*dict.fromkeys((*Door().hosts, _bracketed(host).lower())),))
-    hosts = () if host in EVERYWHERE else (_bracketed(host).lower(), *Door().hosts)
-    return Door(hosts, secrets.token_urlsafe(18))
+        return AccessPolicy((*dict.fromkeys((*AccessPolicy().hosts, _bracketed(host).lower())),))
+    hosts = () if host in EVERYWHERE else (_bracketed(host).lower(), *AccessPolicy().hosts)
+    return AccessPolicy(hosts, secrets.token_urlsafe(18))
 
 
 def address(host: str, port: int, token: str) -> str:

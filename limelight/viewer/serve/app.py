@@ -17,21 +17,21 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from limelight.errors import LimelightError, TooLargeError
-from limelight.viewer import shell
-from limelight.viewer.cache import Cache
-from limelight.viewer.door import COOKIE, Door
-from limelight.viewer.envelope import Answer
-from limelight.viewer.library import Library
-from limelight.viewer.questions import Question
-from limelight.viewer.subject import NotYetError, Subject
-from limelight.viewer.typed import FILES, MOST_BYTES, TEXT_BYTES, documents_of, too_large
-from limelight.viewer.work import DroppedError, FullError, GoOn, LateError, Worker
+from limelight.viewer import template
+from limelight.viewer.lru_cache import Cache
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Answer
+from limelight.viewer.serve.access import COOKIE, AccessPolicy
+from limelight.viewer.serve.sessions import Library
+from limelight.viewer.serve.uploads import FILES, MOST_BYTES, TEXT_BYTES, documents_of, too_large
+from limelight.viewer.serve.worker import GoOn, JobCancelledError, JobTimeoutError, QueueFullError, Worker
+from limelight.viewer.subject import NotReadyError, Subject
 
 READS = 4
 """Texts that wait to be read by the model, which has a thread of its own: nobody else waits for it."""
 AGAIN_AFTER = 1
 """Seconds after which one who was refused may ask again."""
-MEDIA = {shell.SCRIPT: "text/javascript", shell.STYLE: "text/css"}
+MEDIA = {template.SCRIPT: "text/javascript", template.STYLE: "text/css"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -41,7 +41,7 @@ class Site:
     """What is answered at which address. `worker` computes answers, `reader` reads what was typed in."""
 
     library: Library
-    door: Door
+    access: AccessPolicy
     cache: Cache
     worker: Worker
     reader: Worker = field(default_factory=lambda: Worker(most=READS))
@@ -55,7 +55,7 @@ class Site:
                 Route("/ask/{kind}", self._behind(self.ask)),
                 Route("/read", self._behind(self.read), methods=["POST"]),
             ],
-            exception_handlers={404: lost, 500: broken},
+            exception_handlers={404: not_found, 500: server_error},
             lifespan=self._lifespan,
         )
 
@@ -63,21 +63,21 @@ class Site:
 
     async def page(self, request: Request) -> Response:
         """The page itself; who comes with the token gets it as a cookie, and an address without it."""
-        if self.door.token and "token" in request.query_params:
+        if self.access.token and "token" in request.query_params:
             response = RedirectResponse("./", 303)
-            response.set_cookie(COOKIE, self.door.token, httponly=True, samesite="lax")
+            response.set_cookie(COOKIE, self.access.token, httponly=True, samesite="lax")
             return response
-        if shell.built(shell.SCRIPT) is None:
-            return HTMLResponse(shell.unbuilt(), 503)
-        document, policy = shell.served(self.library.first.title)
+        if template.built(template.SCRIPT) is None:
+            return HTMLResponse(template.unbuilt(), 503)
+        document, policy = template.served(self.library.first.title)
         return HTMLResponse(document, headers={"Content-Security-Policy": policy})
 
     async def static(self, request: Request) -> Response:
         """The page's script and style."""
         name = request.path_params["name"]
-        text = shell.built(name) if name in MEDIA else None
+        text = template.built(name) if name in MEDIA else None
         if text is None:
-            return refused(404, "There is no such file.")
+            return error_response(404, "There is no such file.")
         return Response(text, media_type=MEDIA[name])
 
     async def ask(self, request: Request) -> Response:
@@ -93,9 +93,9 @@ class Site:
         """A subject of the texts that were typed in."""
         reads = self.library.read
         if reads is None:
-            return refused(404, "This server shows one text and takes no others.")
+            return error_response(404, "This server shows one text and takes no others.")
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            return refused(415, "A text comes as application/json.")
+            return error_response(415, "A text comes as application/json.")
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -113,12 +113,12 @@ class Site:
         """What is let in is handled, and what fails is told."""
 
         async def handled(request: Request) -> Response:
-            if refusal := self.door.refusal(request):
-                return refused(*refusal)
+            if refusal := self.access.refusal(request):
+                return error_response(*refusal)
             try:
                 return await handler(request)
             except LimelightError as error:
-                return failed(error)
+                return exception_response(error)
 
         return handled
 
@@ -126,14 +126,14 @@ class Site:
         self, subject: Subject, name: str, question: Question, gone: asyncio.Event
     ) -> Response:
         if question.kind == "progress":
-            return octets(subject.answer(question).to_bytes(question.params))
+            return binary_response(subject.answer(question).to_bytes(question.params))
         key = f"{name} {question.key}"
         found = self.cache.get(key)
         if found is None and question.kind == "about":
             found = self._told(subject, question)
             self.cache.put(key, found)
         if found is not None:
-            return octets(found)
+            return binary_response(found)
 
         def make(go_on: GoOn) -> bytes:
             data = subject.answer(question, go_on).to_bytes(question.params)
@@ -141,10 +141,10 @@ class Site:
             return data
 
         try:
-            return octets(await self.worker.do(key, make, gone))
-        except NotYetError:
+            return binary_response(await self.worker.do(key, make, gone))
+        except NotReadyError:
             waiting = Answer("waiting", {"of": question.kind, "done": subject.reading.share})
-            return octets(waiting.to_bytes(question.params), 202, {"Retry-After": str(AGAIN_AFTER)})
+            return binary_response(waiting.to_bytes(question.params), 202, {"Retry-After": str(AGAIN_AFTER)})
 
     def _told(self, subject: Subject, question: Question) -> bytes:
         """`about`, with what this server takes."""
@@ -182,30 +182,30 @@ async def _leaving(request: Request) -> AsyncIterator[asyncio.Event]:
 # ---- answers --------------------------------------------------------------------------------------------
 
 
-def octets(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def binary_response(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An envelope."""
     return Response(data, status, headers, media_type="application/octet-stream")
 
 
-def refused(status: int, said: str, **headers: str) -> Response:
+def error_response(status: int, said: str, **headers: str) -> Response:
     """A reason, for the page to show."""
     return JSONResponse({"error": said}, status, headers)
 
 
-def failed(error: LimelightError) -> Response:
+def exception_response(error: LimelightError) -> Response:
     """What was asked for is not there, or not now."""
-    if isinstance(error, FullError):
-        return refused(503, str(error), **{"Retry-After": str(AGAIN_AFTER)})
-    if isinstance(error, LateError):
-        return refused(504, str(error))
-    if isinstance(error, DroppedError):
-        return refused(499, str(error))
-    return refused(413 if isinstance(error, TooLargeError) else 400, str(error))
+    if isinstance(error, QueueFullError):
+        return error_response(503, str(error), **{"Retry-After": str(AGAIN_AFTER)})
+    if isinstance(error, JobTimeoutError):
+        return error_response(504, str(error))
+    if isinstance(error, JobCancelledError):
+        return error_response(499, str(error))
+    return error_response(413 if isinstance(error, TooLargeError) else 400, str(error))
 
 
-async def lost(request: Request, error: Exception) -> Response:
-    return refused(404, "There is nothing at this address.")
+async def not_found(request: Request, error: Exception) -> Response:
+    return error_response(404, "There is nothing at this address.")
 
 
-async def broken(request: Request, error: Exception) -> Response:
-    return refused(500, f"This failed inside Limelight: {type(error).__name__}.")
+async def server_error(request: Request, error: Exception) -> Response:
+    return error_response(500, f"This failed inside Limelight: {type(error).__name__}.")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from limelight.viewer.envelope import Answer
-from limelight.viewer.questions import Question
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Answer
 
 ENTRY = 130
 """Bytes that the head of a pack takes for an entry, beside its key."""

@@ -17,12 +17,12 @@ from torch import Tensor
 from limelight.matrix.pools import group_sums
 from limelight.matrix.rasters import Run
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import Attention, heads_by_layer
-from limelight.viewer.cells import areas, edges
-from limelight.viewer.envelope import Answer, Array, Scale
-from limelight.viewer.maps import blocks, reach
-from limelight.viewer.rows import group_index, how, pool
-from limelight.viewer.whole import Whole
+from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
+from limelight.viewer.compute.first_pass import LayerSummary
+from limelight.viewer.compute.grid_reduction import areas, edges
+from limelight.viewer.compute.tiles import blocks, reach
+from limelight.viewer.compute.unit_rows import group_index, how, pool
+from limelight.viewer.protocol.responses import Answer, Array, Scale
 
 STRIP = 2**22
 """Entries of a layer that are held at once."""
@@ -33,7 +33,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Strongest:
+class TopRows:
     """Of each of U units the strongest of V others, and sums of all by stretches.
 
     value, place  (U, most) float32 and int64, from high to low; −1 where there are no more
@@ -80,15 +80,15 @@ class Strongest:
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """(level, direction) → the strongest; `map` float32 the mean over the heads in cells, None without."""
 
-    strongest: dict[tuple[str, str], Strongest]
+    strongest: dict[tuple[str, str], TopRows]
     map: Tensor | None
 
 
 def answered(
-    found: Strongest, attention: Attention, heads: tuple[Head, ...], level: str, direction: str, most: int
+    found: TopRows, attention: Attention, heads: tuple[Head, ...], level: str, direction: str, most: int
 ) -> Answer:
     """As the page gets it, with unit and rule."""
     bare = found.kept(most)
@@ -104,18 +104,18 @@ def sweep(
     attention: Attention,
     heads: tuple[Head, ...],
     levels: Sequence[str],
-    wholes: Mapping[int, Whole],
+    summaries: Mapping[int, LayerSummary],
     most: int,
     stretches: int,
     heard: Callable[[int], None] = lambda entries: None,
     side: int | None = None,
-) -> Swept:
+) -> SweepResult:
     """The strongest, the units of one level on both sides; with `side`, the mean map in cells of that side too."""
-    looking_XN = torch.stack([wholes[layer].looking[head] for layer, head in heads])
+    looking_XN = torch.stack([summaries[layer].looking[head] for layer, head in heads])
     if len(levels) > 1 and not bool((looking_XN == looking_XN[:1]).all()):
         # Where heads see nothing at different queries, what a query counts depends on the head and the level.
-        parts = [sweep(attention, heads, [level], wholes, most, stretches, heard) for level in levels]
-        return Swept({key: found for part in parts for key, found in part.strongest.items()}, None)
+        parts = [sweep(attention, heads, [level], summaries, most, stretches, heard) for level in levels]
+        return SweepResult({key: found for part in parts for key, found in part.strongest.items()}, None)
     tables = [_Table.of(attention, level, looking_XN, most, stretches) for level in levels]
     width = attention.M * max(len(each) for each in heads_by_layer(heads).values())
     share_XN = tables[0].share_XN if len(tables) == 1 else torch.ones(looking_XN.shape, dtype=torch.float64)
@@ -129,7 +129,7 @@ def sweep(
             table.take(mixed_RM if share_R is None else mixed_RM * share_R[:, None], rows)
         heard(len(rows) * attention.M * len(heads))
     found = {(table.level, name): found for table in tables for name, found in table.found().items()}
-    return Swept(found, None if map_ is None else map_.mean(len(heads)))
+    return SweepResult(found, None if map_ is None else map_.mean(len(heads)))
 
 
 # ---- inside -------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class _Table:
         else:
             self._keep(pooled, units)
 
-    def found(self) -> dict[str, Strongest]:
+    def found(self) -> dict[str, TopRows]:
         if self.dense is not None:
             self._keep(self.dense, range(len(self.dense)))
             self.dense = None
@@ -229,10 +229,8 @@ class _Table:
         U, V = len(values[0]), len(values[1])
         across, down = self.across.numpy(), self.down.numpy()
         return {
-            "from": Strongest(
-                values[0], places[0], V, across, self.from_sums.numpy(), self.elsewhere.numpy()
-            ),
-            "to": Strongest(values[1], places[1], U, down, self.to_sums.numpy(), None),
+            "from": TopRows(values[0], places[0], V, across, self.from_sums.numpy(), self.elsewhere.numpy()),
+            "to": TopRows(values[1], places[1], U, down, self.to_sums.numpy(), None),
         }
 
     def _keep(self, pooled: Tensor, units: range) -> None:

@@ -1,4 +1,4 @@
-"""The three ways in which the page tells weights, and which of them an attention has.
+"""The three ways in which the page shows weights, and which of them an attention has.
 
 weight     α, as the softmax gave it
 sink-free  without the weight on sinks, the rest of each query divided by its own sum: what a head that rests on the
@@ -20,10 +20,9 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.rows import value_lengths
-from limelight.viewer.attentions import Attention
-from limelight.viewer.questions import WEIGHS
-from limelight.viewer.way import Way
-from limelight.viewer.whole import Whole, sinks_of, sinks_told
+from limelight.viewer.compute.attention_layers import Attention, Reweighting
+from limelight.viewer.compute.first_pass import LayerSummary, sinks_of, sinks_told
+from limelight.viewer.protocol.requests import WEIGHS
 
 PLAIN, SINK_FREE, VALUE = WEIGHS
 VALUE_NORM = "value norm"
@@ -35,10 +34,10 @@ def offered(attention: Attention) -> list[str]:
     return [PLAIN, *([SINK_FREE] if sinks else []), *([VALUE] if _valued(attention) else [])]
 
 
-def weighed(attention: Attention, weigh: str, wholes: Mapping[int, Whole]) -> Attention:
+def weighed(attention: Attention, weigh: str, summaries: Mapping[int, LayerSummary]) -> Attention:
     """The same attention, told in this way. Raises InputError for one that is not offered.
 
-    wholes  what the walk has kept so far; it may be filled later
+    summaries  layer → what the first pass has kept so far; it may be filled later
     """
     if weigh == PLAIN:
         return attention
@@ -46,19 +45,19 @@ def weighed(attention: Attention, weigh: str, wholes: Mapping[int, Whole]) -> At
         lack = "it has no sinks" if weigh == SINK_FREE else "its matrices were made without values"
         raise InputError(f"weigh is one of {', '.join(there)} for {attention.name}, not {weigh!r}: {lack}.")
     if weigh == SINK_FREE:
-        ways = {layer: _sink_free(attention, layer, wholes) for layer in attention.layers}
+        reweightings = {layer: _sink_free(attention, layer, summaries) for layer in attention.layers}
         rule = (
             f"Without sinks: the weight on {sinks_told(attention)} is left out, and each query's other weights are "
             "divided by their sum."
         )
-        return replace(attention, ways=ways, rule=rule)
-    ways = {
-        layer: Way(value_lengths(matrix, attention.batch).to(matrix.device, matrix.dtype))
+        return replace(attention, reweightings=reweightings, rule=rule)
+    reweightings = {
+        layer: Reweighting(value_lengths(matrix, attention.batch).to(matrix.device, matrix.dtype))
         for layer, matrix in attention.layers.items()
         if isinstance(matrix, AttentionMatrix)
     }
     rule = "By value: each weight is multiplied by the norm of its head's value vector of that key, ‖α·v‖."
-    return replace(attention, ways=ways, unit=VALUE_NORM, rule=rule)
+    return replace(attention, reweightings=reweightings, unit=VALUE_NORM, rule=rule)
 
 
 def _valued(attention: Attention) -> bool:
@@ -68,15 +67,15 @@ def _valued(attention: Attention) -> bool:
     )
 
 
-def _sink_free(attention: Attention, layer: int, wholes: Mapping[int, Whole]) -> Way:
+def _sink_free(attention: Attention, layer: int, summaries: Mapping[int, LayerSummary]) -> Reweighting:
     matrix = attention.layers[layer]
     kept_M = (~sinks_of(attention)).float().to(matrix.device)
-    return Way(kept_M.expand(matrix.shape[1], -1), _others(layer, wholes, matrix.device.type))
+    return Reweighting(kept_M.expand(matrix.shape[1], -1), _others(layer, summaries, matrix.device.type))
 
 
-def _others(layer: int, wholes: Mapping[int, Whole], device: str) -> Callable[[], Tensor | None]:
+def _others(layer: int, summaries: Mapping[int, LayerSummary], device: str) -> Callable[[], Tensor | None]:
     def others() -> Tensor | None:
-        whole = wholes.get(layer)
-        return None if whole is None else whole.others.to(device)
+        summary = summaries.get(layer)
+        return None if summary is None else summary.others.to(device)
 
     return others

@@ -1,4 +1,4 @@
-"""Which questions the page may ask, and how each is written: its canonical params and its key (see CONTRACT.md)."""
+"""Which questions the page may ask, and how each is written: its canonical params and its key (see PROTOCOL.md)."""
 
 from __future__ import annotations
 

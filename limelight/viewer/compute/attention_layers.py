@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -13,8 +13,7 @@ from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
 from limelight.readings.measures import head_labels
 from limelight.readings.reading import MOST_HEADS_NAMED, Head, name_heads
-from limelight.viewer.sides import UNITS, Side
-from limelight.viewer.way import Way
+from limelight.viewer.compute.token_axis import UNITS, Side
 
 TILE = 256
 """Cells of a tile's side."""
@@ -23,7 +22,7 @@ MOST_BETWEEN = 10**6
 
 
 class Matrix(Protocol):
-    """What the page needs of an attention matrix: `AttentionMatrix` has it, and so has `Given`."""
+    """What the page needs of an attention matrix: `AttentionMatrix` has it, and so has `PrecomputedMatrix`."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]: ...
@@ -36,6 +35,46 @@ class Matrix(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Reweighting:
+    """Reweighting of one layer: c[j]·a[i, j], with `others` divided by Σ_j c[j]·a[i, j].
+
+    factor_HM  c, by head and key
+    others     gives these sums of all queries, (H, N), once they are known, else None; no division without
+
+    A query whose sum is 0 has 0 everywhere. Any entry is as exact as the weight, and costs no more, once the sums
+    are known.
+    """
+
+    factor_HM: Tensor
+    others: Callable[[], Tensor | None] | None = None
+
+    @property
+    def renormalises(self) -> bool:
+        """Whether a number of the query goes in too."""
+        return self.others is not None
+
+    def apply(
+        self,
+        plain_HRC: Tensor,
+        heads: slice,
+        rows: slice,
+        columns: slice,
+        complete: Callable[[slice], Tensor],
+    ) -> Tensor:
+        """A block of reweighted weights; `complete(rows)` gives the weights of all keys of these rows."""
+        kept_HRC = plain_HRC * self.factor_HM[heads, None, columns]
+        if self.others is None:
+            return kept_HRC
+        if kept_HRC.shape[-1] == self.factor_HM.shape[-1]:
+            sums_HR = kept_HRC.sum(-1, dtype=torch.float64)
+        elif (known_HN := self.others()) is not None:
+            sums_HR = known_HN[heads, rows]
+        else:
+            sums_HR = (complete(rows) * self.factor_HM[heads, None]).sum(-1, dtype=torch.float64)
+        return kept_HRC / sums_HR.where(sums_HR > 0, 1)[..., None].to(kept_HRC)
+
+
+@dataclass(frozen=True, eq=False)
 class Attention:
     """Layers of one kind between the same two sides.
 
@@ -45,8 +84,8 @@ class Attention:
     start   the slice that a page begins with
     batch   which text of the matrices' batch
     note    what a reader should know, such as which row predicts what
-    ways    number of the layer → how its weights are told, where they are not told as they are
-    unit    of what is told; rule: how that came of the weights, "" where it is the weights
+    reweightings  number of the layer → its reweighting, where the weights are not shown as the softmax gave them
+    unit    of the numbers shown; rule: how they came of the weights, "" where they are the weights
     """
 
     name: str
@@ -59,7 +98,7 @@ class Attention:
     start: str = "mean"
     batch: int = 0
     note: str = ""
-    ways: Mapping[int, Way] = field(default_factory=dict)
+    reweightings: Mapping[int, Reweighting] = field(default_factory=dict)
     unit: str = "probability"
     rule: str = ""
 
@@ -120,7 +159,7 @@ class Attention:
         return 1 << (self.deepest - zoom)
 
     def chosen(self, text: str) -> tuple[Head, ...]:
-        """The heads of a slice, as `questions.py` writes it: "mean", "3", "3.5", "3.5,4.1"."""
+        """The heads of a slice, as `protocol/requests.py` writes it: "mean", "3", "3.5", "3.5,4.1"."""
         if text == "mean":
             return self.heads
         found: list[Head] = []

@@ -10,7 +10,7 @@ COOKIE = "limelight-token"
 
 
 @dataclass(frozen=True)
-class Door:
+class AccessPolicy:
     """Who may come in.
 
     hosts  what the Host header may say, without port; () for anything

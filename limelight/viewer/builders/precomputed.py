@@ -13,7 +13,7 @@ from limelight.matrix.tile import Arena
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class PrecomputedMatrix:
     """(1, H, N, M) weights from 0 on; folds read them as they are, in one tile.
 
     A row may add up to anything: the number of a word in a Reading need not be a share.

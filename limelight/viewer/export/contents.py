@@ -14,16 +14,16 @@ from typing import Any
 from torch import Tensor
 
 from limelight.errors import LimelightError
-from limelight.viewer.attentions import TILE, Attention
-from limelight.viewer.envelope import Answer, Scale
-from limelight.viewer.heads import FROM_ATLAS, measures
-from limelight.viewer.maps import Map, cells_of
-from limelight.viewer.pack import Pack
-from limelight.viewer.questions import LEVELS, Question
-from limelight.viewer.strongest import Strongest, answered, sweep
+from limelight.viewer.compute.attention_layers import TILE, Attention
+from limelight.viewer.compute.first_pass import weights
+from limelight.viewer.compute.head_stats import FROM_ATLAS, measures
+from limelight.viewer.compute.reweighting import PLAIN
+from limelight.viewer.compute.tiles import Map, cells_of
+from limelight.viewer.compute.top_rows import TopRows, answered, sweep
+from limelight.viewer.protocol.bundle import Pack
+from limelight.viewer.protocol.requests import LEVELS, Question
+from limelight.viewer.protocol.responses import Answer, Scale
 from limelight.viewer.subject import Subject, tile_place
-from limelight.viewer.walk import weights
-from limelight.viewer.weighs import PLAIN
 
 KEEP = (8, 16, 32, 64)
 """How many of each row are tried, few first."""
@@ -42,7 +42,7 @@ BETWEEN = 2**14
 CELLS_A_BYTE = 4
 """A cell takes a quarter of a byte at the very least, compressed."""
 CHEAP = 2**30
-"""Weights, of all heads: above, what needs a walk of its own is left out."""
+"""Weights, of all heads: above, what needs a pass of its own is left out."""
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ class Filling:
     kept: dict[tuple[int, str], int] = field(default_factory=dict)
     zoom: dict[int, int] = field(default_factory=dict)
     maps: dict[tuple[int, str], Tensor] = field(default_factory=dict)
-    swept: dict[tuple[int, str, str, str], Strongest] = field(default_factory=dict)
+    swept: dict[tuple[int, str, str, str], TopRows] = field(default_factory=dict)
 
     def slices(self, attention: Attention) -> list[str]:
         """Those that go in, the page's first one first."""
@@ -139,18 +139,18 @@ class Filling:
         return replace(answer, head=head)
 
     def measures(self, attention: Attention) -> list[str]:
-        """Those that need no walk of their own, unless it is short."""
+        """Those that need no pass of their own, unless it is short."""
         cheap = weights(attention) <= CHEAP
         return [each.name for each in measures(attention) if cheap or each.name not in FROM_ATLAS]
 
     def sweep(self, number: int, attention: Attention, chosen: str) -> None:
         """The strongest of all rows of all levels, and the map."""
-        wholes = self.subject.wholes(number)
+        summaries = self.subject.summaries(number)
         found = sweep(
             attention,
             attention.chosen(chosen),
             self.levels(attention),
-            wholes,
+            summaries,
             KEEP[-1],
             min(max(STRETCH_BYTES // max(attention.N, attention.M), STRETCHES[0]), STRETCHES[-1]),
             lambda entries: self.heard(),
@@ -252,7 +252,7 @@ class Filling:
         return self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
 
     def levels_between(self, attention: Attention) -> tuple[str, str]:
-        """Documents by documents, where a finer table were too large for a file, or took a walk of its own."""
+        """Documents by documents, where a finer table were too large for a file, or took a pass of its own."""
         rows, columns = attention.between
         few = attention.queries.count(rows) * attention.keys.count(columns) <= BETWEEN
         return (rows, columns) if few and weights(attention) <= CHEAP else ("document", "document")

@@ -20,7 +20,7 @@ from limelight.matrix.rasters import PictureReading, Raster
 class Cells:
     """The matrix in cells of side × side entries; those at its end are smaller: `PictureReading`.
 
-    heard  is given each tile when it was read; what it raises ends the walk
+    heard  is given each tile when it was read; what it raises ends the pass
 
     State: a sum, a maximum and a count a cell.    Neutral: 0.
     Law: sums and counts add, of maxima the larger stays.

@@ -15,10 +15,10 @@ from limelight.matrix import AttentionMatrix
 from limelight.matrix.rasters import Run
 from limelight.readings.atlas import MEASURES as ATLAS
 from limelight.readings.atlas import atlas
-from limelight.viewer.attentions import Attention
-from limelight.viewer.cells import areas, edges
-from limelight.viewer.envelope import Array
-from limelight.viewer.whole import Whole, sinks_told
+from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.first_pass import LayerSummary, sinks_told
+from limelight.viewer.compute.grid_reduction import areas, edges
+from limelight.viewer.protocol.responses import Array
 
 THUMB = 32
 """Cells of a small picture's side, at most."""
@@ -66,7 +66,10 @@ assert set(FROM_ATLAS) < set(ATLAS)
 
 
 def values(
-    attention: Attention, measure: str, wholes: Mapping[int, Whole], go_on: Callable[[], None] = lambda: None
+    attention: Attention,
+    measure: str,
+    summaries: Mapping[int, LayerSummary],
+    go_on: Callable[[], None] = lambda: None,
 ) -> Array:
     """(layers, most heads) float32; NaN for a head that a layer has not. `go_on` is called between layers that must
     be read anew, and may raise."""
@@ -76,9 +79,9 @@ def values(
     if measure in FROM_ATLAS:
         return _from_atlas(attention, go_on)[measure]
     if measure == "agreement":
-        rows = _agreement(wholes)
+        rows = _agreement(summaries)
     else:
-        rows = [wholes[layer].means[measure] for layer in attention.layers]
+        rows = [summaries[layer].means[measure] for layer in attention.layers]
     return table(attention, rows)
 
 
@@ -91,9 +94,9 @@ def table(attention: Attention, rows: list[Tensor]) -> Array:
     return found
 
 
-def thumbs(attention: Attention, wholes: Mapping[int, Whole]) -> Array:
+def thumbs(attention: Attention, summaries: Mapping[int, LayerSummary]) -> Array:
     """(layers, most heads, rows, columns) float32: the mean weight of a cell."""
-    pictures = [_small(attention, wholes[layer]) for layer in attention.layers]
+    pictures = [_small(attention, summaries[layer]) for layer in attention.layers]
     most = max(len(each) for each in pictures)
     found = np.zeros((len(pictures), most, *pictures[0].shape[1:]), dtype=np.float32)
     for place, each in enumerate(pictures):
@@ -101,10 +104,10 @@ def thumbs(attention: Attention, wholes: Mapping[int, Whole]) -> Array:
     return found
 
 
-def _small(attention: Attention, whole: Whole) -> Tensor:
+def _small(attention: Attention, summary: LayerSummary) -> Tensor:
     """(H, rows, columns) float64: the cells of the map, several together, each by its area."""
-    step = attention.step(whole.zoom)
-    cells = whole.map.mean.double()
+    step = attention.step(summary.zoom)
+    cells = summary.map.mean.double()
     area = areas(edges(attention.N, step), edges(attention.M, step)).double()
     sums = [Run.of(_parts(size), 0, size) for size in cells.shape[1:]]
     down, across = sums
@@ -117,11 +120,11 @@ def _parts(size: int) -> Tensor:
     return torch.arange(parts + 1) * size // max(1, parts)
 
 
-def _agreement(wholes: Mapping[int, Whole]) -> list[Tensor]:
+def _agreement(summaries: Mapping[int, LayerSummary]) -> list[Tensor]:
     """Of each layer (H,)."""
     shares = []
-    for whole in wholes.values():
-        cells = whole.map.mean.double()
+    for summary in summaries.values():
+        cells = summary.map.mean.double()
         shares.append(cells / cells.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny))
     mean = torch.cat(shares).mean(0)
     looking = mean.sum(-1) > 0
@@ -132,7 +135,7 @@ _FOUND: WeakKeyDictionary[Attention, dict[str, Array]] = WeakKeyDictionary()
 
 
 def _from_atlas(attention: Attention, go_on: Callable[[], None]) -> dict[str, Array]:
-    """The measures that need the tokens' numbers: one walk of their own for all of them."""
+    """The measures that need the tokens' numbers: one pass of their own for all of them."""
     if attention in _FOUND:
         return _FOUND[attention]
     rows: dict[str, list[Tensor]] = {name: [] for name in FROM_ATLAS}

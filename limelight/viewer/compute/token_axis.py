@@ -12,8 +12,8 @@ import numpy as np
 from limelight.readings.groups import Groups
 from limelight.text.boundaries import Span
 from limelight.text.segments import NO_UNIT, Level, Segments
-from limelight.viewer.envelope import Array
-from limelight.viewer.questions import LEVELS
+from limelight.viewer.protocol.requests import LEVELS
+from limelight.viewer.protocol.responses import Array
 
 UNITS: tuple[Level, ...] = ("word", "sentence", "document")
 

@@ -15,9 +15,9 @@ from limelight.matrix import AttentionMatrix
 from limelight.readings.reading import Reading
 from limelight.text.contexts import Context
 from limelight.text.segments import Segments
-from limelight.viewer.attentions import Attention, Matrix
-from limelight.viewer.given import Given
-from limelight.viewer.sides import Side
+from limelight.viewer.builders.precomputed import PrecomputedMatrix
+from limelight.viewer.compute.attention_layers import Attention, Matrix
+from limelight.viewer.compute.token_axis import Side
 from limelight.viewer.subject import Subject
 
 Text = Segments | Context | Sequence[str] | None
@@ -25,7 +25,7 @@ Text = Segments | Context | Sequence[str] | None
 Kind = Literal["self", "cross"]
 
 
-def subject_of(
+def build_subject(
     what: Any, text: Text = None, queries: Text = None, title: str = "", batch: int = 0
 ) -> Subject:
     """A page about `what`.
@@ -120,7 +120,7 @@ def of_reading(reading: Reading, title: str = "") -> Subject:
     if bool((values < 0).any()):
         raise InputError("A page colours from 0 up, and this Reading holds numbers below 0.")
     rows, columns = (Side.of_labels(axis, names) for axis, names in zip(axes, labels, strict=True))
-    layers = {0: Given(values[None])}
+    layers = {0: PrecomputedMatrix(values[None])}
     attention = Attention(
         f"{axes[0]} × {axes[1]}", "cross", rows, columns, layers, note=f"Unit: {reading.unit}."
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for, write_text
-from limelight.viewer import shell
-from limelight.viewer.filling import Filling
-from limelight.viewer.pack import Pack
-from limelight.viewer.questions import Question
+from limelight.viewer import template
+from limelight.viewer.export.contents import Filling
+from limelight.viewer.protocol.bundle import Pack
+from limelight.viewer.protocol.requests import Question
 from limelight.viewer.subject import Subject
 
 BYTES = 4_800_000
@@ -38,9 +38,9 @@ def save(
     """
     path = Path(path)
     folder_for(path, "page", PAGE_ENDINGS)
-    empty = len(shell.offline(subject.title, b"").encode())
+    empty = len(template.offline(subject.title, b"").encode())
     pack = packed(subject, slices, (budget - empty) * 3 // 4, again, heard)
-    return write_text(path, shell.offline(subject.title, pack.to_bytes()))
+    return write_text(path, template.offline(subject.title, pack.to_bytes()))
 
 
 def packed(

@@ -14,10 +14,10 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.rasters import Run
 from limelight.matrix.rules import Cover
 from limelight.readings.reading import Head
-from limelight.viewer.attentions import TILE, Attention, Matrix, heads_by_layer
-from limelight.viewer.cells import areas, edges
-from limelight.viewer.envelope import Array
-from limelight.viewer.whole import Whole
+from limelight.viewer.compute.attention_layers import TILE, Attention, Matrix, heads_by_layer
+from limelight.viewer.compute.first_pass import LayerSummary
+from limelight.viewer.compute.grid_reduction import areas, edges
+from limelight.viewer.protocol.responses import Array
 
 STRIP = 2**22
 """Entries that are held at once."""
@@ -83,16 +83,20 @@ class Map:
 
     @classmethod
     def of(
-        cls, wholes: Mapping[int, Whole], heads: tuple[Head, ...], attention: Attention, place: Place
+        cls,
+        summaries: Mapping[int, LayerSummary],
+        heads: tuple[Head, ...],
+        attention: Attention,
+        place: Place,
     ) -> Map:
-        """What a tile needs of what the walk over the whole has kept of each head."""
-        first = wholes[heads[0][0]]
+        """What a tile needs of what the first pass has kept of each head."""
+        first = summaries[heads[0][0]]
         cut = cells_of(attention, place, first.zoom)
         seen = first.map.seen[0][cut]
         mean = torch.zeros(seen.shape, dtype=torch.float64)
         maximum = torch.zeros(seen.shape)
         for layer, head in heads:
-            kept = wholes[layer].map
+            kept = summaries[layer].map
             mean += kept.mean[head][cut]
             torch.maximum(maximum, kept.maximum[head][cut], out=maximum)
         return cls(first.zoom, mean / len(heads), maximum, seen)
@@ -131,7 +135,7 @@ def exact_tile(
     attention: Attention, heads: tuple[Head, ...], place: Place, reduce: str, go_on: Callable[[], None]
 ) -> Tiled:
     """From blocks of the matrix itself, a strip after the other; `go_on` is asked between, and may raise."""
-    most_entries = MOST_WEIGHED if attention.ways else MOST_ENTRIES
+    most_entries = MOST_WEIGHED if attention.reweightings else MOST_ENTRIES
     if work(attention, heads, place) > most_entries:
         raise TooLargeError(
             f"This tile takes in {work(attention, heads, place):,} weights, and at most {most_entries:,} are "
@@ -177,16 +181,19 @@ def blocks(
 def told_and_plain(
     attention: Attention, layer: int, heads: list[int], rows: range, columns: range
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`blocks`, and beside each the weights as the softmax gave them: the same, unless the attention has `ways`."""
-    matrix, way, b = attention.layers[layer], attention.ways.get(layer), attention.batch
+    """`blocks`, and beside each the weights as the softmax gave them: the same, where none is reweighted."""
+    matrix, reweighting, b = attention.layers[layer], attention.reweightings.get(layer), attention.batch
     where = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
     every = len(heads) == matrix.shape[1]
     for some in [slice(None)] if every else [slice(head, head + 1) for head in heads]:
         plain_HRC = matrix[b, some, where[0], where[1]]
-        if way is None:
+        if reweighting is None:
             yield plain_HRC, plain_HRC
         else:
-            yield way.told(plain_HRC, some, *where, complete=partial(_complete, matrix, b, some)), plain_HRC
+            yield (
+                reweighting.apply(plain_HRC, some, *where, complete=partial(_complete, matrix, b, some)),
+                plain_HRC,
+            )
 
 
 def _complete(matrix: Matrix, batch: int, heads: slice, rows: slice) -> Tensor:
