@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
-from limelight.matrix.places import PlaceFunction
+from limelight.matrix.index_functions import PlaceFunction
 
 Kind = Literal["self", "cross"]
 

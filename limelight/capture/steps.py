@@ -24,7 +24,7 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.known import version
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import CaptureError
-from limelight.matrix.given import Dense
+from limelight.matrix.masks.base import Dense
 
 
 class Strand:

@@ -10,7 +10,7 @@ import torch
 
 import limelight as ll
 from limelight.errors import InputError, LimelightError
-from limelight.matrix import dense as truth
+from limelight.matrix import reference as truth
 from limelight.readings.groups import Groups
 from limelight.readings.measures import average_heads, received_words, word_attention
 from limelight.viewer.builders.from_matrices import build_subject

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from limelight.matrix import Distance, Entropy, Received, RowStats, SinkMass, Tile
-from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.rasters import PictureReading
+from limelight.matrix.reductions.downsample import PictureReading
+from limelight.matrix.reductions.products import Applied, TransposedApplied
 from limelight.viewer.compute.attention_layers import Attention, Matrix
 from limelight.viewer.compute.grid_reduction import Cells
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import Frame, Picture, Stats, Tile
-from limelight.matrix.rasters import PictureReading, Raster
+from limelight.matrix.reductions.downsample import PictureReading, Raster
 
 
 @dataclass(frozen=True)

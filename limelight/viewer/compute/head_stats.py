@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
-from limelight.matrix.rasters import Run
+from limelight.matrix.reductions.downsample import Run
 from limelight.readings.atlas import MEASURES as ATLAS
 from limelight.readings.atlas import atlas
 from limelight.viewer.compute.attention_layers import Attention

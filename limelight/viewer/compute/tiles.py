@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.rasters import Run
-from limelight.matrix.rules import Cover
+from limelight.matrix.masks.base import Cover
+from limelight.matrix.reductions.downsample import Run
 from limelight.readings.reading import Head
 from limelight.viewer.compute.attention_layers import TILE, Attention, Matrix, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary

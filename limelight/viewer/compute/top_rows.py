@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.matrix.pools import group_sums
-from limelight.matrix.rasters import Run
+from limelight.matrix.reductions.downsample import Run
+from limelight.matrix.reductions.pooling import group_sums
 from limelight.readings.reading import Head
 from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary

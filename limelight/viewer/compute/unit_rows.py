@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.pools import group_sums
+from limelight.matrix.reductions.pooling import group_sums
 from limelight.readings.measures import pooling_rule
 from limelight.readings.reading import Head
 from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
