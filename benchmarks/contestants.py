@@ -231,8 +231,8 @@ def contestants(setting: Setting) -> list[Contestant]:
 
 def quicker_loops(setting: Setting) -> list[str]:
     """The loops that can read the standard folds here, the quickest first."""
-    from limelight.matrix.doors import scores_of
-    from limelight.matrix.loops import LOOPS
+    from limelight.matrix.engine.dispatch import LOOPS
+    from limelight.matrix.validation import scores_of
 
     few = Inputs.of(Setting(GROUP, 1, setting.width, setting.dtype, setting.causal, setting.device))
     mask = masks.causal() if setting.causal else None

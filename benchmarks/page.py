@@ -33,10 +33,10 @@ from benchmarks.tables import print_rows
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix, masks
 from limelight.text.segments import Segments
-from limelight.viewer.envelope import from_bytes
-from limelight.viewer.file import save
-from limelight.viewer.making import subject_of
-from limelight.viewer.serving import serve
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.export.html_file import save
+from limelight.viewer.protocol.responses import from_bytes
+from limelight.viewer.serve.run import serve
 from limelight.viewer.subject import Subject
 
 WIDTH, DOCUMENTS, SENTENCE = 64, 5, 17
@@ -62,7 +62,7 @@ def subject(tokens: int, heads: int, layers: int = 1) -> Subject:
     segments = Segments.from_spans(" ".join(words), spans, parts)
     drawn = {layer: torch.randn(2, 1, heads, tokens, WIDTH, generator=generator) for layer in range(layers)}
     matrices = {layer: AttentionMatrix(*each, mask=masks.causal()) for layer, each in drawn.items()}
-    return subject_of(matrices, segments, title=f"{tokens:,} tokens")
+    return build_subject(matrices, segments, title=f"{tokens:,} tokens")
 
 
 def run(

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from limelight.compare.machine import processor
+from experiments.common.machine import processor
 
 
 def print_rows(

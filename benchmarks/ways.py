@@ -13,11 +13,11 @@ import torch
 from benchmarks.random_cases import Drawn
 from limelight.errors import TooLargeError
 from limelight.matrix import AttentionMatrix, Fold, RowStats
-from limelight.matrix.doors import scores_of
-from limelight.matrix.folds import finish
-from limelight.matrix.loops import LOOPS, NATIVE, PLAIN, Loop
-from limelight.matrix.native.library import PANEL
-from limelight.matrix.plans import Plan
+from limelight.matrix.engine.dispatch import LOOPS, NATIVE, PLAIN, Loop
+from limelight.matrix.engine.native.library import PANEL
+from limelight.matrix.engine.plan import Plan
+from limelight.matrix.reductions.base import finish
+from limelight.matrix.validation import scores_of
 from tests.oracle import FOLDS
 from tests.tolerance import check
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from limelight.matrix import AttentionMatrix, Entropy, Mask, Received
-from limelight.matrix.doors import scores_of
-from limelight.matrix.plans import Plan, row_blocks
+from limelight.matrix.engine.plan import Plan, row_blocks
+from limelight.matrix.validation import scores_of
 from limelight.readings.canvas import RESOLUTION
 from limelight.readings.colours import INK, PEAK, QUIET, RAMP
 

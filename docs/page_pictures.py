@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from limelight.errors import InputError, require
-from limelight.viewer.file import save
+from limelight.viewer.export.html_file import save
 from limelight.viewer.sample import subjects
 
 PICTURES = Path(__file__).parent / "pictures"

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from limelight.text.contexts import Context
     from limelight.text.segments import Segments
     from limelight.text.tokenizers import Tokenizer
-    from limelight.viewer.public import save_html, show
+    from limelight.viewer.api import save_html, show
 
 __version__ = "0.1.0"
 
@@ -120,9 +120,9 @@ _HOME = {
     "looked_at": "readings.documents",
     "masks": "matrix",
     "removal_check": "readings.removal",
-    "save_html": "viewer.public",
+    "save_html": "viewer.api",
     "save_model": "modules.saved",
-    "show": "viewer.public",
+    "show": "viewer.api",
     "train_recipe": "tasks.run",
     "watch": "capture",
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import Stats
-from limelight.matrix import dense as truth_of
+from limelight.matrix import reference as truth_of
 from tests.tolerance import check
 
 if TYPE_CHECKING:

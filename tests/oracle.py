@@ -35,12 +35,12 @@ from limelight.matrix import (
     Weighted,
     masks,
 )
-from limelight.matrix import dense as truth_of
-from limelight.matrix.doors import scores_of
-from limelight.matrix.folds import finish
-from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.plans import Plan
-from limelight.matrix.tiles import read_tiles
+from limelight.matrix import reference as truth_of
+from limelight.matrix.engine.plan import Plan
+from limelight.matrix.engine.tiled import read_tiles
+from limelight.matrix.reductions.base import finish
+from limelight.matrix.reductions.products import Applied, TransposedApplied
+from limelight.matrix.validation import scores_of
 from tests import expected
 
 # Distinct sizes off the tile grid: a swapped axis or a forgotten last tile cannot pass.

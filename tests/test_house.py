@@ -115,7 +115,7 @@ def test_the_heart_imports_torch_and_the_standard_library() -> None:
             assert top in allowed | more or name.startswith(inside), f"{path.name} imports {name}"
 
 
-LATE = {"limelight.viewer.site": {"starlette"}}
+LATE = {"limelight.viewer.serve.app": {"starlette"}}
 """Files that are imported inside functions only, and the packages that they may have at their top."""
 
 
@@ -224,7 +224,7 @@ def test_the_tested_version_of_everything_installed_is_written_down() -> None:
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         if line and not line.startswith("#")
     )
-    installed_here = ("dev", "train", "plot", "hf", "data", "gpu", "web", "notebook", "compare")
+    installed_here = ("dev", "train", "plot", "hf", "data", "gpu", "web", "notebook", "experiments")
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [
         *PROJECT["project"]["dependencies"],

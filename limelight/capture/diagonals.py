@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limelight.capture.known import Known
 from limelight.matrix.biases import OfDistance
-from limelight.matrix.places import Place, part
+from limelight.matrix.index_functions import Place, part
 
 LARGE = 2**20
 """Numbers from which on a table is looked at: smaller ones may stay."""

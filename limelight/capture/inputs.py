@@ -11,8 +11,8 @@ from torch import Tensor
 from limelight.capture.graphs import Graph
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
+from limelight.matrix.index_functions import PlaceFunction
 from limelight.matrix.part import Part
-from limelight.matrix.places import PlaceFunction
 
 Kind = Literal["self", "cross"]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from limelight.capture.families.lookups import Looked
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Mask, masks
-from limelight.matrix.given import Dense, Function
-from limelight.matrix.rules import And
+from limelight.matrix.masks.base import And, Dense
+from limelight.matrix.masks.by_token import Function
 
 
 class Mover:

@@ -12,9 +12,9 @@ from torch import Tensor
 from limelight.capture.decoding.room import first_columns, not_hidden
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Cover, Mask, masks
-from limelight.matrix.given import Dense
-from limelight.matrix.places import Device
-from limelight.matrix.rules import And, Causal
+from limelight.matrix.index_functions import Device
+from limelight.matrix.masks.base import And, Dense
+from limelight.matrix.masks.positional import Causal
 
 
 @dataclass(frozen=True, eq=False)

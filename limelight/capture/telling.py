@@ -15,8 +15,9 @@ from limelight.capture.families.lookups import Looked
 from limelight.capture.parts import missing_layers
 from limelight.capture.pieces import Pieces
 from limelight.matrix import AttentionMatrix, Mask
-from limelight.matrix.given import Dense, Function, Lengths
-from limelight.matrix.rules import And, Causal, Everything, Window
+from limelight.matrix.masks.base import And, Dense, Everything
+from limelight.matrix.masks.by_token import Function, Lengths
+from limelight.matrix.masks.positional import Causal, Window
 
 if TYPE_CHECKING:
     from limelight.capture.seen import Call

@@ -9,7 +9,6 @@
     train     train or fine-tune a model by a recipe
     average   the mean of several fine-tunings of one model
     embed     Word2vec: train word vectors, find nearest words
-    compare   attention against recurrence, by measurement
     data      make the default data sets
     models    the models that are here
 
@@ -33,11 +32,14 @@ from limelight.cli.output import whole_output
 from limelight.errors import LimelightError, out_of_memory
 from limelight.training.interrupts import Terminated, handled, raise_interrupt
 
+GOES_ON = {"train", None}
+"""Commands that go on where they were stopped; None: an application that is one command, as the experiments are."""
+
 USAGE_ERROR = cast(Any, typer.BadParameter.__base__)
 """What typer raises for a command line that cannot be parsed; newer versions have it in a module of their own."""
 
 
-class _Commands(TyperGroup):
+class Commands(TyperGroup):
     """The group of commands; what Limelight refuses becomes one line and an exit code, never a traceback."""
 
     def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
@@ -65,9 +67,7 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
     except LimelightError as error:
         raise _refused(str(error)) from error
     except KeyboardInterrupt as error:
-        again = (
-            " The same command goes on from here." if ctx.invoked_subcommand in ("train", "compare") else ""
-        )
+        again = " The same command goes on from here." if ctx.invoked_subcommand in GOES_ON else ""
         code = 128 + error.number if isinstance(error, Terminated) else 130
         raise _refused(f"stopped.{again}", code) from error
     except BrokenPipeError as error:
@@ -127,7 +127,7 @@ def _refused(message: str, code: int = 2) -> typer.Exit:
 
 app = typer.Typer(
     name="limelight",
-    cls=_Commands,
+    cls=Commands,
     help="What does a Transformer attend to? Train one on your own text, let it answer, and look.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -156,7 +156,6 @@ def _limelight(
 from limelight.cli import (  # noqa: E402
     atlas,
     average,
-    compare,
     coverage,
     data,
     embed,
@@ -168,7 +167,7 @@ from limelight.cli import (  # noqa: E402
     train,
 )
 
-for command in (look, atlas, coverage, explain, serve, predict, train, average, compare, embed, data, models):
+for command in (look, atlas, coverage, explain, serve, predict, train, average, embed, data, models):
     command.register(app)
 
 

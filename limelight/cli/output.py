@@ -64,7 +64,7 @@ def print_json(value: Any, indent: int | None = None) -> None:
     try:
         text = json.dumps(value, indent=indent, **options)
     except ValueError:  # seldom: only then is all of it walked through
-        from limelight.viewer.envelope import finite
+        from limelight.viewer.protocol.responses import finite
 
         text = json.dumps(finite(value), indent=indent, **options)
     print(text)

@@ -61,9 +61,9 @@ def register(app: typer.Typer) -> None:
         for module in ("starlette", "uvicorn"):
             require(module, extra="web", purpose="limelight serve")
         from limelight.tasks.loading import load_reader
-        from limelight.viewer.looks import reading_with
-        from limelight.viewer.serving import check_address
-        from limelight.viewer.serving import serve as run
+        from limelight.viewer.builders.from_look import reading_with
+        from limelight.viewer.serve.run import check_address
+        from limelight.viewer.serve.run import serve as run
 
         check_address(host, port)
         heads = parse_heads(head)

@@ -28,7 +28,7 @@ def check_pictures(png: Path | None, svg: Path | None) -> None:
 def check_page(path: Path | None) -> None:
     """Raises InputError for a page of the viewer that could not be written, or whose front end was not built."""
     if path is not None:
-        from limelight.viewer.shell import SCRIPT, needed
+        from limelight.viewer.template import SCRIPT, needed
 
         folder_for(path, "page", PAGE_ENDINGS)
         needed(SCRIPT)
@@ -50,7 +50,7 @@ def save_page(
     subject: Subject, path: Path, heads: list[tuple[int, int]] | None, layers: list[int] | None = None
 ) -> None:
     """The page as one file, with these heads and the means of these layers, and a line on stderr where it went."""
-    from limelight.viewer.file import save
+    from limelight.viewer.export.html_file import save
 
     each = [*map(str, layers or []), *(f"{layer}.{number}" for layer, number in heads or [])]
     save(subject, path, each, again="limelight look … --html FILE --head LAYER.HEAD")

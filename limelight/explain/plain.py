@@ -1,6 +1,6 @@
 """The whole model once more, slowly and plainly: float64, from the weights alone, stage by stage.
 
-Nothing of the model's own forward is called. Attention runs through `limelight.matrix.dense`; positions, norms
+Nothing of the model's own forward is called. Attention runs through `limelight.matrix.reference`; positions, norms
 and the feed-forward are written out here from their formulas. Every check of `explain` compares with this.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from limelight.errors import KindError
 from limelight.explain.formulas import activated, causal, distance_bias, turned, waves
-from limelight.matrix import dense
+from limelight.matrix import reference
 from limelight.modules.positions import Learned, Positions, Sinusoidal
 from limelight.modules.transformer import Block, Classifier, LanguageModel, Stack, Transformer
 
@@ -42,7 +42,7 @@ class AttentionRun:
     v_BGMD: Tensor
     bias_HNM: Tensor | None
     seen_NM: Tensor
-    steps: dense.Attention
+    steps: reference.Attention
     joined_BNX: Tensor
     mixed_BNE: Tensor
     sum_BNE: Tensor
@@ -186,16 +186,16 @@ class PlainModel:
         inner = f"{name}.{kind}_attention"
         wq_EX, wk_EX, wv_EX = (self.weight(f"{inner}.{each}.weight").T for each in ("Wq", "Wk", "Wv"))
         biases = (self._bias(f"{inner}.Wq"), self._bias(f"{inner}.Wk"), self._bias(f"{inner}.Wv"))
-        q_BNX, k_BMX, v_BMX = dense.matrix_inputs(normed_BNE, read_BME, wq_EX, wk_EX, wv_EX, biases)
-        split_q_BHND = dense.split_heads(q_BNX, attention.heads)
-        split_k_BGMD = dense.split_heads(k_BMX, attention.groups)
-        v_BGMD = dense.split_heads(v_BMX, attention.groups)
+        q_BNX, k_BMX, v_BMX = reference.matrix_inputs(normed_BNE, read_BME, wq_EX, wk_EX, wv_EX, biases)
+        split_q_BHND = reference.split_heads(q_BNX, attention.heads)
+        split_k_BGMD = reference.split_heads(k_BMX, attention.groups)
+        v_BGMD = reference.split_heads(v_BMX, attention.groups)
         q_BHND, k_BGMD = turned(attention.positions, split_q_BHND), turned(attention.positions, split_k_BGMD)
         bias_HNM = distance_bias(attention, x_BNE.shape[1]) if memory_BME is None else None
-        steps = dense.attention(q_BHND, k_BGMD, v_BGMD, mask=seen_NM, bias=bias_HNM)
+        steps = reference.attention(q_BHND, k_BGMD, v_BGMD, mask=seen_NM, bias=bias_HNM)
         assert steps.output_BHND is not None
-        joined_BNX = dense.concatenate(steps.output_BHND)
-        mixed_BNE = dense.concatenate(
+        joined_BNX = reference.concatenate(steps.output_BHND)
+        mixed_BNE = reference.concatenate(
             steps.output_BHND, self.weight(f"{inner}.Wo.weight").T, self._bias(f"{inner}.Wo")
         )
         sum_BNE = x_BNE + mixed_BNE

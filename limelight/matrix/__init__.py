@@ -1,46 +1,39 @@
 """The heart: an attention matrix that nobody stores.
 
-dense.py     the slow plain truth, one function a stage      matrix.py   AttentionMatrix, the noun
-masks.py     who may look at whom                            rules.py    the classes behind the masks
-biases.py    what is added by place: ALiBi, T5, functions    given.py    masks of lengths, documents, tables
-places.py    functions of a place                            drawing.py  a mask as text
-doors.py     what a matrix may be made of                    arguments.py  whole and finite numbers
-scores.py    the logits of any block                         tile.py     what a fold sees
-plans.py     how a loop cuts the matrix                      tiles.py    the loop over tiles
-loops.py     which loop reads, and why                       workers.py  threads over panels and row blocks
-why.py       what a reading will do                          operator.py A @ v and A.T @ x
-gradients.py theirs                                          rollout.py  a product of many such matrices
-mixing.py    one layer of it                                 chosen.py   some queries alone
-memory.py    tensors that have none                      part.py     some of a model's heads
-native/, triton/  the quicker loops
+reference.py   the same in float64, one function a stage   matrix.py    AttentionMatrix, the noun
+logits.py      the scores of any block                     tile.py      what a reduction is given
+gradients.py   the gradients of A @ v and A.T @ x          rollout.py   a product of many such matrices
+rollout_layer.py  one layer of it                          index_functions.py  functions of (b, h, q_idx, kv_idx)
+validation.py  what a matrix may be made of                checks.py    whole and finite numbers
+memory.py      tensors that have none                      part.py      some of a model's heads
 
-What is read:
-folds.py     RowStats, Received, Entropy                     ranks.py    Peak, Top, Bottom
-pools.py     Pool                                            rasters.py  Picture
-distances.py Distance                                        sinks.py    SinkMass
-norms.py     Output, Norms                                   histograms.py  Histogram
-quantiles.py Quantiles                                       weighted.py Weighted, of α·w
+masks/         which query may attend to which key: a tile, or that it is empty or full
+biases/        what is added to the scores by place: ALiBi, T5, functions, tables
+reductions/    what can be computed from the weights in one pass, one class each
+engine/        how a pass is cut and executed: plan, threads, dispatch; tiled (PyTorch), native/ (C++), triton/
 """
 
 from __future__ import annotations
 
 from limelight.matrix import biases, masks
 from limelight.matrix.biases import Bias
-from limelight.matrix.chosen import only_queries
-from limelight.matrix.distances import Distance, DistanceReading
-from limelight.matrix.folds import Again, Entropy, Fold, Received, ReceivedReading, RowStats
-from limelight.matrix.histograms import Histogram, HistogramReading
 from limelight.matrix.masks import Cover, Mask
-from limelight.matrix.matrix import AttentionMatrix
-from limelight.matrix.norms import Norms, NormsReading, Output
-from limelight.matrix.pools import Pool
-from limelight.matrix.quantiles import QuantileReading, Quantiles
-from limelight.matrix.ranks import Bottom, Peak, Ranked, Top
-from limelight.matrix.rasters import Picture, PictureReading
+from limelight.matrix.matrix import AttentionMatrix, only_queries
+from limelight.matrix.reductions.base import Again, Fold
+from limelight.matrix.reductions.distance import Distance, DistanceReading
+from limelight.matrix.reductions.downsample import Picture, PictureReading
+from limelight.matrix.reductions.entropy import Entropy
+from limelight.matrix.reductions.histogram import Histogram, HistogramReading
+from limelight.matrix.reductions.pooling import Pool
+from limelight.matrix.reductions.quantiles import QuantileReading, Quantiles
+from limelight.matrix.reductions.received import Received, ReceivedReading
+from limelight.matrix.reductions.reweighted import Weighted
+from limelight.matrix.reductions.row_stats import RowStats
+from limelight.matrix.reductions.sink_mass import SinkMass, SinkReading
+from limelight.matrix.reductions.topk import Bottom, Peak, Ranked, Top
+from limelight.matrix.reductions.value_norms import Norms, NormsReading, Output
 from limelight.matrix.rollout import Rollout
-from limelight.matrix.sinks import SinkMass, SinkReading
 from limelight.matrix.tile import Frame, Stats, Tile
-from limelight.matrix.weighted import Weighted
 
 __all__ = [
     "Again",

@@ -36,9 +36,9 @@ from torch.autograd.function import once_differentiable
 
 from limelight.errors import InputError
 from limelight.matrix.biases import Bias
-from limelight.matrix.operator import Applied, TransposedApplied, heads_of
-from limelight.matrix.places import Place
-from limelight.matrix.scores import Scores
+from limelight.matrix.index_functions import Place
+from limelight.matrix.logits import Scores
+from limelight.matrix.reductions.products import Applied, TransposedApplied, heads_of
 from limelight.matrix.tile import Frame, Stats, Tile
 
 Read = Callable[[Any], Any]

@@ -14,22 +14,25 @@ from typing import Any, SupportsIndex, TypeVar, overload
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, TooLargeError
-from limelight.matrix.arguments import maybe_bytes, whole_bytes
+from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix.biases import Bias
-from limelight.matrix.doors import Index, ranges_of, scores_of
-from limelight.matrix.folds import Fold, RowStats, demand_folds, finish
+from limelight.matrix.checks import maybe_bytes, whole_bytes
+from limelight.matrix.engine.dispatch import choose
+from limelight.matrix.engine.plan import as_slice, plan_for
+from limelight.matrix.engine.read_plan import Why, look_into
+from limelight.matrix.engine.threads import exactly
+from limelight.matrix.engine.tiled import weigh_block
 from limelight.matrix.gradients import Inputs, multiply
-from limelight.matrix.loops import choose
+from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, runs_of
 from limelight.matrix.masks import Mask
-from limelight.matrix.operator import Applied, Transposed, TransposedApplied
+from limelight.matrix.masks.base import Dense
+from limelight.matrix.memory import demand_memory
 from limelight.matrix.part import Part
-from limelight.matrix.places import PlaceFunction, ScoreFunction, runs_of
-from limelight.matrix.plans import as_slice, plan_for
+from limelight.matrix.reductions.base import Fold, demand_folds, finish
+from limelight.matrix.reductions.products import Applied, Transposed, TransposedApplied
+from limelight.matrix.reductions.row_stats import RowStats
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import weigh_block
-from limelight.matrix.why import Why, look_into
-from limelight.matrix.workers import exactly
+from limelight.matrix.validation import Index, ranges_of, scores_of
 
 DENSE_LIMIT = 2**30
 
@@ -291,3 +294,38 @@ def _refuse_above(limit: int, counts: Sequence[int], dtype: torch.dtype, whole: 
             f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is {limit}. "
             f"Ask for a smaller block, or read folds instead{raised}."
         )
+
+
+def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
+    """The same matrix, in which only the chosen queries look; the rows of the others are empty.
+
+    chosen: bool, (N,) for all texts or (B, N) for each. So what keys receive from some queries, such as those of an
+    answer, is a reading like any other. Q, K and V are shared, nothing is copied; gradients flow as before.
+
+    >>> matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))
+    >>> only_queries(matrix, torch.tensor([False, False, True])).dense().sum((0, 1, 3))
+    tensor([0.0000, 0.0000, 2.0000])
+    """
+    B, _, N, _ = matrix.shape
+    if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool:
+        came = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
+        raise KindError(f"chosen must be a bool tensor, of each query whether it looks; got {came}.")
+    demand_memory("chosen", chosen)
+    if chosen.shape not in ((N,), (B, N)):
+        raise ShapeError(
+            f"chosen must say of each query whether it looks, ({N},) or ({B}, {N}); got {tuple(chosen.shape)}."
+        )
+    scores, inputs = matrix._scores, matrix._inputs
+    rows_BN = chosen.to(scores.device).expand(B, N)
+    some = AttentionMatrix(
+        inputs.query,
+        inputs.key,
+        matrix.value,
+        scores.mask & Dense.of(rows_BN[:, None, :, None]),
+        scores.scale,
+        scores.bias if isinstance(scores.bias, Bias) else inputs.bias,
+        scores.softcap,
+        inputs.sink,
+    )
+    some._part = matrix._part
+    return some

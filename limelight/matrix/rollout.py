@@ -30,11 +30,11 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
-from limelight.matrix.arguments import a_number, whole_bytes, whole_number
+from limelight.matrix.checks import a_number, whole_bytes, whole_number
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.memory import demand_memory
-from limelight.matrix.mixing import Layer
-from limelight.matrix.operator import Transposed
+from limelight.matrix.reductions.products import Transposed
+from limelight.matrix.rollout_layer import Layer
 
 Heads = Literal["mean"] | Sequence[int] | Tensor
 TOGETHER = 512  # tokens that go through the layers at a time where all are asked for

@@ -26,7 +26,7 @@ from torch import Tensor
 from limelight.checked import checked
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
-from limelight.matrix.distances import DistanceReading
+from limelight.matrix.reductions.distance import DistanceReading
 from limelight.readings.measures import Matrices, by_layer, check_batch
 from limelight.readings.reading import Head, Reading
 from limelight.readings.shares import Apart, Share, ShareReading, duplicate_token, induction, previous_token

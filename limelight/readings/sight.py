@@ -21,7 +21,7 @@ from torch import Tensor
 
 from limelight.matrix import AttentionMatrix, Cover, Mask
 from limelight.matrix.biases import Bias
-from limelight.matrix.places import Device, Place, part
+from limelight.matrix.index_functions import Device, Place, part
 
 SIDE = 1024
 """Queries and keys that are looked at together."""

@@ -1,7 +1,7 @@
-"""The corpora that the default models and the comparison are trained on, built from public packages.
+"""The corpora that the default models and the example recipes are trained on, built from public packages.
 
 `pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice;
-`topics_corpus` its English pages by application; bibles.py, mails.py and general.py have the others, packages.py what
+`topics_corpus` its English pages by application; mails.py and general.py have the others, packages.py what
 all of them share. `limelight data NAME --out FOLDER` makes them.
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from limelight.errors import TextError
-from limelight.text.bibles import bible_corpus
 from limelight.text.general import general_corpus
 from limelight.text.help_pages import Paragraph, aligned_paragraphs, page_texts
 from limelight.text.mails import spam_corpus
@@ -213,6 +212,5 @@ CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
     "general-en": lambda folder, source: general_corpus(folder, packages=source),
     "spam": lambda folder, source: spam_corpus(folder, archives=source),
     "help-topics": lambda folder, source: topics_corpus(folder, debs=source),
-    "bible-en-es": lambda folder, source: bible_corpus(folder, debs=source),
 }
 """Name → builder(folder, what was already downloaded or None); two names are those of the default models."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from limelight.errors import LimelightError, require
-from limelight.viewer import shell
-from limelight.viewer.cache import Cache
-from limelight.viewer.envelope import Answer
-from limelight.viewer.questions import Question
+from limelight.viewer import template
+from limelight.viewer.lru_cache import Cache
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Answer
 from limelight.viewer.subject import Subject
 
 HEIGHT = 640
@@ -29,8 +29,8 @@ def widget(subject: Subject, height: int = HEIGHT) -> Any:
     class Page(anywidget.AnyWidget):  # type: ignore[name-defined]
         """Limelight's page. It holds its subject for as long as the notebook holds it."""
 
-        _esm = shell.needed(shell.WIDGET)
-        _css = shell.needed(shell.STYLE)
+        _esm = template.needed(template.WIDGET)
+        _css = template.needed(template.STYLE)
         height = traitlets.Int(HEIGHT).tag(sync=True)
 
         def __init__(self, **traits: Any) -> None:

@@ -18,9 +18,9 @@ from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import OwnReader
-from limelight.viewer.attentions import TILE
-from limelight.viewer.looks import Kept, of_documents, of_look
-from limelight.viewer.questions import LEVELS, Question
+from limelight.viewer.builders.from_look import RecordingReader, of_documents, subject_from_look
+from limelight.viewer.compute.attention_layers import TILE
+from limelight.viewer.protocol.requests import LEVELS, Question
 from limelight.viewer.subject import Subject
 
 MODEL = "translate-en-de"
@@ -45,9 +45,9 @@ def subjects() -> Iterator[tuple[str, Subject]]:
     """Name → subject."""
     predictor = Predictor.load(MODEL)
     [seen] = look(predictor, [TEXT])
-    yield "translation", of_look(predictor, seen)
+    yield "translation", subject_from_look(predictor, seen)
     for name, documents in (("documents", DOCUMENTS), ("hostile", HOSTILE)):
-        kept = Kept(OwnReader(predictor, MODEL))
+        kept = RecordingReader(OwnReader(predictor, MODEL))
         yield name, of_documents(kept, look_documents(kept.reader, documents, QUESTION))
 
 

@@ -1,4 +1,4 @@
-"""Subject: what a page is about, and its answer to every question (see CONTRACT.md)."""
+"""Subject: what a page is about, and its answer to every question (see PROTOCOL.md)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import torch
 
 from limelight.errors import InputError, LimelightError
 from limelight.readings.measures import pooling_rule
-from limelight.viewer import heads as numbers
-from limelight.viewer import maps, rows, weighs
-from limelight.viewer.attentions import MOST_BETWEEN, TILE, Attention, heads_by_layer
-from limelight.viewer.envelope import Answer, Scale
-from limelight.viewer.questions import Question
-from limelight.viewer.sides import Side
-from limelight.viewer.steps import Step
-from limelight.viewer.strongest import answered, sweep
-from limelight.viewer.told import about
-from limelight.viewer.walk import Reading, Walk
-from limelight.viewer.whole import Whole
+from limelight.viewer.compute import head_stats as numbers
+from limelight.viewer.compute import reweighting, tiles, unit_rows
+from limelight.viewer.compute.about import about
+from limelight.viewer.compute.attention_layers import (
+    MOST_BETWEEN,
+    TILE,
+    Attention,
+    heads_by_layer,
+)
+from limelight.viewer.compute.first_pass import FirstPass, LayerSummary, PassProgress
+from limelight.viewer.compute.next_tokens import Step
+from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.top_rows import answered, sweep
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Answer, Scale
 
 KEPT, STRETCHES = 32, 128
 """Of each unit, where a page asks for `rows` without a budget."""
@@ -30,8 +34,8 @@ FREE_WORK = 2**28
 """A matrix of so many weights, of all heads and layers, is read at once when it is first needed."""
 
 
-class NotYetError(LimelightError):
-    """The answer needs the walk over the whole matrix, which is not at its end."""
+class NotReadyError(LimelightError):
+    """The answer needs the first pass over the whole matrix, which is not at its end."""
 
 
 @dataclass(eq=False)
@@ -65,41 +69,41 @@ class Subject:
             for side in (attention.queries, attention.keys):
                 if side not in self.sides:
                     self.sides.append(side)
-        self._walk = Walk(self.attentions)
+        self._first_pass = FirstPass(self.attentions)
         self._weighed: dict[tuple[int, str], Attention] = {}
 
-    # ---- the walk over everything -----------------------------------------------------------------
+    # ---- the first pass -----------------------------------------------------------------
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> PassProgress:
         """How far it is."""
-        return self._walk.reading
+        return self._first_pass.reading
 
     @property
     def ready(self) -> bool:
         """Whether all matrices were read."""
-        return self._walk.ready
+        return self._first_pass.ready
 
     def read(self, go_on: Callable[[], None] = lambda: None) -> None:
         """Read every matrix, as far as that was not done; `go_on` is called between tiles and may raise."""
-        self._walk.read(go_on)
+        self._first_pass.read(go_on)
 
-    def _whole(self, place: int) -> dict[int, Whole]:
+    def _summaries(self, place: int) -> dict[int, LayerSummary]:
         """Of one attention; what is small is read now."""
         if not self.ready:
             if self.reading.total > FREE_WORK:
-                raise NotYetError
+                raise NotReadyError
             self.read()
-        return self._walk.wholes[place]
+        return self._first_pass.summaries[place]
 
-    def wholes(self, place: int) -> dict[int, Whole]:
-        """What the walk over one attention has kept, layer by layer."""
-        return self._walk.wholes[place]
+    def summaries(self, place: int) -> dict[int, LayerSummary]:
+        """What the first pass over one attention has kept, layer by layer."""
+        return self._first_pass.summaries[place]
 
     # ---- answers ----------------------------------------------------------------------------------
 
     def answer(self, question: Question, go_on: Callable[[], None] = lambda: None) -> Answer:
-        """Raises NotYetError until `read` has ended, where that is needed; InputError for what there is not."""
+        """Raises NotReadyError until `read` has ended, where that is needed; InputError for what there is not."""
         made: Answer = getattr(self, f"_{question.kind}")(question, go_on)
         return made
 
@@ -108,9 +112,11 @@ class Subject:
         place = question.number("attention")
         if place >= len(self.attentions):
             raise InputError(f"There are {len(self.attentions)} attentions, counted from 0; got {place}.")
-        key = place, question.params.get("weigh", weighs.PLAIN)
+        key = place, question.params.get("weigh", reweighting.PLAIN)
         if key not in self._weighed:
-            self._weighed[key] = weighs.weighed(self.attentions[place], key[1], self._walk.wholes[place])
+            self._weighed[key] = reweighting.weighed(
+                self.attentions[place], key[1], self._first_pass.summaries[place]
+            )
         return self._weighed[key]
 
     def _about(self, question: Question, go_on: Callable[[], None]) -> Answer:
@@ -132,12 +138,12 @@ class Subject:
         level, by, direction = question["level"], question["by"], question["direction"]
         unit = level, question.number("place"), by
         if direction == "from":
-            found = rows.attends_to(attention, heads, *unit, self._walk.wholes[place], go_on)
+            found = unit_rows.attends_to(attention, heads, *unit, self._first_pass.summaries[place], go_on)
         else:
-            found = rows.receives_from(attention, heads, *unit, self._whole(place), go_on)
+            found = unit_rows.receives_from(attention, heads, *unit, self._summaries(place), go_on)
         head = {
             "unit": attention.unit,
-            "how": rows.how(attention, level, by, direction, heads),
+            "how": unit_rows.how(attention, level, by, direction, heads),
             "heads": len(heads),
             "total": float(found.values.sum(dtype=np.float64)),
             "elsewhere": found.elsewhere,
@@ -153,18 +159,18 @@ class Subject:
         )
         if question["by"] != level:
             raise InputError("rows are of one level on both sides: by must be the level.")
-        wholes = self._whole(place)
-        found = sweep(attention, heads, [level], wholes, KEPT, STRETCHES, heard=lambda entries: go_on())
+        summaries = self._summaries(place)
+        found = sweep(attention, heads, [level], summaries, KEPT, STRETCHES, heard=lambda entries: go_on())
         return answered(found.strongest[level, direction], attention, heads, level, direction, KEPT)
 
     def _received(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
         heads, level = attention.chosen(question["slice"]), question["level"]
-        wholes = self._whole(question.number("attention"))
-        index, units = rows.group_index(attention.keys, level), attention.keys.count(level)
+        summaries = self._summaries(question.number("attention"))
+        index, units = unit_rows.group_index(attention.keys, level), attention.keys.count(level)
         sums = torch.zeros(2, attention.M, dtype=torch.float64)
         for layer, some in heads_by_layer(heads).items():
-            pair = rows.received(attention, layer, some, wholes[layer], go_on)
+            pair = unit_rows.received(attention, layer, some, summaries[layer], go_on)
             sums += torch.stack([each_HM.sum(0) for each_HM in pair])
         pooled = torch.zeros(2, units + 1, dtype=torch.float64).index_add_(1, index, sums / len(heads))
         found = dict(zip(("raw", "per_query"), pooled.float().numpy(), strict=True))
@@ -179,8 +185,8 @@ class Subject:
 
     def _heads(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
-        wholes = self._whole(question.number("attention"))
-        values = numbers.values(attention, question["measure"], wholes, go_on)
+        summaries = self._summaries(question.number("attention"))
+        values = numbers.values(attention, question["measure"], summaries, go_on)
         measure = next(each for each in numbers.measures(attention) if each.name == question["measure"])
         there = values[np.isfinite(values)]
         low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 0.0)
@@ -190,7 +196,7 @@ class Subject:
 
     def _thumbs(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention = self.attention(question)
-        cells = numbers.thumbs(attention, self._whole(question.number("attention")))
+        cells = numbers.thumbs(attention, self._summaries(question.number("attention")))
         scale = Scale.of(cells)
         head = {"size": numbers.THUMB, "rows": cells.shape[2], "columns": cells.shape[3]}
         return Answer("thumbs", head, {"cells": scale.encode(cells)}, {"cells": scale})
@@ -198,23 +204,26 @@ class Subject:
     def _tile(self, question: Question, go_on: Callable[[], None]) -> Answer:
         attention, number = self.attention(question), question.number("attention")
         heads, reduce, place = attention.chosen(question["slice"]), question["reduce"], tile_place(question)
-        work = maps.work(attention, heads, place)
+        work = tiles.work(attention, heads, place)
         if not self.ready and self.reading.total <= FREE_WORK:
             self.read()
-        kept = self._walk.wholes[number]
-        if attention.ways:
-            if any(way.divides for way in attention.ways.values()) and work <= maps.MOST_WEIGHED:
-                self._whole(number)  # or every tile would need whole rows
-            found = maps.exact_tile(attention, heads, place, reduce, go_on)
+        kept = self._first_pass.summaries[number]
+        if attention.reweightings:
+            if (
+                any(each.renormalises for each in attention.reweightings.values())
+                and work <= tiles.MOST_WEIGHED
+            ):
+                self._summaries(number)  # or every tile would need whole rows
+            found = tiles.exact_tile(attention, heads, place, reduce, go_on)
         elif len(kept) == len(attention.layers) and place.zoom <= next(iter(kept.values())).zoom:
-            found = maps.Map.of(kept, heads, attention, place).tile(attention, heads[0][0], place, reduce)
+            found = tiles.Map.of(kept, heads, attention, place).tile(attention, heads[0][0], place, reduce)
         elif not self.ready and work > FREE_WORK:
-            raise NotYetError
+            raise NotReadyError
         else:
-            found = maps.exact_tile(attention, heads, place, reduce, go_on)
+            found = tiles.exact_tile(attention, heads, place, reduce, go_on)
         return self.tile_answer(question, found)
 
-    def tile_answer(self, question: Question, found: maps.Tiled) -> Answer:
+    def tile_answer(self, question: Question, found: tiles.Tiled) -> Answer:
         """The cells with what they are."""
         attention, place = self.attention(question), tile_place(question)
         step = attention.step(place.zoom)
@@ -242,10 +251,10 @@ class Subject:
             raise InputError(
                 f"A table of {P:,} {levels[0]}s by {Q:,} {levels[1]}s is too large to show; choose coarser units."
             )
-        wholes = self._whole(number)
+        summaries = self._summaries(number)
         table = torch.zeros(P, Q, dtype=torch.float64)
         for place in range(P):
-            found = rows.attends_to(attention, heads, levels[0], place, levels[1], wholes, go_on)
+            found = unit_rows.attends_to(attention, heads, levels[0], place, levels[1], summaries, go_on)
             table[place] = torch.from_numpy(found.values)
         sides = attention.queries.groups(levels[0]), attention.keys.groups(levels[1])
         head = {"unit": attention.unit, "how": f"{pooling_rule(*sides)} {attention.told(heads)}"}
@@ -269,5 +278,5 @@ class Subject:
         return Answer("progress", head | {"error": reading.error})
 
 
-def tile_place(question: Question) -> maps.Place:
-    return maps.Place(*(question.number(name) for name in ("zoom", "row", "column")))
+def tile_place(question: Question) -> tiles.Place:
+    return tiles.Place(*(question.number(name) for name in ("zoom", "row", "column")))

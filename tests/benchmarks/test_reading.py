@@ -16,7 +16,7 @@ from benchmarks import memory, reading
 from benchmarks.__main__ import main
 from benchmarks.contestants import OTHERS, STANDARD, Contestant, Inputs, Setting, contestants
 from limelight import matrix as heart
-from limelight.matrix import dense, masks
+from limelight.matrix import masks, reference
 
 FULL = Setting(192, 2, 16, "float32", causal=False)
 CAUSAL = Setting(192, 2, 16, "float32", causal=True)
@@ -30,7 +30,7 @@ def made_by(name: str, setting: Setting) -> Any:
 def truth(setting: Setting) -> torch.Tensor:
     inputs = Inputs.of(setting)
     mask = masks.causal() if setting.causal else None
-    return dense.attention(inputs.query, inputs.key, mask=mask).weights_BHNM
+    return reference.attention(inputs.query, inputs.key, mask=mask).weights_BHNM
 
 
 @pytest.mark.parametrize("setting", [FULL, CAUSAL], ids=["full", "causal"])

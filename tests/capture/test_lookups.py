@@ -11,7 +11,7 @@ from torch import Tensor
 
 import limelight as ll
 from limelight.capture.families.lookups import Looked, by_distance
-from limelight.matrix.places import Place
+from limelight.matrix.index_functions import Place
 from tests.capture.foreign import transformers
 from tests.capture.test_tape import plain, product, watched
 from tests.tolerance import check

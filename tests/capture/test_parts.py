@@ -14,7 +14,7 @@ from torch import nn
 
 import limelight as ll
 from limelight.errors import CaptureError
-from limelight.matrix.chosen import only_queries
+from limelight.matrix.matrix import only_queries
 from limelight.matrix.part import Part
 from limelight.readings.groups import Groups
 from limelight.readings.measures import place_of, received_words

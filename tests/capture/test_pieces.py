@@ -13,7 +13,7 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.pieces import Piece, Pieces, piece_of
 from limelight.errors import KindError
 from limelight.matrix import Cover, Mask, masks
-from limelight.matrix.given import Dense
+from limelight.matrix.masks.base import Dense
 
 N, M = 5, 11
 LEAST = torch.finfo(torch.float32).min

@@ -89,7 +89,7 @@ def test_a_page_begins_with_the_layers_that_were_read(
     saved_with: list[Any] = []
     monkeypatch.setattr("limelight.cli.look.check_page", lambda path: None)
     monkeypatch.setattr(
-        "limelight.viewer.file.save",
+        "limelight.viewer.export.html_file.save",
         lambda subject, path, slices, again: saved_with.append((subject.attentions[0].start, slices)),
     )
     asked = ("--model", saved("encoder"), "--question", "ask1", "--html", tmp_path / "page.html")

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from limelight.viewer import serving, shell
-from limelight.viewer.envelope import from_bytes
+from limelight.viewer import template
+from limelight.viewer.protocol.responses import from_bytes
+from limelight.viewer.serve import run
 from limelight.viewer.subject import Subject
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
@@ -30,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found.update(subject=subject, read=read, host=host, port=port)
         started(f"http://{host}:{port}/")
 
-    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr(run, "serve", serve)
     return found
 
 
@@ -71,7 +72,7 @@ def test_what_cannot_be_served_is_one_line(refused: Callable[..., str], model: C
 
 
 def test_an_address_that_cannot_be_had_is_refused_before_a_model_is_read(refused: Callable[..., str]) -> None:
-    with serving.bound("127.0.0.1", 0) as taken:
+    with run.bound("127.0.0.1", 0) as taken:
         line = refused("serve", "red", "--model", "./nowhere", "--port", taken.getsockname()[1])
     assert "Give another --port" in line
     elsewhere = refused("serve", "red", "--model", "./nowhere", "--host", "203.0.113.7")
@@ -84,7 +85,7 @@ def test_look_writes_the_page(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
     one = tmp_path / "one.html"
     result = limelight("look", "red cats sing", "--model", model("translate"), "--html", one)
     assert result.exit_code == 0, result.output
@@ -109,14 +110,14 @@ def test_look_writes_the_page(
 def test_a_page_that_cannot_be_written_is_refused_first(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
     assert "must end in .html" in refused("look", "a b", "--html", tmp_path / "page.png")
     assert "folder must exist" in refused("look", "a b", "--html", tmp_path / "none" / "page.html")
     (tmp_path / "folder.html").mkdir()
     for command in ("look", "explain"):
         assert "is a folder" in refused(command, "a b", "--html", tmp_path / "folder.html")
-    monkeypatch.setattr(shell, "built", lambda name: None)
-    assert shell.BUILD in refused("look", "a b", "--html", tmp_path / "page.html")
+    monkeypatch.setattr(template, "built", lambda name: None)
+    assert template.BUILD in refused("look", "a b", "--html", tmp_path / "page.html")
 
 
 @pytest.mark.slow

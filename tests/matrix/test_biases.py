@@ -17,7 +17,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
-from limelight.matrix.places import Place
+from limelight.matrix.index_functions import Place
 from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
 from tests.tolerance import check
 

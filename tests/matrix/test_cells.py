@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limelight.matrix import Entropy, Picture, Pool
+from limelight.matrix.engine.triton import area_runs
+from limelight.matrix.engine.triton.area_runs import (
+    areas_of,
+    gather_maxima,
+    gather_sums,
+    runs_of_groups,
+)
 from limelight.matrix.tile import Frame
-from limelight.matrix.triton import cells
-from limelight.matrix.triton.cells import areas_of, gather_maxima, gather_sums, runs_of_groups
 
 CPU = torch.device("cpu")
 
@@ -25,7 +30,7 @@ def test_runs_are_neighbours_of_one_group_and_hold_every_token(
 ) -> None:
     ids = torch.tensor([groups, [others] * len(groups)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "LONGEST", longest)
+        patch.setattr(area_runs, "LONGEST", longest)
         runs = runs_of_groups(ids, 4)
     assert runs.longest <= longest
     for b in range(2):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from limelight.matrix import dense, masks
+from limelight.matrix import masks, reference
 from tests.oracle import MASKS, B, D, G, H, M, N, X, dressed_case, random_case, seen_by_meaning
 from tests.tolerance import check
 
@@ -37,18 +37,18 @@ def test_the_whole_process_is_multi_head_attention() -> None:
     wq, wk, wv = (weight.T for weight in theirs.in_proj_weight.detach().chunk(3))
     biases = tuple(theirs.in_proj_bias.detach().chunk(3))
 
-    q, k, v = dense.matrix_inputs(x, memory, wq, wk, wv, biases)
-    q, k, v = (dense.split_heads(each, heads) for each in (q, k, v))
-    scores = dense.scale(dense.matrix_multiply(q, k), 1 / math.sqrt(E // heads))
-    weights = dense.softmax(dense.mask(scores, ~hidden))
-    output = dense.weigh_values(weights, v)
-    mixed = dense.concatenate(output, theirs.out_proj.weight.detach().T, theirs.out_proj.bias.detach())
+    q, k, v = reference.matrix_inputs(x, memory, wq, wk, wv, biases)
+    q, k, v = (reference.split_heads(each, heads) for each in (q, k, v))
+    scores = reference.scale(reference.matrix_multiply(q, k), 1 / math.sqrt(E // heads))
+    weights = reference.softmax(reference.mask(scores, ~hidden))
+    output = reference.weigh_values(weights, v)
+    mixed = reference.concatenate(output, theirs.out_proj.weight.detach().T, theirs.out_proj.bias.detach())
 
     with torch.no_grad():
         expected, expected_weights = theirs(x, memory, memory, attn_mask=hidden, average_attn_weights=False)
     check("weights", weights, expected_weights)
     check("output", mixed, expected)
-    assert torch.equal(dense.split_heads(dense.concatenate(output), heads), output)
+    assert torch.equal(reference.split_heads(reference.concatenate(output), heads), output)
 
 
 def test_stages_are_kept_in_the_stated_order() -> None:
@@ -76,14 +76,14 @@ def test_a_row_that_may_see_nothing_has_no_weights_and_finfo_min_is_uniform() ->
     scores = torch.zeros(1, 1, 2, 4, dtype=torch.float64)
     scores[:, :, 0] = -torch.inf
     scores[:, :, 1] = torch.finfo(torch.float32).min
-    assert dense.softmax(scores)[0, 0].tolist() == [[0.0] * 4, [0.25] * 4]
+    assert reference.softmax(scores)[0, 0].tolist() == [[0.0] * 4, [0.25] * 4]
 
 
 def test_a_bias_of_fewer_axes_means_the_same_for_all_also_beside_a_score_function() -> None:
     query, key, bias = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 11, 7), torch.randn(3, 5, 11)
     for score_mod in (None, lambda score, b, h, i, j: score + b):
-        one = dense.attention(query, key, bias=bias, score_mod=score_mod)
-        all_axes = dense.attention(query, key, bias=bias[None].expand(2, 3, 5, 11), score_mod=score_mod)
+        one = reference.attention(query, key, bias=bias, score_mod=score_mod)
+        all_axes = reference.attention(query, key, bias=bias[None].expand(2, 3, 5, 11), score_mod=score_mod)
         assert torch.equal(one.weights_BHNM, all_axes.weights_BHNM)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import Bottom, Entropy, Norms, Peak, Pool, Received, RowStats, SinkMass, Top, masks
-from limelight.matrix.plans import Plan
+from limelight.matrix.engine.plan import Plan
 from tests import expected
 from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
 from tests.tolerance import check

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix, Entropy, gradients, masks
 from limelight.matrix import matrix as matrix_module
+from limelight.matrix.engine.plan import Plan
+from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.gradients import Backward, Need
-from limelight.matrix.operator import TransposedApplied
-from limelight.matrix.plans import Plan
+from limelight.matrix.reductions.products import TransposedApplied
 from limelight.matrix.tile import Stats
-from limelight.matrix.tiles import read_tiles
 from tests.oracle import CUTS, MASKS, B, Case, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -315,7 +315,7 @@ class OfTheLastHead(Backward):
 def test_a_mutated_backward_is_noticed(mutant: type, monkeypatch: pytest.MonkeyPatch) -> None:
     case, v = dressed_case(masks.causal()), torch.randn(M, 3)
     one_head = Plan(rows=64, columns=None, panel_batches=1, panel_heads=1)
-    monkeypatch.setattr("limelight.matrix.loops.plan_for", lambda scores, limit=None: one_head)
+    monkeypatch.setattr("limelight.matrix.engine.dispatch.plan_for", lambda scores, limit=None: one_head)
     compare("A @ v", case, v)  # green as it is …
     monkeypatch.setattr(gradients, "Backward", mutant)
     with pytest.raises(AssertionError):  # … and red as the mutant has it

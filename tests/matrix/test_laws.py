@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limelight.matrix import Again, Bottom, Fold, Peak, Tile, Top, masks
-from limelight.matrix.doors import scores_of
-from limelight.matrix.plans import Plan, row_blocks
+from limelight.matrix.engine.plan import Plan, row_blocks
+from limelight.matrix.engine.tiled import panels, read_tiles, tiles
 from limelight.matrix.tile import Arena
-from limelight.matrix.tiles import panels, read_tiles, tiles
+from limelight.matrix.validation import scores_of
 from tests.oracle import FOLDS, WALKS_OFTEN, Case, expect_all, random_case
 
 SMALL = (1, 2, 1, 17, 23, 3, 2)  # laws are tried on many cuts, so the matrix is small

@@ -30,14 +30,14 @@ from limelight.matrix import (
     RowStats,
     Top,
     masks,
-    workers,
 )
-from limelight.matrix import loops as choice
-from limelight.matrix.loops import LOOPS, PLAIN, Loop, choose
-from limelight.matrix.native import loop as native
-from limelight.matrix.plans import Plan, stats_bytes
-from limelight.matrix.scores import Scores
-from limelight.matrix.tiles import read_tiles
+from limelight.matrix.engine import dispatch as choice
+from limelight.matrix.engine import threads as engine_threads
+from limelight.matrix.engine.dispatch import LOOPS, PLAIN, Loop, choose
+from limelight.matrix.engine.native import loop as native
+from limelight.matrix.engine.plan import Plan, stats_bytes
+from limelight.matrix.engine.tiled import read_tiles
+from limelight.matrix.logits import Scores
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
@@ -55,7 +55,7 @@ def folds_for(case: Case) -> list[Fold[Any]]:
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Sets the number of threads, has even a small matrix read by all of them, and sets it back."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(workers, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(engine_threads, "WORTH_A_THREAD", 0)
     yield torch.set_num_threads
     torch.set_num_threads(before)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, Entropy, Picture, Received, Rollout, RowStats, biases, masks
-from limelight.matrix.scores import Scores
+from limelight.matrix.logits import Scores
 from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 

@@ -13,7 +13,7 @@ from torch import Tensor
 import limelight as ll
 from limelight.capture.on_demand import OnDemand
 from limelight.errors import KindError
-from limelight.matrix.chosen import only_queries
+from limelight.matrix.matrix import only_queries
 from limelight.matrix.memory import without_memory
 
 B, H, N, D = 1, 2, 5, 3

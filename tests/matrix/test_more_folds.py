@@ -28,11 +28,11 @@ from limelight.matrix import (
     SinkMass,
     Top,
     Weighted,
-    dense,
     masks,
-    pools,
+    reference,
 )
-from limelight.matrix.pools import group_sums, segment_sums
+from limelight.matrix.reductions import pooling
+from limelight.matrix.reductions.pooling import group_sums, segment_sums
 from tests.oracle import CUTS, B, H, M, N, X, random_case
 from tests.tolerance import check
 
@@ -49,7 +49,7 @@ def test_the_smallest_weights_are_as_exact_as_the_largest() -> None:
     """Scores of whole numbers are exact in float32; e^-30 must not lose a digit to the size of its logarithm."""
     generator = torch.Generator().manual_seed(5)
     query, key = torch.randint(-2, 3, (2, 1, 3, 67, 16), generator=generator).float()
-    truth = dense.attention(query, key, scale=1.0).weights_BHNM.sort(-1).values
+    truth = reference.attention(query, key, scale=1.0).weights_BHNM.sort(-1).values
     bottom = AttentionMatrix(query, key, scale=1.0).read(Bottom(67))
     assert float(truth.min()) < 1e-20
     assert float(((bottom.weights - truth).abs() / truth).max()) < 1e-6
@@ -199,7 +199,7 @@ def test_a_query_that_is_no_number_spoils_no_other(cut: str) -> None:
 def test_a_pool_finished_a_few_groups_at_a_time(
     rows: list[int], entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "ENTRIES", entries)
+    monkeypatch.setattr(pooling, "ENTRIES", entries)
     cols = [m // 5 for m in range(M)]
     case = random_case(masks.causal())
     pooled = case.matrix().read(Pool(rows, cols))

@@ -31,9 +31,9 @@ from limelight.matrix import (
     Weighted,
     masks,
 )
-from limelight.matrix.folds import RowSums
-from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.ranks import Best
+from limelight.matrix.reductions.products import Applied, TransposedApplied
+from limelight.matrix.reductions.row_stats import RowSums
+from limelight.matrix.reductions.topk import Best
 from tests.oracle import CUTS, FOLDS, Case, H, random_case
 
 

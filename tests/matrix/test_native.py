@@ -25,16 +25,16 @@ from limelight.matrix import (
     Received,
     RowStats,
     Top,
-    dense,
     masks,
+    reference,
 )
-from limelight.matrix.doors import scores_of
-from limelight.matrix.native import build, loop
-from limelight.matrix.native import library as shelf
-from limelight.matrix.native.library import library, loaded
-from limelight.matrix.native.takes import LARGEST_K, TAKES, Found, those_taken
-from limelight.matrix.plans import Plan
+from limelight.matrix.engine.native import build, loop
+from limelight.matrix.engine.native import library as shelf
+from limelight.matrix.engine.native.library import library, loaded
+from limelight.matrix.engine.native.reduction_adapters import LARGEST_K, TAKES, Found, those_taken
+from limelight.matrix.engine.plan import Plan
 from limelight.matrix.tile import Arena
+from limelight.matrix.validation import scores_of
 from tests.matrix.test_folds import extreme
 from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check
@@ -161,7 +161,7 @@ def test_small_terms_keep_their_digits_beside_a_large_sum() -> None:
     query[..., 0], key[:, :, 1, 0] = 1.0, -9.7
     key[:, :, 2, 1], query[:, :, :90, 1] = 9.7, 1.0
     received = AttentionMatrix(query, key, scale=1.0).read(Received(), loop="native")
-    truth = dense.attention(query, key, scale=1.0).weights_BHNM.sum(2)
+    truth = reference.attention(query, key, scale=1.0).weights_BHNM.sum(2)
     assert float(((received.raw - truth).abs() / truth).max()) < 5e-7
 
 
@@ -265,7 +265,7 @@ def absent(monkeypatch: pytest.MonkeyPatch, path: Path) -> str:
 
 
 def test_without_its_library_the_plain_loop_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "python -m limelight.matrix.native" in absent(monkeypatch, tmp_path / "none.so")
+    assert "python -m limelight.matrix.engine.native" in absent(monkeypatch, tmp_path / "none.so")
 
 
 def test_a_broken_library_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limelight.matrix import Entropy, Received, Stats, dense, masks
-from limelight.matrix.scores import Scores
+from limelight.matrix import Entropy, Received, Stats, masks, reference
+from limelight.matrix.logits import Scores
 from tests import oracle
 from tests.oracle import CUTS, MASKS, B, Case, H, M, N, random_case
 from tests.tolerance import check
@@ -132,10 +132,10 @@ def test_a_mutated_softmax_is_noticed(
     case = random_case(dtype=torch.float64)
     query, key, value = case.query, case.key, case.value
     expected = F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
-    check("output", dense.attention(query, key, value).output_BHND, expected)
-    monkeypatch.setattr(dense, "softmax", lambda s, sink: softmax(s))
+    check("output", reference.attention(query, key, value).output_BHND, expected)
+    monkeypatch.setattr(reference, "softmax", lambda s, sink: softmax(s))
     with pytest.raises(AssertionError):
-        check("output", dense.attention(query, key, value).output_BHND, expected)
+        check("output", reference.attention(query, key, value).output_BHND, expected)
 
 
 def test_the_table_notices_a_nan_a_shape_and_one_wrong_element() -> None:

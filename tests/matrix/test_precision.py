@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from limelight.matrix import AttentionMatrix
-from limelight.matrix.precision import full_float32
-from limelight.matrix.workers import exactly
+from limelight.matrix.engine.precision import full_float32
+from limelight.matrix.engine.threads import exactly
 from tests.tolerance import check
 
 CPU = torch.device("cpu")

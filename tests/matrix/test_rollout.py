@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import AttentionMatrix, masks, mixing
-from limelight.matrix.mixing import Layer
+from limelight.matrix import AttentionMatrix, masks, rollout_layer
 from limelight.matrix.rollout import Rollout
+from limelight.matrix.rollout_layer import Layer
 from tests.matrix.test_gradients import resident
 from tests.oracle import B, Case, G, H, random_case
 from tests.tolerance import check
@@ -182,7 +182,7 @@ def test_long_sums_keep_their_precision() -> None:
     case = random_case(shape=(1, 1, 1, tokens, tokens, 3, 1))
     truth = case.truth().weights_BHNM[:, 0].sum(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixing, "STRIP_ROWS", (3, 3))
+        patch.setattr(rollout_layer, "STRIP_ROWS", (3, 3))
         got = Rollout([case.matrix()], heads="mean", residual=0).T @ torch.ones(tokens)
     check("received", got, truth)
 
@@ -209,9 +209,9 @@ CASES = {
 def test_any_strips_give_the_same(name: str, rows: int, entries: int, flush: int, residual: float) -> None:
     cases = CASES[name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixing, "STRIP_ROWS", (rows, rows))
-        patch.setattr(mixing, "STRIP_ENTRIES", entries)
-        patch.setattr(mixing, "FLUSH", flush)
+        patch.setattr(rollout_layer, "STRIP_ROWS", (rows, rows))
+        patch.setattr(rollout_layer, "STRIP_ENTRIES", entries)
+        patch.setattr(rollout_layer, "FLUSH", flush)
         rollout = Rollout(matrices(cases), heads="mean", residual=residual)
         truth = expected(cases, torch.ones(2), residual)
         check("weights", rollout.dense(), truth)
@@ -226,7 +226,7 @@ def test_sums_of_one_term_are_the_same_to_the_bit(rows: int, seed: int) -> None:
     mask = masks.dense(torch.arange(19) == target[:, None])
     hard = [random_case(mask, shape=SMALL).matrix() for _ in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixing, "STRIP_ROWS", (rows, rows))
+        patch.setattr(rollout_layer, "STRIP_ROWS", (rows, rows))
         got = Rollout(hard, heads=[1], residual=0).dense()
     walked = target[target[target]]
     assert torch.equal(got[0], (torch.arange(19) == walked[:, None]).float())
@@ -273,15 +273,15 @@ def test_threads_change_no_bit() -> None:
 
 
 def test_rows_that_nothing_is_asked_of_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixing, "STRIP_ROWS", (5, 5))
+    monkeypatch.setattr(rollout_layer, "STRIP_ROWS", (5, 5))
     computed: list[tuple[int, int]] = []
-    read = mixing._Strips.read
+    read = rollout_layer._Strips.read
 
     def noted(self: Any, i0: int, i1: int, room: Any) -> Any:
         computed.append((i0, i1))
         return read(self, i0, i1, room)
 
-    monkeypatch.setattr(mixing._Strips, "read", noted)
+    monkeypatch.setattr(rollout_layer._Strips, "read", noted)
     built = matrices(layers(masks.causal(), count=2))
     Rollout(built, heads="mean").rows(11)
     assert sorted(set(computed)) == [(0, 5), (5, 10), (10, 15), (11, 12)]
@@ -367,7 +367,7 @@ def test_a_mutated_rollout_is_noticed(mutant: str, monkeypatch: pytest.MonkeyPat
     truth = expected(cases, WEIGHTS)
     compare(Rollout(matrices(cases), heads=WEIGHTS), truth)  # green as it is …
     rollout = Rollout(matrices(cases), heads=WEIGHTS)
-    read, scales = mixing._Strips.read, Layer.scales
+    read, scales = rollout_layer._Strips.read, Layer.scales
     if mutant == "order":
         rollout._layers.reverse()
     elif mutant == "identity":
@@ -379,9 +379,9 @@ def test_a_mutated_rollout_is_noticed(mutant: str, monkeypatch: pytest.MonkeyPat
     elif mutant == "sides":
         monkeypatch.setattr(Layer, "down", Layer.up)
     elif mutant == "strips":
-        monkeypatch.setattr(mixing, "STRIP_ROWS", (8, 8))
+        monkeypatch.setattr(rollout_layer, "STRIP_ROWS", (8, 8))
         monkeypatch.setattr(
-            mixing._Strips, "read", lambda self, i0, i1, room: read(self, max(0, i0 - 1), i1, room)
+            rollout_layer._Strips, "read", lambda self, i0, i1, room: read(self, max(0, i0 - 1), i1, room)
         )
     with pytest.raises((AssertionError, RuntimeError, KeyError)):  # … and red as the mutant has it
         compare(rollout, truth)

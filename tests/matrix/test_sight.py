@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.matrix import Mask, masks
-from limelight.matrix.triton.sight import Sight, sight_of
+from limelight.matrix.engine.triton.block_mask import Sight, sight_of
 from tests.oracle import MASKS, B, H, M, N
 
 KNOWN = {name: mask for name, (mask, _) in MASKS.items() if isinstance(sight_of(mask, N, M), Sight)}
@@ -71,7 +71,7 @@ def test_documents_in_any_order_are_covered() -> None:
 def test_documents_are_compared_some_blocks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = torch.arange(61) // 7
     whole = sight_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
-    monkeypatch.setattr("limelight.matrix.triton.sight.AT_ONCE", 9)
+    monkeypatch.setattr("limelight.matrix.engine.triton.block_mask.AT_ONCE", 9)
     parts = sight_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
     assert torch.equal(whole, parts)
 

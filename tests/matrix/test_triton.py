@@ -35,22 +35,22 @@ from limelight.matrix import (
     Top,
     masks,
 )
-from limelight.matrix.doors import scores_of
-from limelight.matrix.folds import finish
-from limelight.matrix.loops import TRITON, Choice
-from limelight.matrix.operator import Applied, TransposedApplied
-from limelight.matrix.plans import Plan, stats_bytes
-from limelight.matrix.triton import cells, serves, sight
-from limelight.matrix.why import Why, look_into
+from limelight.matrix.engine.dispatch import TRITON, Choice
+from limelight.matrix.engine.plan import Plan, stats_bytes
+from limelight.matrix.engine.read_plan import Why, look_into
+from limelight.matrix.engine.triton import area_runs, block_mask, support
+from limelight.matrix.reductions.base import finish
+from limelight.matrix.reductions.products import Applied, TransposedApplied
+from limelight.matrix.validation import scores_of
 from tests import expected
 from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
 from tests.tolerance import check
 
 pytest.importorskip("triton", reason="Triton has no wheel for this system")
 # Imported where it is chosen: here, by the tests of its kernels.
-from limelight.matrix.triton import areas, columns, rows, tile
-from limelight.matrix.triton.launch import Kernels
-from limelight.matrix.triton.loop import read_triton
+from limelight.matrix.engine.triton import area_kernel, column_kernel, row_kernel, tile
+from limelight.matrix.engine.triton.launch import Kernels
+from limelight.matrix.engine.triton.loop import read_triton
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 CUT = Plan(rows=16, columns=32, panel_batches=1, panel_heads=1)
@@ -66,7 +66,7 @@ def read(case: Case, *folds: Fold[Any], cut: Plan = CUT, known: Any = None) -> l
     inputs = tree_map_only(torch.Tensor, lambda x: x.to(DEVICE), case.inputs())
     scores = scores_of(**inputs)
     others = [fold for fold in folds if not isinstance(fold, RowStats)]  # as AttentionMatrix.read does
-    assert serves.lacks(scores, others) is None
+    assert support.lacks(scores, others) is None
     frame = scores.frame(scores.N, inputs["value"])
     states, stats = read_triton(scores, frame, others, known, cut)
     found = iter(finish(others, states, stats, lambda more: read_triton(scores, frame, more, stats, cut)[0]))
@@ -122,7 +122,7 @@ def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
 # ---- masks, dtypes, sizes -----------------------------------------------------------------------------
 
 EVERY_MASK = [
-    name for name, (mask, _) in MASKS.items() if isinstance(sight.sight_of(mask, N, M), sight.Sight)
+    name for name, (mask, _) in MASKS.items() if isinstance(block_mask.sight_of(mask, N, M), block_mask.Sight)
 ]
 QUICK = ["causal window", "documents and earlier ones"]
 
@@ -243,7 +243,7 @@ def test_two_products_and_two_distances_in_one_read() -> None:
 
 def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2))
-    v = torch.randn(7, serves.WIDEST + 1)
+    v = torch.randn(7, support.WIDEST + 1)
     entropy, product = read(case, Entropy(), Applied(v))
     expected.entropy(entropy, case)
     torch.testing.assert_close(product.double(), case.truth().weights_BHNM @ v.double(), atol=1e-6, rtol=1e-5)
@@ -263,8 +263,8 @@ class CoarsePool(Pool):
 def test_what_inherits_from_a_fold_that_a_kernel_reads_absorbs_for_itself() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 65, 67, 3, 2))
     own = ReceivedAboveATenth()
-    assert serves.leaves([Received(), own]) == [1]
-    assert "ReceivedAboveATenth" in (serves.lacks(scores_of(**case.inputs()), [own]) or "")
+    assert support.leaves([Received(), own]) == [1]
+    assert "ReceivedAboveATenth" in (support.lacks(scores_of(**case.inputs()), [own]) or "")
     received, plain = read(case, own, Received(), cut=ONE)
     weights = case.truth().weights_BHNM
     check("received", received.raw, weights.where(weights > 0.1, 0.0).sum(2))
@@ -272,15 +272,15 @@ def test_what_inherits_from_a_fold_that_a_kernel_reads_absorbs_for_itself() -> N
     groups = [0] * 65, [0] * 67
     for pool, taken in ((Pool(*groups), True), (CoarsePool(*groups), False)):
         state = pool.start(scores_of(**case.inputs()).frame(65))
-        assert (cells.areas_of(pool, state, 1) is not None) is taken
+        assert (area_runs.areas_of(pool, state, 1) is not None) is taken
 
 
 @pytest.mark.slow
 def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
     """Areas of several tiles, runs that are split, groups that come again, tokens of no group."""
-    monkeypatch.setattr(cells, "WORTH", 1)
-    monkeypatch.setattr(cells, "LONGEST", 24)
-    monkeypatch.setattr("limelight.matrix.triton.loop.read_tiles", None)  # not left to the plain loop
+    monkeypatch.setattr(area_runs, "WORTH", 1)
+    monkeypatch.setattr(area_runs, "LONGEST", 24)
+    monkeypatch.setattr("limelight.matrix.engine.triton.loop.read_tiles", None)  # not left to the plain loop
     row_groups = torch.tensor([0] * 26 + [-1] + [1] * 6)
     column_groups = torch.tensor([1] * 3 + [0] * 17 + [1] * 17)
     case = random_case(MASKS["causal"][0] & masks.window(30), shape=(1, 1, 1, 33, 37, 5, 3))
@@ -326,26 +326,26 @@ def test_what_no_kernel_covers_is_said(
     change: dict[str, Any], folds: list[Fold[Any]], says: str | None
 ) -> None:
     case = replace(random_case(shape=(2, 4, 2, N, M, 7, 5)), **change)
-    found = serves.lacks(scores_of(**case.inputs()), folds)
+    found = support.lacks(scores_of(**case.inputs()), folds)
     assert found is None if says is None else says in (found or "")
 
 
 def test_the_plan_keeps_to_a_limit_or_says_what_it_needs() -> None:
     scores = scores_of(**random_case(masks.causal(), shape=(1, 2, 1, 4000, 4000, 64, 3)).inputs())
-    small = serves.plan(scores, [Entropy()])
-    assert small == serves.plan(scores, [Entropy()], limit=stats_bytes(scores) + small.worker_bytes)
+    small = support.plan(scores, [Entropy()])
+    assert small == support.plan(scores, [Entropy()], limit=stats_bytes(scores) + small.worker_bytes)
     with pytest.raises(TooLargeError, match=str(stats_bytes(scores) + small.worker_bytes)):
-        serves.plan(scores, [Entropy()], limit=stats_bytes(scores))
+        support.plan(scores, [Entropy()], limit=stats_bytes(scores))
     limit = 2**21
-    beside = serves.plan(scores, [Entropy(), Top(3)], limit)
+    beside = support.plan(scores, [Entropy(), Top(3)], limit)
     assert small.worker_bytes <= beside.worker_bytes <= limit - stats_bytes(scores)
-    assert serves.plan(scores, [Entropy(), Top(3)]).worker_bytes > limit
+    assert support.plan(scores, [Entropy(), Top(3)]).worker_bytes > limit
 
 
 def test_tiles_of_wide_heads_and_products_are_smaller() -> None:
     def tile(width: int, dtype: torch.dtype, *folds: Fold[Any]) -> tuple[int, int | None]:
         case = random_case(dtype=dtype, shape=(1, 1, 1, 300, 300, width, 3))
-        cut = serves.plan(scores_of(**case.inputs()), folds)
+        cut = support.plan(scores_of(**case.inputs()), folds)
         return cut.rows, cut.columns
 
     assert tile(128, torch.bfloat16, Received()) == (128, 64)
@@ -359,7 +359,7 @@ def test_the_plan_counts_every_product_that_lives_at_once_by_its_own_width() -> 
     scores = scores_of(**random_case(shape=(B, H, 1, N, M, 8, width)).inputs())
 
     def beside(*folds: Fold[Any]) -> int:
-        return serves.plan(scores, folds).worker_bytes - serves.plan(scores, [Received()]).worker_bytes
+        return support.plan(scores, folds).worker_bytes - support.plan(scores, [Received()]).worker_bytes
 
     floats = 4 * B * H
     large = [Output(), Applied(torch.zeros(M, 128))]
@@ -374,7 +374,7 @@ def test_why_tells_the_walks_of_the_kernels() -> None:
     groups = torch.arange(64) // 32
 
     def told(*folds: Fold[Any], known: bool = False) -> Why:
-        return look_into(scores, folds, Choice(TRITON, serves.plan(scores, folds), ()), known)
+        return look_into(scores, folds, Choice(TRITON, support.plan(scores, folds), ()), known)
 
     alone = told(Entropy(), Peak(), Distance(), Output())
     assert alone.walks == 1
@@ -399,37 +399,37 @@ def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.Mon
         monkeypatch.setattr(
             Kernels, name, lambda *given, kernel=kernel, **named: made.append(1) or kernel(*given, **named)
         )
-    monkeypatch.setattr(cells, "WORTH", 1)
+    monkeypatch.setattr(area_runs, "WORTH", 1)
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     groups = torch.arange(17) // 9, torch.arange(19) // 9
     folds = [Distance(), Distance(offset=2), Output(), SinkMass([0]), Entropy(), Received(), Pool(*groups)]
     read(case, *folds, cut=ONE)
-    assert len(made) == len(serves.walks(folds, ONE, known=False)) == 5
+    assert len(made) == len(support.walks(folds, ONE, known=False)) == 5
 
 
 def test_a_matrix_on_the_cpu_is_refused() -> None:
-    assert "on cpu" in (serves.refuses(scores_of(**random_case().inputs()), []) or "")
+    assert "on cpu" in (support.refuses(scores_of(**random_case().inputs()), []) or "")
 
 
 # ---- mutants ------------------------------------------------------------------------------------------
 
 MUTANTS = {
-    "sums are not brought down": (rows, "t_R = t_R * wide_R +", "t_R = t_R +", "RowStats"),
-    "u forgets that the maximum moved": (rows, "(u_R + t_R * moved_R)", "u_R", "Entropy"),
+    "sums are not brought down": (row_kernel, "t_R = t_R * wide_R +", "t_R = t_R +", "RowStats"),
+    "u forgets that the maximum moved": (row_kernel, "(u_R + t_R * moved_R)", "u_R", "Entropy"),
     "distances are not brought down": (
-        rows,
+        row_kernel,
         "behind_R = behind_R * wide_R",
         "behind_R = behind_R",
         "Distance",
     ),
-    "products are not brought down": (rows, "mix_RX * down_R[:, None]", "mix_RX", "Output"),
-    "any key of the last tile": (rows, "(here_R > m_R) |", "(here_R == here_R) |", "Peak"),
-    "only the last tile counts": (columns, "raw_C += tl.sum", "raw_C = tl.sum", "Received"),
-    "hidden queries are counted": (columns, '(s_RC != float("-inf"))', "(s_RC == s_RC)", "Received"),
+    "products are not brought down": (row_kernel, "mix_RX * down_R[:, None]", "mix_RX", "Output"),
+    "any key of the last tile": (row_kernel, "(here_R > m_R) |", "(here_R == here_R) |", "Peak"),
+    "only the last tile counts": (column_kernel, "raw_C += tl.sum", "raw_C = tl.sum", "Received"),
+    "hidden queries are counted": (column_kernel, '(s_RC != float("-inf"))', "(s_RC == s_RC)", "Received"),
     "one key too few": (tile, "ahead_RC <= sight.high", "ahead_RC < sight.high", "RowStats"),
     "full tiles come twice": (tile, "start + behind_full - full", "start", "Received"),
-    "full tiles reach too far": (sight, "start + self.high + 1", "start + self.high + 32", "Received"),
-    "tiles end too early": (sight, "else stop + self.high", "else start + self.high", "RowStats"),
+    "full tiles reach too far": (block_mask, "start + self.high + 1", "start + self.high + 32", "Received"),
+    "tiles end too early": (block_mask, "else stop + self.high", "else start + self.high", "RowStats"),
 }
 
 
@@ -443,8 +443,8 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
         fresh = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, module.__name__, fresh)
         spec.loader.exec_module(fresh)
-        if module is sight:
-            monkeypatch.setattr(sight.Sight, "_band", fresh.Sight._band)
+        if module is block_mask:
+            monkeypatch.setattr(block_mask.Sight, "_band", fresh.Sight._band)
 
     def change(module: ModuleType, old: str, new: str) -> None:
         source = inspect.getsource(module)
@@ -452,7 +452,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
         path = tmp_path / f"{module.__name__.rpartition('.')[2]}.py"
         path.write_text(source.replace(old, new), encoding="utf-8")
         load(module, path)
-        for above in (rows, columns, areas) if module is tile else ():
+        for above in (row_kernel, column_kernel, area_kernel) if module is tile else ():
             load(above, Path(inspect.getfile(above)))
 
     return change

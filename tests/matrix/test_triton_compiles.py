@@ -21,11 +21,11 @@ H100_SHARED_MEMORY = 227 * 1024
 SCRIPT = """
 import json, re, torch, triton
 from triton.backends.compiler import GPUTarget
-from limelight.matrix.doors import scores_of
+from limelight.matrix.validation import scores_of
 from limelight.matrix.masks import causal
 from limelight.matrix.tile import Stats
-from limelight.matrix.triton import cells, launch, serves
-from limelight.matrix.triton import areas, columns, rows
+from limelight.matrix.engine.triton import cells, launch, serves
+from limelight.matrix.engine.triton import areas, columns, rows
 
 class H100:
     get_current_target = lambda self: GPUTarget("cuda", 90, 32)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import AttentionMatrix, dense, masks
+from limelight.matrix import AttentionMatrix, masks, reference
 from limelight.matrix.biases import Alibi
 from limelight.modules import attention as module
 from limelight.modules.attention import LayerCache, MultiHeadAttention, kept_attention
@@ -206,7 +206,7 @@ def test_kept_matrices_are_the_truth_and_give_the_output(kind: str) -> None:
             stages = truth.attention_stages(x, other, mask)
             check("weights", seen[""].dense(), stages.weights_BHNM)
             check("weights", seen[""][1, 2, 3:7], stages.weights_BHNM[1, 2, 3:7])
-            mixed = dense.concatenate(dense.weigh_values(seen[""].dense().double(), seen[""].value))
+            mixed = reference.concatenate(reference.weigh_values(seen[""].dense().double(), seen[""].value))
             check("output", before_Wo[-1], mixed)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.errors import InputError
-from limelight.matrix import dense
+from limelight.matrix import reference
 from limelight.modules.attention import kept_attention
 from limelight.modules.recurrent import (
     Recurrence,
@@ -121,7 +121,7 @@ def test_luongs_weights_are_the_softmax_of_the_general_score() -> None:
     model.cross_attention.Wa.register_forward_hook(lambda m, args, out: states.append(out))  # type: ignore[union-attr]
     model(ids(B, M), ids(B, N))
     memory, _ = model.encode(ids(B, M))
-    truth = dense.attention(states[0][:, None], memory[:, None], memory[:, None], scale=1.0)
+    truth = reference.attention(states[0][:, None], memory[:, None], memory[:, None], scale=1.0)
     torch.testing.assert_close(
         seen["cross_attention"].dense().double(), truth.weights_BHNM, rtol=0, atol=1e-6
     )

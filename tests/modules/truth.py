@@ -1,6 +1,6 @@
 """Every module once more, in float64, from nothing but its weights by name and its shape.
 
-Attention is `limelight.matrix.dense`; the rest is written out here as the paper has it, without a look at the
+Attention is `limelight.matrix.reference`; the rest is written out here as the paper has it, without a look at the
 modules' code: no fused kernel, no cache, no table of angles.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from limelight.matrix import dense
+from limelight.matrix import reference
 from limelight.matrix.masks import Mask, causal, lengths
 from limelight.modules.transformer import Shape
 
@@ -27,7 +27,7 @@ class Truth:
     weights: dict[str, Tensor]
     shape: Shape
     prefix: str = ""
-    seen: dict[str, dense.Attention] = field(default_factory=dict)
+    seen: dict[str, reference.Attention] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: nn.Module, shape: Shape) -> Truth:
@@ -68,19 +68,19 @@ class Truth:
 
     def attention_stages(
         self, x: Tensor, memory: Tensor | None = None, mask: Mask | None = None
-    ) -> dense.Attention:
+    ) -> reference.Attention:
         """Self-attention of x, or its attention to the memory."""
         shape = self.shape
         groups = shape.key_value_heads or shape.heads
         other = x if memory is None else memory
-        inputs = dense.matrix_inputs(
+        inputs = reference.matrix_inputs(
             x,
             other,
             *(self.weight(f"{name}.weight").T for name in ("Wq", "Wk", "Wv")),
             biases=tuple(self.maybe(f"{name}.bias") for name in ("Wq", "Wk", "Wv")),
         )
         query, key, value = (
-            dense.split_heads(each, heads)
+            reference.split_heads(each, heads)
             for each, heads in zip(inputs, (shape.heads, groups, groups), strict=True)
         )
         if shape.positions == "rotary":
@@ -88,13 +88,13 @@ class Truth:
         bias = None
         if shape.positions == "alibi" and memory is None:
             bias = alibi(shape.heads, x.shape[1], other.shape[1])
-        stages = dense.attention(query, key, value, mask=mask, bias=bias)
+        stages = reference.attention(query, key, value, mask=mask, bias=bias)
         self.seen[self.prefix.rstrip(".")] = stages
         return stages
 
     def attention(self, x: Tensor, memory: Tensor | None = None, mask: Mask | None = None) -> Tensor:
         output = self.attention_stages(x, memory, mask).output_BHND
-        return dense.concatenate(output, self.weight("Wo.weight").T, self.maybe("Wo.bias"))
+        return reference.concatenate(output, self.weight("Wo.weight").T, self.maybe("Wo.bias"))
 
     def block(
         self,

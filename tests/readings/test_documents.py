@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError
-from limelight.matrix import AttentionMatrix, dense, masks
+from limelight.matrix import AttentionMatrix, masks, reference
 from limelight.readings import documents, rows
 from limelight.readings.documents import looked_at, ways_to_look
 from limelight.readings.rows import MANY, Weigh
@@ -54,7 +54,7 @@ def test_all_ways_to_look_are_told_of_one_reading() -> None:
     }
     ways: list[tuple[Weigh, bool]] = [("alpha", False), ("alpha", True), ("value", False), ("value", True)]
     looking = [T - 1, 23, 7]
-    truth = dense.attention(**inputs)
+    truth = reference.attention(**inputs)
     alpha_HM = truth.weights_BHNM[0][:, looking].mean(1)
     value_HM = alpha_HM * inputs["value"][0].double().norm(dim=-1)
     found = ways_to_look(AttentionMatrix(**inputs), text, looking, ways)

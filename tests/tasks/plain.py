@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.matrix import dense
+from limelight.matrix import reference
 
 
 @dataclass
@@ -56,13 +56,13 @@ class PlainModel:
 
     def _attend(self, name: str, layer: Any, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         matrices = (layer.Wq.weight.T, layer.Wk.weight.T, layer.Wv.weight.T)
-        q_BNX, k_BMX, v_BMX = dense.matrix_inputs(x, memory, *matrices)
-        q_BHND = turned(dense.split_heads(q_BNX, layer.heads))
-        k_BGMD = turned(dense.split_heads(k_BMX, layer.groups))
-        found = dense.attention(q_BHND, k_BGMD, dense.split_heads(v_BMX, layer.groups), mask)
+        q_BNX, k_BMX, v_BMX = reference.matrix_inputs(x, memory, *matrices)
+        q_BHND = turned(reference.split_heads(q_BNX, layer.heads))
+        k_BGMD = turned(reference.split_heads(k_BMX, layer.groups))
+        found = reference.attention(q_BHND, k_BGMD, reference.split_heads(v_BMX, layer.groups), mask)
         self.seen[name] = found.weights_BHNM
         assert found.output_BHND is not None
-        return dense.concatenate(found.output_BHND, layer.Wo.weight.T)
+        return reference.concatenate(found.output_BHND, layer.Wo.weight.T)
 
     def heads(self, kind: str) -> Tensor:
         """All heads of all layers of `encoder self`, `decoder self` or `decoder cross`, (heads, N, M)."""

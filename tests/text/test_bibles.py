@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from limelight.errors import TextError
-from limelight.text.bibles import (
+from experiments.data.bibles import (
     MODULES,
     LinkedVerse,
     Phrase,
@@ -22,6 +21,7 @@ from limelight.text.bibles import (
     read_module,
     read_verse,
 )
+from limelight.errors import TextError
 from limelight.text.packages import part_of
 from limelight.text.readers import read_pairs
 

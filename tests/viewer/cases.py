@@ -9,10 +9,10 @@ import torch
 
 import limelight as ll
 from limelight.tasks.look import look
-from limelight.viewer.envelope import Answer
-from limelight.viewer.looks import of_look
-from limelight.viewer.making import subject_of
-from limelight.viewer.questions import Question
+from limelight.viewer.builders.from_look import subject_from_look
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Answer
 from limelight.viewer.subject import Subject
 from tests.explain import models
 
@@ -45,7 +45,7 @@ def matrices(causal: bool = True) -> dict[int, ll.AttentionMatrix]:
 
 @cache
 def subject(causal: bool = True) -> Subject:
-    return subject_of(matrices(causal), context(), title="Three texts")
+    return build_subject(matrices(causal), context(), title="Three texts")
 
 
 @cache
@@ -53,7 +53,7 @@ def translation() -> Subject:
     """An answer with its steps and its process, of a model with random weights."""
     made = models.predictor()
     [seen] = look(made, [models.TEXT])
-    return of_look(made, seen)
+    return subject_from_look(made, seen)
 
 
 def ask(about: Subject, kind: str, **params: Any) -> Answer:
@@ -65,4 +65,4 @@ def large(tokens: int = 557, heads: int = 2, **options: Any) -> tuple[Subject, l
     generator = torch.Generator().manual_seed(3)
     query, key = torch.randn(2, 1, heads, tokens, 7, generator=generator)
     matrix = ll.AttentionMatrix(query * 3, key, mask=ll.masks.causal(), **options)
-    return subject_of(matrix), matrix
+    return build_subject(matrix), matrix

@@ -10,14 +10,14 @@ import torch
 
 import limelight as ll
 from limelight.errors import InputError, LimelightError
-from limelight.matrix import dense as truth
+from limelight.matrix import reference as truth
 from limelight.readings.groups import Groups
 from limelight.readings.measures import average_heads, received_words, word_attention
-from limelight.viewer.envelope import from_bytes
-from limelight.viewer.making import subject_of
-from limelight.viewer.questions import LEVELS, Question
-from limelight.viewer.subject import NotYetError
-from limelight.viewer.work import DroppedError
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.protocol.requests import LEVELS, Question
+from limelight.viewer.protocol.responses import from_bytes
+from limelight.viewer.serve.worker import JobCancelledError
+from limelight.viewer.subject import NotReadyError
 from tests.viewer import cases
 from tests.viewer.cases import ask
 
@@ -104,7 +104,7 @@ def test_agreement_is_one_where_all_heads_look_alike() -> None:
     query, key = torch.randn(2, 1, 1, 61, 7)
     alike = ll.AttentionMatrix(query.expand(1, 3, -1, -1), key.expand(1, 3, -1, -1))
     np.testing.assert_allclose(
-        ask(subject_of(alike), "heads", measure="agreement").arrays["values"], 1, rtol=1e-6
+        ask(build_subject(alike), "heads", measure="agreement").arrays["values"], 1, rtol=1e-6
     )
     values = ask(cases.subject(), "heads", measure="agreement").arrays["values"]
     assert (values > 0).all()
@@ -183,10 +183,10 @@ def reduced(part: np.ndarray, step: int, reduce: str) -> np.ndarray:
 def test_kept_tiles_and_computed_tiles_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, _ = cases.large()
     kept.read()
-    monkeypatch.setattr("limelight.viewer.whole.MAP_BYTES", 4 * 2 * 2 * 200 * 200)
+    monkeypatch.setattr("limelight.viewer.compute.first_pass.MAP_BYTES", 4 * 2 * 2 * 200 * 200)
     computed, _ = cases.large()
     computed.read()
-    assert (kept.wholes(0)[0].zoom, computed.wholes(0)[0].zoom) == (2, 0)
+    assert (kept.summaries(0)[0].zoom, computed.summaries(0)[0].zoom) == (2, 0)
     for reduce in ("mean", "max"):
         for zoom, row, column in ((1, 1, 0), (1, 0, 0), (2, 2, 1), (2, 0, 2)):
             given = {"zoom": zoom, "row": row, "column": column, "reduce": reduce}
@@ -230,18 +230,18 @@ def test_about_counts_as_the_page_does() -> None:
 
 def test_a_reading_shows_its_own_numbers() -> None:
     reading = word_attention(cases.matrices(), groups("word"), groups("word"))
-    about = subject_of(average_heads(reading))
+    about = build_subject(average_heads(reading))
     assert about.how == average_heads(reading).how
     for place in (0, 11):
         values = ask(about, "row", level="token", by="token", place=place).arrays["values"]
         np.testing.assert_array_equal(values, average_heads(reading).values[place])
         column = ask(about, "row", level="token", by="token", place=place, direction="to").arrays["values"]
         np.testing.assert_allclose(column, average_heads(reading).values[:, place], rtol=1e-7)
-    heads = subject_of(reading)
+    heads = build_subject(reading)
     assert ask(heads, "heads", measure="entropy").arrays["values"].shape == (1, 6)
     one = reading.at("head", 0).at("query word", 3)
     np.testing.assert_array_equal(
-        ask(subject_of(one), "row", level="token", by="token", place=0).arrays["values"], one.values
+        ask(build_subject(one), "row", level="token", by="token", place=0).arrays["values"], one.values
     )
 
 
@@ -287,7 +287,7 @@ def test_what_is_large_waits_for_the_walk(monkeypatch: pytest.MonkeyPatch) -> No
         ("received", {"level": "word"}),
         ("tile", {"zoom": 0, "row": 0, "column": 0}),
     ):
-        with pytest.raises(NotYetError):
+        with pytest.raises(NotReadyError):
             ask(about, kind, **given)
     row = ask(about, "row", level="token", by="token", place=500).arrays["values"]  # needs no walk
     np.testing.assert_allclose(row, matrix[0, :, 500].mean(0), **CLOSE)
@@ -300,7 +300,7 @@ def test_what_is_large_waits_for_the_walk(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_walk_can_be_ended_and_goes_on_where_it_was() -> None:
-    about = subject_of(cases.matrices(), cases.context())
+    about = build_subject(cases.matrices(), cases.context())
     calls = []
 
     def once() -> None:
@@ -322,7 +322,7 @@ def test_a_walk_can_be_ended_and_goes_on_where_it_was() -> None:
 
 
 def test_a_walk_over_the_heads_ends_when_nobody_waits_for_it() -> None:
-    about = subject_of(cases.matrices(), cases.context())  # fresh: nothing of it was read
+    about = build_subject(cases.matrices(), cases.context())  # fresh: nothing of it was read
     about.read()
     asked = Question.of("heads", {"measure": "induction"})
     called: list[int] = []
@@ -330,9 +330,9 @@ def test_a_walk_over_the_heads_ends_when_nobody_waits_for_it() -> None:
     def gone() -> None:
         called.append(1)
         if len(called) > 1:
-            raise DroppedError("gone")
+            raise JobCancelledError("gone")
 
-    with pytest.raises(DroppedError):
+    with pytest.raises(JobCancelledError):
         about.answer(asked, gone)
     assert len(called) == 2  # before the first layer, and before the second
     found = about.answer(asked).arrays["values"]

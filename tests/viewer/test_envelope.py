@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from limelight.errors import InputError
-from limelight.viewer.envelope import DTYPES, Answer, Scale, from_bytes
+from limelight.viewer.protocol.responses import DTYPES, Answer, Scale, from_bytes
 
 HOSTILE = "</script><!-- \u2028 \u202e \x00 \ud800 <img onerror> 🙂"
 

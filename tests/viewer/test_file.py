@@ -17,11 +17,11 @@ import pytest
 import limelight as ll
 from limelight.errors import InputError
 from limelight.explain.page import page as explain_page
-from limelight.viewer import shell
-from limelight.viewer.envelope import Scale, from_bytes
-from limelight.viewer.file import packed, save
-from limelight.viewer.making import subject_of
-from limelight.viewer.questions import Question
+from limelight.viewer import template
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.export.html_file import packed, save
+from limelight.viewer.protocol.requests import Question
+from limelight.viewer.protocol.responses import Scale, from_bytes
 from tests.explain import models
 from tests.viewer import cases
 from tests.viewer.cases import ask
@@ -41,7 +41,7 @@ HOSTILE = (
 
 @pytest.fixture(autouse=True)
 def _built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
 
 
 class Elements(HTMLParser):
@@ -74,7 +74,7 @@ def answers_of(page: str) -> dict[str, tuple[dict[str, Any], dict[str, np.ndarra
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shell, "built", PAGE.get)
+        patch.setattr(template, "built", PAGE.get)
         path = save(cases.subject(), tmp_path_factory.mktemp("page") / "page.html", again="limelight look x")
     return path.read_text(encoding="utf-8")
 
@@ -168,7 +168,7 @@ def test_the_map_of_a_sweep_is_that_of_the_matrix() -> None:
 
 
 def test_slices_that_are_asked_for_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limelight.viewer.filling.CHEAP", 1)  # so that nothing more goes in by itself
+    monkeypatch.setattr("limelight.viewer.export.contents.CHEAP", 1)  # so that nothing more goes in by itself
     entries = packed(cases.large()[0], slices=["0.1"]).entries
     chosen = {key.partition("slice=")[2].partition("&")[0] for key in entries if "slice=" in key}
     assert chosen == {"mean", "0.1"}
@@ -196,7 +196,9 @@ def test_texts_stay_in_their_place(tmp_path: Path) -> None:
     text = " ".join(documents.values()).encode("utf-8", "replace").decode()
     segments = ll.Segments.from_spans(text, [(i, i + 1) for i in range(len(text))], names=[title])
     query = cases.torch.randn(1, 1, len(text), 3)
-    path = save(subject_of(ll.AttentionMatrix(query, query), segments, title=title), tmp_path / "page.html")
+    path = save(
+        build_subject(ll.AttentionMatrix(query, query), segments, title=title), tmp_path / "page.html"
+    )
     page = path.read_text(encoding="utf-8")
     elements = Elements(page)
     tags = [tag for tag, _, _ in elements.found]
@@ -225,8 +227,8 @@ def test_nothing_but_the_two_that_are_named_may_run(page: str) -> None:
 
 
 def test_without_a_front_end_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "built", lambda name: None)
-    with pytest.raises(InputError, match=shell.BUILD):
+    monkeypatch.setattr(template, "built", lambda name: None)
+    with pytest.raises(InputError, match=template.BUILD):
         save(cases.subject(), tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 

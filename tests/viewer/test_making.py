@@ -15,9 +15,16 @@ from limelight.modules.saved import build
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import OwnReader
-from limelight.viewer.looks import ENDS, Kept, of_documents, of_look, reading_with, slice_text
-from limelight.viewer.making import subject_of
-from limelight.viewer.sides import Side
+from limelight.viewer.builders.from_look import (
+    ENDS,
+    RecordingReader,
+    of_documents,
+    reading_with,
+    slice_text,
+    subject_from_look,
+)
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.compute.token_axis import Side
 from limelight.viewer.subject import Subject
 from tests.tasks import small
 from tests.viewer.cases import ask
@@ -34,7 +41,7 @@ def words_of(about: Subject, side: int) -> tuple[str, ...]:
 def test_a_translation_shows_the_numbers_of_its_alignment() -> None:
     made = predictor("translate")
     [seen] = look(made, ["red cats sing now"])
-    about = of_look(made, seen)
+    about = subject_from_look(made, seen)
     assert [attention.name for attention in about.attentions] == ["cross-attention", "encoder", "decoder"]
     assert seen.alignment is not None
     cross = about.attentions[0]
@@ -52,7 +59,7 @@ def test_a_translation_shows_the_numbers_of_its_alignment() -> None:
 def test_steps_are_what_the_model_would_have_written() -> None:
     made = predictor("translate")
     [seen] = look(made, ["red cats sing now"])
-    steps = ask(of_look(made, seen), "steps").head["steps"]
+    steps = ask(subject_from_look(made, seen), "steps").head["steps"]
     answer = seen.prediction
     assert len(steps) == len(answer.target_ids) + 1
     total = sum(np.log(step["probability"]) for step in steps)
@@ -69,7 +76,7 @@ def test_steps_are_what_the_model_would_have_written() -> None:
 def test_a_language_model_is_read_by_what_it_predicts() -> None:
     made = predictor("language")
     [seen] = look(made, ["the light"])
-    about = of_look(made, seen)
+    about = subject_from_look(made, seen)
     [attention] = about.attentions
     assert seen.alignment is not None
     names = about.sides[0].groups("word").names
@@ -86,7 +93,7 @@ def test_a_language_model_is_read_by_what_it_predicts() -> None:
 def test_a_classifier_has_an_encoder_and_no_steps() -> None:
     made = predictor("classify")
     [seen] = look(made, ["what a good day"])
-    about = of_look(made, seen)
+    about = subject_from_look(made, seen)
     assert [attention.name for attention in about.attentions] == ["encoder"]
     received = ask(about, "received", slice=about.attentions[0].start).arrays["per_query"]
     np.testing.assert_allclose(received, seen.received.values, atol=1e-6)
@@ -96,7 +103,7 @@ def test_a_classifier_has_an_encoder_and_no_steps() -> None:
 def test_the_process_is_that_of_explain() -> None:
     made = predictor("translate")
     [seen] = look(made, ["red cats sing now"])
-    about = of_look(made, seen)
+    about = subject_from_look(made, seen)
     first = ask(about, "process").head["explanation"]
     assert first["text"] == "red cats sing now"
     assert all(stage["check"]["ok"] for stage in first["stages"])
@@ -105,7 +112,7 @@ def test_the_process_is_that_of_explain() -> None:
 
 
 def test_documents_show_what_the_answer_looked_at() -> None:
-    kept = Kept(OwnReader(predictor("language"), "small"))
+    kept = RecordingReader(OwnReader(predictor("language"), "small"))
     documents = {"a": "the light falls on every word", "b": "every word on the light ."}
     seen = look_documents(kept.reader, documents, "the light", answer_tokens=3)
     about = of_documents(kept, seen)
@@ -128,9 +135,9 @@ def test_a_recurrent_translator_has_a_page_of_its_cross_attention(attention: str
     model = build("recurrent", shape, len(saved.source), len(saved.target), saved.shared, 0)
     made = ll.Predictor(replace(saved, model=model.eval(), prediction={}))
     [seen] = look(made, ["red cats"])
-    about = of_look(made, seen)
+    about = subject_from_look(made, seen)
     assert [attention.name for attention in about.attentions] == ["cross-attention"]
-    kept = Kept(OwnReader(made, "recurrent"))
+    kept = RecordingReader(OwnReader(made, "recurrent"))
     found = look_documents(kept.reader, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3)
     assert [attention.name for attention in of_documents(kept, found).attentions] == ["cross-attention"]
 
@@ -146,13 +153,13 @@ def test_a_page_begins_with_a_table_of_several_units() -> None:
     ):
         documents = [(0, 8), (9, 17)] if names else None
         segments = ll.Segments.from_spans(text, places, names=names, documents=documents)
-        about = subject_of(matrix, segments)
+        about = build_subject(matrix, segments)
         assert about.attentions[0].between == (level, level)
         told = ask(about, "about").head["attentions"][0]["between"]
         assert told == {"rows": level, "columns": level}
         table = ask(about, "between", **told).arrays["values"]
         np.testing.assert_allclose(table, ll.between({0: matrix}, segments, level, level).values, atol=1e-6)
-    [numbers] = subject_of(matrix).attentions
+    [numbers] = build_subject(matrix).attentions
     assert numbers.between == ("word", "word")
 
 
@@ -169,7 +176,7 @@ def test_what_a_watch_has_seen_is_grouped_by_what_belongs_together() -> None:
     ids = torch.tensor([[5, 6, 7, 8, 9]])
     with ll.watch(model) as seen, torch.no_grad():
         model(ids, ids[:, :3])
-    about = subject_of(seen, queries=["one", "two", "three"], text=list("abcde"))
+    about = build_subject(seen, queries=["one", "two", "three"], text=list("abcde"))
     told = {(each.kind, each.N, each.M): each for each in about.attentions}
     assert set(told) == {("self", 5, 5), ("self", 3, 3), ("cross", 3, 5)}
     assert told["self", 3, 3].queries.groups("token").names == ("one", "two", "three")
@@ -189,9 +196,9 @@ def test_what_a_watch_has_seen_is_grouped_by_what_belongs_together() -> None:
 
 def test_texts_that_do_not_fit_are_refused() -> None:
     matrix = ll.AttentionMatrix(torch.randn(1, 1, 3, 2), torch.randn(1, 1, 5, 2))
-    assert [len(side) for side in subject_of(matrix).sides] == [3, 5]
+    assert [len(side) for side in build_subject(matrix).sides] == [3, 5]
     with pytest.raises(ShapeError, match="each of the matrix's 5 keys"):
-        subject_of(matrix, list("abcd"))
+        build_subject(matrix, list("abcd"))
 
 
 def names(side: Side) -> tuple[str, ...]:
@@ -202,7 +209,7 @@ def test_queries_that_are_given_are_shown_whatever_their_number() -> None:
     query, key = torch.randn(2, 1, 1, 4, 3)
     english, german = ("the", "cat", "sat", "."), ("die", "Katze", "saß", ".")
     for rows in (4, 3):
-        [attention] = subject_of(
+        [attention] = build_subject(
             ll.AttentionMatrix(query[:, :, :rows], key), english, german[:rows]
         ).attentions
         assert (attention.kind, names(attention.queries), names(attention.keys)) == (
@@ -211,9 +218,9 @@ def test_queries_that_are_given_are_shown_whatever_their_number() -> None:
             english,
         )
     square = ll.AttentionMatrix(query, key)
-    [attention] = subject_of(square, queries=german).attentions
+    [attention] = build_subject(square, queries=german).attentions
     assert (names(attention.queries), names(attention.keys)) == (german, ("0", "1", "2", "3"))
-    [attention] = subject_of(square, english).attentions
+    [attention] = build_subject(square, english).attentions
     assert (attention.kind, attention.queries) == ("self", attention.keys)
 
 
@@ -221,71 +228,71 @@ def test_a_text_that_belongs_to_no_matrix_is_refused() -> None:
     query = torch.randn(1, 1, 4, 3)
     square = ll.AttentionMatrix(query, query)
     with pytest.raises(ShapeError, match="The queries must .* 4 × 4.*got 1"):
-        subject_of(square, list("abcd"), ["die"])
+        build_subject(square, list("abcd"), ["die"])
     with pytest.raises(ShapeError, match="The queries must .*got 3"):
-        subject_of(square, queries=list("abc"))
+        build_subject(square, queries=list("abc"))
     model = predictor("translate").model
     ids = torch.tensor([[5, 6, 7, 8, 9]])
     with ll.watch(model) as seen, torch.no_grad():
         model(ids, ids)
-    about = subject_of(seen, list("abcde"), list("vwxyz"))
+    about = build_subject(seen, list("abcde"), list("vwxyz"))
     [cross] = [each for each in about.attentions if each.kind == "cross"]
     assert (names(cross.queries), names(cross.keys)) == (tuple("vwxyz"), tuple("abcde"))
     with pytest.raises(ShapeError, match="The queries must .*got 2"):
-        subject_of(seen, list("abcde"), list("vw"))
+        build_subject(seen, list("abcde"), list("vw"))
     reading = ll.Reading(np.ones(2), ("word",), (("a", "b"),), "probability", "By hand.")
     for given in ({"text": ["a", "b"]}, {"queries": ["a"]}, {"batch": 1}):
         with pytest.raises(InputError, match="its own labels"):
-            subject_of(reading, **given)
+            build_subject(reading, **given)
 
 
 def test_one_text_of_a_batch_is_shown_and_named() -> None:
     query, key = torch.randn(2, 3, 2, 5, 4)
     matrix = ll.AttentionMatrix(query, key)
     for place in (0, 2):
-        about = subject_of(matrix, batch=place)
+        about = build_subject(matrix, batch=place)
         assert ask(about, "about").head["attentions"][0]["note"] == f"Text {place + 1} of 3 of the batch."
         row = ask(about, "row", level="token", by="token", place=1).arrays["values"]
         np.testing.assert_allclose(row, matrix[place, :, 1].mean(0), atol=1e-6)
         received = ask(about, "received", level="token").arrays["raw"]
         np.testing.assert_allclose(received, matrix.dense()[place].mean(0).sum(0), atol=1e-6)
-    assert subject_of(ll.AttentionMatrix(query[:1], key[:1])).attentions[0].note == ""
+    assert build_subject(ll.AttentionMatrix(query[:1], key[:1])).attentions[0].note == ""
     for batch in (3, -1):
         with pytest.raises(ShapeError, match="one of the 3 texts"):
-            subject_of(matrix, batch=batch)
+            build_subject(matrix, batch=batch)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 0, 5), (1, 2, 5, 0), (1, 2, 0, 0), (1, 0, 5, 5), (0, 2, 5, 5)])
 def test_where_nothing_looks_there_is_no_page(shape: tuple[int, ...]) -> None:
     B, H, N, M = shape
     with pytest.raises(ShapeError, match=f"{B} texts, {H} heads, {N} queries and {M} keys"):
-        subject_of(ll.AttentionMatrix(torch.randn(B, H, N, 3), torch.randn(B, H, M, 3)))
+        build_subject(ll.AttentionMatrix(torch.randn(B, H, N, 3), torch.randn(B, H, M, 3)))
 
 
 def test_a_reading_of_nothing_is_no_page() -> None:
     reading = ll.Reading(np.ones(2), ("word",), (("a", "b"),), "probability", "By hand.")
     with pytest.raises(ShapeError, match="1 queries and 0 keys"):
-        subject_of(ll.Reading(np.ones(0), ("word",), ((),), "probability", "By hand."))
+        build_subject(ll.Reading(np.ones(0), ("word",), ((),), "probability", "By hand."))
     with pytest.raises(ShapeError, match="this one has none"):
-        subject_of(reading.at("word", 0))
+        build_subject(reading.at("word", 0))
 
 
 def test_matrices_stand_under_layers_or_names() -> None:
     query = torch.randn(1, 1, 4, 3)
     matrix = ll.AttentionMatrix(query, query)
-    about = subject_of({"encoder.0.attn": matrix, "encoder.1.attn": matrix, "decoder.0.attn": matrix})
+    about = build_subject({"encoder.0.attn": matrix, "encoder.1.attn": matrix, "decoder.0.attn": matrix})
     told = [(each.name, dict(each.names)) for each in about.attentions]
     assert told == [
         ("encoder self-attention", {0: "encoder.0.attn", 1: "encoder.1.attn"}),
         ("decoder self-attention", {0: "decoder.0.attn"}),
     ]
-    assert list(subject_of({np.int64(2): matrix, 5: matrix}).attentions[0].layers) == [2, 5]
+    assert list(build_subject({np.int64(2): matrix, 5: matrix}).attentions[0].layers) == [2, 5]
     for odd, said in (({0: 1}, "at 0 is int"), ({"a": query}, "at 'a' is Tensor"), ([matrix, 3], "at 1 is")):
         with pytest.raises(KindError, match=said):
-            subject_of(odd)
+            build_subject(odd)
     for key in (-1, 0.5, None, (0, 1)):
         with pytest.raises(KindError, match="number from 0, or by its name"):
-            subject_of({key: matrix})
+            build_subject({key: matrix})
 
 
 def test_heads_are_written_as_a_slice() -> None:

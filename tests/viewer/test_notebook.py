@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import limelight as ll
-from limelight.viewer import shell
-from limelight.viewer.envelope import from_bytes
+from limelight.viewer import template
 from limelight.viewer.notebook import Answers, widget
+from limelight.viewer.protocol.responses import from_bytes
 from tests.viewer import cases
 
 PAGE = {"page.js": "", "page.css": "p { color: red }", "widget.js": "export default { render() {} }"}
@@ -43,7 +43,7 @@ def test_what_is_wrong_is_told(asked: dict[str, Any]) -> None:
 
 def test_the_widget_sends_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("anywidget", reason="the extra notebook is not installed")
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
     sent: list[Any] = []
     page = widget(cases.subject(), height=321)
     monkeypatch.setattr(page, "send", lambda content, buffers: sent.append((content, buffers)))
@@ -57,7 +57,7 @@ def test_the_widget_sends_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_readings_and_what_was_seen_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("anywidget", reason="the extra notebook is not installed")
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
     reading = ll.between(cases.matrices(), cases.context().segments)
     assert reading.show().answers.subject.title == " by ".join(reading.axes)
     attention = ll.MultiHeadAttention(width=6, heads=2)
@@ -69,7 +69,7 @@ def test_readings_and_what_was_seen_show_themselves(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shell.built(shell.WIDGET) is None, reason="the front end was not built")
+@pytest.mark.skipif(template.built(template.WIDGET) is None, reason="the front end was not built")
 def test_a_notebook_runs_and_holds_the_page(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")

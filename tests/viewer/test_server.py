@@ -15,16 +15,16 @@ import pytest
 import limelight as ll
 from limelight.errors import InputError
 from limelight.text.readers import read_text
-from limelight.viewer import shell
-from limelight.viewer.cache import Cache
-from limelight.viewer.door import Door
-from limelight.viewer.envelope import from_bytes
-from limelight.viewer.making import subject_of
-from limelight.viewer.server import application
-from limelight.viewer.serving import address, bound, door_of
+from limelight.viewer import template
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.lru_cache import Cache
+from limelight.viewer.protocol.responses import from_bytes
+from limelight.viewer.serve.access import AccessPolicy
+from limelight.viewer.serve.run import address, bound, door_of
+from limelight.viewer.serve.server import application
+from limelight.viewer.serve.uploads import FILES, TEXT_BYTES, documents_of
+from limelight.viewer.serve.worker import JobCancelledError, JobTimeoutError, QueueFullError, Worker
 from limelight.viewer.subject import Subject
-from limelight.viewer.typed import FILES, TEXT_BYTES, documents_of
-from limelight.viewer.work import DroppedError, FullError, LateError, Worker
 from tests.viewer import cases
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra web is not installed")
@@ -39,7 +39,7 @@ PAGE = {
 @pytest.fixture(autouse=True)
 def _built(monkeypatch: pytest.MonkeyPatch) -> None:
     """A front end, whether it was built or not."""
-    monkeypatch.setattr(shell, "built", PAGE.get)
+    monkeypatch.setattr(template, "built", PAGE.get)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def client() -> Iterator[Callable[..., Any]]:
 def read(documents: Mapping[str, str], question: str | None) -> Subject:
     context = ll.Context.of(ll.Tokenizer.train(list(documents.values()) * 2, "bpe", 270), documents, question)
     query = cases.torch.randn(1, 1, len(context.ids), 3)
-    return subject_of(ll.AttentionMatrix(query, query), context)
+    return build_subject(ll.AttentionMatrix(query, query), context)
 
 
 # ── Answers ──
@@ -144,17 +144,17 @@ def test_errors_are_sentences(client: Callable[..., Any]) -> None:
 def test_without_a_front_end_the_page_says_how_to_build_it(
     client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell, "built", lambda name: None)
+    monkeypatch.setattr(template, "built", lambda name: None)
     response = client().get("/")
     assert response.status_code == 503
-    assert shell.BUILD in response.text
+    assert template.BUILD in response.text
 
 
 def test_what_is_large_is_asked_for_again(
     client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("limelight.viewer.subject.FREE_WORK", 10)
-    about, walked = subject_of(cases.matrices(), cases.context()), threading.Event()
+    about, walked = build_subject(cases.matrices(), cases.context()), threading.Event()
     walk = about.read
     monkeypatch.setattr(about, "read", lambda go_on=None: walked.wait(5) and walk())
     with testclient.TestClient(application(about), base_url="http://localhost") as page:
@@ -201,7 +201,7 @@ def test_other_pages_may_not_ask(client: Callable[..., Any]) -> None:
 
 
 def test_an_open_address_needs_its_token(client: Callable[..., Any]) -> None:
-    page = client("http://box:9", door=Door((), "s3cret"))
+    page = client("http://box:9", access=AccessPolicy((), "s3cret"))
     for path in ("/", "/ask/about", "/static/page.js", "/?token=wrong", "/ask/about?token=s3cre"):
         assert page.get(path).status_code == 403
     entered = page.get("/?token=s3cret", follow_redirects=False)
@@ -214,7 +214,7 @@ def test_an_open_address_needs_its_token(client: Callable[..., Any]) -> None:
 
 
 def test_the_token_of_a_question_is_no_key(client: Callable[..., Any]) -> None:
-    page = client("http://box:9", about=cases.translation(), door=Door((), "s3cret"))
+    page = client("http://box:9", about=cases.translation(), access=AccessPolicy((), "s3cret"))
     assert page.get("/ask/process?token=s3cret").status_code == 403
     assert page.get("/ask/process?token=on").status_code == 403
     page.get("/?token=s3cret")
@@ -361,7 +361,7 @@ def test_a_full_queue_refuses_at_once_and_the_rest_is_done(worker: Worker) -> No
         return await asyncio.gather(*jobs, return_exceptions=True)
 
     found = asyncio.run(run())
-    assert {type(each) for each in found} == {bool, FullError}
+    assert {type(each) for each in found} == {bool, QueueFullError}
     assert 3 <= found.count(True) <= 4  # one may have been begun before the others came
 
 
@@ -373,7 +373,7 @@ def test_a_job_that_nobody_waits_for_ends(worker: Worker) -> None:
             while True:
                 time.sleep(0.001)
                 go_on()
-        except DroppedError:
+        except JobCancelledError:
             ended.set()
             raise
 
@@ -382,7 +382,7 @@ def test_a_job_that_nobody_waits_for_ends(worker: Worker) -> None:
         asked = asyncio.ensure_future(worker.do("long", endless, gone))
         await asyncio.sleep(0.03)
         gone.set()
-        with pytest.raises(DroppedError):
+        with pytest.raises(JobCancelledError):
             await asked
         return await worker.do("next", lambda go_on: 5, asyncio.Event())
 
@@ -399,7 +399,7 @@ def test_who_leaves_takes_nothing_from_others(worker: Worker) -> None:
         stays = asyncio.ensure_future(worker.do("same", lambda go_on: free.wait(5), asyncio.Event()))
         await asyncio.sleep(0.01)
         gone.set()
-        with pytest.raises(DroppedError):
+        with pytest.raises(JobCancelledError):
             await leaves
         free.set()
         return await asyncio.wait_for(stays, 5)
@@ -413,7 +413,7 @@ def test_a_job_may_take_so_long_and_no_longer(worker: Worker) -> None:
             time.sleep(0.001)
             go_on()
 
-    with pytest.raises(LateError):
+    with pytest.raises(JobTimeoutError):
         asyncio.run(worker.do("long", endless, asyncio.Event()))
 
 

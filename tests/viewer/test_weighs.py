@@ -13,13 +13,13 @@ import torch
 import limelight as ll
 from limelight.errors import InputError, TooLargeError
 from limelight.text.segments import Segments
-from limelight.viewer.attentions import Attention
-from limelight.viewer.envelope import from_bytes
-from limelight.viewer.looks import with_special
-from limelight.viewer.making import subject_of
-from limelight.viewer.questions import WEIGHS
-from limelight.viewer.subject import NotYetError, Subject
-from limelight.viewer.weighs import weighed
+from limelight.viewer.builders.from_look import with_special
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.reweighting import weighed
+from limelight.viewer.protocol.requests import WEIGHS
+from limelight.viewer.protocol.responses import from_bytes
+from limelight.viewer.subject import NotReadyError, Subject
 from tests.viewer import cases
 from tests.viewer.cases import ask
 from tests.viewer.valued import (
@@ -140,7 +140,7 @@ def test_documents_by_documents_and_the_strongest(weigh: str, chosen: str) -> No
 def test_tiles_at_every_zoom(weigh: str, reduce: str) -> None:
     N = 557
     layers = {0: inputs(N, N, 5) | {"mask": seen(N, N)}}
-    about = subject_of(matrices_of(layers))
+    about = build_subject(matrices_of(layers))
     weights = told(layers, weigh, [0]).numpy()
     for chosen, heads in (("mean", [*range(HEADS)]), ("0.4", [4])):
         for zoom, row, column in ((0, 0, 0), (1, 1, 0), (2, 0, 0), (2, 2, 1)):
@@ -193,29 +193,29 @@ def test_each_way_is_offered_where_it_says_something() -> None:
     assert weighs(subject()) == ["weight", "sink-free", "value"]
     assert weighs(cases.subject()) == ["weight", "sink-free"]  # made without values
     reading = ll.between(cases.matrices(), cases.context().segments, "document", "document")
-    assert weighs(subject_of(reading)) == ["weight"]
+    assert weighs(build_subject(reading)) == ["weight"]
     with pytest.raises(InputError, match="made without values"):
         ask(cases.subject(), "row", place=0, weigh="value")
     with pytest.raises(InputError, match="no sinks"):
-        ask(subject_of(reading), "between", weigh="sink-free")
+        ask(build_subject(reading), "between", weigh="sink-free")
     with pytest.raises(InputError, match="weigh is one of"):
         ask(subject(), "received", weigh="colour")
 
 
 def test_before_the_walk_rows_are_told_and_tiles_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("limelight.viewer.subject.FREE_WORK", 2**10)
-    about = subject_of(matrices_of(given()), cases.context())
+    about = build_subject(matrices_of(given()), cases.context())
     weights = told(given(), "sink-free", [0])
     row = ask(about, "row", level="token", by="token", place=40, weigh="sink-free")
     np.testing.assert_allclose(row.arrays["values"], weights.mean(0)[40], **CLOSE)
     place = {"zoom": 0, "row": 0, "column": 0}
     for kind, asked in (("received", {}), ("row", {"place": 1, "direction": "to"}), ("tile", place)):
-        with pytest.raises(NotYetError):
+        with pytest.raises(NotReadyError):
             ask(about, kind, weigh="sink-free", **asked)
     ask(about, "tile", weigh="value", **place)  # a number a key is all that it needs
-    told_way = weighed(about.attentions[0], "sink-free", {}).ways[2]
+    reweighting = weighed(about.attentions[0], "sink-free", {}).reweightings[2]
     matrix, some, rows, columns = about.attentions[0].layers[2], slice(1, 3), slice(5, 40), slice(2, 9)
-    block = told_way.told(
+    block = reweighting.apply(
         matrix[0, some, rows, columns], some, rows, columns, lambda rows: matrix[0, some, rows, :]
     )
     np.testing.assert_allclose(block, weights[7:9, rows, columns], **CLOSE)
@@ -224,7 +224,7 @@ def test_before_the_walk_rows_are_told_and_tiles_wait(monkeypatch: pytest.Monkey
 def test_a_tile_of_too_much_says_to_zoom_in_and_what_is_asked_can_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limelight.viewer.maps.MOST_WEIGHED", 1000)
+    monkeypatch.setattr("limelight.viewer.compute.tiles.MOST_WEIGHED", 1000)
     for weigh in ("sink-free", "value"):
         with pytest.raises(TooLargeError, match="Zoom in"):
             ask(subject(), "tile", zoom=0, row=0, column=0, weigh=weigh)
@@ -233,7 +233,7 @@ def test_a_tile_of_too_much_says_to_zoom_in_and_what_is_asked_can_end(
     def stop() -> None:
         raise InputError("enough")
 
-    from limelight.viewer.questions import Question
+    from limelight.viewer.protocol.requests import Question
 
     for kind, asked in (("received", {}), ("row", {"place": 1, "direction": "to"}), ("between", {})):
         with pytest.raises(InputError, match="enough"):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import limelight as ll
-from limelight.viewer.making import subject_of
+from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
 
@@ -50,4 +50,4 @@ def matrices_of(all_given: dict[int, dict[str, Any]]) -> dict[int, ll.AttentionM
 
 @cache
 def subject() -> Subject:
-    return subject_of(matrices_of(given()), cases.context())
+    return build_subject(matrices_of(given()), cases.context())

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from limelight.viewer import shell
-from limelight.viewer.file import save
-from limelight.viewer.library import Read
-from limelight.viewer.server import application
-from limelight.viewer.serving import bound
+from limelight.viewer import template
+from limelight.viewer.export.html_file import save
+from limelight.viewer.serve.run import bound
+from limelight.viewer.serve.server import application
+from limelight.viewer.serve.sessions import Read
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
 
@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
     program = chromium()
     if program is None:
         pytest.skip("no Chromium here")
-    if shell.built(shell.SCRIPT) is None:
+    if template.built(template.SCRIPT) is None:
         pytest.skip("the page was not built: python web/build.py")
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -12,8 +12,8 @@ import torch
 
 import limelight as ll
 from limelight.explain.explanation import Check, Explanation, Numbers, Picture, Stage
-from limelight.viewer.making import subject_of
-from limelight.viewer.steps import Step
+from limelight.viewer.builders.from_matrices import build_subject
+from limelight.viewer.compute.next_tokens import Step
 from limelight.viewer.subject import Subject
 from tests.web.conftest import saved, serving
 
@@ -40,7 +40,7 @@ def subject_of_texts(texts: dict[str, str]) -> Subject:
     context = ll.Context.of(ll.Tokenizer.train(list(texts.values()), "characters"), texts)
     N = len(context.ids)
     query, key = torch.randn(2, 1, 1, N, 3)
-    return subject_of(ll.AttentionMatrix(query, key), context, title="</title><script>alert(0)</script>")
+    return build_subject(ll.AttentionMatrix(query, key), context, title="</title><script>alert(0)</script>")
 
 
 def hostile_answer(evil: str) -> Subject:
@@ -148,7 +148,7 @@ def test_a_word_of_ten_megabytes_is_shortened_in_every_view(
     spans = [(0, 6), (7, ends - 6), (ends - 5, ends)]
     segments = ll.Segments.from_spans(text, spans)
     query, key = torch.randn(2, 1, 1, 3, 3)
-    bare = subject_of(ll.AttentionMatrix(query, key), segments, title=word)
+    bare = build_subject(ll.AttentionMatrix(query, key), segments, title=word)
     stage = hostile_answer(word[:10]).explain({})["stages"][0] | {"text": f"“{word}” {word}"}
     told = {"text": text, "answer": word, "model": word, "choice": [f"Token “{word}”."], "stages": [stage]}
     steps = tuple(Step(place, word, 0.5, ((word, 0.5),)) for place in range(3))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from limelight.readings.colours import RAMP
-from limelight.viewer import shell
+from limelight.viewer import template
 from limelight.viewer.notebook import Answers
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
@@ -161,7 +161,7 @@ def test_a_server_and_a_notebook_say_exactly_the_numbers_of_the_reading(
     page = browser.new_page()
     page.expose_function("ask", ask)
     page.set_content("<div id=cell></div>")
-    page.evaluate(NOTEBOOK, shell.needed(shell.WIDGET))
+    page.evaluate(NOTEBOOK, template.needed(template.WIDGET))
     page.wait_for_selector("#cell .pane .block")
     page.locator("#cell .pane").focus()
     for _ in range(12):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import limelight as ll
-from limelight.viewer.making import subject_of
+from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
 from tests.web.conftest import serving
@@ -171,7 +171,7 @@ def test_files_that_are_no_text_are_told_and_left_out(opened: Callable[..., Any]
     def read(documents: Mapping[str, str], question: str | None) -> Subject:
         text = "".join(documents.values())
         query = torch.randn(1, 1, len(text), 3)
-        return subject_of(ll.AttentionMatrix(query, query), list(text), title=" and ".join(documents))
+        return build_subject(ll.AttentionMatrix(query, query), list(text), title=" and ".join(documents))
 
     with serving(cases.subject(), read) as address:
         page = opened(address, offline=False)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import limelight as ll
-from limelight.viewer.making import subject_of
+from limelight.viewer.builders.from_matrices import build_subject
 from tests.viewer import cases, valued
 from tests.web.conftest import serving
 from tests.web.test_numbers import listed, strongest
@@ -101,10 +101,10 @@ def test_pins_and_the_map_follow(opened: Callable[..., Any], address: str) -> No
 
 @pytest.mark.slow
 def test_a_map_of_too_much_says_to_zoom_in_and_one_can(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limelight.viewer.maps.MOST_WEIGHED", 6 * 256**2)
+    monkeypatch.setattr("limelight.viewer.compute.tiles.MOST_WEIGHED", 6 * 256**2)
     query, key, value = cases.torch.randn(3, 1, 6, 557, 7, generator=cases.torch.Generator().manual_seed(3))
     matrix = ll.AttentionMatrix(query * 3, key, value)
-    with serving(subject_of(matrix)) as address:
+    with serving(build_subject(matrix)) as address:
         # A browser's own console tells of every refusal, so this page is not one of `opened`.
         page = browser.new_page(viewport={"width": 700, "height": 700})
         page.goto(f"{address}#view=map&weigh=sink-free&slice=mean")

@@ -16,7 +16,8 @@ from limelight.capture import rules
 from limelight.capture.decoding.caches import Held
 from limelight.capture.inputs import Inputs
 from limelight.matrix import Mask
-from limelight.matrix.given import Dense, Function
+from limelight.matrix.masks.base import Dense
+from limelight.matrix.masks.by_token import Function
 
 
 def without_room(inputs: Inputs, length: int | None, fixed: bool = False) -> Inputs:

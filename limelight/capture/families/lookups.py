@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.biases import Bias
-from limelight.matrix.given_biases import Table
-from limelight.matrix.places import Place, part
+from limelight.matrix.biases.custom import Table
+from limelight.matrix.index_functions import Place, part
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-// An envelope: one answer as it travels. The words of the contract: limelight/viewer/CONTRACT.md.
+// An envelope: one answer as it travels. The words of the contract: limelight/viewer/PROTOCOL.md.
 
 export type Numbers = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 

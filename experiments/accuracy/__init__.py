@@ -1,0 +1,1 @@
+"""How right are pronunciation and translation, by length and by training time?"""

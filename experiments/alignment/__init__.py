@@ -1,0 +1,1 @@
+"""Does attention between two languages find the links that people set?"""

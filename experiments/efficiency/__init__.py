@@ -1,0 +1,1 @@
+"""How fast are training and decoding, and what does length cost?"""

@@ -1,0 +1,1 @@
+"""What is general training worth for a special task with few labels?"""

@@ -1,0 +1,1 @@
+"""How far, and through how many records, can each network relate two tokens?"""

@@ -1,0 +1,124 @@
+"""Which loop reads a matrix: a pure function of its sizes, its device and what is read, that says why.
+
+Every loop gives the same readings within the table of tolerances. The quickest that serves is taken; those
+that do not serve say so in a sentence, which `AttentionMatrix.why()` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limelight.errors import InputError, TooLargeError
+from limelight.matrix.engine.native import loop as native
+from limelight.matrix.engine.plan import Plan, plan_for
+from limelight.matrix.engine.tiled import read_tiles
+from limelight.matrix.engine.triton import support
+from limelight.matrix.engine.triton.loop import read_triton
+from limelight.matrix.logits import Scores
+from limelight.matrix.reductions.base import Fold
+from limelight.matrix.tile import Frame, Stats
+
+Folds = Sequence[Fold[Any]]
+
+
+def walks_of_tiles(folds: Folds, cut: Plan, known: bool) -> tuple[str, ...]:
+    """A strip holds all keys, so that one walk is enough; squares take two unless the row stats are known."""
+    if known or cut.columns is None:
+        return ("finds the row stats and feeds every fold",)
+    return "finds the row stats", "feeds every fold"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A way of walking over the matrix.
+
+    name     what `read(…, loop=name)` asks for
+    runs     what it is, for `why()`: "plain PyTorch"
+    refuses  (scores, folds) → why it cannot read this, a sentence without a full stop; None where it can
+    plan     (scores, folds, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
+    read     (scores, frame, folds, known stats or None, plan) → every fold's state, and the row stats
+    leaves   folds → the places of those that it leaves to the plain loop, which reads them in a walk afterwards
+    walks    (folds, plan, whether the row stats are known) → what each of its walks does: "feeds every fold"
+    """
+
+    name: str
+    runs: str
+    refuses: Callable[[Scores, Folds], str | None]
+    plan: Callable[[Scores, Folds, int | None], Plan]
+    read: Callable[[Scores, Frame, Folds, Stats | None, Plan], tuple[list[Any], Stats]]
+    leaves: Callable[[Folds], list[int]] = lambda folds: []
+    walks: Callable[[Folds, Plan, bool], tuple[str, ...]] = walks_of_tiles
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The loop that reads, how it cuts, and why the quicker ones do not."""
+
+    loop: Loop
+    cut: Plan
+    passed_over: tuple[tuple[str, str], ...]
+    """The name of each quicker loop, and its reason."""
+
+
+PLAIN = Loop(
+    name="plain",
+    runs="plain PyTorch",
+    refuses=lambda scores, folds: None,
+    plan=lambda scores, folds, limit: plan_for(scores, limit),
+    read=read_tiles,
+)
+
+NATIVE = Loop(
+    name="native",
+    runs="C++",
+    refuses=native.refuses,
+    plan=native.plan,
+    read=native.read,
+    leaves=native.leaves,
+)
+
+TRITON = Loop(
+    name="triton",
+    runs="Triton",
+    refuses=support.refuses,
+    plan=support.plan,
+    read=read_triton,
+    leaves=support.leaves,
+    walks=support.walks,
+)
+
+LOOPS = (NATIVE, TRITON, PLAIN)
+"""From the quickest to the one that serves always."""
+
+
+def choose(
+    scores: Scores,
+    folds: Folds,
+    limit: int | None = None,
+    only: str | None = None,
+    loops: Sequence[Loop] | None = None,
+) -> Choice:
+    """The first loop that can read these folds within the limit; with `only`, that one or an InputError with its
+    reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
+    loops = LOOPS if loops is None else loops
+    passed_over: list[tuple[str, str]] = []
+    for loop in loops:
+        if only not in (None, loop.name):
+            continue
+        reason = loop.refuses(scores, folds)
+        if reason is None:
+            try:
+                return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+            except TooLargeError as error:
+                if only is not None or loop is loops[-1]:
+                    raise
+                reason = f"the limit is too small for it: {str(error).partition(';')[0]}"
+        passed_over.append((loop.name, reason))
+    names = ", ".join(loop.name for loop in loops)
+    if not passed_over:
+        raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
+    raise InputError(
+        f"The loop {only!r} cannot read this: {passed_over[0][1]}. Leave loop= out, or see why()."
+    )

@@ -1,0 +1,136 @@
+"""What a reading will do, said before it does it: the loop, its cut, what is skipped, the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from limelight.matrix.engine.dispatch import Choice
+from limelight.matrix.engine.plan import Plan, panels_of, stats_bytes
+from limelight.matrix.logits import Scores
+from limelight.matrix.reductions.base import Fold
+
+LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
+
+
+@dataclass(frozen=True)
+class Why:
+    """Print it to read it; every figure is a field."""
+
+    loop: str
+    """The name of the loop that reads."""
+    runs: str
+    """What that loop is."""
+    shape: str
+    """Whether it walks in strips (all keys at once) or squares."""
+    passed_over: tuple[tuple[str, str], ...]
+    """The quicker loops that cannot read this, each with its reason."""
+    device: str
+    dtype: str
+    rows: int
+    columns: int
+    heads_at_once: int
+    each_walk: tuple[str, ...]
+    """What each walk of the loop itself does, for the folds that it knows."""
+    afterwards: tuple[str, ...]
+    """Folds that the plain loop reads in a walk of its own, since the chosen one does not know them."""
+    again: tuple[str, ...]
+    """Folds that ask for further walks before they are finished."""
+    computed: float
+    """The share of the N × M entries that is computed; the mask lets the rest be skipped."""
+    workers: int
+    """How many threads read at once."""
+    stats_bytes: int
+    worker_bytes: int
+    """What each of them holds: tiles, and keys that are copied."""
+    dense_bytes: int
+
+    @property
+    def walks(self) -> int:
+        """How many walks the loop itself takes."""
+        return len(self.each_walk)
+
+    @property
+    def bytes(self) -> int:
+        """What a reading holds at once, beside what its folds keep (a few numbers a query or key)."""
+        return self.stats_bytes + self.workers * self.worker_bytes
+
+    def __str__(self) -> str:
+        first, *others = self.each_walk
+        walks = f"a first walk {first}" if others else f"one walk {first}"
+        walks += "".join(f", another {does}" for does in others)
+        if self.afterwards:
+            walks += f" but {', '.join(self.afterwards)}, which the plain loop reads in another"
+        if self.again:
+            walks += f"; {', '.join(self.again)}: further walks"
+        passed_over = "".join(f"not       {name}: {reason}\n" for name, reason in self.passed_over)
+        return (
+            f"loop      {self.shape} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
+            f"{self.runs} on {self.device}, {self.dtype}\n{passed_over}"
+            f"walks     {walks}\n"
+            f"computed  {self.computed:.1%} of the entries; the mask lets the rest be skipped\n"
+            f"memory    {_readable(self.bytes)} (row stats {_readable(self.stats_bytes)}, {self.workers} "
+            f"{'thread' if self.workers == 1 else 'threads'} of {_readable(self.worker_bytes)}) and what the "
+            f"folds keep; stored, the matrix would take {_readable(self.dense_bytes)}"
+        )
+
+
+def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known: bool) -> Why:
+    """Foresee a reading of `scores`; `known` says whether the row stats are there already."""
+    names = [type(fold).__name__ for fold in folds]
+    cut = choice.cut
+    B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
+    number = torch.finfo(scores.dtype).bits // 8
+    heads = cut.panel_batches * cut.panel_heads
+    columns = min(cut.columns or cut.width or M, M)
+    return Why(
+        loop=choice.loop.name,
+        runs=choice.loop.runs,
+        shape=cut.shape,
+        passed_over=choice.passed_over,
+        device=str(scores.device),
+        dtype=str(scores.dtype).removeprefix("torch."),
+        rows=cut.rows,
+        columns=columns,
+        heads_at_once=heads,
+        each_walk=choice.loop.walks(folds, cut, known),
+        afterwards=tuple(names[place] for place in choice.loop.leaves(folds)),
+        again=tuple(
+            name for name, fold in zip(names, folds, strict=True) if getattr(fold, "walks_again", False)
+        ),
+        computed=_computed(scores, cut),
+        workers=cut.workers(scores),
+        stats_bytes=stats_bytes(scores),
+        worker_bytes=cut.worker_bytes,
+        dense_bytes=number * B * H * N * M,
+    )
+
+
+def _computed(scores: Scores, cut: Plan) -> float:
+    blocks = [
+        (batches, heads, i0)
+        for batches, heads in panels_of(scores, cut)
+        for i0 in range(0, scores.N, cut.held or cut.rows)
+    ]
+    looked_at = blocks[:: -(-len(blocks) // LOOKED_AT) or 1]
+    done = total = 0
+    for batches, heads, i0 in looked_at:
+        mask = scores.mask.at(batches.start, batches.stop, heads.start, heads.stop)
+        part = replace(scores, mask=mask)
+        i1 = min(i0 + (cut.held or cut.rows), scores.N)
+        weight = (i1 - i0) * len(batches) * len(heads)
+        done += weight * sum(span.j1 - span.j0 for span in part.spans(i0, i1, 0, scores.M, cut.grain))
+        total += weight * scores.M
+    return done / total if total else 0.0
+
+
+def _readable(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,153 @@
+"""The loop in Triton: which kernel reads which fold, and what is made of what it finds.
+
+`rows.py` finds the row statistics and the sums of each query in one walk; with them `columns.py` sums for each
+key, and `areas.py` for each group or cell. What has no kernel goes to the plain loop, which is given the
+statistics. States are those of the folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.matrix.engine.plan import Plan, plan_for
+from limelight.matrix.engine.tiled import read_tiles
+from limelight.matrix.engine.triton.area_runs import Runs, areas_of, gather_maxima, gather_sums
+from limelight.matrix.engine.triton.launch import Kernels
+from limelight.matrix.engine.triton.support import COLUMN_FOLDS, ROW_FOLDS, WIDEST
+from limelight.matrix.logits import Scores
+from limelight.matrix.reductions.base import Fold
+from limelight.matrix.reductions.distance import Distance
+from limelight.matrix.reductions.downsample import Raster
+from limelight.matrix.reductions.entropy import Entropy
+from limelight.matrix.reductions.pooling import Pooled
+from limelight.matrix.reductions.products import Applied, Product, TransposedApplied
+from limelight.matrix.reductions.received import Received
+from limelight.matrix.reductions.row_stats import RowStats, RowSums
+from limelight.matrix.reductions.sink_mass import SinkMass
+from limelight.matrix.reductions.topk import Peak
+from limelight.matrix.reductions.value_norms import Output
+from limelight.matrix.tile import Frame, Stats
+
+Taken = tuple[Fold[Any], Any]
+"""A fold and its state."""
+
+
+def read_triton(
+    scores: Scores, frame: Frame, folds: Sequence[Fold[Any]], known: Stats | None, cut: Plan
+) -> tuple[list[Any], Stats]:
+    """Every fold's state, and the row stats, found on the way if not `known`; as `tiles.read_tiles`."""
+    states = [fold.start(frame) for fold in folds]
+    if 0 in (frame.B, frame.H, frame.N, frame.M):
+        return states, known or RowStats().finish(RowStats().start(frame))
+    kernels = Kernels(scores, cut)
+    rows: list[Taken] = []
+    columns: list[Taken] = []
+    areas: list[tuple[Any, Runs, Runs]] = []
+    rest: list[int] = []
+    for place, (fold, state) in enumerate(zip(folds, states, strict=True)):
+        too_wide = isinstance(state, Product) and not 0 < state.given.shape[-1] <= WIDEST
+        if cut_into := areas_of(fold, state, frame.B):
+            areas.append((state, *cut_into))
+        elif type(fold) in ROW_FOLDS and not too_wide:
+            rows.append((fold, state))
+        elif type(fold) in COLUMN_FOLDS and not too_wide:
+            columns.append((fold, state))
+        else:
+            rest.append(place)
+    with torch.cuda.device_of(
+        scores.q_BHND
+    ):  # a kernel starts on the current device, wherever its tensors are
+        stats = _read_rows(kernels, frame, rows) if rows or known is None else known
+        stats = known or stats
+        _read_columns(kernels, stats, columns)
+        for state, row_runs, column_runs in areas:
+            _read_areas(kernels, stats, state, row_runs, column_runs)
+    if rest:
+        beside = plan_for(scores, cut.limit)
+        plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, beside)
+        for place, state in zip(rest, plain, strict=True):
+            states[place] = state
+    return states, stats
+
+
+def _read_rows(kernels: Kernels, frame: Frame, taken: Sequence[Taken]) -> Stats:
+    """Fill the states of folds that sum over keys, and find the row stats."""
+    kinds = {type(fold) for fold, _ in taken}
+    products = [product for fold, state in taken for product in _products(fold, state, frame)]
+    distances = [state for fold, state in taken if isinstance(fold, Distance)]
+    # One walk finds everything but a second product or distance, which have their own.
+    found = kernels.rows(
+        entropy=Entropy in kinds,
+        key=Peak in kinds,
+        offset=distances[0].offset if distances else None,
+        values=products[0][0] if products else None,
+    )
+    # The largest of scores that are no numbers is one to torch and -∞ to the kernel, as if nothing were seen.
+    found = found._replace(m=found.m.masked_fill(found.t.isnan(), torch.nan))
+    moves = [found, *(kernels.rows(offset=state.offset) for state in distances[1:])]
+    mixes = [found, *(kernels.rows(values=given) for given, _ in products[1:])]
+    wide = RowStats().finish(RowSums(found.m.double(), found.t, frame.sink_H))
+    share = torch.exp(-wide.log_sum)  # a = exp(s - m)·share
+    for fold, state in taken:
+        if isinstance(fold, Entropy):
+            assert found.u is not None
+            state += (wide.log_sum * found.t - found.u) * share  # -ln a = l - (s - m)
+        elif isinstance(fold, Peak):
+            assert found.key is not None
+            state.scores.copy_(found.m)
+            state.keys.copy_(found.key.long().masked_fill(wide.empty, -1))
+    for state, sums in zip(distances, moves, strict=False):
+        assert sums.behind is not None and sums.ahead is not None
+        state.behind.copy_(sums.behind * share)
+        state.ahead.copy_(sums.ahead * share)
+    for (_, result), sums in zip(products, mixes, strict=False):
+        assert sums.mix is not None
+        result.copy_(sums.mix * share[..., None].to(sums.mix.dtype))
+    return Stats(found.m, wide.log_sum.to(found.m.dtype))
+
+
+def _products(fold: Fold[Any], state: Any, frame: Frame) -> list[tuple[Tensor, Tensor]]:
+    """What this fold multiplies the weights with, (B, some heads, M, X), and where the product goes.
+
+    Values that came as bf16 are handed on as bf16, which is exact and quicker.
+    """
+    if isinstance(fold, SinkMass):
+        named = state.named_BM
+        return [] if named is None else [(named[:, None, :, None].float(), state.total[..., None])]
+    if not isinstance(fold, Output | Applied):
+        return []
+    came = fold.v if isinstance(fold, Applied) else frame.v_BGMD
+    given = state.given
+    if came is not None and came.dtype == torch.bfloat16:
+        given = given.bfloat16()
+    return [(given, state.result)]
+
+
+def _read_columns(kernels: Kernels, stats: Stats, taken: Sequence[Taken]) -> None:
+    """Fill the states of folds that sum over queries."""
+    received = [state for fold, state in taken if isinstance(fold, Received)]
+    products = [state for fold, state in taken if isinstance(fold, TransposedApplied)]
+    if not taken:
+        return
+    found = kernels.columns(stats, raw=bool(received), factors=products[0].given if products else None)
+    others = (kernels.columns(stats, factors=state.given) for state in products[1:])
+    for state in received:
+        assert found.raw is not None and found.queries is not None
+        state.raw.copy_(found.raw)
+        state.queries.copy_(found.queries)
+    for state, sums in zip(products, (found, *others), strict=False):
+        assert sums.mix is not None
+        state.result.copy_(sums.mix)
+
+
+def _read_areas(kernels: Kernels, stats: Stats, state: Pooled | Raster, rows: Runs, columns: Runs) -> None:
+    """Fill the state of a fold that sums over areas."""
+    found = kernels.areas(stats, rows, columns)
+    state.sums.copy_(gather_sums(found.total, rows, columns))
+    if isinstance(state, Raster):
+        state.maximum.copy_(gather_maxima(found.maximum, rows, columns))
+        state.seen.copy_(gather_sums(found.seen.to(state.seen.dtype), rows, columns))

@@ -1,0 +1,129 @@
+"""Whether Triton can read a matrix, and how it would cut it: pure functions that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limelight.matrix.engine.plan import Plan, plan_for, stats_bytes, too_large
+from limelight.matrix.engine.triton.block_mask import sight_of
+from limelight.matrix.engine.triton.operands import padded
+from limelight.matrix.logits import Scores
+from limelight.matrix.reductions.base import Fold
+from limelight.matrix.reductions.distance import Distance
+from limelight.matrix.reductions.downsample import Picture
+from limelight.matrix.reductions.entropy import Entropy
+from limelight.matrix.reductions.pooling import Pool
+from limelight.matrix.reductions.products import Applied, TransposedApplied
+from limelight.matrix.reductions.received import Received
+from limelight.matrix.reductions.sink_mass import SinkMass
+from limelight.matrix.reductions.topk import Peak
+from limelight.matrix.reductions.value_norms import Output
+
+WIDEST = 256  # a head, or a row of a factor; a wider tile leaves no room beside it in a multiprocessor
+MOST_HEADS = 2**16 - 1  # of all batches: the second axis of a grid
+
+ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
+COLUMN_FOLDS = (Received, TransposedApplied)
+AREA_FOLDS = (Pool, Picture)
+KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
+"""These types themselves: what inherits from one may absorb otherwise, and goes to the plain loop."""
+PRODUCTS = (Output, Applied, TransposedApplied)
+ALWAYS_READ = (Entropy, Peak, Distance, SinkMass, Received)
+"""The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
+
+BYTES_A_QUERY = 64  # t, u, key, behind and ahead, and what is computed of them, mostly float64
+BYTES_A_KEY = 16
+
+
+def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+    """Why Triton cannot read this, a sentence without a full stop; None where it can."""
+    if scores.device.type != "cuda":
+        return f"Triton runs on CUDA, and this matrix is on {scores.device.type}"
+    if find_spec("triton") is None:
+        return "Triton is not installed (pip install 'limelight[gpu]')"
+    return lacks(scores, folds)
+
+
+def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+    """What no kernel covers here, whatever the device; None where all is covered, or can be read beside it."""
+    q_BHND, k_BGMD = scores.q_BHND, scores.k_BGMD
+    if scores.dtype != torch.float32 or q_BHND.dtype != k_BGMD.dtype:
+        return f"the kernels take queries and keys of one dtype up to float32, not {q_BHND.dtype} and {k_BGMD.dtype}"
+    if not 0 < q_BHND.shape[3] <= WIDEST:
+        return f"the kernels take heads of 1 to {WIDEST} numbers, not {q_BHND.shape[3]}"
+    if len(scores.batches) * len(scores.heads) > MOST_HEADS:
+        return f"the kernels take up to {MOST_HEADS} heads of all batches together"
+    if scores.bias is not None and not isinstance(scores.bias, Tensor):
+        return "the kernels cannot call a bias function"
+    sight = sight_of(scores.mask, scores.N, scores.M)
+    if isinstance(sight, str):
+        return f"the kernels do not know {sight}"
+    if folds and not any(type(fold) in KERNELS for fold in folds):
+        return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
+    return None
+
+
+def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
+    """The places of the folds that no kernel reads, nor would if they were narrower."""
+    return [place for place, fold in enumerate(folds) if type(fold) not in KERNELS]
+
+
+def walks(folds: Sequence[Fold[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
+    """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Picture.
+
+    A second product or distance has a walk of its own.
+    """
+    kinds = [type(fold) for fold in folds]
+    mixed = [fold for fold in folds if type(fold) in PRODUCTS or _names_keys(fold)]
+    turned = sum(kind is TransposedApplied for kind in kinds)
+    found = []
+    if any(kind in ROW_FOLDS for kind in kinds):
+        found += ["finds the row stats and sums over keys"]
+        found += ["sums over keys"] * (max(0, len(mixed) - turned - 1) + max(0, kinds.count(Distance) - 1))
+    elif not known:
+        found += ["finds the row stats"]
+    if any(kind in COLUMN_FOLDS for kind in kinds):
+        found += ["sums over queries"] * max(1, turned)
+    found += ["sums areas"] * sum(kind in AREA_FOLDS for kind in kinds)
+    return tuple(found) or ("feeds every fold",)
+
+
+def _names_keys(fold: Fold[Any]) -> bool:
+    return type(fold) is SinkMass and getattr(fold.keys, "ndim", 1) > 0 and len(fold.keys) > 0
+
+
+def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
+    """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling.
+
+    Raises TooLargeError where what the kernels find, or the plain loop beside them, takes more than `limit`.
+    """
+    (B, H, N, D), M = scores.q_BHND.shape, scores.M
+    row = padded(D) * scores.q_BHND.element_size()
+    over_keys = [_width(scores, fold) for fold in folds if type(fold) in (Output, Applied)]
+    over_queries = [_width(scores, fold) for fold in folds if type(fold) is TransposedApplied]
+    rows = 64 if row > 256 or any(over_keys + over_queries) else 128
+    columns = 64 if row <= 256 else 32
+    # Over keys all products live until the last is found, one of them scaled; over queries the first and one more.
+    over_keys += [1 for fold in folds if _names_keys(fold)]
+    products = N * (sum(over_keys) + max(over_keys, default=0))
+    products = max(products, M * (sum(over_queries[:1]) + max(over_queries[1:], default=0)))
+    needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * products)
+    if not all(type(fold) in ALWAYS_READ for fold in folds):
+        needed = max(needed, plan_for(scores, limit).worker_bytes)
+    cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed, limit=limit)
+    if limit is not None and limit < stats_bytes(scores) + needed:
+        raise too_large(scores, cut, limit)
+    return cut
+
+
+def _width(scores: Scores, fold: Any) -> int:
+    """How many numbers the product has a query or key; none where no kernel makes it."""
+    width = scores.value_width
+    if not isinstance(fold, Output):
+        width = fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
+    return width if width <= WIDEST else 0

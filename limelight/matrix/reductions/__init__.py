@@ -1,0 +1,1 @@
+"""What can be computed from the weights in one pass: one class each, with its merge law."""
