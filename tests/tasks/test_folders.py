@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from limelight.modules import saved
 from limelight.training import checkpoints
 from tests.tasks.folders import Folders
 
@@ -39,13 +36,14 @@ def test_more_sequences() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", ["an older model goes with all that is beside it", "random numbers begin anew"]
-)
+@pytest.mark.parametrize("fault", ["random numbers begin anew", "every checkpoint is taken away"])
 def test_the_sequences_find_what_does_not_hold(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault == "random numbers begin anew":
         monkeypatch.setattr(checkpoints, "_restore_random_states", lambda states: None)
     else:
-        monkeypatch.setattr(saved, "_carry", lambda older, folder: shutil.rmtree(older))
+        remove = checkpoints._remove
+        monkeypatch.setattr(
+            checkpoints, "_remove", lambda path: [remove(each) for each in path.parent.glob("check*")]
+        )
     with pytest.raises(AssertionError):
         try_sequences(100, number=3)
