@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limelight.capture.decoding.caches import cache_of, crops_heard
 from limelight.capture.decoding.strands import Strands
@@ -180,7 +180,7 @@ def watch(
         raise KindError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
     if offload not in (None, "cpu"):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
-    if hasattr(read, "absorb") or not hasattr(read, "__iter__"):
+    if hasattr(read, "absorb") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
         raise KindError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")
     for fold in read:
         if isinstance(fold, type) or not hasattr(fold, "absorb"):

@@ -68,7 +68,7 @@ class Rollout:
         renormalise: bool = True,
         values: bool = False,
     ) -> None:
-        if not isinstance(layers, Iterable):
+        if not isinstance(layers, Iterable) or isinstance(layers, Tensor):
             raise KindError(f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}.")
         layers = list(layers)
         residual = a_number("residual", residual)

@@ -76,7 +76,8 @@ class AtlasTable:
     def _best(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("most of")
-        for rank in range(1, self.best + 1):
+        heads = max(len(self.atlas.ranked(name)) for name in MEASURES)
+        for rank in range(1, min(self.best, heads) + 1):
             table.add_column(f"{rank}. head")
             table.add_column("", justify="right")
         for name in MEASURES:

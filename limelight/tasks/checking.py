@@ -16,6 +16,7 @@ from limelight.tasks.rows import Part, few
 from limelight.tasks.task import Rows
 from limelight.tasks.unknown import named, told_unknown, unit, unknown_in
 from limelight.text.boundaries import words
+from limelight.text.lookalikes import told_apart
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Examples
 
@@ -62,7 +63,7 @@ def check_classes(saved: SavedModel, rows: Rows, part: Part, given: bool) -> Non
             )
             raise TextError(
                 f"{part.place(row)}: a label must be one of the model's classes, {few(saved.classes)}; got "
-                f"{label!r}. {way_out}"
+                f"{label!r}. {told_apart(label, saved.classes) or way_out}"
             )
 
 

@@ -52,6 +52,7 @@ from limelight.tasks.recipe import Recipe, rendered
 from limelight.tasks.rows import Part
 from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
+from limelight.training.batches import Examples
 from limelight.training.best import BEFORE, BEST
 from limelight.training.loop import Evaluation, Outcome, begin_stretch, finished, train
 from limelight.training.processes import demand_one_process
@@ -109,8 +110,12 @@ def _train(
     task = TASKS[recipe.task](recipe)
     if not saved.classes:  # a class is not searched for
         saved = replace(saved, prediction=saved.prediction | asdict(recipe.prediction))
-    for name, part_rows in (("train", rows), ("valid", valid)):
-        check_rows(task, saved, part_rows, parts[name], start.model is not None, name == "valid", reporter)
+    examples = {
+        name: check_rows(
+            task, saved, part_rows, parts[name], start.model is not None, name == "valid", reporter
+        )
+        for name, part_rows in (("train", rows), ("valid", valid))
+    }
     progress = stands_at(out)
     check_settings(out, progress, recipe.training, reporter.note)
     if not finished(progress, recipe.training):
@@ -139,7 +144,7 @@ def _train(
 
     outcome = train(
         saved.model,
-        task.examples(saved, rows),
+        examples["train"],
         recipe.training,
         out,
         evaluate,
@@ -263,13 +268,14 @@ def _write_start(saved: SavedModel, recipe: Recipe, rows: Rows, out: Path, start
 
 def check_rows(
     task: Task, saved: SavedModel, rows: Rows, part: Part, given: bool, held_out: bool, reporter: Reporter
-) -> None:
-    """Refuse rows that cannot be learned, or measured on, and tell of what is odd in them (see checking.py)."""
+) -> Examples:
+    """Rows as token ids; what cannot be learned, or measured on, is refused, and what is odd told (checking.py)."""
     check_classes(saved, rows, part, given)
     check_unknown(saved, rows, part, given, held_out, reporter.note)
     examples = task.examples(saved, rows)
     check_lengths(saved, examples, task.recipe, part, held_out, reporter.note)
     check_words(rows, part, reporter.note)
+    return examples
 
 
 def _valid_too_large(task: Task, saved: SavedModel, valid: Rows, part: Part) -> TooLargeError:

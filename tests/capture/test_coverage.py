@@ -46,29 +46,16 @@ def test_what_a_family_writes_is_exact_in_every_way() -> None:
 
 
 WRITING = [
-    "bart",
     "bert",
-    "bloom",
     "codegen",
     "deepseek_v32",
-    "falcon",
     "gemma2",
-    "gemma3_text",
-    "gpt2",
-    "gpt_oss",
-]
-WRITING += [
     "gpt_neo",
-    "gptj",
+    "gpt_oss",
     "jamba",
     "led",
-    "mistral",
-    "mpt",
-    "opt",
-    "seamless_m4t",
     "t5",
     "t5gemma2",
-    "zamba2",
 ]
 
 
@@ -77,7 +64,7 @@ def test_no_family_that_writes_is_wrong() -> None:
     assert set(WRITING) <= set(writing_families())
     rows = list(apart(check_generate, WRITING, jobs=2))
     assert [(row.family, row.reason) for row in rows if row.outcome == "wrong"] == []
-    assert sum(row.outcome == "exact" for row in rows) >= len(WRITING) - 4
+    assert sum(row.outcome == "exact" for row in rows) >= len(WRITING) - 2
     assert all(row.reason for row in rows if row.outcome != "exact")
 
 

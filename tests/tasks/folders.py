@@ -6,12 +6,14 @@ settings or rows, fine-tuned and averaged, among files of the user's own.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ ROWS = {
     "train": {"one": PAIRS, "other": PAIRS[2:]},
     "valid": {"one": PAIRS[:2], "other": ("c a\tA C", "a\tB")},
 }
-MOST_CHANGES = 100
+MOST_CHANGES = 120
 """A run of six updates changes files about so many times."""
 
 
@@ -75,7 +77,7 @@ seed = {self.seed}
 warmup = 2
 average = 0.5
 evaluate_every = 2
-checkpoint_every = 3
+checkpoint_every = 1
 [prediction]
 beam = 1
 longest = 5
@@ -109,9 +111,10 @@ FOREIGN = (
     "model/notes.md",
     "newest/notes.txt",
 )
+MOST_STEPS = 12
 befallen: Counter[str] = Counter()
 """How often what befell a folder, since somebody cleared it."""
-_REFERENCES: dict[Plan, dict[str, torch.Tensor]] = {}
+_REFERENCES: dict[Plan, dict[str, Any]] = {}
 
 
 def room() -> Path:
@@ -124,17 +127,28 @@ def weights(saved: SavedModel) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in saved.model.named_parameters()}
 
 
-def undisturbed(plan: Plan) -> dict[str, torch.Tensor]:
-    """The weights of a run that nothing befell."""
+def state(out: Path) -> dict[str, Any]:
+    """Where a run has come to: every number of its newest checkpoint, its best weights, and its counters."""
+    last = checkpoints(out)[-1]
+    progress = json.loads((last / "progress.json").read_text(encoding="utf-8"))
+    del progress["cpu_seconds"], progress["judging_seconds"]  # clocks differ
+    files = [*sorted(last.glob("*.safetensors")), out / "best.safetensors"]
+    return {
+        f"{file.name}/{name}": tensor.tolist() for file in files for name, tensor in load_file(file).items()
+    } | {"progress": progress}
+
+
+def undisturbed(plan: Plan) -> dict[str, Any]:
+    """What a run has come to that nothing befell."""
     if plan not in _REFERENCES:
         place = room()
         try:
-            saved, _ = train_recipe(
+            train_recipe(
                 plan.recipe, plan.write(place / "data"), place / "run", reporter=quiet(place / "run")
             )
+            _REFERENCES[plan] = state(place / "run")
         finally:
             shutil.rmtree(place)
-        _REFERENCES[plan] = weights(saved)
     return _REFERENCES[plan]
 
 
@@ -182,10 +196,21 @@ class Folders(RuleBasedStateMachine):
     def strike(self, change: dict[str, object], fault: Fault, at: int) -> None:
         self.trained(change, fault, at)
 
-    @rule(change=CHANGE, at=st.integers(1, MOST_CHANGES))
-    def kill_and_go_on(self, change: dict[str, object], at: int) -> None:
-        self.trained(change, "kill", at)
+    @rule(kills=st.lists(st.integers(1, MOST_CHANGES), min_size=1, max_size=3), change=CHANGE)
+    def begin_and_be_killed(self, kills: list[int], change: dict[str, object]) -> None:
+        """A new run, killed a few times on its way to the end."""
+        self.number += 1
+        self.out, self.told, self.cards = self.place / f"new-{self.number}", [], set()
+        self.plan = replace(self.plan, **change)  # type: ignore[arg-type]
+        for at in kills:
+            self.trained({}, "kill", at)
         self.trained({})
+
+    @rule(at=st.integers(0, MOST_CHANGES), fault=st.sampled_from(("kill", "full")))
+    def go_further(self, at: int, fault: Fault) -> None:
+        """More updates than before; `at` 0 is without a fault."""
+        if self.plan.steps < MOST_STEPS:
+            self.trained({"steps": self.plan.steps + 2}, fault if at else None, at)
 
     def trained(self, change: dict[str, object], fault: Fault | None = None, at: int = 0) -> None:
         """Train by the plan with something changed, and see that what must hold does."""
@@ -228,15 +253,19 @@ class Folders(RuleBasedStateMachine):
         if ended == "done":
             self.agrees(saved, outcome.progress.step)
 
-    @rule(name=st.sampled_from(FOREIGN))
-    def add(self, name: str) -> None:
-        if name.startswith("newest/"):
+    @rule(names=st.sets(st.sampled_from(FOREIGN), min_size=1))
+    def add(self, names: set[str]) -> None:
+        for name in sorted(names):
             found = checkpoints(self.out)
-            if not found:
-                return
-            name = f"{found[-1].name}/{name.partition('/')[2]}"
-        path = self.out / name
-        if path.exists() or (name.startswith("model/") and not (self.out / "model").is_dir()):
+            inside, _, rest = name.partition("/")
+            if inside == "newest" and found:
+                self.write(found[-1] / rest)
+            elif inside != "newest" and (inside != "model" or (self.out / "model").is_dir()):
+                self.write(self.out / name)
+
+    def write(self, path: Path) -> None:
+        """A file of the user's, where there is none."""
+        if path.exists():
             return
         self.number += 1
         if not self.out.is_dir():
@@ -343,9 +372,10 @@ class Folders(RuleBasedStateMachine):
         assert ("From update" in card) <= (len({replace(plan, valid="one") for plan in self.told}) > 1)
         if len(plans) == 1 and len({plan.steps for plan in self.told}) == 1:
             if len({plan.valid for plan in self.told}) == 1:
-                expected = undisturbed(self.plan)
-                assert all(torch.equal(made[name], expected[name]) for name in made), (
-                    "not the same to the bit"
+                now, expected = state(self.out), undisturbed(self.plan)
+                different = [name for name in expected if now.get(name) != expected[name]]
+                assert not different and now.keys() == expected.keys(), (
+                    f"{different[:3]} not the same to the bit"
                 )
                 befallen["compared with an undisturbed run, bit by bit"] += 1
         leftovers = [

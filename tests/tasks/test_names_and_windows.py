@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from limelight.errors import InputError
+from limelight.errors import InputError, TextError
 from limelight.tasks.recipe import parse_recipe
+from limelight.tasks.run import train_recipe
 from limelight.tasks.task import TASKS
 from limelight.tasks.transfer import with_dropout
 from tests.predicting.small import saved
@@ -53,3 +55,12 @@ def test_a_fresh_language_model_keeps_the_window_of_its_recipe() -> None:
     assert model.window == 13
     other = words.replace('"language"', '"translate"')
     assert TASKS["translate"](parse_recipe(other)).new([("the light", "the light")]).window is None
+
+
+def test_a_run_names_the_line_of_a_label_that_looks_like_a_class(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text(f"un café\t{COMPOSED}\ndu thé\ttea\n", encoding="utf-8")
+    (tmp_path / "valid.tsv").write_text(f"du thé\ttea\nun café\t{APART}\n", encoding="utf-8")
+    recipe = parse_recipe('task = "classify"\n[training]\nsteps = 1')
+    with pytest.raises(TextError, match=r"valid\.tsv, line 2: .*U\+0301, there é U\+00E9.*NFC"):
+        train_recipe(recipe, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix
@@ -136,7 +137,7 @@ def _groups(what: Any, asking: Side | None) -> dict[str, tuple[Kind, dict[int, A
         what = {0: what}
     if isinstance(what, Mapping):
         what = [_named(*each) for each in what.items()]
-    elif isinstance(what, Iterable) and not isinstance(what, str | bytes):
+    elif isinstance(what, Iterable) and not isinstance(what, str | bytes | Tensor):
         what = [_entry(number, each) for number, each in enumerate(what)]
     else:
         raise KindError(
