@@ -184,7 +184,7 @@ def written_docstring(value: object) -> str:
 def test_every_file_says_what_it_is_and_ends_in_time(path: Path) -> None:
     text = text_of(path)
     assert not text.strip() or ast.get_docstring(tree_of(path)), f"{path} begins without a docstring"
-    assert len(text.splitlines()) <= 400, f"{path} is two things"
+    assert len(text.splitlines()) <= 600, f"{path} is two things"
 
 
 # ── What is left out ──
