@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
 from limelight.capture.heads import heads_apart
+from limelight.capture.homes import is_patched
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
@@ -71,7 +72,7 @@ def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
             stack.enter_context(name.listened_to())
         if not all(map(_calls_it_by_name, modules)):
             stack.enter_context(fused.PATH.held())
-            stack.enter_context(_ear())
+            stack.enter_context(ear_of_this_thread())
         yield
 
 
@@ -81,11 +82,14 @@ def _calls_it_by_name(module: nn.Module) -> bool:
     So do those of transformers; then it is enough to put an ear on the names, and the model runs at full speed.
     """
     home = type(module).__module__
-    return home.startswith(("transformers.", "torch.nn.")) and not isinstance(module, nn.MultiheadAttention)
+    if is_patched(module) or isinstance(module, nn.MultiheadAttention):
+        return False
+    return home.startswith(("transformers.", "torch.nn."))
 
 
 @contextmanager
-def _ear() -> Iterator[None]:
+def ear_of_this_thread() -> Iterator[None]:
+    """Inside the block the torch functions of this thread are heard."""
     if _HERE.watches == 0:
         _HERE.ear.__enter__()
     _HERE.watches += 1
