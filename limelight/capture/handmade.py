@@ -45,10 +45,16 @@ def handmade(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
             stack.enter_context(_Everywhere(modules, listener).open())
         else:
             record, missed = reporting(listener)
+            told = {id(inner) for module in modules if family_of(module) is not None for inner in module.modules()}
             for module in modules:
-                if family_of(module) is None and _multiplies_and_weighs(type(module)):
+                inside = list(module.modules())[1:]
+                if _is_handmade(module) and id(module) not in told and not any(map(_is_handmade, inside)):
                     stack.enter_context(follow(module, record, missed.only_noticed()))
         yield
+
+
+def _is_handmade(module: nn.Module) -> bool:
+    return _multiplies_and_weighs(type(module)) and family_of(module) is None
 
 
 @cache
@@ -56,7 +62,7 @@ def _multiplies_and_weighs(kind: type) -> bool:
     """Whether the code of a class multiplies matrices and computes softmax, other than as a backend of attention."""
     names: set[str] = set()
     for each in kind.__mro__:
-        if each.__module__.startswith("transformers."):
+        if each.__module__.startswith("transformers.models."):
             for one in vars(each).values():
                 if isinstance(one, FunctionType):
                     names |= _names(one.__code__)

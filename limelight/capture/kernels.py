@@ -23,10 +23,10 @@ from limelight.capture.listening import Shared, anyone_listens, miss, tell, unhe
 from limelight.capture.places import kind_of, running
 from limelight.capture.verifying import Verified, verify
 from limelight.matrix import Mask, masks
+from limelight.matrix.given_biases import Modified
 
 SCRIPTED = "it is TorchScript, which runs outside of Python; watch the model that it was made from"
-OTHER_SCORES = "its score_mod does more than to add a number to each score, which cannot be followed"
-OTHER_MASK = "its output is not that of its mask_mod, as far as it can be followed"
+OTHER = "its output is not what its score_mod and mask_mod make of queries, keys and values"
 
 # ---- flex attention -----------------------------------------------------------------------------------
 
@@ -79,16 +79,12 @@ def _tell_flex(
 ) -> None:
     score_mod, block_mask = given.get("score_mod"), given.get("block_mask")
     mask: Mask | None = None if block_mask is None else masks.function(block_mask.mask_mod)
-
-    def added(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score_mod(torch.zeros((), dtype=torch.float32, device=q.device), b, h, i, j)
-
     inputs = Inputs(
         query=q,
         key=k,
         value=v,
         mask=mask,
-        bias=None if score_mod is None else added,
+        bias=None if score_mod is None else Modified(score_mod),
         scale=given.get("scale"),
         output=output.detach(),
         backend="flex_attention",
@@ -100,7 +96,7 @@ def _tell_flex(
         miss(module, f"its score_mod or mask_mod cannot be followed ({error})")
         return
     if isinstance(verified, Verified) and not verified.error <= verified.tolerance:
-        miss(module, OTHER_MASK if score_mod is None else OTHER_SCORES)
+        miss(module, OTHER)
     else:
         tell(module, inputs.cast())
 

@@ -90,24 +90,28 @@ def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, mod
     as_it_is = len(lead) == 2 and lead == (B, H) and plan.order == tuple(range(len(plan.factors)))
 
     def apart(tensor: Tensor) -> Tensor:
-        tensor = tensor[(None,) * (len(lead) + 2 - tensor.dim())]
-        ends = tensor.shape[-2:]
+        if tensor.dim() < len(lead) + 2:
+            tensor = tensor[(None,) * (len(lead) + 2 - tensor.dim())]
         if as_it_is:
             return tensor
+        ends = tensor.shape[-2:]
         if all(size == 1 for size in tensor.shape[:-2]):
             return tensor.reshape(1, 1, *ends)
         folded = tensor.expand(*lead, *ends).reshape(*plan.factors, *ends)
         axes = len(plan.factors)
         return folded.permute(*plan.order, axes, axes + 1).reshape(B, H, *ends)
 
+    def beside(tensor: Tensor) -> Tensor:  # what lies right already stays the same tensor: it is known by that
+        return tensor if as_it_is else apart(tensor)
+
     scores = replace(
         scores,
         shape=(B, H, N, M),
         q=apart(scores.q),
         k=apart(scores.k),
-        terms=tuple((apart(tensor), factor) for tensor, factor in scores.terms),
-        hidden=tuple((apart(places), fill) for places, fill in scores.hidden),
-        zeroed=tuple(map(apart, scores.zeroed)),
+        terms=tuple((beside(tensor), factor) for tensor, factor in scores.terms),
+        hidden=tuple((beside(places), fill) for places, fill in scores.hidden),
+        zeroed=tuple(map(beside, scores.zeroed)),
         lookups=tuple(lookup.moved(apart) for lookup in scores.lookups),
         sink=None if scores.sink is None else scores.sink[:1].expand(H),
     )

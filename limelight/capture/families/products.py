@@ -122,7 +122,7 @@ def _row_and_column(left: str, right: str, out: str) -> tuple[str, str] | None:
 def _weighing(
     weights: Scores, known: Known, a: Tensor, b: Tensor, **_: Any
 ) -> Weighed | None:
-    if a in known and known[a] is weights:
+    if known.get(a) is weights:
         if weights.at == (-2, -1):
             return lambda result: (b.detach(), result.detach())
     elif weights.at == (-1, -2):
@@ -137,7 +137,7 @@ def _einsum_weighing(
     if read is None:
         return None
     (left, a), (right, b), out = read
-    if not (a in known and known[a] is weights):
+    if not (known.get(a) is weights):
         left, a, right, b = right, b, left, a
     row, column = left[weights.at[0]], left[weights.at[1]]
     lead = "".join(letter for letter in left if letter not in (row, column))

@@ -437,6 +437,8 @@ def follow(
             call.tape.__enter__()
 
     def after(_: nn.Module, args: Any, output: Any) -> None:
+        if not getattr(running, "calls", None):  # the watch was opened while it ran, in another thread
+            return
         call = running.calls.pop()
         if call.why_not is None:
             call.tape.__exit__(None, None, None)
