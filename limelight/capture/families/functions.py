@@ -22,6 +22,16 @@ SOFTMAXES = frozenset(("softmax", "log_softmax", "gumbel_softmax", "softmin"))
 OTHER_PRODUCTS = frozenset(("cdist", "tensordot", "inner"))
 
 
+def in_order(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Arguments with their first two operands by position, however they were given."""
+    if "input" in kwargs:
+        args, kwargs = (kwargs["input"], *args), {key: one for key, one in kwargs.items() if key != "input"}
+    for name in ("other", "mat2", "weight"):
+        if name in kwargs and len(args) == 1:
+            args, kwargs = (*args, kwargs[name]), {key: one for key, one in kwargs.items() if key != name}
+    return args, kwargs
+
+
 def operands_of(args: Any) -> list[Tensor]:
     return [
         one

@@ -77,7 +77,10 @@ class Origins:
         constant = all(one is not None and one.constant for one in known)
         rule = RULES.get(name)
         if rule is not None:
-            axes = rule(self.of, result, *args, **kwargs)
+            try:
+                axes = rule(self.of, result, *args, **kwargs)
+            except (TypeError, ValueError, IndexError, KeyError):  # a call in a form that is not known here
+                axes = None
         else:
             axes = _beside(result, operands, known)
         if axes is None:
@@ -204,8 +207,10 @@ def _product(of: Look, result: Tensor, a: Tensor, b: Tensor, **_: Any) -> tuple[
     )
 
 
-def _added_product(of: Look, result: Tensor, _: Tensor, a: Tensor, b: Tensor, **__: Any) -> tuple[Axis, ...] | None:
-    return _product(of, result, a, b)
+def _added_product(
+    of: Look, result: Tensor, _: Tensor, batch1: Tensor, batch2: Tensor, **__: Any
+) -> tuple[Axis, ...] | None:
+    return _product(of, result, batch1, batch2)
 
 
 def _einsum(of: Look, result: Tensor, equation: Any, *operands: Any) -> tuple[Axis, ...] | None:

@@ -29,6 +29,7 @@ from limelight.capture.families.functions import (
     PROJECTIONS,
     REDUCTIONS,
     SOFTMAXES,
+    in_order,
     is_kernel,
     name_of,
     operands_of,
@@ -143,6 +144,8 @@ class Tape(TorchFunctionMode):
             self._forget_others(written, result)
         if is_kernel(func):
             return lambda: self._miss((), f"a kernel of its own computes it, {title_of(func)}, which gives no weights")
+        if kwargs:
+            args, kwargs = in_order(args, kwargs)
         with torch._C.DisableTorchFunction():
             self.origins.follow(name, args, kwargs, result)
             if isinstance(result, (tuple, list)):
