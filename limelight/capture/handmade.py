@@ -45,7 +45,9 @@ def handmade(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
             stack.enter_context(_Everywhere(modules, listener).open())
         else:
             record, missed = reporting(listener)
-            told = {id(inner) for module in modules if family_of(module) is not None for inner in module.modules()}
+            told = {
+                id(inner) for module in modules if family_of(module) is not None for inner in module.modules()
+            }
             for module in modules:
                 inside = list(module.modules())[1:]
                 if _is_handmade(module) and id(module) not in told and not any(map(_is_handmade, inside)):
@@ -86,7 +88,9 @@ class _Everywhere:
         self._listener = listener
         self._record, self._missed = reporting(listener)
         self._names = getattr(listener, "names", None)
-        self._constants = [tensor for module in modules for tensor in module._buffers.values() if tensor is not None]
+        self._constants = [
+            tensor for module in modules for tensor in module._buffers.values() if tensor is not None
+        ]
         self._uses_flex = uses_flex(modules)
         self._thread = threading.local()
 

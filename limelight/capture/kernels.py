@@ -36,7 +36,9 @@ def _listen_to_flex() -> Callable[[], None]:
 
     function: Any = flex_attention
     code = function.__code__
-    original = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
+    original = FunctionType(
+        code, function.__globals__, code.co_name, function.__defaults__, function.__closure__
+    )
     original.__kwdefaults__ = function.__kwdefaults__
     _ORIGINAL[:] = [original]
     function.__code__ = _with_ear.__code__
@@ -75,7 +77,13 @@ def hear_flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: A
 
 
 def _tell_flex(
-    module: nn.Module, q: Tensor, k: Tensor, v: Tensor, output: Tensor, given: dict[str, Any], variables: dict[str, Any]
+    module: nn.Module,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    output: Tensor,
+    given: dict[str, Any],
+    variables: dict[str, Any],
 ) -> None:
     score_mod, block_mask = given.get("score_mod"), given.get("block_mask")
     mask: Mask | None = None if block_mask is None else masks.function(block_mask.mask_mod)
@@ -112,7 +120,9 @@ def _listen_to_scripts() -> Callable[[], None]:
         result = original(function, *args, **kwargs)
         tapes = [mode for mode in _get_current_function_mode_stack() if isinstance(mode, Tape)]
         for tape in tapes[-1:]:
-            tape.pass_whole(_title(function), _as_written(function), args, kwargs, result, _attention_in(function))
+            tape.pass_whole(
+                _title(function), _as_written(function), args, kwargs, result, _attention_in(function)
+            )
         return result
 
     kind.__call__ = heard

@@ -63,7 +63,9 @@ class Watcher:
         self.names.forward_begins()
         self.forwards += 1
         if threading.get_ident() != self._home and any(one is self for one in listeners(model)):
-            self.note("The model also ran in another thread inside the watch; its attention there is kept as well.")
+            self.note(
+                "The model also ran in another thread inside the watch; its attention there is kept as well."
+            )
 
     def end(self, model: nn.Module, _: Any, __: Any) -> None:
         """It ends, or fails."""

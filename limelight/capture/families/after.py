@@ -24,9 +24,7 @@ def _zeroed(
     return _set_to_zero(scores, scores.canonical(mask).bool(), "masked_fill")
 
 
-def _where(
-    scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any
-) -> Scores | None:
+def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
     if number(b if first else a) != 0 or tuple(result.shape) != scores.laid_out or scores.changed:
         return None

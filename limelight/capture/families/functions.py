@@ -65,9 +65,7 @@ _IDLE = frozenset(
 def is_kernel(func: Any) -> bool:
     """Whether this is an operator that computes attention whole, and is not one that is listened to."""
     if not isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        return func is getattr(torch, "_transformer_encoder_layer_fwd", None) or func is getattr(
-            torch, "_native_multi_head_attention", None
-        )
+        return False
     name = str(func).lower()
     return any(part in name for part in ("attention", "attn", "flash", "sdpa"))
 

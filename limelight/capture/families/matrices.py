@@ -13,13 +13,12 @@ from limelight.capture import rules
 from limelight.capture.diagonals import by_distance
 from limelight.capture.families.lookups import Looked, Lookup
 from limelight.capture.families.scores import FAR, Scores
+from limelight.capture.heads import heads_in, number_of_heads
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.known import Known
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
-
-HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "num_attn_heads", "nhead", "nheads")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
     if "features" in labels and prod(size for _, size in factors) == prod(lead):
         heads = tuple(i for i, (label, _) in enumerate(factors) if label == "features")
         return Arrangement(tuple(size for _, size in factors), heads)
-    number = _heads(module)
+    number = number_of_heads(module)
     last = len(lead) - 1
     if len(lead) >= 2:
         fitting = [i for i, size in enumerate(lead) if size == number]
@@ -75,8 +74,9 @@ def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
         return Arrangement(lead, (last,), line if len(lead) > 2 and prod(lead) > 1 else "")
     if not lead or labels == {"places"}:
         return Arrangement(lead, ())
-    if number and lead[0] % number == 0:
-        return Arrangement((lead[0] // number, number), (1,))
+    heads = heads_in(module, lead[0], scores.q.shape[-1])
+    if heads is not None:
+        return Arrangement((lead[0] // heads, heads), (1,))
     line = f"texts and heads lie in one axis of {lead[0]} and cannot be told apart; they are told as texts of one head"
     return Arrangement(lead, (), line if lead[0] > 1 else "")
 
@@ -101,7 +101,9 @@ def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, mod
         axes = len(plan.factors)
         return folded.permute(*plan.order, axes, axes + 1).reshape(B, H, *ends)
 
-    def beside(tensor: Tensor) -> Tensor:  # what lies right already stays the same tensor: it is known by that
+    def beside(
+        tensor: Tensor,
+    ) -> Tensor:  # what lies right already stays the same tensor: it is known by that
         return tensor if as_it_is else apart(tensor)
 
     scores = replace(
@@ -116,15 +118,6 @@ def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, mod
         sink=None if scores.sink is None else scores.sink[:1].expand(H),
     )
     return Whole(scores, None if value is None else apart(value), None if output is None else apart(output))
-
-
-def _heads(module: nn.Module) -> int | None:
-    for holder in (module, getattr(module, "config", None)):
-        for name in HEADS:
-            number = getattr(holder, name, None)
-            if isinstance(number, int):
-                return number
-    return None
 
 
 Parts = tuple[Tensor, Tensor | None]

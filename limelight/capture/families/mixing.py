@@ -31,9 +31,7 @@ def _convolution(
     return None if axis is None else mixed(scores, axis, weight[:, :, 0, 0])
 
 
-def _einsum(
-    scores: Scores, result: Tensor, known: Known, equation: Any, *operands: Any
-) -> Scores | None:
+def _einsum(scores: Scores, result: Tensor, known: Known, equation: Any, *operands: Any) -> Scores | None:
     read = einsum_axis(scores, known, equation, *operands)
     return None if read is None else mixed(scores, *read)
 
@@ -58,9 +56,7 @@ def linear_axis(scores: Scores, known: Known, x: Any, weight: Any) -> int | None
     return -1
 
 
-def convolution_axis(
-    scores: Scores, known: Known, result: Tensor, x: Any, weight: Any
-) -> int | None:
+def convolution_axis(scores: Scores, known: Known, result: Tensor, x: Any, weight: Any) -> int | None:
     """The same for a convolution of single pixels, whose channels are the heads."""
     one_by_one = isinstance(weight, Tensor) and weight.dim() == 4 and tuple(weight.shape[2:]) == (1, 1)
     whole = one_by_one and weight.shape[1] == scores.laid_out[-3] if len(scores.shape) == 4 else False
@@ -69,9 +65,7 @@ def convolution_axis(
     return -1 if tuple(result.shape[-2:]) == scores.laid_out[-2:] else None
 
 
-def einsum_axis(
-    scores: Scores, known: Known, equation: Any, *operands: Any
-) -> tuple[int, Tensor] | None:
+def einsum_axis(scores: Scores, known: Known, equation: Any, *operands: Any) -> tuple[int, Tensor] | None:
     """The same for einsum with a table of two axes, and that table as (heads after, heads before)."""
     read = einsum_of(equation, operands)
     if read is None:
@@ -95,7 +89,13 @@ def einsum_axis(
 
 def mixed(scores: Scores, axis: int, weight_GH: Tensor) -> Scores | None:
     """Scores whose heads, along `axis` of the lead, are mixed; None where something was hidden before."""
-    if scores.hidden or scores.lookups or scores.cap is not None or scores.stage != "scores" or scores.shifted:
+    if (
+        scores.hidden
+        or scores.lookups
+        or scores.cap is not None
+        or scores.stage != "scores"
+        or scores.shifted
+    ):
         return None
     w = weight_GH.detach()
     G, H = w.shape
@@ -112,7 +112,12 @@ def mixed(scores: Scores, axis: int, weight_GH: Tensor) -> Scores | None:
     q = (q[..., None, :, :, :] * w[:, None, :, None].to(q.dtype)).flatten(-2)  # (…, G, N, H·D)
     k = heads_last(scores.k, M, D).transpose(-3, -2).flatten(-2)[..., None, :, :]  # (…, 1, M, H·D)
     terms = tuple(
-        (torch.einsum("...hnm,gh->...gnm", heads_last(tensor, N, M), w.to(tensor.dtype)).movedim(-3, axis - 2), own)
+        (
+            torch.einsum("...hnm,gh->...gnm", heads_last(tensor, N, M), w.to(tensor.dtype)).movedim(
+                -3, axis - 2
+            ),
+            own,
+        )
         for tensor, own in scores.terms
     )
     shape = list(scores.shape)
@@ -123,5 +128,10 @@ def mixed(scores: Scores, axis: int, weight_GH: Tensor) -> Scores | None:
             (("features", G),) if i == len(lead) + axis else own for i, own in enumerate(scores.lead)
         )
     return replace(
-        scores, q=q.movedim(-3, axis - 2), k=k.movedim(-3, axis - 2), terms=terms, shape=tuple(shape), lead=known
+        scores,
+        q=q.movedim(-3, axis - 2),
+        k=k.movedim(-3, axis - 2),
+        terms=terms,
+        shape=tuple(shape),
+        lead=known,
     )

@@ -123,7 +123,20 @@ def _wide(tensor: Tensor, axes: int) -> Tensor:
     return tensor[(None,) * (axes - tensor.dim())]
 
 
-CASTS = ("contiguous", "clone", "to", "float", "half", "bfloat16", "double", "type", "type_as", "detach", "cuda", "cpu")
+CASTS = (
+    "contiguous",
+    "clone",
+    "to",
+    "float",
+    "half",
+    "bfloat16",
+    "double",
+    "type",
+    "type_as",
+    "detach",
+    "cuda",
+    "cpu",
+)
 SHAPES = ("view", "reshape", "unflatten", "flatten", "unsqueeze", "squeeze")
 
 MOVES: dict[str, Step] = {

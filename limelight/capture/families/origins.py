@@ -135,20 +135,27 @@ def _tensors(args: Any) -> list[Tensor]:
     ]
 
 
-def _beside(result: Tensor, operands: Sequence[Tensor], known: Sequence[Origin | None]) -> tuple[Axis, ...] | None:
+def _beside(
+    result: Tensor, operands: Sequence[Tensor], known: Sequence[Origin | None]
+) -> tuple[Axis, ...] | None:
     """Arithmetic, entry by entry: each axis is that of an operand that has it in full and of which it is known."""
     axes: list[Axis] = [(("unknown", size),) for size in result.shape]
     some = False
     for operand, origin in zip(operands, known, strict=True):
         beside = operand.dim() <= result.dim() and all(
-            size in (whole, 1) for size, whole in zip(reversed(operand.shape), reversed(result.shape), strict=False)
+            size in (whole, 1)
+            for size, whole in zip(reversed(operand.shape), reversed(result.shape), strict=False)
         )
         if not beside:
             if origin is not None and origin.constant:
                 continue  # the weight of a norm, say
             return None
         for i in range(1, operand.dim() + 1):
-            if origin is not None and operand.shape[-i] == result.shape[-i] and label_of(axes[-i]) == "unknown":
+            if (
+                origin is not None
+                and operand.shape[-i] == result.shape[-i]
+                and label_of(axes[-i]) == "unknown"
+            ):
                 axes[-i] = origin.axes[-i]
                 some = True
     return tuple(axes) if some else None
@@ -167,7 +174,9 @@ def _places(of: Look, tensor: Any) -> tuple[Axis, ...]:
     return tuple((("places", size),) for size in tensor.shape)
 
 
-def _linear(of: Look, result: Tensor, x: Tensor, weight: Tensor, *_: Any, **__: Any) -> tuple[Axis, ...] | None:
+def _linear(
+    of: Look, result: Tensor, x: Tensor, weight: Tensor, *_: Any, **__: Any
+) -> tuple[Axis, ...] | None:
     return (*_places(of, x)[:-1], (("features", result.shape[-1]),))
 
 
@@ -224,7 +233,9 @@ def _einsum(of: Look, result: Tensor, equation: Any, *operands: Any) -> tuple[Ax
     constant = [(origin := of(one)) is not None and origin.constant for _, one in parts]
     for (named, operand), fixed in zip(parts, constant, strict=True):
         if not fixed:
-            for letter, axis in zip(named, _places(of, operand) if any(constant) else _known(of, operand), strict=True):
+            for letter, axis in zip(
+                named, _places(of, operand) if any(constant) else _known(of, operand), strict=True
+            ):
                 letters.setdefault(letter, axis)
     for (named, operand), fixed in zip(parts, constant, strict=True):
         if fixed:
@@ -317,11 +328,16 @@ def _joined(of: Look, result: Tensor, tensors: Any, *_: Any, **__: Any) -> tuple
     known = [of(one) for one in tensors]
     axes: list[Axis] = []
     for i, size in enumerate(result.shape):
-        labels = {label_of(one.axes[i]) if one is not None and len(one.axes) == result.dim() else "unknown" for one in known}
+        labels = {
+            label_of(one.axes[i]) if one is not None and len(one.axes) == result.dim() else "unknown"
+            for one in known
+        }
         own = next((one.axes[i] for one in known if one is not None and len(one.axes) == result.dim()), None)
         same = own is not None and prod(whole for _, whole in own) == size
         labels.discard("unknown")
-        axes.append(own if same and own is not None else ((labels.pop() if len(labels) == 1 else "unknown", size),))
+        axes.append(
+            own if same and own is not None else ((labels.pop() if len(labels) == 1 else "unknown", size),)
+        )
     return tuple(axes)
 
 

@@ -119,9 +119,7 @@ def _row_and_column(left: str, right: str, out: str) -> tuple[str, str] | None:
     return None
 
 
-def _weighing(
-    weights: Scores, known: Known, a: Tensor, b: Tensor, **_: Any
-) -> Weighed | None:
+def _weighing(weights: Scores, known: Known, a: Tensor, b: Tensor, **_: Any) -> Weighed | None:
     if known.get(a) is weights:
         if weights.at == (-2, -1):
             return lambda result: (b.detach(), result.detach())
@@ -130,9 +128,7 @@ def _weighing(
     return None
 
 
-def _einsum_weighing(
-    weights: Scores, known: Known, equation: Any, *operands: Any
-) -> Weighed | None:
+def _einsum_weighing(weights: Scores, known: Known, equation: Any, *operands: Any) -> Weighed | None:
     read = einsum_of(equation, operands)
     if read is None:
         return None

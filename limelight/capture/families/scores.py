@@ -119,7 +119,10 @@ class Scores:
         """The shape (…, N, M) of a result that lies as this tensor does."""
         axes = result.dim()
         ends = [axes + self.at[0], axes + self.at[1]]
-        return (*(size for i, size in enumerate(result.shape) if i not in ends), *(result.shape[i] for i in ends))
+        return (
+            *(size for i, size in enumerate(result.shape) if i not in ends),
+            *(result.shape[i] for i in ends),
+        )
 
     def turned(self) -> Scores:
         """The same tensor, read with keys for queries and queries for keys."""

@@ -132,9 +132,7 @@ def _filled(
     return replace(scores, hidden=(*scores.hidden, (scores.canonical(mask).bool(), fill)))
 
 
-def _where(
-    scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any
-) -> Scores | None:
+def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
     fill = number(b if first else a)
     if fill is None or tuple(result.shape) != scores.laid_out or scores.stage != "scores":

@@ -43,9 +43,12 @@ from limelight.capture.families.origins import Origins, label_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
 from limelight.capture.families.scores import Known, Lost, Owners, PerQuery, Product, Scores, Softmax
 from limelight.capture.families.steps import STEPS, per_query
+from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Missed, Record
 from limelight.capture.places import given_to, kind_of
+from limelight.capture.pytorch import MHA
+from limelight.capture.readable import is_in_transform, why_unreadable
 
 CHANNELS = "its weights are those of channels that attend to each other, there is none from token to token"
 LINEAR = "linear attention multiplies keys and values first, there is no weight from query to key"
@@ -55,6 +58,7 @@ ALONE = "its weights, softmax of a product, have met no values"
 MIXED_HEADS = "mixes its heads after softmax (talking heads): its weights are those before"
 MIXED = "mixes the weights of two softmaxes: they are told one by one, as they were before"
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
+
 
 class Place(Protocol):
     """Where a tape lies: which module an operation belongs to, and who hears of it."""
@@ -88,25 +92,43 @@ class Tape(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        func = MHA.as_handed_to_modes(func)
         name = name_of(func)
         if not name or self.silent():
             return func(*args, **kwargs)
         if name == "scaled_dot_product_attention":
             self.fused += 1
-            return functional.scaled_dot_product_attention(*args, **kwargs)
+            if isinstance(func, torch._ops.OpOverload):  # of an exported graph
+                func = functional.scaled_dot_product_attention
+            return func(*args, **kwargs)
         before = self._operand(args, kwargs) if self.known else None
         result = func(*args, **kwargs)
         told = None
         try:
             told = self._pass(func, name, before, result, args, kwargs)
-        except (TypeError, ValueError, IndexError, RuntimeError) as error:  # a call in a form that is not known here
-            self._lose(before, result, f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+        except (
+            TypeError,
+            ValueError,
+            IndexError,
+            RuntimeError,
+        ) as error:  # a call in a form that is not known here
+            self._lose(
+                before,
+                result,
+                f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            )
         if told is not None:
             told()
         return result
 
     def pass_whole(
-        self, name: str, written: Callable[..., Any] | None, args: Any, kwargs: Any, result: Any, attention: bool
+        self,
+        name: str,
+        written: Callable[..., Any] | None,
+        args: Any,
+        kwargs: Any,
+        result: Any,
+        attention: bool,
     ) -> None:
         """A compiled function has run, which is on no tape: it is followed in Python, as it was `written`, if that
         gives the same."""
@@ -143,7 +165,9 @@ class Tape(TorchFunctionMode):
         if self.known and (written := written_by(func, args, kwargs)) is not None:
             self._forget_others(written, result)
         if is_kernel(func):
-            return lambda: self._miss((), f"a kernel of its own computes it, {title_of(func)}, which gives no weights")
+            return lambda: self._miss(
+                (), f"a kernel of its own computes it, {title_of(func)}, which gives no weights"
+            )
         if kwargs:
             args, kwargs = in_order(args, kwargs)
         with torch._C.DisableTorchFunction():
@@ -285,7 +309,11 @@ class Tape(TorchFunctionMode):
 
     def _operand(self, args: Any, kwargs: Any) -> Scores | Lost | PerQuery | None:
         """What is known of the operands: of scores, if any of them is; of two, of the first."""
-        found = [one for each in operands_of((*args, *kwargs.values())) if (one := self.known.get(each)) is not None]
+        found = [
+            one
+            for each in operands_of((*args, *kwargs.values()))
+            if (one := self.known.get(each)) is not None
+        ]
         for kind in (Scores, Lost, PerQuery):
             for one in found:
                 if isinstance(one, kind):
@@ -346,7 +374,11 @@ class Tape(TorchFunctionMode):
 
     def _weighed_freely(self, weights: Scores) -> None:
         """Values were weighed by a softmax of something that is no product."""
-        if weights.softmax is not None and not weights.softmax.done and weights.made.rows == weights.made.columns == "places":
+        if (
+            weights.softmax is not None
+            and not weights.softmax.done
+            and weights.made.rows == weights.made.columns == "places"
+        ):
             self._settle(weights.softmax)
             self._miss((), ADDITIVE)
 
@@ -370,9 +402,9 @@ def _unsuited(weights: Scores) -> str | None:
     """Why weights that were followed are no matrix of tokens, or cannot be kept."""
     if weights.made.among_features:
         return CHANNELS
-    if weights.q.device.type == "meta":
-        return "it was given tensors without numbers, on the device 'meta'"
-    return IN_TRANSFORMS if torch._C._functorch.is_functorch_wrapped_tensor(weights.q) else None
+    if is_in_transform():
+        return IN_TRANSFORMS
+    return why_unreadable(weights.q, weights.k, *(tensor for tensor, _ in weights.terms))
 
 
 def _reason(lost: Lost) -> str:
@@ -395,7 +427,9 @@ def _through(by: str) -> str:
     return f"its scores go through {by}, which is no change of attention scores that can be followed"
 
 
-def _free(origins: Origins, result: Tensor, x: Tensor, dim: int | None = None, *_: Any, **__: Any) -> Scores | None:
+def _free(
+    origins: Origins, result: Tensor, x: Tensor, dim: int | None = None, *_: Any, **__: Any
+) -> Scores | None:
     """Weights whose scores are no product: they have the scores for a bias, and queries and keys of 0."""
     if dim not in (-1, result.dim() - 1):
         return None
@@ -433,7 +467,7 @@ def follow(
     running = threading.local()
 
     def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-        why_not = unless(module)
+        why_not = unless(module) or why_unreadable(*args, *kwargs.values())
         call = _Call(module, record, kind_of(module, given_to(module, args, kwargs)), why_not)
         running.calls = [*getattr(running, "calls", []), call]
         if why_not is None:
@@ -448,15 +482,8 @@ def follow(
         if output is not None:  # None: it has raised
             call.tell(missed)
 
-    hooks = [
-        module.register_forward_pre_hook(before, with_kwargs=True),
-        module.register_forward_hook(after, always_call=True),
-    ]
-    try:
+    with hooked(module, before, after):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class _Call:
@@ -498,7 +525,9 @@ class _Call:
         for line in self.notes:
             getattr(missed, "note", _unheard)(line)
         if not (self.recorded or self.reasons or self.tape.fused):
-            missed(self.module, self.why_not or "no softmax of a product of queries and keys was computed in it")
+            missed(
+                self.module, self.why_not or "no softmax of a product of queries and keys was computed in it"
+            )
 
 
 def _unheard(line: str) -> None:
