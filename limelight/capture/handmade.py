@@ -25,8 +25,8 @@ from limelight.capture.families import family_of
 from limelight.capture.families.origins import Origins
 from limelight.capture.families.scores import Owners
 from limelight.capture.families.tape import Tape, follow
-from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.homes import is_foreign
+from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.kernels import FLEX, SCRIPTED, SCRIPTS, is_scripted_attention
 from limelight.capture.listening import Listener, is_quiet, listeners, reporting
 from limelight.capture.own import tells_of_itself
@@ -174,7 +174,7 @@ class _Everywhere:
                 foreign = True
                 continue
             if foreign and not modules and not each.is_call:
-                return []  # another model runs inside a method of this one
+                continue  # another model may run inside a method of this one
             modules.add(id(each.module))
             if len(modules) > _NEAREST:
                 break

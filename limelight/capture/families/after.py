@@ -1,8 +1,8 @@
 """What may happen to weights between softmax and the values.
 
-Weights may be cast and turned, zeroed where nothing was seen, and dropped. Some models mix them: their heads with each
-other, or with the weights of another softmax. What can be told then are the weights before, and a note says so. Any
-other change makes them something else than softmax of scores, and they are refused.
+Weights may be cast and turned, zeroed where nothing was seen, and dropped. Some models mix them: their heads with
+each other, or with the weights of another softmax. What can be told then are the weights before, and a note says so.
+Any other change makes them something else than softmax of scores, and they are refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from limelight.capture.families.moves import MOVES, same
-from limelight.capture.families.scores import Known, Scores, Step, number
+from limelight.capture.families.scores import Known, Scores, Step, filling, number
 
 
 def _zeroed(
@@ -26,7 +26,7 @@ def _zeroed(
 
 def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
-    if number(b if first else a) != 0 or tuple(result.shape) != scores.laid_out or scores.changed:
+    if filling(b if first else a) != 0 or tuple(result.shape) != scores.laid_out or scores.changed:
         return None
     condition = scores.canonical(condition).bool()
     return _set_to_zero(scores, ~condition if first else condition, "where")

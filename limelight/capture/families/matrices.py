@@ -77,7 +77,7 @@ def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
     heads = heads_in(module, lead[0], scores.q.shape[-1])
     if heads is not None:
         return Arrangement((lead[0] // heads, heads), (1,))
-    line = f"texts and heads lie in one axis of {lead[0]} and cannot be told apart; they are told as texts of one head"
+    line = f"texts and heads lie in one axis of {lead[0]} and cannot be told apart; it is told as texts of one head"
     return Arrangement(lead, (), line if lead[0] > 1 else "")
 
 

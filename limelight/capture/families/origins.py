@@ -25,11 +25,10 @@ Axis = tuple[tuple[Label, int], ...]
 
 @dataclass(frozen=True)
 class Origin:
-    """The axes of one tensor, and whether it is made of parameters alone; `raw`, whether it is one, or a view of one."""
+    """The axes of one tensor, and whether it is made of parameters alone."""
 
     axes: tuple[Axis, ...]
     constant: bool = False
-    raw: bool = False
 
 
 Look = Callable[[Any], Origin | None]
@@ -49,7 +48,7 @@ class Origins:
         if entry is not None and entry[0]() is tensor:
             return entry[1]
         if isinstance(tensor, nn.Parameter) or id(tensor) in self._parameters:
-            return Origin(tuple((("unknown", size),) for size in tensor.shape), constant=True, raw=True)
+            return Origin(tuple((("unknown", size),) for size in tensor.shape), constant=True)
         return None
 
     def forget(self, tensor: Tensor) -> None:
@@ -70,7 +69,7 @@ class Origins:
                     self.keep(one, origin)
 
     def _origin(self, name: str, args: Any, kwargs: Any, result: Tensor) -> Origin | None:
-        operands = [one for one in _tensors((*args, *kwargs.values()))]
+        operands = _tensors((*args, *kwargs.values()))
         if not operands:
             return None
         known = [self.of(one) for one in operands]
@@ -87,8 +86,7 @@ class Origins:
             axes = tuple((("unknown", size),) for size in result.shape) if constant else None
         if axes is None:
             return None
-        raw = constant and name in VIEWS and all(one is not None and one.raw for one in known)
-        return Origin(axes, constant, raw)
+        return Origin(axes, constant)
 
 
 def label_of(axis: Axis) -> Label:
@@ -340,11 +338,6 @@ def _joined(of: Look, result: Tensor, tensors: Any, *_: Any, **__: Any) -> tuple
         )
     return tuple(axes)
 
-
-VIEWS = frozenset(
-    ("view", "reshape", "unflatten", "flatten", "unsqueeze", "squeeze", "permute", "transpose", "expand", "getitem",
-     "T", "mT", "t", "contiguous", "to", "float", "half", "type", "clone", "detach")
-)  # fmt: skip
 
 _VIEW, _SIZE = _moving(_view), _moving(_resize)
 

@@ -133,7 +133,7 @@ def _einsum_weighing(weights: Scores, known: Known, equation: Any, *operands: An
     if read is None:
         return None
     (left, a), (right, b), out = read
-    if not (known.get(a) is weights):
+    if known.get(a) is not weights:
         left, a, right, b = right, b, left, a
     row, column = left[weights.at[0]], left[weights.at[1]]
     lead = "".join(letter for letter in left if letter not in (row, column))

@@ -1,4 +1,4 @@
-"""What a tensor of scores is made of, as far as the tape has followed it; and what is known of scores that are lost."""
+"""What a tensor of scores is made of, as far as the tape has followed it; and what is known of lost ones."""
 
 from __future__ import annotations
 
@@ -211,3 +211,11 @@ def number(value: object) -> float | None:
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
     return None
+
+
+def filling(value: object) -> float | None:
+    """The number that fills a place, also as a tensor that is full of it."""
+    if isinstance(value, Tensor) and value.numel() > 1:
+        first = value.flatten()[0]
+        return float(first) if bool((value == first).all()) else None
+    return number(value)

@@ -19,7 +19,7 @@ from torch import Tensor
 from limelight.capture.families.lookups import Lookup, by_distance
 from limelight.capture.families.mixing import MIXTURES
 from limelight.capture.families.moves import MOVES
-from limelight.capture.families.scores import FAR, Known, PerQuery, Scores, Softmax, Step, number
+from limelight.capture.families.scores import FAR, Known, PerQuery, Scores, Softmax, Step, filling, number
 
 # ---- arithmetic ---------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ def _filled(
 
 def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
-    fill = number(b if first else a)
+    fill = filling(b if first else a)
     if fill is None or tuple(result.shape) != scores.laid_out or scores.stage != "scores":
         return None
     condition = scores.canonical(condition)

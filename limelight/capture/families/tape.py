@@ -221,7 +221,7 @@ class Tape(TorchFunctionMode):
         self._keep(result, number_a_query or after)
         if number_a_query is not None or after is not None or name in REDUCTIONS:
             return None
-        if name in PRODUCTS and (name != "linear" or len(args) > 1 and args[1] in self.known):
+        if name in PRODUCTS and (name != "linear" or (len(args) > 1 and args[1] in self.known)):
             return self._met(name, scores, Lost(_unweighed(scores), scores.made), result, args, kwargs)
         if name in PROJECTIONS and not (name == "conv2d" or (name == "linear" and -1 not in scores.at)):
             return None
@@ -263,9 +263,7 @@ class Tape(TorchFunctionMode):
             self._keep(result, replace(lost, weighted=True))
         elif name in PRODUCTS and name != "linear":
             return self._met(name, lost, lost, result, args, kwargs)
-        elif name not in PROJECTIONS and name not in REDUCTIONS:
-            self._keep(result, lost)
-        elif name == "conv2d" and result.dim() == 4:
+        elif (name not in PROJECTIONS and name not in REDUCTIONS) or (name == "conv2d" and result.dim() == 4):
             self._keep(result, lost)
         return None
 
@@ -308,17 +306,13 @@ class Tape(TorchFunctionMode):
     # ---- what is known --------------------------------------------------------------------------------
 
     def _operand(self, args: Any, kwargs: Any) -> Scores | Lost | PerQuery | None:
-        """What is known of the operands: of scores, if any of them is; of two, of the first."""
+        """What is known of the operands: of the one that is changed; of two alike, of the first."""
         found = [
             one
             for each in operands_of((*args, *kwargs.values()))
             if (one := self.known.get(each)) is not None
         ]
-        for kind in (Scores, Lost, PerQuery):
-            for one in found:
-                if isinstance(one, kind):
-                    return one  # type: ignore[no-any-return]
-        return None
+        return min(found, key=_rank, default=None)
 
     def _forget_others(self, written: Tensor, result: Any) -> None:
         """Scores in memory that was written into are lost, but for what the writing gave."""
@@ -441,6 +435,13 @@ def _free(
         q, k, tuple(x.shape), terms=((x.detach(), 1.0),), product=False, stage="weights", softmax=Softmax(),
         made=Product(rows, columns), lead=None if origin is None else origin.axes[:-2],
     )  # fmt: skip
+
+
+def _rank(known: Scores | Lost | PerQuery) -> int:
+    """Which operand an operation is taken to change: scores, before what is lost, before what stands beside them."""
+    if isinstance(known, Scores):
+        return 0 if known.product or not known.weights else 3
+    return 1 if isinstance(known, Lost) else 2
 
 
 def _same_per_query(name: str, known: PerQuery, args: Any) -> PerQuery | None:
