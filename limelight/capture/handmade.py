@@ -56,11 +56,11 @@ def handmade(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]
 
 
 def _is_handmade(module: nn.Module) -> bool:
-    return _multiplies_and_weighs(type(module)) and family_of(module) is None
+    return _multiplies_and_weighs(type(module)) and family_of(module) is None  # type: ignore[arg-type]
 
 
 @cache
-def _multiplies_and_weighs(kind: type) -> bool:
+def _multiplies_and_weighs(kind: type[nn.Module]) -> bool:
     """Whether the code of a class multiplies matrices and computes softmax, other than as a backend of attention."""
     names: set[str] = set()
     for each in kind.__mro__:

@@ -14,8 +14,8 @@ PROJECTIONS = frozenset(
 REDUCTIONS = frozenset(
     ("sum", "mean", "amax", "amin", "max", "min", "argmax", "argmin", "norm", "var", "std", "logsumexp", "prod",
      "any", "all", "cross_entropy", "mse_loss", "kl_div", "nll_loss", "trace", "diagonal", "isnan", "isinf", "item",
-     "tolist", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
-     "new_full", "new_empty", "new_tensor")
+     "tolist", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros",
+     "new_ones", "new_full", "new_empty", "new_tensor")
 )  # fmt: skip
 """After which nothing is left of scores that could still be attention."""
 SOFTMAXES = frozenset(("softmax", "log_softmax", "gumbel_softmax", "softmin"))

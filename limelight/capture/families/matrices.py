@@ -60,8 +60,8 @@ def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
     factors = [factor for axis in scores.lead or () for factor in axis if factor[1] != 1]
     labels = {label for label, _ in factors}
     if "features" in labels and prod(size for _, size in factors) == prod(lead):
-        heads = tuple(i for i, (label, _) in enumerate(factors) if label == "features")
-        return Arrangement(tuple(size for _, size in factors), heads)
+        of_features = tuple(i for i, (label, _) in enumerate(factors) if label == "features")
+        return Arrangement(tuple(size for _, size in factors), of_features)
     number = number_of_heads(module)
     last = len(lead) - 1
     if len(lead) >= 2:

@@ -179,12 +179,16 @@ def _linear(
 
 
 def _embedding(of: Look, result: Tensor, ids: Tensor, *_: Any, **__: Any) -> tuple[Axis, ...]:
-    return (*((("places", size),) for size in result.shape[:-1]), (("features", result.shape[-1]),))
+    return (*_all("places", result.shape[:-1]), *_all("features", result.shape[-1:]))
+
+
+def _all(label: Label, sizes: Sequence[int]) -> tuple[Axis, ...]:
+    return tuple(((label, size),) for size in sizes)
 
 
 def _convolution(axes: int) -> Callable[..., tuple[Axis, ...]]:
     def rule(of: Look, result: Tensor, x: Tensor, *_: Any, **__: Any) -> tuple[Axis, ...]:
-        space = tuple((("places", size),) for size in result.shape[-axes:])
+        space = _all("places", result.shape[-axes:])
         return (*_places(of, x)[: x.dim() - axes - 1], (("features", result.shape[-axes - 1]),), *space)
 
     return rule
@@ -306,7 +310,7 @@ def _item(axes: tuple[Axis, ...], result: Tensor, index: Any) -> tuple[Axis, ...
     used = sum(1 for one in index if one is not None and one is not Ellipsis)
     if any(isinstance(one, (Tensor, list, bool)) for one in index) or used > len(axes):
         return None
-    rest, taken = list(axes), []
+    rest, taken = list(axes), list[Axis]()
     for one in index:
         if one is None:
             taken.append(())

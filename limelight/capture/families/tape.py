@@ -13,7 +13,7 @@ attention was missed there, and by which operation its scores were lost first.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -140,8 +140,12 @@ class Tape(TorchFunctionMode):
                 self._miss((), f"{name}, computes it, outside of Python")
             return
         again = None if written is None else written(*args, **kwargs)
-        alike = isinstance(result, Tensor) and isinstance(again, Tensor) and again.shape == result.shape
-        if alike and torch.allclose(again, result, rtol=1e-5, atol=1e-6, equal_nan=True):
+        if (
+            isinstance(result, Tensor)
+            and isinstance(again, Tensor)
+            and again.shape == result.shape
+            and torch.allclose(again, result, rtol=1e-5, atol=1e-6, equal_nan=True)
+        ):
             self._keep(result, self.known.get(again))
         else:
             self._lose(before, result, name)
@@ -243,7 +247,7 @@ class Tape(TorchFunctionMode):
             others = [self.known.get(one) for one in args if isinstance(one, Tensor)]
             both = [one for one in others if isinstance(one, Scores) and one.weights]
             if len(both) == 2 and both[0].softmax is not both[1].softmax and any(one.product for one in both):
-                return lambda: [self._complete(one, None, None, MIXED) for one in both] and None
+                return lambda: self._complete_both(both)
         if name in REDUCTIONS or name in PROJECTIONS:
             return None
         step = AFTER_SOFTMAX.get(name)
@@ -366,6 +370,10 @@ class Tape(TorchFunctionMode):
             self.place.note(f"{self.place.name(module)} {note}.")
         self.place.record(module, inputs)
 
+    def _complete_both(self, mixed: Sequence[Scores]) -> None:
+        for one in mixed:
+            self._complete(one, None, None, MIXED)
+
     def _weighed_freely(self, weights: Scores) -> None:
         """Values were weighed by a softmax of something that is no product."""
         if (
@@ -428,12 +436,12 @@ def _free(
     if dim not in (-1, result.dim() - 1):
         return None
     origin = origins.of(x)
-    rows, columns = ("unknown", "unknown") if origin is None else map(label_of, origin.axes[-2:])
+    made = Product() if origin is None else Product(label_of(origin.axes[-2]), label_of(origin.axes[-1]))
     nothing = x.new_zeros(()).detach()
     q, k = (nothing.expand(*x.shape[:-2], size, 1) for size in x.shape[-2:])
     return Scores(
         q, k, tuple(x.shape), terms=((x.detach(), 1.0),), product=False, stage="weights", softmax=Softmax(),
-        made=Product(rows, columns), lead=None if origin is None else origin.axes[:-2],
+        made=made, lead=None if origin is None else origin.axes[:-2],
     )  # fmt: skip
 
 
