@@ -25,7 +25,7 @@ from limelight.capture.families import family_of
 from limelight.capture.families.origins import Origins
 from limelight.capture.families.scores import Owners
 from limelight.capture.families.tape import Tape, follow
-from limelight.capture.homes import is_foreign
+from limelight.capture.homes import any_foreign
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.kernels import FLEX, SCRIPTED, SCRIPTS, is_scripted_attention
 from limelight.capture.listening import Listener, is_quiet, listeners, reporting
@@ -41,16 +41,17 @@ _NEAREST = 4
 def handmade(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     """The source: follows what is computed by hand in modules that no other source hears."""
     with ExitStack() as stack:
-        if any(map(is_foreign, modules)):
+        if any_foreign(modules):
             stack.enter_context(_Everywhere(modules, listener).open())
         else:
             record, missed = reporting(listener)
+            by_hand = [module for module in modules if _is_handmade(module)]
             told = {
-                id(inner) for module in modules if family_of(module) is not None for inner in module.modules()
+                id(inner) for outer in modules if by_hand and family_of(outer) for inner in outer.modules()
             }
-            for module in modules:
+            for module in by_hand:
                 inside = list(module.modules())[1:]
-                if _is_handmade(module) and id(module) not in told and not any(map(_is_handmade, inside)):
+                if id(module) not in told and not any(map(_is_handmade, inside)):
                     stack.enter_context(follow(module, record, missed.only_noticed()))
         yield
 

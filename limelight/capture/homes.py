@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
 from torch import nn
 
-KNOWN = ("torch.nn.", "transformers.", "limelight.", "accelerate.")
+KNOWN = ("torch.", "transformers.", "limelight.", "accelerate.")
 _HELPERS = ("torch", "functools", "dataclasses", "abc", "typing", "contextlib")
 
 
-def is_foreign(module: nn.Module) -> bool:
-    """Whether a module, or a method that somebody put in the place of its own, is of none of the known libraries."""
-    return not type(module).__module__.startswith(KNOWN) or is_patched(module)
+def any_foreign(modules: Iterable[nn.Module]) -> bool:
+    """Whether some module, or a method that somebody put in the place of its own, is of none of the known libraries.
+
+    TorchScript and graphs of torch.export are PyTorch's, and hold what is somebody else's.
+    """
+    modules = list(modules)
+    kinds = {type(module) for module in modules}
+    return not all(kind.__module__.startswith((*KNOWN[1:], "torch.nn.")) for kind in kinds) or any_patched(
+        modules
+    )
 
 
-def is_patched(module: nn.Module) -> bool:
-    """Whether somebody else's function stands in the place of a method of its."""
-    own = module.__dict__.get("forward")
-    if own is not None and not _is_known(own):
+def any_patched(modules: Iterable[nn.Module]) -> bool:
+    """Whether somebody else's function stands in the place of a method of one of them."""
+    modules = list(modules)
+    if not all(_is_known(own) for module in modules if (own := module.__dict__.get("forward")) is not None):
         return True
-    return any(not _is_known(one) for one in vars(type(module)).values() if isinstance(one, FunctionType))
+    methods = [one for kind in {type(module) for module in modules} for one in vars(kind).values()]
+    return not all(_is_known(one) for one in methods if isinstance(one, FunctionType))
 
 
 def _is_known(function: Any) -> bool:
-    home = getattr(inspect.unwrap(function), "__module__", None) or ""
-    return home.startswith((*KNOWN, "torch.")) or home in _HELPERS
+    function = getattr(function, "__func__", getattr(function, "func", function))  # of a method, of a partial
+    home = getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None) or ""
+    return home.startswith(KNOWN) or home in _HELPERS

@@ -71,11 +71,8 @@ def listeners(module: nn.Module) -> list[Listener]:
     """Who listens to this module; the innermost last. Those of this context, or, if it has none, of others."""
     if _QUIET.get():
         return []
-    everywhere = [listener for listener in list(_EVERYWHERE) if listener.owns(module)]
-    if not everywhere:
-        return []
-    here = _LISTENERS.get()
-    return [listener for listener in everywhere if any(listener is one for one in here)] or everywhere
+    here = [listener for listener in _LISTENERS.get() if listener.owns(module)]
+    return here or [listener for listener in list(_EVERYWHERE) if listener.owns(module)]
 
 
 def anyone_listens() -> bool:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
 from limelight.capture.heads import heads_apart
-from limelight.capture.homes import is_patched
+from limelight.capture.homes import any_patched
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
@@ -70,7 +70,7 @@ def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     with ExitStack() as stack:
         for name in NAMES:
             stack.enter_context(name.listened_to())
-        if not all(map(_calls_it_by_name, modules)):
+        if not all(map(_calls_it_by_name, modules)) or any_patched(modules):
             stack.enter_context(fused.PATH.held())
             stack.enter_context(ear_of_this_thread())
         yield
@@ -82,9 +82,7 @@ def _calls_it_by_name(module: nn.Module) -> bool:
     So do those of transformers; then it is enough to put an ear on the names, and the model runs at full speed.
     """
     home = type(module).__module__
-    if is_patched(module) or isinstance(module, nn.MultiheadAttention):
-        return False
-    return home.startswith(("transformers.", "torch.nn."))
+    return home.startswith(("transformers.", "torch.nn.")) and not isinstance(module, nn.MultiheadAttention)
 
 
 @contextmanager
