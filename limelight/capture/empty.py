@@ -9,17 +9,17 @@ from limelight.capture.compiled import is_compiled, uses_flex
 from limelight.capture.seen import Seen
 
 
-def why_nothing(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
-    """The message of the error; `forwards` of the model began inside the block, `elsewhere` of them unheard."""
-    cause = _cause(model, seen, forwards, elsewhere)
+def why_nothing(model: nn.Module, seen: Seen, forwards: int) -> str:
+    """The message of the error; `forwards` of the model began inside the block."""
+    cause = _cause(model, seen, forwards)
     return f"No attention of {type(model).__name__} was seen inside the block: {cause}"
 
 
-def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
+def _cause(model: nn.Module, seen: Seen, forwards: int) -> str:
     if seen.missed:
         name, reason = next(iter(seen.missed.items()))
         more = f" (and {len(seen.missed) - 1} more)" if len(seen.missed) > 1 else ""
-        way_out = "" if "eager" in reason else f" {_way_out(model)}"
+        way_out = "" if "eager" in reason or "watch the model" in reason else f" {_way_out(model)}"
         who = repr(name) if name else type(model).__name__
         return f"{who}{more} computes it in a way that cannot be captured: {reason}.{way_out}"
     if isinstance(model, torch.jit.ScriptModule):
@@ -28,25 +28,25 @@ def _cause(model: nn.Module, seen: Seen, forwards: int, elsewhere: int) -> str:
         return "it was compiled before, and runs on flex attention. Watch it before torch.compile()."
     if seen.notes:
         return "it was only computed again, in a backward pass. Put the forward inside the block."
-    if elsewhere:
-        return "the model ran in another thread. Open the watch in the thread that runs it."
     if not forwards:
         return "the model did not run. Call it inside the block; of a part that runs alone, watch that part."
     alike = attention_like(model)
     if alike:
         return (
-            f"it has modules that look like attention ({', '.join(alike)}), and they compute it in plain operations "
-            f"that Limelight does not know. {_way_out(model)}"
+            f"it has modules that look like attention ({', '.join(alike)}), and none of them called an attention "
+            f"function of PyTorch or computed softmax of a product of queries and keys. {_way_out(model)}"
         )
-    return "the model has no module that looks like attention, and called no attention function of PyTorch."
+    return (
+        "the model has no module that looks like attention, called no attention function of PyTorch, and computed "
+        "softmax of no product of queries and keys."
+    )
 
 
 def _way_out(model: nn.Module) -> str:
     if hasattr(model, "set_attn_implementation"):
-        return (
-            "Load the model with attn_implementation='eager' and ask it for output_attentions=True, if it has that, "
-            "and please report its name."
-        )
+        eager = getattr(getattr(model, "config", None), "_attn_implementation", None) == "eager"
+        load = "Ask" if eager else "Load the model with attn_implementation='eager' and ask"
+        return f"{load} it for output_attentions=True, if it has that, and please report its name."
     return "Call torch.nn.functional.scaled_dot_product_attention there, or have the module return its own weights."
 
 

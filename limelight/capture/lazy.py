@@ -20,7 +20,7 @@ from limelight.capture.graphs import Graph
 from limelight.capture.hooks import hooked
 from limelight.capture.hugging_face import hugging_face
 from limelight.capture.inputs import Inputs
-from limelight.capture.listening import listeners, listening
+from limelight.capture.listening import listening
 from limelight.capture.naming import Names
 from limelight.capture.on_demand import OnDemand
 from limelight.capture.seen import Seen
@@ -34,7 +34,7 @@ class Lender:
 
     def __init__(self, model: nn.Module) -> None:
         self.names = Names(model)
-        self.forwards = self.elsewhere = self.heard = 0
+        self.forwards = self.heard = 0
         self._asked = False
         self._recomputed = False
         """Whether the model is to be run again in the backward pass, in which the weights have no part."""
@@ -57,7 +57,6 @@ class Lender:
         """A forward of the whole model begins."""
         self._asked = kwargs.get("output_attentions", getattr(model.config, "output_attentions", False))
         self.forwards += 1
-        self.elsewhere += self not in listeners(model)
         self._recomputed = (
             torch.is_grad_enabled()
             and model.training
@@ -74,7 +73,7 @@ class Lender:
             raise CaptureError(self.why(model))
 
     def why(self, model: nn.Module) -> str:
-        return why_nothing(model, Seen(), self.forwards, self.elsewhere)
+        return why_nothing(model, Seen(), self.forwards)
 
 
 @contextmanager

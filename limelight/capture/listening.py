@@ -1,8 +1,8 @@
 """Who listens to the attention of a model, and how what is computed reaches them.
 
 A source (see `sources`) notices that attention is computed, translates what the backend was given into `Inputs`,
-and tells it. Whoever listens hears of the modules that it owns, in its own context alone: a ContextVar keeps
-other threads out, and `owns` other models.
+and tells it. Whoever listens hears of the modules that it owns, in its own context; and in other threads, where
+nobody who began to listen there owns them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Listener(Protocol):
         """One call of attention. What is returned, unless None, stands in the place of the weights that the
         backend does not give."""
 
-    # It may have `missed(module, why)`, to be told of attention that was computed and could not be followed, and
-    # `note(line)`, for what a reader of the weights should know.
+    # It may have `missed(module, why)`, to be told that the attention of a module could not be followed, and
+    # `noticed(module, why)`, to be told of one that was computed and was lost, whatever else of the module was heard;
+    # and `note(line)`, for what a reader of the weights should know.
 
 
 Record = Callable[[nn.Module, Inputs], None]
@@ -43,6 +44,8 @@ Missed = Callable[[nn.Module, str], None]
 Source = Callable[[Sequence[nn.Module], Listener], AbstractContextManager[None]]
 """Opened with all modules of the model, it tells the listener of the attention that it notices."""
 
+_EVERYWHERE: list[Listener] = []
+"""All who listen, in whichever context."""
 _LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("limelight_listeners", default=())
 _QUIET: ContextVar[bool] = ContextVar("limelight_quiet", default=False)
 
@@ -52,6 +55,7 @@ def listening(modules: Sequence[nn.Module], listener: Listener, sources: Sequenc
     """Inside the block `listener` hears of the attention in these modules; after it everything is as before."""
     with ExitStack() as stack:
         _LISTENERS.set((*_LISTENERS.get(), listener))
+        _EVERYWHERE.append(listener)
         stack.callback(_dismiss, listener)
         for source in sources:
             stack.enter_context(source(modules, listener))
@@ -60,18 +64,25 @@ def listening(modules: Sequence[nn.Module], listener: Listener, sources: Sequenc
 
 def _dismiss(listener: Listener) -> None:
     _LISTENERS.set(tuple(other for other in _LISTENERS.get() if other is not listener))
+    _EVERYWHERE[:] = [other for other in _EVERYWHERE if other is not listener]
 
 
 def listeners(module: nn.Module) -> list[Listener]:
-    """Who listens to this module, in this context; the innermost last."""
+    """Who listens to this module; the innermost last. Those of this context, or, if it has none, of others."""
     if _QUIET.get():
         return []
-    return [listener for listener in _LISTENERS.get() if listener.owns(module)]
+    here = [listener for listener in _LISTENERS.get() if listener.owns(module)]
+    return here or [listener for listener in list(_EVERYWHERE) if listener.owns(module)]
 
 
 def anyone_listens() -> bool:
-    """Whether anyone listens to anything, in this context."""
-    return bool(_LISTENERS.get()) and not _QUIET.get()
+    """Whether anyone listens to anything."""
+    return bool(_EVERYWHERE) and not _QUIET.get()
+
+
+def is_quiet() -> bool:
+    """Whether what is computed now is told by who computes it."""
+    return _QUIET.get()
 
 
 def everyone() -> tuple[Listener, ...]:
@@ -98,9 +109,9 @@ def _as_part(module: nn.Module, inputs: Inputs) -> Inputs:
 
 
 def miss(module: nn.Module, why: str) -> None:
-    """Let everyone who listens to this module, and wants to, know of attention that could not be followed."""
+    """Let everyone who listens to this module, and wants to, know of attention that was computed and was lost."""
     for listener in listeners(module):
-        _tell_missed(listener, module, why)
+        _say(listener, "noticed", module, why)
 
 
 def note(module: nn.Module, line: str) -> None:
@@ -111,24 +122,53 @@ def note(module: nn.Module, line: str) -> None:
             keeps(line)
 
 
-def _tell_missed(listener: Listener, module: nn.Module, why: str) -> None:
-    told = getattr(listener, "missed", None)
+def _say(listener: Listener, how: str, module: nn.Module, why: str) -> None:
+    told = getattr(listener, how, None) or getattr(listener, "missed", None)
     if told is not None:
         told(module, why)
 
 
-def reporting(listener: Listener) -> tuple[Record, Missed]:
+class Misses:
+    """Tells one listener what was missed: called, that a module's attention could not be followed, which counts where
+    nothing else of it was heard; `noticed`, that one was computed and was lost."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def __call__(self, module: nn.Module, why: str) -> None:
+        self._tell("missed", module, why)
+
+    def noticed(self, module: nn.Module, why: str) -> None:
+        self._tell("noticed", module, why)
+
+    def only_noticed(self) -> Misses:
+        """The same, but for what is not certain."""
+        return _Noticed(self._listener)
+
+    def note(self, line: str) -> None:
+        """Let it know what a reader of its matrices should know."""
+        told = getattr(self._listener, "note", None)
+        if told is not None:
+            told(line)
+
+    def _tell(self, how: str, module: nn.Module, why: str) -> None:
+        if any(one is self._listener for one in listeners(module)):
+            _say(self._listener, how, module, why)
+
+
+class _Noticed(Misses):
+    def __call__(self, module: nn.Module, why: str) -> None:
+        """A module that computes no attention in this call is no matter."""
+
+
+def reporting(listener: Listener) -> tuple[Record, Misses]:
     """For sources that hook modules for one listener: what tells it of a call, and of one that was missed."""
 
     def record(module: nn.Module, inputs: Inputs) -> None:
-        if listener in listeners(module):
+        if any(one is listener for one in listeners(module)):
             listener.hear(module, _as_part(module, inputs.cast()))
 
-    def missed(module: nn.Module, why: str) -> None:
-        if listener in listeners(module):
-            _tell_missed(listener, module, why)
-
-    return record, missed
+    return record, Misses(listener)
 
 
 def unheard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

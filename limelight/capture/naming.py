@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 
 from torch import nn
 
 from limelight.capture.inputs import Kind
+
+
+class _Forward(threading.local):
+    """The forward that this thread is in: how often each module has computed attention."""
+
+    def __init__(self) -> None:
+        self.calls: defaultdict[int, int] = defaultdict(int)
+        self.inside = False
 
 
 class Names:
@@ -20,8 +29,7 @@ class Names:
         named = {module: name.replace("_orig_mod.", "") for name, module in model.named_modules()}
         self.modules = tuple(named)
         self._names = {id(module): name for module, name in named.items()}
-        self._calls: defaultdict[int, int] = defaultdict(int)
-        self._inside = False
+        self._now = _Forward()
         self._layers: dict[str, int] = {}
         self._counted: defaultdict[tuple[str, Kind], int] = defaultdict(int)
 
@@ -34,21 +42,25 @@ class Names:
 
     def forward_begins(self) -> None:
         """Calls are counted anew."""
-        self._calls.clear()
-        self._inside = True
+        self._now.calls.clear()
+        self._now.inside = True
 
     def forward_ends(self) -> None:
         """A part that is called by itself begins no second call of what was called before."""
-        self._inside = False
+        self._now.inside = False
 
     def call(self, module: nn.Module, kind: Kind) -> tuple[str, int]:
         """The name and the layer of the call that this module makes now."""
-        self._calls[id(module)] += 1
-        nth = self._calls[id(module)] if self._inside else 1
-        name = self.of(module) + (f"#{nth}" if nth > 1 else "")
+        name, nth = self.next(module)
         if name not in self._layers:
             self._layers[name] = self._layer(module, kind, nth)
         return name, self._layers[name]
+
+    def next(self, module: nn.Module) -> tuple[str, int]:
+        """The name of the attention that this module computes now, and which of this forward it is."""
+        self._now.calls[id(module)] += 1
+        nth = self._now.calls[id(module)] if self._now.inside else 1
+        return self.of(module) + (f"#{nth}" if nth > 1 else ""), nth
 
     def _layer(self, module: nn.Module, kind: Kind, nth: int) -> int:
         parts = self.of(module).split(".")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -55,21 +56,62 @@ _OTHER_ARGUMENTS = (
 )
 _CACHES = ("past_key_values", "past_key_value", "layer_past", "cache", "kv_cache")
 
+_CALL = nn.Module._call_impl.__code__
+_WRAPPER = nn.Module._wrapped_call_impl.__code__
 
-def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | None:
-    """The innermost module that runs, and the variables there; None if nobody listens to it.
 
-    Those further out do not count: a model may run another one inside of its own `generate()`.
-    """
+@dataclass(frozen=True)
+class Running:
+    """A module that runs, and the frame in which it does: of its call, its forward or another of its methods."""
+
+    module: nn.Module
+    frame: FrameType
+
+    @property
+    def is_call(self) -> bool:
+        return self.frame.f_code is _CALL
+
+    def given(self) -> Mapping[str, Any]:
+        """What the forward was given, by name, or the variables of the method."""
+        if not self.is_call:
+            return self.frame.f_locals
+        variables = self.frame.f_locals
+        return given_to(self.module, variables.get("args", ()), variables.get("kwargs", {}))
+
+
+def running_modules(frame: FrameType | None) -> Iterator[Running]:
+    """All modules that run, the innermost first, each once for every frame of its own."""
     while frame is not None:
         code = frame.f_code
-        if code.co_argcount and code.co_varnames[0] == "self":
-            variables = frame.f_locals
-            module = variables.get("self")
+        if code.co_argcount and code.co_varnames[0] == "self" and code is not _WRAPPER:
+            module = frame.f_locals.get("self")
             if isinstance(module, nn.Module):
-                return (module, variables) if listeners(module) else None
+                yield Running(module, frame)
         frame = frame.f_back
+
+
+def running(frame: FrameType | None) -> tuple[nn.Module, Mapping[str, Any]] | None:
+    """The innermost module that runs and is listened to, and the variables there; None if there is none.
+
+    Modules further out count where they were called and run what is no part of the model, such as a module that they
+    keep in a list. A model may run another one inside of its own `generate()`: that is no call of it.
+    """
+    first = True
+    for each in running_modules(frame):
+        if (first or each.is_call) and listeners(each.module):
+            return each.module, each.given()
+        first = False
     return None
+
+
+def given_to(module: nn.Module, args: Any, kwargs: Any) -> Mapping[str, Any]:
+    """The arguments of a forward by name, those in its **kwargs included."""
+    try:
+        given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        given = dict(kwargs)
+    more = given.get("kwargs", {})
+    return {**given, **more} if isinstance(more, dict) else given
 
 
 def kind_of(module: nn.Module, variables: Mapping[str, Any]) -> Kind:

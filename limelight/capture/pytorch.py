@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture import fused, rules
 from limelight.capture.heads import heads_apart
+from limelight.capture.homes import any_patched
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
@@ -69,9 +70,9 @@ def pytorch(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
     with ExitStack() as stack:
         for name in NAMES:
             stack.enter_context(name.listened_to())
-        if not all(map(_calls_it_by_name, modules)):
+        if not all(map(_calls_it_by_name, modules)) or any_patched(modules):
             stack.enter_context(fused.PATH.held())
-            stack.enter_context(_ear())
+            stack.enter_context(ear_of_this_thread())
         yield
 
 
@@ -85,7 +86,8 @@ def _calls_it_by_name(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _ear() -> Iterator[None]:
+def ear_of_this_thread() -> Iterator[None]:
+    """Inside the block the torch functions of this thread are heard."""
     if _HERE.watches == 0:
         _HERE.ear.__enter__()
     _HERE.watches += 1

@@ -114,6 +114,7 @@ class Seen:
         self.lost: dict[str, str] = {}
         self.apart: dict[str, dict[str, None]] = {}
         """Why steps were not joined to what came before them: the reason, and the names of the modules."""
+        self.noticed: dict[str, str] = {}
         self.verified: dict[str, Verified | str] = {}
         """With verify=True, a name: how far W @ V is from the backend's output, or why that cannot be told."""
 
@@ -137,12 +138,13 @@ class Seen:
     @property
     def missed(self) -> dict[str, str]:
         """Attention that was computed and could not be followed: the name of the module, and why."""
-        seen = self.names()
-        return {
+        told = {*self.names(), *self.noticed}
+        others = {
             name: why
             for name, why in self.lost.items()
-            if not any(one == name or one.startswith((f"{name}.", f"{name}#")) for one in seen)
+            if not any(one == name or one.startswith((f"{name}.", f"{name}#")) for one in told)
         }
+        return {**self.noticed, **others}
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -50,7 +51,7 @@ class Watcher:
         self.verifies = verified
         """Whether whoever tells should give the backend's own output, even if that must be computed again."""
         self.forwards = 0
-        self.elsewhere = 0
+        self._home, self._lock = threading.get_ident(), threading.RLock()
 
     def owns(self, module: nn.Module) -> bool:
         return module in self.names
@@ -61,7 +62,10 @@ class Watcher:
             self._seen.lost[""] = REPLICATED
         self.names.forward_begins()
         self.forwards += 1
-        self.elsewhere += self not in listeners(model)
+        if threading.get_ident() != self._home and any(one is self for one in listeners(model)):
+            self.note(
+                "The model also ran in another thread inside the watch; its attention there is kept as well."
+            )
 
     def end(self, model: nn.Module, _: Any, __: Any) -> None:
         """It ends, or fails."""
@@ -70,6 +74,10 @@ class Watcher:
         self.names.forward_ends()
 
     def hear(self, module: nn.Module, inputs: Inputs) -> None:
+        with self._lock:  # the model may run in several threads
+            self._hear(module, inputs)
+
+    def _hear(self, module: nn.Module, inputs: Inputs) -> None:
         if torch._C._current_graph_task_id() != -1:
             self.note(
                 "Gradient checkpointing computed attention again in the backward pass; it is kept once."
@@ -89,6 +97,11 @@ class Watcher:
 
     def missed(self, module: nn.Module, why: str) -> None:
         self._seen.lost[self.names.of(module)] = why
+
+    def noticed(self, module: nn.Module, why: str) -> None:
+        """Attention was computed and was lost, whatever else of the module was heard."""
+        name, _ = self.names.next(module)
+        self._seen.noticed[name] = why
 
     def note(self, line: str) -> None:
         self._seen.notes[line] = None
@@ -166,8 +179,10 @@ def watch(
     offload  "cpu" moves what is kept out of the accelerator's memory
     values   False keeps no values: less memory, and no readings that weigh them
 
-    Another thread, another model and calls after the block are not seen. Watches may be nested. Raises CaptureError
-    at the end of a block in which nothing was seen, and says why; `seen.why()` tells what else to know.
+    Another model and calls after the block are not seen; the same model in another thread is, unless that thread
+    watches it itself. Watches may be nested. Attention that was computed and could not be followed stands in
+    `seen.missed` with the reason. Raises CaptureError at the end of a block in which nothing was seen, and says why;
+    `seen.why()` tells what else to know.
 
     >>> import torch
     >>> model = torch.nn.TransformerEncoderLayer(16, nhead=4, batch_first=True).eval()
@@ -193,4 +208,4 @@ def watch(
             yield seen
     watcher.close()
     if not seen.entries:
-        raise CaptureError(why_nothing(model, seen, watcher.forwards, watcher.elsewhere))
+        raise CaptureError(why_nothing(model, seen, watcher.forwards))

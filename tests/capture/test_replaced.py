@@ -222,7 +222,7 @@ def test_nested_watches_and_a_replacement_between_them() -> None:
             run(model, given)
         assert functional.scaled_dot_product_attention is kernel
         functional.scaled_dot_product_attention = SDPA
-    assert len(outer) == 1 and outer.lost
+    assert len(outer) == 1 and outer.noticed
 
 
 def test_the_ear_has_the_name_of_what_it_lies_over() -> None:

@@ -187,11 +187,6 @@ def test_nothing_seen_is_an_error_that_names_the_cause(model: Any) -> None:
     cases: list[tuple[nn.Module, Callable[[], Any], str]] = [
         (model, lambda: None, "the model did not run. Call it inside"),
         (model, lambda: foreign.gpt2()(IDS), "the model did not run"),
-        (
-            model,
-            lambda: in_another_thread(lambda: model(IDS)),
-            "ran in another thread. Open the watch in the",
-        ),
         (arithmetic := Arithmetic(), lambda: arithmetic(x), "no module that looks like attention"),
         (
             hand := HandmadeAttention(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,12 @@ from limelight.capture import rules
 from limelight.capture.diagonals import by_distance
 from limelight.capture.families.lookups import Looked, Lookup
 from limelight.capture.families.scores import FAR, Scores
+from limelight.capture.heads import heads_in, number_of_heads
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.known import Known
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
-
-HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head", "heads", "num_attn_heads")
 
 
 @dataclass(frozen=True)
@@ -26,51 +26,98 @@ class Whole:
     """Scores of four axes (B, H, N, M), with V (B, H or 1, M, D) and the output (B, H, N, D) likewise."""
 
     scores: Scores
-    value: Tensor
-    output: Tensor
+    value: Tensor | None
+    output: Tensor | None
 
 
-def split_heads(scores: Scores, value: Tensor, output: Tensor, module: nn.Module) -> Whole:
-    """Leading axes as batch and heads: a single one is batch · heads, of more than two the last is heads."""
+@dataclass(frozen=True)
+class Arrangement:
+    """How the axes before N and M are batch and heads.
+
+    factors  the sizes that they are made of, the outermost first
+    heads    which of these are heads; all others are the batch
+    unclear  "", or what cannot be told of them
+    """
+
+    factors: tuple[int, ...]
+    heads: tuple[int, ...]
+    unclear: str = ""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return (*(i for i in range(len(self.factors)) if i not in self.heads), *self.heads)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        H = prod(self.factors[i] for i in self.heads)
+        return prod(self.factors) // max(H, 1), H
+
+
+def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
+    """Heads are a part of the features; else that axis which is as long as the module's own number of heads; else
+    the last of several, and of a single one as many as the module has."""
     lead = scores.shape[:-2]
-    heads = _heads(module)
-    if len(lead) == 2:
-        B, H = lead
-    elif len(lead) == 1:
-        H = heads if heads and lead[0] % heads == 0 else 1
-        B = lead[0] // H
-    else:
-        B, H = torch.Size(lead[:-1]).numel(), lead[-1]
+    factors = [factor for axis in scores.lead or () for factor in axis if factor[1] != 1]
+    labels = {label for label, _ in factors}
+    if "features" in labels and prod(size for _, size in factors) == prod(lead):
+        of_features = tuple(i for i, (label, _) in enumerate(factors) if label == "features")
+        return Arrangement(tuple(size for _, size in factors), of_features)
+    number = number_of_heads(module)
+    last = len(lead) - 1
+    if len(lead) >= 2:
+        fitting = [i for i, size in enumerate(lead) if size == number]
+        if len(fitting) == 1 or last in fitting:
+            return Arrangement(lead, (last if last in fitting else fitting[0],))
+        if labels == {"places"}:
+            return Arrangement(lead, ())
+        line = f"which of the axes {tuple(lead)} before queries and keys are heads cannot be told; the last is taken"
+        return Arrangement(lead, (last,), line if len(lead) > 2 and prod(lead) > 1 else "")
+    if not lead or labels == {"places"}:
+        return Arrangement(lead, ())
+    heads = heads_in(module, lead[0], scores.q.shape[-1])
+    if heads is not None:
+        return Arrangement((lead[0] // heads, heads), (1,))
+    line = f"texts and heads lie in one axis of {lead[0]} and cannot be told apart; it is told as texts of one head"
+    return Arrangement(lead, (), line if lead[0] > 1 else "")
+
+
+def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, module: nn.Module) -> Whole:
+    """The axes before N and M as batch and heads."""
+    lead = scores.shape[:-2]
     N, M = scores.shape[-2:]
+    plan = arrangement_of(scores, module)
+    B, H = plan.sizes
+    as_it_is = len(lead) == 2 and lead == (B, H) and plan.order == tuple(range(len(plan.factors)))
 
-    def apart(tensor: Tensor, rows: int, width: int) -> Tensor:
-        if len(lead) == 2:
-            return tensor[(None,) * (4 - tensor.dim())]
-        return tensor.expand(*lead, rows, width).reshape(B, H, rows, width)
+    def apart(tensor: Tensor) -> Tensor:
+        if tensor.dim() < len(lead) + 2:
+            tensor = tensor[(None,) * (len(lead) + 2 - tensor.dim())]
+        if as_it_is:
+            return tensor
+        ends = tensor.shape[-2:]
+        if all(size == 1 for size in tensor.shape[:-2]):
+            return tensor.reshape(1, 1, *ends)
+        folded = tensor.expand(*lead, *ends).reshape(*plan.factors, *ends)
+        axes = len(plan.factors)
+        return folded.permute(*plan.order, axes, axes + 1).reshape(B, H, *ends)
 
-    if len(lead) != 2:
-        scores = replace(
-            scores,
-            shape=(B, H, N, M),
-            q=apart(scores.q, N, scores.q.shape[-1]),
-            k=apart(scores.k, M, scores.k.shape[-1]),
-            terms=tuple((apart(tensor, N, M), factor) for tensor, factor in scores.terms),
-            hidden=tuple((apart(places, N, M), fill) for places, fill in scores.hidden),
-            zeroed=tuple(apart(places, N, M) for places in scores.zeroed),
-            lookups=tuple(
-                lookup.moved(lambda tensor: apart(tensor, *tensor.shape[-2:])) for lookup in scores.lookups
-            ),
-        )
-    return Whole(scores, apart(value, M, value.shape[-1]), apart(output, N, output.shape[-1]))
+    def beside(
+        tensor: Tensor,
+    ) -> Tensor:  # what lies right already stays the same tensor: it is known by that
+        return tensor if as_it_is else apart(tensor)
 
-
-def _heads(module: nn.Module) -> int | None:
-    for holder in (module, getattr(module, "config", None)):
-        for name in HEADS:
-            number = getattr(holder, name, None)
-            if isinstance(number, int):
-                return number
-    return None
+    scores = replace(
+        scores,
+        shape=(B, H, N, M),
+        q=apart(scores.q),
+        k=apart(scores.k),
+        terms=tuple((beside(tensor), factor) for tensor, factor in scores.terms),
+        hidden=tuple((beside(places), fill) for places, fill in scores.hidden),
+        zeroed=tuple(map(beside, scores.zeroed)),
+        lookups=tuple(lookup.moved(apart) for lookup in scores.lookups),
+        sink=None if scores.sink is None else scores.sink[:1].expand(H),
+    )
+    return Whole(scores, None if value is None else apart(value), None if output is None else apart(output))
 
 
 Parts = tuple[Tensor, Tensor | None]
@@ -112,7 +159,9 @@ def _rule(seen_BHNM: Tensor, blind: bool) -> Mask | None:
     return rules.shortest(seen_BHNM) or masks.everything()
 
 
-def inputs_of(scores: Scores, value: Tensor, output: Tensor, module: nn.Module, kind: Kind) -> Inputs | None:
+def inputs_of(
+    scores: Scores, value: Tensor | None, output: Tensor | None, module: nn.Module, kind: Kind
+) -> Inputs | None:
     """These scores in the words of `AttentionMatrix`: what is far below every other score is masked, the rest is
     added. None where a place was filled with a number that hides nothing."""
     whole = split_heads(scores, value, output, module)
@@ -122,6 +171,7 @@ def inputs_of(scores: Scores, value: Tensor, output: Tensor, module: nn.Module, 
         return None
     mask, terms = split
     key, value = _shared(scores.k, whole.value, scores.shape)
+    output = whole.output
     return Inputs(
         query=scores.q.expand(*scores.shape[:-1], scores.q.shape[-1]),
         key=key,
@@ -130,7 +180,8 @@ def inputs_of(scores: Scores, value: Tensor, output: Tensor, module: nn.Module, 
         bias=_as_short_as_can_be(scores.lookups, _sum(terms)),
         scale=scores.scale,
         softcap=scores.cap,
-        output=whole.output,
+        sink=scores.sink,
+        output=None if output is None else output.expand(*scores.shape[:-1], output.shape[-1]),
         dropout=scores.dropout,
         backend="eager",
         kind=kind,
@@ -173,11 +224,12 @@ def _covered(softly: list[Tensor], hidden: list[Tensor]) -> bool:
     return True
 
 
-def _shared(k: Tensor, value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _shared(k: Tensor, value: Tensor | None, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
     """Keys and values for the whole batch, with as many heads as the one that has more."""
     B, _, _, M = shape
-    G = max(k.shape[1], value.shape[1])
-    return k.expand(B, G, M, k.shape[-1]), value.expand(B, G, M, value.shape[-1])
+    G = k.shape[1] if value is None else max(k.shape[1], value.shape[1])
+    wide = None if value is None else value.expand(B, G, M, value.shape[-1])
+    return k.expand(B, G, M, k.shape[-1]), wide
 
 
 def _as_short_as_can_be(lookups: tuple[Lookup, ...], added: Tensor | None) -> Tensor | Bias | None:

@@ -37,6 +37,17 @@ def _unless_sparse(module: nn.Module, record: Record, missed: Missed) -> Iterato
         yield
 
 
+@contextmanager
+def _if_upcast(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
+    if getattr(module, "reorder_and_upcast_attn", False):
+        with tape.follow(module, record, missed):
+            yield
+    else:
+        yield
+
+
+UPCAST = Family("with reorder_and_upcast_attn followed by tape: Q, K, V by reference", _if_upcast)
+
 BIRD = Family(f"followed by tape where attention is full; else refused: {SPARSE}", _unless_sparse)
 
 
@@ -107,6 +118,8 @@ FAMILIES: dict[str, Family] = {
     "autoformer.AutoformerAttention": refused(
         "it weighs delays by autocorrelation, there is no weight of a key"
     ),
+    "gpt2.GPT2Attention": UPCAST,
+    "decision_transformer.DecisionTransformerGPT2Attention": UPCAST,
     "big_bird.BigBirdAttention": BIRD,
     "bigbird_pegasus.BigBirdPegasusEncoderAttention": BIRD,
     "longformer.LongformerSelfAttention": WINDOWED,
