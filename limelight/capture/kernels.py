@@ -23,7 +23,7 @@ from limelight.capture.listening import Shared, anyone_listens, miss, tell, unhe
 from limelight.capture.places import kind_of, running
 from limelight.capture.verifying import Verified, verify
 from limelight.matrix import Mask, masks
-from limelight.matrix.given_biases import Modified
+from limelight.matrix.biases.custom import Modified
 
 SCRIPTED = "it is TorchScript, which runs outside of Python; watch the model that it was made from"
 OTHER = "its output is not what its score_mod and mask_mod make of queries, keys and values"
