@@ -102,6 +102,8 @@ def documents(
 
     Ids are whole numbers, (N,) for all sequences or (B, N) for each; `key_ids` are the same unless given.
     """
+    if query_ids is None:
+        raise KindError("documents(query_ids) must be whole numbers, one a query; got None.")
     query_BN = _whole_numbers("query_ids", query_ids, axes=2)
     key_BM = query_BN if key_ids is None else _whole_numbers("key_ids", key_ids, axes=2)
     assert query_BN is not None and key_BM is not None
