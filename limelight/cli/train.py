@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         seed: Annotated[int | None, typer.Option(help="The seed, instead of the recipe's.")] = None,
         threads: Annotated[
-            int | None, typer.Option(min=1, help="CPU threads; one gives the same bits each time.")
+            int | None, typer.Option(min=1, max=1024, help="CPU threads; one gives the same bits each time.")
         ] = None,
     ) -> None:
         import torch
