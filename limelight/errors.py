@@ -22,6 +22,7 @@ import importlib
 import math
 import operator
 import reprlib
+from collections.abc import Iterable
 from types import ModuleType
 from typing import SupportsFloat, SupportsIndex, cast
 
@@ -89,6 +90,15 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {module.partition('.')[0]!r}, which is not installed. "
             f"Install it with: pip install 'limelight[{extra}]'"
         ) from error
+
+
+def is_one_of(value: object, allowed: Iterable[str]) -> bool:
+    """Whether `value` is one of these words; False for an array or a tensor, whose comparison is no truth value.
+
+    >>> is_one_of("left", ("left", "right"))
+    True
+    """
+    return isinstance(value, str) and value in tuple(allowed)
 
 
 def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:

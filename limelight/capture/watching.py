@@ -25,7 +25,7 @@ from limelight.capture.pytorch import replaced_inside_the_block
 from limelight.capture.seen import Entry, Seen
 from limelight.capture.sources import SOURCES
 from limelight.capture.verifying import Verified, demand, verify
-from limelight.errors import CaptureError, InputError, KindError, LimelightError
+from limelight.errors import CaptureError, InputError, KindError, LimelightError, is_one_of
 from limelight.matrix import Fold
 
 __all__ = ["SOURCES", "Watcher", "watch"]
@@ -193,7 +193,7 @@ def watch(
     """
     if not isinstance(model, nn.Module):
         raise KindError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
-    if offload not in (None, "cpu"):
+    if offload is not None and not is_one_of(offload, ("cpu",)):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
     if hasattr(read, "absorb") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
         raise KindError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")

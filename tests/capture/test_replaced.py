@@ -338,6 +338,7 @@ def test_an_eager_function_that_was_replaced_is_verified(monkeypatch: pytest.Mon
         run(model, given)
 
 
+@pytest.mark.slow
 def test_what_was_replaced_before_limelight_was_imported() -> None:
     lines = """
 import torch

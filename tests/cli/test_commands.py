@@ -261,7 +261,7 @@ def test_a_model_that_is_not_there_names_those_that_are(refused: Refused) -> Non
 
 def test_a_data_set_that_is_not_there_names_those_that_are(refused: Refused, tmp_path: Path) -> None:
     line = refused("data", "pronounciation", "--out", tmp_path)
-    assert "one of bible-en-es, " in line
+    assert "one of general-en, " in line
     assert "translate-en-de; got 'pronounciation'" in line
 
 

@@ -100,6 +100,7 @@ def test_nothing_heavy_is_loaded_to_say_no() -> None:
     assert b"No such command" in said
 
 
+@pytest.mark.slow
 def test_a_look_through_a_pipe_that_knows_only_ascii() -> None:
     model = str(small.trained("classify")[2] / "out")
     words = ("look", "größe [bold]good[/bold] 😀", "--model", model)

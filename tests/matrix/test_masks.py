@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -188,3 +189,9 @@ def test_a_bool_tensor_is_joined_as_it_is() -> None:
 def test_what_does_not_fit_is_said(build, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         build()
+
+
+@pytest.mark.parametrize("side", [torch.zeros(2), np.zeros((2, 3)), 3, ("left",)])
+def test_a_side_that_is_no_word_is_refused(side: object) -> None:
+    with pytest.raises(InputError, match="side must be 'right' or 'left'"):
+        masks.lengths(key=[3], side=side)  # type: ignore[arg-type]

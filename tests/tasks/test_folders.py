@@ -26,6 +26,7 @@ def try_sequences(count: int, number: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_few_sequences() -> None:
     try_sequences(3, number=1)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limelight.errors import InputError, TooLargeError
+from limelight.errors import InputError, TooLargeError, is_one_of
 from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, plan_for
 from limelight.matrix.engine.tiled import read_tiles
@@ -103,6 +103,9 @@ def choose(
     """The first loop that can read these folds within the limit; with `only`, that one or an InputError with its
     reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
     loops = LOOPS if loops is None else loops
+    if only is not None and not is_one_of(only, (loop.name for loop in loops)):
+        names = ", ".join(loop.name for loop in loops)
+        raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
     passed_over: list[tuple[str, str]] = []
     for loop in loops:
         if only not in (None, loop.name):
@@ -116,9 +119,6 @@ def choose(
                     raise
                 reason = f"the limit is too small for it: {str(error).partition(';')[0]}"
         passed_over.append((loop.name, reason))
-    names = ", ".join(loop.name for loop in loops)
-    if not passed_over:
-        raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
     raise InputError(
         f"The loop {only!r} cannot read this: {passed_over[0][1]}. Leave loop= out, or see why()."
     )

@@ -29,7 +29,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import InputError, KindError, ShapeError, is_one_of
 from limelight.matrix.checks import maybe_whole, tensor_of, whole_number
 from limelight.matrix.index_functions import PlaceFunction
 from limelight.matrix.masks.base import Cover, Dense, Everything, Mask
@@ -86,7 +86,7 @@ def lengths(
     Give one length a sequence, or one for all. `side` names where the padding is. With `query`, rows of
     padding see nothing: their weights are 0.
     """
-    if side not in ("right", "left"):
+    if not is_one_of(side, ("right", "left")):
         raise InputError(f"side must be 'right' or 'left', where the padding is; got {side!r}.")
     query_B, key_B = _whole_numbers("query", query, axes=1), _whole_numbers("key", key, axes=1)
     for name, given in (("query", query_B), ("key", key_B)):
