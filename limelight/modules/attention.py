@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError
+from limelight.errors import InputError, KindError, check_whole
 from limelight.matrix import AttentionMatrix, masks
 from limelight.matrix.masks import Mask
 from limelight.modules.positions import Positions
@@ -129,10 +129,15 @@ def hand_over(module: KeepsAttention, matrix: AttentionMatrix) -> None:
         module.keep(matrix)
 
 
+MOST_WIDE = 2**20
+"""The largest width of a model: a projection of it takes four terabytes."""
+
+
 def check_heads(width: int, heads: int, groups: int) -> None:
     """Raises InputError where `heads` are no equal parts of the width, or do not share `groups` keys equally."""
-    if heads < 1 or groups < 1:
-        raise InputError(f"heads and key_value_heads must be at least 1; got {heads} and {groups}.")
+    for name, number in (("width", width), ("heads", heads), ("key_value_heads", groups)):
+        check_whole(name, number, 1)
+    check_whole("width", width, 1, MOST_WIDE)
     if width % heads:
         raise InputError(f"heads must divide the width: {width} is not a multiple of {heads}.")
     if heads % groups:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from limelight.checked import checked
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, ShapeError, is_one_of
 from limelight.readings.groups import Groups
 from limelight.readings.measures import Matrices, average_heads, chosen_layers, place_of, word_attention
 from limelight.readings.ranked import FIRST, SPECIAL, Ranked
@@ -130,7 +130,7 @@ def ways_to_look(
 ) -> list[LookedAt]:
     """`looked_at` for several (weigh, sink_free) at the price of one: the rows are read once."""
     chosen, picked = chosen_layers(matrices, heads)
-    if strange := [weigh for weigh, _ in ways if weigh not in ("alpha", "value")]:
+    if strange := [weigh for weigh, _ in ways if not is_one_of(weigh, ("alpha", "value"))]:
         raise InputError(f"weigh must be 'alpha' or 'value'; got {strange[0]!r}.")
     if not picked:
         raise InputError("There must be at least one head to read; matrices or heads is empty.")
@@ -139,10 +139,8 @@ def ways_to_look(
             raise ShapeError(
                 f"segments must have a token for every key; got {len(segments)} tokens and {matrix.shape[3]} keys."
             )
-    if strangers := set(among or ()) - set(segments.names):
-        raise InputError(
-            f"There is no document {sorted(strangers)[0]!r}; there are {', '.join(segments.names)}."
-        )
+    if strangers := [name for name in (() if among is None else among) if name not in segments.names]:
+        raise InputError(f"There is no document {strangers[0]!r}; there are {', '.join(segments.names)}.")
     by_layer = {layer: mean_of_rows(matrix, rows, batch) for layer, matrix in chosen.items()}
     shares: dict[Weigh, NDArray[Any]] = {}
     for weigh in dict.fromkeys(weigh for weigh, _ in ways):

@@ -356,3 +356,8 @@ def test_inputs_must_have_three_axes_and_agree() -> None:
         layer(x[0])
     with pytest.raises(ShapeError, match="must agree on B"):
         layer(x, memory[:1])
+
+
+def test_a_width_that_no_memory_holds_is_refused_before_it_is_made() -> None:
+    with pytest.raises(InputError, match="width must be from 1 to"):
+        MultiHeadAttention(width=2**62, heads=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from limelight.errors import InputError
+from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix, masks, reference
 from limelight.readings import documents, rows
 from limelight.readings.documents import looked_at, ways_to_look
@@ -82,3 +82,9 @@ def test_the_rows_of_all_ways_are_read_once(monkeypatch: pytest.MonkeyPatch) -> 
     matrix = AttentionMatrix(*torch.randn(3, 1, H, T, 7))
     ways_to_look(matrix, TEXT, [3], [("alpha", False), ("alpha", True), ("value", False)])
     assert len(reads) == 1
+
+
+def test_names_of_documents_that_are_a_tensor_are_refused() -> None:
+    matrices = random_layers(layers=1, shape=(1, H, T, T)).matrices
+    with pytest.raises(LimelightError):
+        looked_at(matrices, TEXT, [T - 1], among=torch.zeros(2))  # type: ignore[arg-type]
