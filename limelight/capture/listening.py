@@ -14,6 +14,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from limelight.capture.inputs import Inputs
@@ -95,9 +96,15 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
     inputs = _as_part(module, inputs)
     answer = None
     for listener in listeners(module):
-        own = listener.hear(module, inputs)
+        own = _let_hear(listener, module, inputs)
         answer = answer if own is None else own
     return answer
+
+
+def _let_hear(listener: Listener, module: nn.Module, inputs: Inputs) -> Any:
+    """What the listener computes meanwhile, to verify or to read, is none of the model's own."""
+    with torch._C.DisableTorchFunction():
+        return listener.hear(module, inputs)
 
 
 def _as_part(module: nn.Module, inputs: Inputs) -> Inputs:
@@ -166,7 +173,7 @@ def reporting(listener: Listener) -> tuple[Record, Misses]:
 
     def record(module: nn.Module, inputs: Inputs) -> None:
         if any(one is listener for one in listeners(module)):
-            listener.hear(module, _as_part(module, inputs.cast()))
+            _let_hear(listener, module, _as_part(module, inputs.cast()))
 
     return record, Misses(listener)
 

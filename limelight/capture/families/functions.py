@@ -19,6 +19,7 @@ REDUCTIONS = frozenset(
 )  # fmt: skip
 """After which nothing is left of scores that could still be attention."""
 SOFTMAXES = frozenset(("softmax", "log_softmax", "gumbel_softmax", "softmin"))
+PARTS = frozenset(("getitem", "split", "chunk", "unbind", "select", "narrow", "tensor_split"))
 OTHER_PRODUCTS = frozenset(("cdist", "tensordot", "inner"))
 
 

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from limelight.capture.families.after import AFTER_SOFTMAX, MEETINGS
 from limelight.capture.families.functions import (
     OTHER_PRODUCTS,
+    PARTS,
     PROJECTIONS,
     REDUCTIONS,
     SOFTMAXES,
@@ -227,6 +228,8 @@ class Tape(TorchFunctionMode):
             return None
         if name in PRODUCTS and (name != "linear" or (len(args) > 1 and args[1] in self.known)):
             return self._met(name, scores, Lost(_unweighed(scores), scores.made), result, args, kwargs)
+        if name in PARTS and scores.made.among_features:
+            return None  # a product of features that is taken apart is no context of linear attention
         if name in PROJECTIONS and not (name == "conv2d" or (name == "linear" and -1 not in scores.at)):
             return None
         return self._follow_lost(name, Lost(name, scores.made), result, args, kwargs)
@@ -291,6 +294,8 @@ class Tape(TorchFunctionMode):
 
     def _follow_several(self, name: str, before: Any, results: Any, args: Any, kwargs: Any) -> None:
         tensors = [one for one in results if isinstance(one, Tensor) and one.is_floating_point()]
+        if isinstance(before, Scores) and name in PARTS and before.made.among_features and not before.weights:
+            return
         if isinstance(before, Scores) and tensors:
             number_a_query = per_query(name, before, tensors[0], args, kwargs)
             if number_a_query is not None:
