@@ -95,13 +95,19 @@ def missing_layers(model: nn.Module) -> Iterator[str]:
     for name, layers in model.named_modules():
         if not isinstance(layers, nn.ModuleList) or len(layers) < 2:
             continue
-        gone = [number for number, layer in enumerate(layers) if _is_gone(layer)]
-        if gone and len(gone) < len(layers):
+        gone = [number for number, layer in enumerate(layers) if layer is not None and _is_gone(layer)]
+        there = {type(layer) for number, layer in enumerate(layers) if number not in gone}
+        if gone and len(there) == 1 and (stage is not None or _are_as_many(model, layers)):
             why = "they are in other processes" if stage is not None else "nothing stands in their place"
             yield (
                 f"Of {name} the layers {_in_words(gone)} of {len(layers)} are not here: {why}, and their attention "
                 "is not among what was seen."
             )
+
+
+def _are_as_many(model: nn.Module, layers: nn.ModuleList) -> bool:
+    """Whether the list holds the layers of a model: some parts have places for layers that nobody means to fill."""
+    return hasattr(model, "config") or len(layers) > 2
 
 
 def _is_gone(layer: nn.Module) -> bool:
