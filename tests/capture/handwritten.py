@@ -245,6 +245,19 @@ def linear_by_einsum(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, S
     return torch.einsum("bhnd,bhde->bhne", q.softmax(-1), context), []
 
 
+def linear_after_softmax(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    """Efficient attention (Shen et al. 2021), as lambda layers have it."""
+    return q.softmax(-1) @ (k.transpose(-2, -1).softmax(dim=-1) @ v), []
+
+
+def additive(self: Block, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    """Scores of a small network (Bahdanau et al. 2015)."""
+    s = functional.linear(
+        torch.tanh(q[..., :, None, :] + k[..., None, :, :]), self.out.weight[:1, :D]
+    ).squeeze(-1)
+    return s.softmax(-1) @ v, []
+
+
 def over_heads(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
     return scores_of(q, k).softmax(1) @ v, []
 
@@ -298,6 +311,8 @@ MISSED: dict[str, tuple[Way, str]] = {
     "channels": (channels, "channels that attend to each other"),
     "linear": (linear, "linear attention"),
     "linear by einsum": (linear_by_einsum, "linear attention"),
+    "linear after softmax": (linear_after_softmax, "linear attention"),
+    "additive": (additive, "no product of queries and keys"),
     "summed over queries": (turned, "over the queries"),
     "no values": (unweighed, "met no values"),
 }

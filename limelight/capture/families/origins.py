@@ -195,9 +195,11 @@ def _convolution(axes: int) -> Callable[..., tuple[Axis, ...]]:
 
 
 def _unfolded(of: Look, result: Tensor, x: Tensor, *_: Any, **__: Any) -> tuple[Axis, ...] | None:
-    if result.dim() != 3:
+    if result.dim() != 3 or x.dim() != 4:
         return None
-    return (("places", len(result)),), (("features", result.shape[1]),), (("places", result.shape[2]),)
+    channels = x.shape[1]
+    patch: Axis = (("features", channels), ("places", result.shape[1] // channels))
+    return (*_all("places", result.shape[:1]), patch, *_all("places", result.shape[2:]))
 
 
 def _product(of: Look, result: Tensor, a: Tensor, b: Tensor, **_: Any) -> tuple[Axis, ...] | None:

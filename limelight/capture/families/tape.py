@@ -241,6 +241,8 @@ class Tape(TorchFunctionMode):
             return lambda: self._complete(weights, None, None, MIXED_HEADS)
         if name in WEIGHINGS:
             if not weights.product:
+                if not weights.made.rows == weights.made.columns == "places":
+                    return self._begin(name, result, args, kwargs)
                 return lambda: self._weighed_freely(weights)
             weighed = WEIGHINGS[name](weights, self.known, *args, **kwargs)
             if weighed is None or weights.changed:
@@ -270,7 +272,9 @@ class Tape(TorchFunctionMode):
             self._keep(result, replace(lost, weighted=True))
         elif name in PRODUCTS and name != "linear":
             return self._met(name, lost, lost, result, args, kwargs)
-        elif (name not in PROJECTIONS and name not in REDUCTIONS) or (name == "conv2d" and result.dim() == 4):
+        elif (name not in PROJECTIONS and name not in REDUCTIONS) or (
+            name == "conv2d" and lost.made.of_tokens
+        ):
             self._keep(result, lost)
         return None
 
@@ -380,12 +384,8 @@ class Tape(TorchFunctionMode):
             self._complete(one, None, None, MIXED)
 
     def _weighed_freely(self, weights: Scores) -> None:
-        """Values were weighed by a softmax of something that is no product."""
-        if (
-            weights.softmax is not None
-            and not weights.softmax.done
-            and weights.made.rows == weights.made.columns == "places"
-        ):
+        """Values were weighed by a softmax, over other tokens, of something that is no product."""
+        if weights.softmax is not None and not weights.softmax.done:
             self._settle(weights.softmax)
             self._miss((), ADDITIVE)
 
