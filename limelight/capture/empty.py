@@ -19,7 +19,8 @@ def _cause(model: nn.Module, seen: Seen, forwards: int) -> str:
     if seen.missed:
         name, reason = next(iter(seen.missed.items()))
         more = f" (and {len(seen.missed) - 1} more)" if len(seen.missed) > 1 else ""
-        way_out = "" if "eager" in reason or "watch the model" in reason else f" {_way_out(model)}"
+        has_none = any(words in reason for words in ("eager", "watch the model", "there is no"))
+        way_out = "" if has_none else f" {_way_out(model)}"
         who = repr(name) if name else type(model).__name__
         return f"{who}{more} computes it in a way that cannot be captured: {reason}.{way_out}"
     if isinstance(model, torch.jit.ScriptModule):
