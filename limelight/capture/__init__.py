@@ -3,6 +3,7 @@
 watching.py  watch(model)                          seen.py      what it has kept; telling.py: the table, the memory
 sources.py   where attention is computed:
              hugging_face.py, backends.py   pytorch.py   own.py   families/   handmade.py   compiled.py, places.py
+             kernels.py   flex attention, TorchScript       homes.py   whose code a module runs
 listening.py who hears of it                       inputs.py    what a backend was given; rules.py: its mask,
                                                                 diagonals.py: tables of relative positions
 hooks.py     hooks that no copy of a model has     replaced.py  other people's kernels, fused.py

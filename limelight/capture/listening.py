@@ -87,8 +87,8 @@ def is_quiet() -> bool:
 
 
 def everyone() -> tuple[Listener, ...]:
-    """Whoever listens to anything, in this context."""
-    return () if _QUIET.get() else _LISTENERS.get()
+    """Whoever listens to anything; in this context, or, if nobody does here, in others."""
+    return () if _QUIET.get() else _LISTENERS.get() or tuple(_EVERYWHERE)
 
 
 def tell(module: nn.Module, inputs: Inputs) -> Any:

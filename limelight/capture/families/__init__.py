@@ -6,6 +6,7 @@ have a small file of their own. Nothing of the model is changed.
 
     products.py   Q·Kᵀ and weights·V, as torch functions say them     scores.py    what is known of a tensor of scores
     steps.py      what may be done to scores; moves.py: their shapes   lookups.py   DeBERTa's additions, by distance
+    mixing.py     heads that are mixed     after.py   after softmax    origins.py   what the axes of tensors count
     matrices.py   scores in the words of AttentionMatrix               about.py     what is known without running it
 """
 
