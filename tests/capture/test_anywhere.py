@@ -107,6 +107,66 @@ def test_an_attention_over_trained_keys() -> None:
     assert "mul after softmax" in seen.missed[""]
 
 
+def test_attention_in_pieces_is_told_as_such() -> None:
+    def sliced(_: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
+        weights = [scores_of(part, k).softmax(-1) for part in q.split(2, dim=-2)]
+        return torch.cat([w @ v for w in weights], -2), weights
+
+    block = Block(sliced)
+    with torch.no_grad(), ll.watch(block, verify=True) as seen:
+        block(x_of())
+    for matrix, weights in zip(seen[:], block.weights, strict=True):
+        check("weights", matrix.dense(), weights)
+    assert "computes its attention in pieces" in str(seen.why())
+
+
+def test_a_kernel_of_somebodys_own_is_missed() -> None:
+    @torch.library.custom_op("limelight_tests::flash_attention", mutates_args=())
+    def kernel(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return scores_of(q, k).softmax(-1) @ v
+
+    model = Beside(Block(lambda _, q, k, v: (kernel(q, k, v), [])))
+    with torch.no_grad(), ll.watch(model) as seen:
+        model(x_of())
+    assert seen.names() == ["mha"]
+    assert "limelight_tests.flash_attention.default" in seen.missed["part"]
+
+
+def test_gradients_of_each_text_are_those_without_a_watch() -> None:
+    block, x = Block(EXACT["functional.softmax"]), x_of()
+    block.weights = ()
+    parameters = dict(block.named_parameters())
+
+    def loss(given: dict[str, Tensor], text: Tensor) -> Tensor:
+        found = torch.func.functional_call(block, given, text[None]).square().mean()
+        block.weights = ()
+        return found
+
+    run = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))
+    alone = run(parameters, x)
+    with pytest.raises(CaptureError, match="transform of torch.func"), ll.watch(block):
+        watched = run(parameters, x)
+    assert all(torch.equal(watched[name], alone[name]) for name in alone)
+
+
+def test_a_wrapped_model_that_writes_has_its_steps_joined() -> None:
+    from tests.capture import foreign
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = foreign.llama()
+
+        def write(self, ids: Tensor) -> Tensor:
+            return self.model.generate(ids, max_new_tokens=3, do_sample=True, top_k=5, pad_token_id=0)
+
+    model = Wrapped()
+    with ll.watch(model) as seen:
+        model.write(torch.arange(3, 10)[None])
+    assert seen.names() == ["model.model.layers.0.self_attn", "model.model.layers.1.self_attn"]
+    assert [matrix.shape[-2:] for matrix in seen[:]] == [(9, 9), (9, 9)] and not seen.missed
+
+
 # ── Where it is written ──
 
 

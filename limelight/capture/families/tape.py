@@ -58,6 +58,7 @@ TURNED = "its weights are summed over the queries instead of the keys"
 ALONE = "its weights, softmax of a product, have met no values"
 MIXED_HEADS = "mixes its heads after softmax (talking heads): its weights are those before"
 MIXED = "mixes the weights of two softmaxes: they are told one by one, as they were before"
+IN_PIECES = "computes its attention in pieces: each is told by itself, with queries, heads and texts counted from where it begins"
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
@@ -88,6 +89,7 @@ class Tape(TorchFunctionMode):
         self.origins = origins or Origins()
         self.known = Known()
         self.pending: dict[Softmax, nn.Module] = {}
+        self._pieces: dict[tuple[int, int], tuple[int, int]] = {}
         self.fused = 0
         """How many calls of a fused attention function passed by, which are recorded where that is watched."""
 
@@ -375,9 +377,18 @@ class Tape(TorchFunctionMode):
         if inputs is None:
             self.place.missed(module, reason or ADDITIVE)
             return
-        if note:
-            self.place.note(f"{self.place.name(module)} {note}.")
+        if note or self._is_a_piece(weights):
+            self.place.note(f"{self.place.name(module)} {note or IN_PIECES}.")
         self.place.record(module, inputs)
+
+    def _is_a_piece(self, weights: Scores) -> bool:
+        """Whether its queries lie in one memory with those of an earlier product in the same call of a module."""
+        if not weights.made.owners or not weights.product:
+            return False
+        memory, at = weights.q.untyped_storage().data_ptr(), weights.q.storage_offset()
+        before = self._pieces.get(weights.made.owners[0])
+        self._pieces = {weights.made.owners[0]: (memory, at)}
+        return before is not None and before[0] == memory and before[1] != at
 
     def _complete_both(self, mixed: Sequence[Scores]) -> None:
         for one in mixed:
