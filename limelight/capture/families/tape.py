@@ -58,7 +58,10 @@ TURNED = "its weights are summed over the queries instead of the keys"
 ALONE = "its weights, softmax of a product, have met no values"
 MIXED_HEADS = "mixes its heads after softmax (talking heads): its weights are those before"
 MIXED = "mixes the weights of two softmaxes: they are told one by one, as they were before"
-IN_PIECES = "computes its attention in pieces: each is told by itself, with queries, heads and texts counted from where it begins"
+IN_PIECES = (
+    "computes its attention in pieces: each is told by itself, its queries, heads and texts counted from where it "
+    "begins"
+)
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
@@ -385,7 +388,7 @@ class Tape(TorchFunctionMode):
         """Whether its queries lie in one memory with those of an earlier product in the same call of a module."""
         if not weights.made.owners or not weights.product:
             return False
-        memory, at = weights.q.untyped_storage().data_ptr(), weights.q.storage_offset()
+        memory, at = weights.q.untyped_storage().data_ptr(), int(weights.q.storage_offset())
         before = self._pieces.get(weights.made.owners[0])
         self._pieces = {weights.made.owners[0]: (memory, at)}
         return before is not None and before[0] == memory and before[1] != at
