@@ -28,6 +28,13 @@ def whole_number(given: object, must: str, advice: str = "") -> int:
     raise KindError(f"{must}; got {given!r}." + (f" {advice}" if advice else ""))
 
 
+def yes_or_no(name: str, given: object) -> bool:
+    """True or False, NumPy's too; KindError for an array, a tensor or anything else."""
+    if isinstance(given, bool) or type(given).__name__ in ("bool", "bool_"):
+        return bool(given)
+    raise KindError(f"{name} must be True or False; got {reprlib.repr(given)}.")
+
+
 def maybe_whole(given: object, must: str) -> int | None:
     """The same, or None where it was left out."""
     return None if given is None else whole_number(given, must)

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
-from limelight.matrix.checks import a_number, whole_bytes, whole_number
+from limelight.matrix.checks import a_number, whole_bytes, whole_number, yes_or_no
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.memory import demand_memory
 from limelight.matrix.reductions.products import Transposed
@@ -72,6 +72,7 @@ class Rollout:
             raise KindError(f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}.")
         layers = list(layers)
         residual = a_number("residual", residual)
+        renormalise, values = yes_or_no("renormalise", renormalise), yes_or_no("values", values)
         _check(layers, residual, values)
         self._heads, self._kept, self._renormalised, self._valued = heads, residual, renormalise, values
         self._matrices = layers

@@ -139,7 +139,8 @@ def ways_to_look(
             raise ShapeError(
                 f"segments must have a token for every key; got {len(segments)} tokens and {matrix.shape[3]} keys."
             )
-    if strangers := [name for name in (() if among is None else among) if name not in segments.names]:
+    among = None if among is None else list(among)
+    if strangers := [name for name in among or () if name not in segments.names]:
         raise InputError(f"There is no document {strangers[0]!r}; there are {', '.join(segments.names)}.")
     by_layer = {layer: mean_of_rows(matrix, rows, batch) for layer, matrix in chosen.items()}
     shares: dict[Weigh, NDArray[Any]] = {}

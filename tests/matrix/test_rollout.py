@@ -385,3 +385,10 @@ def test_a_mutated_rollout_is_noticed(mutant: str, monkeypatch: pytest.MonkeyPat
         )
     with pytest.raises((AssertionError, RuntimeError, KeyError)):  # … and red as the mutant has it
         compare(rollout, truth)
+
+
+@pytest.mark.parametrize("name", ["values", "renormalise"])
+def test_what_is_neither_true_nor_false_is_refused(name: str) -> None:
+    matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4))
+    with pytest.raises(KindError, match=f"{name} must be True or False"):
+        Rollout([matrix], heads="mean", **{name: torch.zeros(2)})  # type: ignore[arg-type]
