@@ -17,6 +17,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +43,7 @@ from limelight.text.tokenizers import Tokenizer
 FORMAT = 1
 FILES = ("model.safetensors", "source.json", "target.json", "card.md", "model.json")
 """What a model's folder holds of ours. Other files in it are the user's own."""
-EDITED = "card.edited{}.md"
+EDITED = "card.edited.md"
 """Where a card goes that somebody has edited, when the folder's model is replaced."""
 
 
@@ -232,18 +233,25 @@ def _same(new: Path, old: Path) -> bool:
 
 
 def _carry(older: Path, folder: Path) -> None:
-    """Move what is not ours, and an edited card, out of an older model's folder into its new one; remove "
-    "the older."""
-    if _edited(older) and not _same_file(older / "card.md", folder / "card.md"):
-        places = (folder / EDITED.format(f"-{number}" if number > 1 else "") for number in range(1, 10**6))
-        os.rename(older / "card.md", next(place for place in places if not place.exists()))
+    """Move what is not ours, and an edited card, out of an older model's folder into its new one; remove the older.
+
+    Where a name is taken in the new folder, a number is put behind it.
+    """
     for path in sorted(older.iterdir()):
-        if path.name not in FILES and not (folder / path.name).exists():
-            os.rename(path, folder / path.name)
-    for name in FILES:
-        (older / name).unlink(missing_ok=True)
+        if path.name not in FILES and not _same_file(path, folder / path.name):
+            os.rename(path, _free(folder / path.name))
+    if _edited(older) and not _same_file(older / "card.md", folder / "card.md"):
+        os.rename(older / "card.md", _free(folder / EDITED))
+    for path in sorted(older.iterdir()):  # ours, and what the new folder has too
+        path.unlink(missing_ok=True)
     with suppress(OSError):
         older.rmdir()
+
+
+def _free(place: Path) -> Path:
+    """This place, or the first with a number behind its name, where nothing is."""
+    numbered = (place.with_stem(f"{place.stem}-{number}") for number in range(2, 10**6))
+    return next(each for each in chain([place], numbered) if not os.path.lexists(each))
 
 
 def _edited(folder: Path) -> bool:

@@ -83,6 +83,12 @@ def test_a_card_that_was_edited_is_kept(tmp_path: Path) -> None:
     run(tmp_path, steps=4)
     assert (tmp_path / "model" / "card.edited.md").read_text() == edited
     assert not (tmp_path / "model" / "card.edited-2.md").exists()
+    again = card.read_text() + "\nTold by Ben.\n"
+    card.write_text(again)
+    run(tmp_path, steps=5)
+    assert (tmp_path / "model" / "card.edited.md").read_text() == edited
+    assert (tmp_path / "model" / "card.edited-2.md").read_text() == again
+    assert not (tmp_path / ".model.older").exists()
 
 
 def test_a_run_is_not_kept_among_data_nor_in_a_model(tmp_path: Path) -> None:
