@@ -83,6 +83,15 @@ def test_ctrl_c_is_one_line_and_130() -> None:
     assert (process.returncode, said) == (130, b"limelight: stopped.\n")
 
 
+@pytest.fixture
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """A test run that was started to outlive its terminal (nohup) ignores SIGHUP, and what it starts does, too."""
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_is_one_line_and_its_code(number: signal.Signals) -> None:
     with started("wait") as process:

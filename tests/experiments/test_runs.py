@@ -21,6 +21,7 @@ from experiments.common.plan import Options
 from experiments.common.report import cells
 from experiments.common.runner import Run, run_all
 from limelight.errors import CheckpointError, DivergedError, InputError
+from limelight.training.checkpoints import FILES
 
 QUIET = Console(file=io.StringIO())
 
@@ -183,6 +184,8 @@ def test_a_run_tells_every_machine_that_it_was_made_on(tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text(json.dumps(old))
     assert runner._machines(tmp_path) == here  # nothing was kept of it: the run begins anew
     (tmp_path / "checkpoint-0000200").mkdir()
+    for name in FILES:
+        (tmp_path / "checkpoint-0000200" / name).touch()
     again = runner._machines(tmp_path)
     assert again == here | {"before": [old]}
     (tmp_path / "machine.json").write_text(json.dumps(again))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -452,6 +453,15 @@ def test_a_score_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
         tiny.run(tmp_path, SHORT, evaluate=Scores(1.0, math.nan))
 
 
+@pytest.fixture
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """A test run that was started to outlive its terminal (nohup) ignores SIGHUP, and what it starts does, too."""
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_writes_a_checkpoint_first(number: signal.Signals, tmp_path: Path) -> None:
     with pytest.raises(Terminated) as caught:
