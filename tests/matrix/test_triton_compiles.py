@@ -24,8 +24,8 @@ from triton.backends.compiler import GPUTarget
 from limelight.matrix.validation import scores_of
 from limelight.matrix.masks import causal
 from limelight.matrix.tile import Stats
-from limelight.matrix.engine.triton import cells, launch, serves
-from limelight.matrix.engine.triton import areas, columns, rows
+from limelight.matrix.engine.triton import area_runs, launch, support
+from limelight.matrix.engine.triton import area_kernel, column_kernel, row_kernel
 
 class H100:
     get_current_target = lambda self: GPUTarget("cuda", 90, 32)
@@ -48,15 +48,17 @@ class Compiled:
             print(json.dumps([self.kernel.fn.__name__, found.metadata.shared, atomics]))
         return compile
 
-for module, name in ((rows, "rows_kernel"), (columns, "columns_kernel"), (areas, "areas_kernel")):
+for module, name in (
+    (row_kernel, "rows_kernel"), (column_kernel, "columns_kernel"), (area_kernel, "areas_kernel")
+):
     setattr(module, name, Compiled(getattr(module, name)))
 
 q, k = (torch.empty(1, heads, 300, 128, dtype=torch.bfloat16) for heads in (4, 2))
 scores = scores_of(q, k, None, causal(), None, None, None, None)
 v, x = torch.empty(1, 2, 300, 128, dtype=torch.bfloat16), torch.empty(1, 1, 300, 3)
 stats = Stats(torch.empty(1, 4, 300), torch.empty(1, 4, 300))
-group = cells.runs_of_groups(torch.arange(300)[None] // 100, 4)
-kernels = launch.Kernels(scores, serves.plan(scores, []))
+group = area_runs.runs_of_groups(torch.arange(300)[None] // 100, 4)
+kernels = launch.Kernels(scores, support.plan(scores, []))
 kernels.rows(entropy=True, key=True, offset=0)
 kernels.columns(stats, raw=True)
 kernels.areas(stats, group, group)
