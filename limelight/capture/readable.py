@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -40,6 +40,15 @@ def why_unreadable(*given: Any) -> str | None:
 def _is_recorded() -> bool:
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return proxies is not None and proxies.get_proxy_mode() is not None
+
+
+def unrecorded() -> AbstractContextManager[Any]:
+    """Inside the block nothing that is computed becomes a part of a graph of make_fx or torch.export."""
+    if not _is_recorded():
+        return nullcontext()
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    return disable_proxy_modes_tracing()
 
 
 @contextmanager

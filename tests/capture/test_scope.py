@@ -142,6 +142,9 @@ def test_gradient_checkpointing_is_kept_once(model: Any, reentrant: bool) -> Non
 @pytest.mark.parametrize(
     "how", ["inside", *(pytest.param(how, marks=pytest.mark.slow) for how in ("function", "method", "inner"))]
 )
+@pytest.mark.filterwarnings(
+    "ignore:Using .torch.compile.module:UserWarning"
+)  # hooks of the process are how a watch hears
 def test_a_compiled_model_is_heard(model: Any, how: str) -> None:
     with torch.no_grad():
         expected = model(IDS).logits

@@ -49,7 +49,7 @@ from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Missed, Record
 from limelight.capture.places import given_to, kind_of
 from limelight.capture.pytorch import MHA
-from limelight.capture.readable import is_in_transform, why_unreadable
+from limelight.capture.readable import is_in_transform, unrecorded, why_unreadable
 
 CHANNELS = "its weights are those of channels that attend to each other, there is none from token to token"
 LINEAR = "linear attention multiplies keys and values first, there is no weight from query to key"
@@ -107,11 +107,13 @@ class Tape(TorchFunctionMode):
             if isinstance(func, torch._ops.OpOverload):  # of an exported graph
                 func = functional.scaled_dot_product_attention
             return func(*args, **kwargs)
-        before = self._operand(args, kwargs) if self.known else None
+        with unrecorded():
+            before = self._operand(args, kwargs) if self.known else None
         result = func(*args, **kwargs)
         told = None
         try:
-            told = self._pass(func, name, before, result, args, kwargs)
+            with unrecorded():
+                told = self._pass(func, name, before, result, args, kwargs)
         except (
             TypeError,
             ValueError,
@@ -124,7 +126,8 @@ class Tape(TorchFunctionMode):
                 f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             )
         if told is not None:
-            told()
+            with unrecorded():
+                told()
         return result
 
     def pass_whole(
