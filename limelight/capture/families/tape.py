@@ -126,8 +126,7 @@ class Tape(TorchFunctionMode):
                 f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             )
         if told is not None:
-            with unrecorded():
-                told()
+            told()
         return result
 
     def pass_whole(
