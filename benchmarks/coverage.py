@@ -128,11 +128,11 @@ def _keep(rows: Sequence[Row]) -> None:
     """Outcome and reason of every family that was run, beside the version of transformers that they hold for."""
     import transformers
 
-    from limelight.capture.families import about
+    from limelight.capture.sources.model_families import support_table
 
     told = {row.family: [row.outcome, row.reason] for row in rows if row.outcome != "not built"}
     record = {"transformers": transformers.__version__, "families": dict(sorted(told.items()))}
-    file = Path(about.__file__).with_name("measured.json")
+    file = Path(support_table.__file__).with_name("measured.json")
     file.write_text(json.dumps(record, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from benchmarks.official import DIFFERENT, official_weights, tensors
 from benchmarks.tiny_inputs import Inputs, first_inputs
 from benchmarks.tiny_models import NotBuiltError, Tiny, tiny
 from limelight.capture import Seen, watch
-from limelight.capture.verifying import Verified
+from limelight.capture.verification import Verified
 from limelight.errors import LimelightError
 
 BOUND = 1e-4

@@ -339,8 +339,8 @@ def recipe(dice: random.Random) -> str:
 
 def build_shared(shared: Path) -> None:
     """Small random models of every task and kind, each in a folder."""
+    from limelight.modules.model_io import SavedModel, save_model
     from limelight.modules.recurrent import Recurrence, RecurrentTranslator
-    from limelight.modules.saved import SavedModel, save_model
     from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
     from limelight.text.tokenizers import Tokenizer
 

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from limelight import Received
-from limelight.capture.inputs import Inputs
-from limelight.capture.listening import listening
-from limelight.capture.seen import Seen
-from limelight.capture.watching import SOURCES, Watcher
+from limelight.capture.captured import Seen
+from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.listeners import listening
+from limelight.capture.watcher import SOURCES, Watcher
 from limelight.errors import require
 
 SHORTEST = 4096

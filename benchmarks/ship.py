@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.models import HELDOUT, PLAIN, measure
 from limelight.models import FOLDER, find_model
-from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.modules.model_io import SavedModel, load_model, save_model
 
 CARDS = Path(__file__).parent / "cards"
 

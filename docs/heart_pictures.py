@@ -20,8 +20,8 @@ from matplotlib.patches import Rectangle
 from limelight.matrix import AttentionMatrix, Entropy, Mask, Received
 from limelight.matrix.engine.plan import Plan, row_blocks
 from limelight.matrix.validation import scores_of
-from limelight.readings.canvas import RESOLUTION
-from limelight.readings.colours import INK, PEAK, QUIET, RAMP
+from limelight.readings.render.canvas import RESOLUTION
+from limelight.readings.render.colours import INK, PEAK, QUIET, RAMP
 
 ALL, SOME, NONE = RAMP[1], RAMP[4], "#f4f5f7"
 SHADES = LinearSegmentedColormap.from_list("limelight", RAMP)

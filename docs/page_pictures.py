@@ -20,7 +20,7 @@ from PIL import Image
 
 from limelight.errors import InputError, require
 from limelight.viewer.export.html_file import save
-from limelight.viewer.sample import subjects
+from web.fixtures import subjects
 
 PICTURES = Path(__file__).parent / "pictures"
 WINDOW = {"width": 1200, "height": 720}

@@ -17,11 +17,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from limelight._version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from limelight.ablation.leave_one_out import removal_check
     from limelight.capture import watch
-    from limelight.capture.lazy import lazy_attentions
+    from limelight.capture.lazy.context import lazy_attentions
     from limelight.errors import LimelightError
-    from limelight.explain.stages import explain_text
+    from limelight.explain.api import explain_text
     from limelight.matrix import (
         AttentionMatrix,
         Bottom,
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
         masks,
     )
     from limelight.modules.attention import MultiHeadAttention, kept_attention
-    from limelight.modules.saved import load_model, save_model
+    from limelight.modules.model_io import load_model, save_model
     from limelight.modules.transformer import SHAPES, Classifier, LanguageModel, Shape, Transformer
     from limelight.modules.word2vec import Word2vec
     from limelight.modules.word_vectors import WordVectors
@@ -53,7 +56,6 @@ if TYPE_CHECKING:
     from limelight.readings.atlas import atlas
     from limelight.readings.documents import between, looked_at
     from limelight.readings.reading import Reading
-    from limelight.readings.removal import removal_check
     from limelight.tasks.documents import look_conversation, look_documents
     from limelight.tasks.heads import atlas_of
     from limelight.tasks.hugging_face import HuggingFaceReader
@@ -67,7 +69,6 @@ if TYPE_CHECKING:
     from limelight.text.tokenizers import Tokenizer
     from limelight.viewer.api import save_html, show
 
-__version__ = "0.1.0"
 
 _HOME = {
     "AttentionMatrix": "matrix",
@@ -108,10 +109,10 @@ _HOME = {
     "atlas_of": "tasks.heads",
     "between": "readings.documents",
     "biases": "matrix",
-    "explain_text": "explain.stages",
+    "explain_text": "explain.api",
     "kept_attention": "modules.attention",
-    "lazy_attentions": "capture.lazy",
-    "load_model": "modules.saved",
+    "lazy_attentions": "capture.lazy.context",
+    "load_model": "modules.model_io",
     "load_reader": "tasks.loading",
     "load_recipe": "tasks.recipe",
     "look": "tasks.look",
@@ -119,9 +120,9 @@ _HOME = {
     "look_documents": "tasks.documents",
     "looked_at": "readings.documents",
     "masks": "matrix",
-    "removal_check": "readings.removal",
+    "removal_check": "ablation.leave_one_out",
     "save_html": "viewer.api",
-    "save_model": "modules.saved",
+    "save_model": "modules.model_io",
     "show": "viewer.api",
     "train_recipe": "tasks.run",
     "watch": "capture",

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from limelight.text.corpora import CORPORA
+from limelight.text.corpora.registry import CORPORA
 
 HERE = Path(__file__).parent
 

@@ -21,8 +21,8 @@ from torch import nn
 
 from experiments.common.contenders import Rival, as_large, parameters
 from limelight.errors import InputError
+from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.transformer import Shape
 from limelight.tasks.measures import bleu, bleu_chance, chrf, pronunciation_errors, references_of
 from limelight.tasks.recipe import load_recipe

@@ -30,14 +30,14 @@ from experiments.common.runner import Run, tell
 from experiments.common.search import found
 from experiments.common.timed_training import curve, train_for
 from experiments.data.bibles import LinkedVerse, read_links
-from limelight.modules.saved import SavedModel, save_model
+from limelight.modules.model_io import SavedModel, save_model
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Prediction, Predictor
-from limelight.readings.heads import Example, choose_heads
-from limelight.readings.measures import pooled
+from limelight.readings.alignment_heads import Example, choose_heads
 from limelight.readings.reading import Head
+from limelight.readings.word_attention import pooled
 from limelight.tasks.look import word_groups
-from limelight.text.boundaries import Span, words
+from limelight.text.segmentation import Span, words
 from limelight.text.segments import Segments
 from limelight.training.loop import Settings
 

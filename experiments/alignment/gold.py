@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.data.bibles import LinkedVerse, Phrase, Verse
-from limelight.text.boundaries import Span
+from limelight.text.segmentation import Span
 
 Link = tuple[int, int]
 """(target word, source word), by their numbers."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.common.plan import Grid, Line, Panel, Picture
 from limelight.errors import InputError
-from limelight.readings.canvas import Sheet, save
-from limelight.readings.colours import INK, LIGHT_ON, QUIET, shades
+from limelight.readings.render.canvas import Sheet, save
+from limelight.readings.render.colours import INK, LIGHT_ON, QUIET, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from experiments.data.bibles import bible_corpus
 from limelight.cli import Commands
 from limelight.errors import InputError
 from limelight.files import own_folder
-from limelight.text.packages import Corpus
+from limelight.text.corpora.fetch import Corpus
 
 CORPORA: dict[str, Callable[[Path, Path | None], Corpus]] = {
     "bible-en-es": lambda folder, source: bible_corpus(folder, debs=source),

@@ -23,8 +23,16 @@ from pathlib import Path
 
 from limelight.errors import TextError
 from limelight.files import write_text
-from limelight.text.boundaries import Span
-from limelight.text.packages import Corpus, Pair, find_deb, part_of, run, write_notice, write_parts
+from limelight.text.corpora.fetch import (
+    Corpus,
+    Pair,
+    find_deb,
+    part_of,
+    run,
+    write_notice,
+    write_parts,
+)
+from limelight.text.segmentation import Span
 
 MODULES = {"kjv": "engKJV2006eb", "sparv": "spaRV1909eb"}
 """The Debian packages sword-text-… and the folder of their module: King James, and Reina-Valera 1909."""

@@ -46,7 +46,7 @@ from experiments.generalisation.language_models import (
 from experiments.generalisation.metrics import STARTS as BEGUN
 from experiments.generalisation.metrics import WORDS_ALONE
 from experiments.generalisation.report import result
-from limelight.modules.saved import save_model
+from limelight.modules.model_io import save_model
 
 __all__ = ["adapt", "language", "language_trial", "measure", "plan", "result", "trial", "trials", "words"]
 

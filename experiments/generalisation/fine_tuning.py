@@ -24,7 +24,7 @@ from experiments.generalisation.language_models import (
 )
 from experiments.generalisation.metrics import STARTS as WORDS
 from limelight.errors import InputError
-from limelight.modules.saved import SavedModel, architecture, build
+from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, macro_f1
 from limelight.tasks.task import TASKS, Rows, Task

@@ -15,8 +15,8 @@ from experiments.common.contenders import as_large, parameters
 from experiments.common.search import trial_of
 from experiments.common.timed_training import curve, train_for
 from limelight.errors import InputError
+from limelight.modules.model_io import SavedModel, architecture, build, load_model, save_model
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, architecture, build, load_model, save_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.recipe import Recipe, load_recipe
 from limelight.tasks.task import TASKS

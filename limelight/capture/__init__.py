@@ -1,21 +1,23 @@
-"""Capture: the same AttentionMatrix out of other people's models.
+"""Capture: the same AttentionMatrix out of other people's models, while they run, unchanged.
 
-watching.py  watch(model)                          seen.py      what it has kept; telling.py: the table, the memory
-sources.py   where attention is computed:
-             hugging_face.py, backends.py   pytorch.py   own.py   families/   handmade.py   compiled.py, places.py
-             kernels.py   flex attention, TorchScript       homes.py   whose code a module runs
-listening.py who hears of it                       inputs.py    what a backend was given; rules.py: its mask,
-                                                                diagonals.py: tables of relative positions
-hooks.py     hooks that no copy of a model has     replaced.py  other people's kernels, fused.py
-readable.py  what cannot be kept, and why           parts.py     some of the heads, some of the layers
-steps.py     steps of a decoder as one matrix, pieces.py       naming.py, verifying.py, offload.py, empty.py
-lazy.py      output_attentions=True on demand, on_demand.py    without.py
+watcher.py       watch(model): opens the sources, collects what they report
+captured.py      Seen: what a watch has kept; call.py     summary.py       its table, its notes, its memory
+diagnostics.py   why a result is empty                    verification.py  weights · values against the model's output
+listeners.py     how a source reports to its listeners    hooks.py         hooks that no copy of a model carries
+module_names.py  the name and layer of a call             model_parts.py   some of the heads, some of the layers
+head_axes.py     heads that share an axis with the batch  recordable.py    calls whose numbers cannot be kept, and why
+offload.py       captured tensors to another device
+sources/         the places where attention is computed and can be intercepted; op_tracing/ follows attention by hand
+inputs/          one call of an attention backend in the words of AttentionMatrix; masks and biases as rules
+decoding/        the steps of generate() joined to one matrix
+lazy/            output_attentions=True as tensors that are computed on demand
 """
 
 from __future__ import annotations
 
-from limelight.capture.inputs import Inputs
-from limelight.capture.seen import Call, Seen
-from limelight.capture.watching import watch
+from limelight.capture.call import Call
+from limelight.capture.captured import Seen
+from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.watcher import watch
 
 __all__ = ["Call", "Inputs", "Seen", "watch"]

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from limelight.capture.listening import Shared
+from limelight.capture.listeners import Shared
 
 Before = Callable[[nn.Module, Any, Mapping[str, Any]], None]
 """Called with a module, and the positional and the named arguments of its call."""

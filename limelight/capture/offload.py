@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.capture.families.lookups import Looked
-from limelight.capture.inputs import Inputs
+from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.sources.op_tracing.relative_lookups import Looked
 from limelight.matrix import Mask, masks
 from limelight.matrix.masks.base import And, Dense
 from limelight.matrix.masks.by_token import Function

@@ -28,7 +28,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from limelight.cli.output import whole_output
+from limelight.cli.console import whole_output
 from limelight.errors import LimelightError, out_of_memory
 from limelight.training.interrupts import Terminated, handled, raise_interrupt
 
@@ -138,7 +138,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from limelight import __version__
+        from limelight._version import __version__
 
         print(f"limelight {__version__}")
         raise typer.Exit

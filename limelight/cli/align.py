@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from limelight.cli.given import lines_from
-from limelight.cli.telling import how_far, tell_unknown
+from limelight.cli.arguments import lines_from
+from limelight.cli.messages import how_far, tell_unknown
 from limelight.errors import InputError, TextError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.given import named_documents
-from limelight.cli.output import print_json
-from limelight.cli.telling import tell_written
-from limelight.cli.written import check_pictures, save_picture
+from limelight.cli.arguments import named_documents
+from limelight.cli.console import print_json
+from limelight.cli.messages import tell_written
+from limelight.cli.output_files import check_pictures, save_picture
 from limelight.files import folder_for
 
 HELP = """Say for every layer and head of a model how it reads: widely or sharply, near or far, and what for.
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--trust-remote-code", help="Run code that comes with a Hugging Face model.")
         ] = False,
     ) -> None:
-        from limelight.readings.atlas_shown import AtlasTable, atlas_picture
+        from limelight.readings.render.atlas import AtlasTable, atlas_picture
         from limelight.tasks.heads import atlas_of
         from limelight.tasks.loading import load_reader
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.telling import how_far
+from limelight.cli.messages import how_far
 
 HELP = """Make the mean of the weights of models that were fine-tuned from one model, and judge it beside each.
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from limelight.cli.output import print_json
+from limelight.cli.console import print_json
 
 HELP = """Say of a family of Hugging Face models how its attention is captured, or why it is refused.
 
@@ -27,7 +27,12 @@ def register(app: typer.Typer) -> None:
         family: Annotated[str | None, typer.Argument(help="A model type, such as bert or t5.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
-        from limelight.capture.families.about import about, known_families, measured, measured_with
+        from limelight.capture.sources.model_families.support_table import (
+            about,
+            known_families,
+            measured,
+            measured_with,
+        )
 
         if family is not None:
             found = about(family)

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
     ) -> None:
-        from limelight.text.corpora import CORPORA
+        from limelight.text.corpora.registry import CORPORA
 
         if name not in CORPORA:
             raise InputError(f"A default data set is one of {', '.join(sorted(CORPORA))}; got {name!r}.")

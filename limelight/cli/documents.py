@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
-from limelight.cli.given import conversation, named_documents
-from limelight.cli.output import print_json
-from limelight.cli.telling import how_far
-from limelight.cli.written import save_page, save_picture
+from limelight.cli.arguments import conversation, named_documents
+from limelight.cli.console import print_json
+from limelight.cli.messages import how_far
+from limelight.cli.output_files import save_page, save_picture
 from limelight.errors import InputError
 from limelight.text.segments import Level
 

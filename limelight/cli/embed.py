@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from limelight.cli.output import print_json
-from limelight.cli.telling import tell
+from limelight.cli.console import print_json
+from limelight.cli.messages import tell
 
 HELP = """Train word vectors (Word2vec: skip-gram, negative sampling) or find a word's nearest words.
 

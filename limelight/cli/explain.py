@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.given import text_of
-from limelight.cli.output import print_json
-from limelight.cli.telling import tell_limits, tell_unknown, tell_written
+from limelight.cli.arguments import text_of
+from limelight.cli.console import print_json
+from limelight.cli.messages import tell_limits, tell_unknown, tell_written
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 
 if TYPE_CHECKING:
-    from limelight.explain.walk import Side
+    from limelight.explain.paired_run import Side
 
 HELP = """What happens between a text and its answer: every stage, for one token and one head.
 
@@ -49,11 +49,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print every number as JSON instead.")] = False,
     ) -> None:
-        from limelight.explain.choice import choose
-        from limelight.explain.page import save_page
-        from limelight.explain.stages import explain_walk
-        from limelight.explain.terminal import shown
-        from limelight.explain.walk import walk
+        from limelight.explain.api import explain_walk
+        from limelight.explain.paired_run import walk
+        from limelight.explain.render.page import save_page
+        from limelight.explain.render.terminal import shown
+        from limelight.explain.selection import choose
         from limelight.predicting.predictor import Predictor
 
         if html is not None:

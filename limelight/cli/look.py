@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.given import lines_from, parse_heads
-from limelight.cli.output import print_json
-from limelight.cli.telling import how_far, tell_limits, tell_unknown
-from limelight.cli.written import check_page, check_pictures, numbered, save_page, save_picture
+from limelight.cli.arguments import lines_from, parse_heads
+from limelight.cli.console import print_json
+from limelight.cli.messages import how_far, tell_limits, tell_unknown
+from limelight.cli.output_files import (
+    check_page,
+    check_pictures,
+    numbered,
+    save_page,
+    save_picture,
+)
 from limelight.errors import InputError
 
 MANY = 8

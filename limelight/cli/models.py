@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from limelight.cli.output import print_json
+from limelight.cli.console import print_json
 
 HELP = """List the models that come with Limelight, or show one model's card.
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     ) -> None:
         from limelight.models import find_model, shipped_models
-        from limelight.modules.saved import load_model
+        from limelight.modules.model_io import load_model
 
         names = [name] if name else shipped_models()
         found = {each: load_model(each) for each in names}

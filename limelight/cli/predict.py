@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.given import Line, lines_from, lines_named, named_lines
-from limelight.cli.output import print_json
-from limelight.cli.telling import how_far, tell_limits, tell_unknown
+from limelight.cli.arguments import Line, lines_from, lines_named, named_lines
+from limelight.cli.console import print_json
+from limelight.cli.messages import how_far, tell_limits, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor

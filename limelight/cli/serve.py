@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from limelight.cli.given import named_documents, parse_heads
+from limelight.cli.arguments import named_documents, parse_heads
 from limelight.cli.look import DEFAULT_MODEL, SAMPLE
 from limelight.errors import require
 

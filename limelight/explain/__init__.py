@@ -12,7 +12,7 @@ terminal.py     for the terminal, by letters.py             page.py     one offl
 
 from __future__ import annotations
 
+from limelight.explain.api import explain_text
 from limelight.explain.explanation import Check, Explanation, Numbers, Stage
-from limelight.explain.stages import explain_text
 
 __all__ = ["Check", "Explanation", "Numbers", "Stage", "explain_text"]

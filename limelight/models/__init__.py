@@ -1,4 +1,4 @@
-"""The models that come with Limelight, each a folder as `limelight.modules.saved` describes it."""
+"""The models that come with Limelight, each a folder as `limelight.modules.model_io` describes it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ import torch
 from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError, TooLargeError, check_number, check_whole, require
 from limelight.modules.word_vectors import WordVectors
-from limelight.text.boundaries import words
+from limelight.text.segmentation import words
 
 __all__ = ["Word2vec", "WordVectors", "words_of"]
 
@@ -114,7 +114,7 @@ class Word2vec:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text by the rules of `limelight.text.boundaries`, in small letters and the normal form NFC.
+    """The words of a text by the rules of `limelight.text.segmentation`, in small letters and the normal form NFC.
 
     Punctuation, symbols and emoji are left out. Where a letter is written does not matter, nor whether its accent is
     a character of its own: one word has one vector. Every Chinese character and every kana is a word.

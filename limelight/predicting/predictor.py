@@ -15,8 +15,7 @@ from torch import Tensor
 from limelight.checked import checked
 from limelight.errors import InputError, KindError, check_whole
 from limelight.modules.attention import kept_attention
-from limelight.modules.saved import SavedModel, load_model
-from limelight.predicting.answers import Prediction, Trace, as_written, unknown_of
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.limits import (
     MOST_SCORES,
@@ -28,6 +27,7 @@ from limelight.predicting.limits import (
     room_for_answer,
     text_number,
 )
+from limelight.predicting.prediction import Prediction, Trace, as_written, unknown_of
 from limelight.predicting.sampling import Sampling, sample
 from limelight.predicting.search import (
     BEAM,

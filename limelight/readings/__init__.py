@@ -1,29 +1,38 @@
-"""What people read: attention matrices → words, alignments, ranks, pictures.
+"""Readings: labelled numbers out of attention matrices.
 
-reading.py    Reading: values, their axes, their unit, how they were made
-groups.py     Groups: which word (or sentence, document) every token of an axis belongs to
-measures.py   AttentionMatrix → Reading: attention between words, what words receive
-documents.py  which document, sentence and word was looked at; ranked.py, rows.py, shares.py beside it
-removal.py    close a part of the text to everybody, and see how far the output moves
-atlas.py      what kind of reader each head is          atlas_shown.py  in the terminal and as a picture
-alignment.py  cross-attention → which source words each target word attends to
-heads.py      which heads align: chosen by the words that stand on both sides
-rollout.py    Rollout → Reading: what words hold of each other through all layers
-pictures.py   Reading → figure (matplotlib)        stage_pictures.py, curve_pictures.py  the stages of the process
-document_pictures.py  documents, sentences and words as bars
-canvas.py     what all pictures stand on: sizes, fonts, `save` to PNG, SVG, PDF; colours.py: their one ramp
-tables.py     Reading → pandas, CSV, JSON, Parquet, NumPy
-terminal.py   Reading → the terminal (rich)
+reading.py          Reading: values, their axes, their unit, how they were made; tabular.py: as pandas, CSV, JSON
+token_groups.py     Groups: which word (or sentence, document) every token of an axis belongs to
+word_attention.py   AttentionMatrix → Reading: attention between words, what words receive
+documents.py        which document, sentence and word was looked at
+unit_membership.py  where tokens count: in a word, a sentence, a document that is ranked, or elsewhere
+row_attention.py    what some rows of a matrix give to its keys
+head_patterns.py    the share of attention that falls on a pattern: previous token, same token, first token
+padding.py          which tokens are padding, and where texts begin
+atlas.py            what kind of reader each head is
+alignment.py        cross-attention → which source words each target word attends to
+alignment_heads.py  which heads align: chosen by the words that stand on both sides
+word_rollout.py     Rollout → Reading: what words hold of each other through all layers
+render/             Readings in the terminal (rich) and as figures (matplotlib)
 """
 
 from __future__ import annotations
 
 from limelight.readings.alignment import Alignment, Link, alignment
-from limelight.readings.groups import Groups
-from limelight.readings.heads import AlignmentHeads, Example, choose_heads, shared_words
-from limelight.readings.measures import ReceivedWords, average_heads, received_words, word_attention
+from limelight.readings.alignment_heads import (
+    AlignmentHeads,
+    Example,
+    choose_heads,
+    shared_words,
+)
 from limelight.readings.reading import Entry, Head, Reading, name_heads, visible
-from limelight.readings.rollout import word_rollout
+from limelight.readings.token_groups import Groups
+from limelight.readings.word_attention import (
+    ReceivedWords,
+    average_heads,
+    received_words,
+    word_attention,
+)
+from limelight.readings.word_rollout import word_rollout
 
 __all__ = [
     "Alignment",

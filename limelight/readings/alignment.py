@@ -16,9 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from limelight.readings.groups import Groups
-from limelight.readings.measures import Matrices, average_heads, head_labels, pooled, pooling_rule
 from limelight.readings.reading import Entry, Head, Reading
+from limelight.readings.token_groups import Groups
+from limelight.readings.word_attention import (
+    Matrices,
+    average_heads,
+    head_labels,
+    pooled,
+    pooling_rule,
+)
 
 
 class Link(NamedTuple):

@@ -27,10 +27,17 @@ from limelight.checked import checked
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
 from limelight.matrix.reductions.distance import DistanceReading
-from limelight.readings.measures import Matrices, by_layer, check_batch
+from limelight.readings.head_patterns import (
+    Apart,
+    Share,
+    ShareReading,
+    duplicate_token,
+    induction,
+    previous_token,
+)
+from limelight.readings.padding import Texts, hidden_by_mask, texts_of
 from limelight.readings.reading import Head, Reading
-from limelight.readings.shares import Apart, Share, ShareReading, duplicate_token, induction, previous_token
-from limelight.readings.sight import Texts, hidden_by_mask, texts_of
+from limelight.readings.word_attention import Matrices, by_layer, check_batch
 
 MEASURES = ("entropy", "distance", "sink", "previous token", "duplicate token", "induction")
 

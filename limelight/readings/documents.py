@@ -19,12 +19,18 @@ from numpy.typing import NDArray
 
 from limelight.checked import checked
 from limelight.errors import InputError, ShapeError, is_one_of
-from limelight.readings.groups import Groups
-from limelight.readings.measures import Matrices, average_heads, chosen_layers, place_of, word_attention
-from limelight.readings.ranked import FIRST, SPECIAL, Ranked
+from limelight.readings.padding import first_key
 from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, name_heads
-from limelight.readings.rows import Weigh, mean_of_rows, weighed_by_values
-from limelight.readings.sight import first_key
+from limelight.readings.row_attention import Weigh, mean_of_rows, weighed_by_values
+from limelight.readings.token_groups import Groups
+from limelight.readings.unit_membership import FIRST, SPECIAL, Ranked
+from limelight.readings.word_attention import (
+    Matrices,
+    average_heads,
+    chosen_layers,
+    place_of,
+    word_attention,
+)
 from limelight.text.segments import Level, Segments
 
 

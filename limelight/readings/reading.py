@@ -5,7 +5,6 @@ Every measure returns one, and every picture and table takes one; so no number t
 
 from __future__ import annotations
 
-import importlib
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -165,11 +164,6 @@ class Reading:
             "dtype": str(self.values.dtype),
             "values": _plain(self.values),
         }
-
-    def show(self, **options: Any) -> Any:
-        """The page of these numbers in a notebook; `options` are those of `limelight.show`."""
-        # The page stands above this module and is asked for by name: nothing here depends on it.
-        return importlib.import_module("limelight").show(self, **options)
 
     @classmethod
     @checked

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from limelight.errors import InputError
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
-from limelight.readings.groups import Groups
-from limelight.readings.heads import AlignmentHeads
+from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
-from limelight.text.boundaries import Span
+from limelight.readings.token_groups import Groups
+from limelight.text.segmentation import Span
 from limelight.text.segments import NO_UNIT, Segments
 
 TOKEN = re.compile(r"[^ \t\r\n]+")

@@ -19,8 +19,14 @@ import torch
 
 from limelight.errors import InputError
 from limelight.models import find_model
+from limelight.modules.model_io import (
+    SavedModel,
+    holds_model,
+    load_model,
+    place_for_model,
+    save_model,
+)
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, holds_model, load_model, place_for_model, save_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.card import averaged_card
 from limelight.tasks.checking import check_classes

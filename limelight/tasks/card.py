@@ -12,8 +12,8 @@ from typing import cast
 
 from torch import nn
 
+from limelight.modules.model_io import SavedModel
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel
 from limelight.modules.transformer import Shape, Stack
 from limelight.tasks.recipe import Recipe, changes, rendered
 from limelight.training.loop import COUNTERS

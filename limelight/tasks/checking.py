@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from limelight.errors import InputError, TextError
-from limelight.modules.saved import SavedModel
+from limelight.modules.model_io import SavedModel
 from limelight.modules.transformer import Shape
 from limelight.tasks.recipe import Recipe
 from limelight.tasks.rows import Part, few
 from limelight.tasks.task import Rows
 from limelight.tasks.unknown import named, told_unknown, unit, unknown_in
-from limelight.text.boundaries import words
 from limelight.text.lookalikes import told_apart
+from limelight.text.segmentation import words
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Examples
 

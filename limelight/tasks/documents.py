@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from limelight.ablation.leave_one_out import Removal, removal_check
 from limelight.checked import checked
 from limelight.errors import InputError
 from limelight.readings.documents import LookedAt, between, ways_to_look
-from limelight.readings.groups import Groups
-from limelight.readings.measures import Matrices
 from limelight.readings.reading import Head, Reading
-from limelight.readings.removal import Removal, removal_check
-from limelight.readings.rows import Weigh
+from limelight.readings.row_attention import Weigh
+from limelight.readings.token_groups import Groups
+from limelight.readings.word_attention import Matrices
 from limelight.tasks.readers import ANSWER, Reader, Run, check_reader
 from limelight.tasks.windows import joined
-from limelight.text.boundaries import words
-from limelight.text.chats import plain_message
+from limelight.text.chat_template import plain_message
 from limelight.text.contexts import QUESTION, Context, named
+from limelight.text.segmentation import words
 from limelight.text.segments import Level
 
 Progress = Callable[[str, int, int], None]

@@ -9,9 +9,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from limelight.readings.pen import Pen
 from limelight.readings.reading import Reading, digits_after_point, percent, visible
-from limelight.readings.terminal import NARROW
+from limelight.readings.render.glyphs import Pen
+from limelight.readings.render.terminal import NARROW
 from limelight.tasks.documents import DocumentsLook
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def shown(look: DocumentsLook) -> RenderableType:
 
 def picture(look: DocumentsLook) -> Figure:
     """The ranks of documents, sentences and words as bars; without a question the map of documents by documents."""
-    from limelight.readings.document_pictures import looked_picture
-    from limelight.readings.pictures import map_picture
+    from limelight.readings.render.document_figures import looked_picture
+    from limelight.readings.render.figures import map_picture
 
     if look.who == "text" and look.table is not None and len(look.table.labels[0]) > 1:
         return map_picture(look.table, "What each document looks at")

@@ -13,8 +13,8 @@ from limelight.errors import InputError
 from limelight.files import written_aside
 from limelight.readings.atlas import Atlas, atlas, repeated_tokens
 from limelight.tasks.readers import Reader, check_reader
-from limelight.text.boundaries import words
 from limelight.text.contexts import Context
+from limelight.text.segmentation import words
 from limelight.text.segments import Segments
 
 LENGTH, TIMES = 25, 4

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limelight.ablation.other_models import without
 from limelight.capture import watch
-from limelight.capture.without import without
 from limelight.checked import checked_class
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix
-from limelight.readings.measures import by_layer
+from limelight.readings.word_attention import by_layer
 from limelight.tasks.pretrained import body_of, load_pretrained
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.tasks.unwrapped import unwrapped
-from limelight.text.boundaries import Span
 from limelight.text.contexts import QUESTION, Context
+from limelight.text.segmentation import Span
 
 WINDOW = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 """What configurations call the number of positions they have."""

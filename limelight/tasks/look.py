@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limelight.ablation.leave_one_out import Removal, removal_check
+from limelight.ablation.own_models import output_without
 from limelight.checked import checked
 from limelight.errors import InputError, KindError
-from limelight.modules.closed import output_without
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
-from limelight.readings.groups import Groups
-from limelight.readings.heads import AlignmentHeads
-from limelight.readings.measures import average_heads, received_words
+from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head, Reading
-from limelight.readings.removal import Removal, removal_check
+from limelight.readings.token_groups import Groups
+from limelight.readings.word_attention import average_heads, received_words
 from limelight.tasks.aligned import is_tokenized, token_groups
-from limelight.text.boundaries import Span, words
+from limelight.text.segmentation import Span, words
 from limelight.text.segments import NO_UNIT, Segments
 from limelight.text.tokenizers import END
 

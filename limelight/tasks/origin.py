@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from limelight.errors import CheckpointError, RecipeError
 from limelight.files import write_text
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import SavedModel, load_model
 from limelight.modules.transformer import Shape
 from limelight.tasks.place import ORIGIN
 from limelight.tasks.recipe import Recipe, changed

@@ -9,16 +9,16 @@ from typing import cast
 
 from torch import Tensor
 
+from limelight.ablation.own_models import output_without
 from limelight.checked import checked_class
 from limelight.errors import InputError
 from limelight.modules.attention import Role
-from limelight.modules.closed import output_without
 from limelight.modules.recurrent import Recurrence
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Prediction, Predictor, Trace
-from limelight.readings.heads import AlignmentHeads
-from limelight.readings.measures import by_layer
+from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
+from limelight.readings.word_attention import by_layer
 from limelight.tasks.look import NO_ATTENTION
 from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
 from limelight.text.contexts import QUESTION, Context

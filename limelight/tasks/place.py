@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from limelight.errors import CheckpointError, InputError
-from limelight.modules.saved import holds_model
-from limelight.training.best import BEFORE, BEST
+from limelight.modules.model_io import holds_model
+from limelight.training.best_weights import BEFORE, BEST
 from limelight.training.checkpoints import checkpoints, sweep
 
 LOCK, ORIGIN, START, RECIPE, LOG, BOARD, MODEL = (

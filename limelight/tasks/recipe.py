@@ -28,8 +28,8 @@ from limelight.modules.transformer import Shape
 from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, MOST_BEAM, MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
-from limelight.training.domains import check_number
 from limelight.training.loop import Settings
+from limelight.training.number_ranges import check_number
 
 TASK_NAMES = ("pronounce", "translate", "language", "classify")
 

@@ -20,10 +20,10 @@ from limelight.errors import (
     require,
 )
 from limelight.files import own_folder, write_text
+from limelight.modules.model_io import FILES, SavedModel, holds_model, load_model, save_model
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
-from limelight.readings.heads import AlignmentHeads, Example, choose_heads
+from limelight.readings.alignment_heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
 from limelight.tasks.checking import check_classes, check_lengths, check_unknown, check_words
 from limelight.tasks.going_on import (
@@ -53,10 +53,10 @@ from limelight.tasks.rows import Part
 from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
 from limelight.training.batches import Examples
-from limelight.training.best import BEFORE, BEST
+from limelight.training.best_weights import BEFORE, BEST
 from limelight.training.loop import Evaluation, Outcome, begin_stretch, finished, train
-from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
+from limelight.training.single_process import demand_one_process
 
 PAIRS_TO_ALIGN = 300
 """How many held-out pairs the heads for alignment are chosen on."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from limelight.ablation.leave_one_out import Removal
 from limelight.readings.reading import visible
-from limelight.readings.removal import Removal
-from limelight.readings.terminal import alignment_table, ranked_list, word_shades
+from limelight.readings.render.terminal import alignment_table, ranked_list, word_shades
 from limelight.tasks.look import Look
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def shown(look: Look) -> RenderableType:
 
 def picture(look: Look) -> Figure:
     """The alignment as a map of words by words; for a classifier what each word receives, as bars."""
-    from limelight.readings.pictures import alignment_picture, bars_picture
+    from limelight.readings.render.figures import alignment_picture, bars_picture
 
     return alignment_picture(look.alignment) if look.alignment is not None else bars_picture(look.received)
 

@@ -21,7 +21,7 @@ from torch import nn
 from limelight.errors import InputError, RecipeError
 from limelight.modules.attention import Role
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.saved import SavedModel, architecture, build
+from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of

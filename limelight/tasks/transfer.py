@@ -18,8 +18,8 @@ import torch
 
 from limelight.errors import InputError
 from limelight.modules.attention import Role
+from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
-from limelight.modules.saved import SavedModel, architecture, build
 from limelight.modules.transformer import Classifier, LanguageModel, Shape
 
 NEW_OUTPUT_RATE = 10.0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from limelight.ablation.leave_one_out import Removal, spearman
 from limelight.readings.documents import LookedAt
 from limelight.readings.reading import Reading
-from limelight.readings.removal import Removal, spearman
 
 if TYPE_CHECKING:
     from limelight.tasks.documents import DocumentsLook

@@ -13,9 +13,9 @@ from typing import Any
 
 from limelight.checked import checked, checked_class
 from limelight.errors import InputError, KindError
-from limelight.text.boundaries import Span
-from limelight.text.chats import plain_message, rendered_with_places
+from limelight.text.chat_template import plain_message, rendered_with_places
 from limelight.text.offsets import spelled_out
+from limelight.text.segmentation import Span
 from limelight.text.segments import BETWEEN_DOCUMENTS, NO_UNIT, Segments
 from limelight.text.tokenizers import Tokenizer
 

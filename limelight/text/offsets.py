@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from limelight.errors import InputError
-from limelight.text.boundaries import Span
+from limelight.text.segmentation import Span
 
 BEFORE = ("\u2581", "\u0120", "##")
 """What stands at the beginning of a piece for a space before it, or for none."""

@@ -18,7 +18,7 @@ import torch
 
 from limelight.checked import checked
 from limelight.errors import InputError, KindError
-from limelight.text.boundaries import Span, paragraphs, sentences, words
+from limelight.text.segmentation import Span, paragraphs, sentences, words
 from limelight.text.tokenizers import Encoded, Tokenizer
 
 Level = Literal["word", "sentence", "paragraph", "document"]

@@ -26,8 +26,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from limelight.checked import checked
 from limelight.errors import InputError, KindError, TextError
-from limelight.text.boundaries import Span
 from limelight.text.bytelevel import SPACE, bytes_of, characters_of
+from limelight.text.segmentation import Span
 
 PAD, UNKNOWN, START, END = range(4)
 SPECIALS = ("<pad>", "<unknown>", "<start>", "<end>")

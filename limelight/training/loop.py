@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from limelight.errors import DivergedError, InputError, KindError, TooLargeError, out_of_memory, require
 from limelight.training.batches import IGNORE, Batch, Examples, Order
-from limelight.training.best import BEST, restore_best, save_best, settle_best
+from limelight.training.best_weights import BEST, restore_best, save_best, settle_best
 from limelight.training.checkpoints import (
     Progress,
     checkpoints,
@@ -32,13 +32,13 @@ from limelight.training.checkpoints import (
     save_checkpoint,
     sweep,
 )
-from limelight.training.domains import check_number
 from limelight.training.interrupts import interrupts_wait, raise_interrupt
+from limelight.training.number_ranges import check_number
 from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
-from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
 from limelight.training.schedule import SCHEDULES, learning_rate
+from limelight.training.single_process import demand_one_process
 
 COUNTERS = ("step", "epoch", "tokens")
 """What stands beside the measures in the record of an evaluation."""

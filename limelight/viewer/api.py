@@ -8,7 +8,7 @@ from typing import Any
 
 from limelight.checked import checked
 from limelight.explain import Explanation
-from limelight.explain.page import save_page
+from limelight.explain.render.page import save_page
 from limelight.viewer.builders.from_matrices import Text, build_subject
 from limelight.viewer.export.html_file import BYTES, save
 from limelight.viewer.notebook import HEIGHT, widget

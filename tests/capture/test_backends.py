@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.capture import backends
-from limelight.capture.compiled import uses_flex
-from limelight.capture.inputs import Inputs
+from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.sources import transformers_backends
+from limelight.capture.sources.torch_compile import uses_flex
 from limelight.errors import CaptureError
 from tests.capture import foreign
 from tests.capture.foreign import transformers
@@ -47,10 +47,10 @@ def flash_attention_forward(
 def understood(N: int = N, M: int = M, texts: int = B, **given: Any) -> Inputs:
     q, k, v = torch.randn(texts, H, N, D), torch.randn(texts, G, M, D), torch.randn(texts, G, M, D)
     mask = given.pop("attention_mask", None)
-    words = backends.convention(flash_attention_forward, Attention)
+    words = transformers_backends.convention(flash_attention_forward, Attention)
     assert words == "flash"
     output = torch.zeros(texts, N, H, D)
-    return backends.understand(
+    return transformers_backends.understand(
         flash_attention_forward,
         words,
         "flash_attention_2",
@@ -135,7 +135,7 @@ def test_a_mask_with_two_axes_means_nothing_to_the_others() -> None:
 
     q, k = torch.randn(B, H, N, D), torch.randn(B, G, M, D)
     with pytest.raises(CaptureError, match=r"a mask with two axes, \(2, 11\)"):
-        backends.understand(
+        transformers_backends.understand(
             sdpa_attention_forward, "sdpa", "sdpa", Attention(), (q, k, k, torch.ones(B, M)), {}, q, "self"
         )
 
@@ -205,7 +205,7 @@ def test_flex_attention_stays_compiled() -> None:
 
 def test_a_bool_mask_that_an_eager_function_adds_hides_nothing() -> None:
     """As in Grounding DINO, whose text encoder runs on eager with a bool mask: True adds 1 to the score."""
-    from limelight.capture.backends import understand
+    from limelight.capture.sources.transformers_backends import understand
 
     def eager(
         module: torch.nn.Module, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float

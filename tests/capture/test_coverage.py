@@ -17,7 +17,7 @@ from benchmarks.coverage_check import check, compare
 from benchmarks.coverage_generate import WAYS, check_generate, writing_families
 from benchmarks.tiny_models import tiny
 from limelight.capture import watch
-from limelight.capture.families import about as abouts
+from limelight.capture.sources.model_families import support_table as abouts
 from limelight.errors import InputError
 
 THROUGH_THE_INTERFACE = ["bert", "gpt2", "gemma2", "t5", "vit"]
@@ -69,10 +69,10 @@ def test_no_family_that_writes_is_wrong() -> None:
 
 
 def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limelight.capture.steps import Strand
+    from limelight.capture.decoding.incremental import Strand
 
     monkeypatch.setattr(Strand, "place_of", lambda *_: None)  # nothing is joined, and nothing is told
-    monkeypatch.setattr("limelight.capture.decoding.strands.Strands._why_apart", lambda *_: None)
+    monkeypatch.setattr("limelight.capture.decoding.sequences.Strands._why_apart", lambda *_: None)
     assert check_generate("gpt2").outcome == "wrong"
 
 

@@ -9,8 +9,8 @@ import torch
 
 import limelight as ll
 from benchmarks.coverage_check import check as compare
-from limelight.capture import diagonals
-from limelight.capture.diagonals import Diagonals, by_distance, laid_out
+from limelight.capture.inputs import relative_bias
+from limelight.capture.inputs.relative_bias import Diagonals, by_distance, laid_out
 from limelight.matrix.biases import alibi, relative
 from tests.capture import foreign
 from tests.tolerance import check
@@ -20,7 +20,7 @@ H, N, M = 3, 13, 17
 
 @pytest.fixture(autouse=True)
 def all_tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagonals, "LARGE", 2)
+    monkeypatch.setattr(relative_bias, "LARGE", 2)
 
 
 def table(heads: int = H) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_a_table_of_distances_is_its_diagonals(heads: int) -> None:
 @pytest.mark.parametrize("bias", [alibi(H), relative(torch.randn(8, H))], ids=["alibi", "relative"])
 def test_our_own_biases_of_distance_laid_out_are_found_again(bias: Any) -> None:
     zero = torch.zeros(1, H, N, M)
-    place = diagonals.Place(range(1), range(H), range(N), range(M), N, M)
+    place = relative_bias.Place(range(1), range(H), range(N), range(M), N, M)
     given = bias.apply(zero, place)
     short = by_distance(given)
     assert isinstance(short, Diagonals) and torch.equal(laid_out(short, M), given)
@@ -54,7 +54,7 @@ def test_whatever_else_it_says_it_stays_a_table(monkeypatch: pytest.MonkeyPatch)
     several = torch.cat([table(), table()])
     for given in (broken, several, table()[:, :, :1], table()[:, :, :, :1], table()[0]):
         assert by_distance(given) is given
-    monkeypatch.setattr(diagonals, "LARGE", 2**20)
+    monkeypatch.setattr(relative_bias, "LARGE", 2**20)
     small = table()
     assert by_distance(small) is small
 

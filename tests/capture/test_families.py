@@ -12,9 +12,8 @@ pytest.importorskip("transformers")
 from benchmarks.coverage_check import BOUND, check
 from benchmarks.tiny_models import tiny
 from limelight.capture import watch
-from limelight.capture.families import family_of
-from limelight.capture.families import tape as tapes
-from limelight.capture.families.rows import FAMILIES
+from limelight.capture.sources.model_families.registry import FAMILIES, family_of
+from limelight.capture.sources.op_tracing import tape as tapes
 from limelight.errors import CaptureError
 from tests.tolerance import check as check_tensor
 

@@ -104,13 +104,13 @@ def test_the_weights_are_those_of_the_path_by_hand(kind: str, norm_first: bool) 
 
 
 def test_a_wrong_reading_of_a_fused_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limelight.capture import fused
+    from limelight.capture.sources import fused_layers
     from limelight.errors import CaptureError
 
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, H, 13, batch_first=True), 1).eval()
     with torch.no_grad():
         encoder.layers[0].self_attn.in_proj_weight.mul_(5)
-    monkeypatch.setattr(fused, "_rule", lambda seen: None)
+    monkeypatch.setattr(fused_layers, "_rule", lambda seen: None)
     with torch.no_grad(), pytest.raises(CaptureError, match="must give the backend's own output"):
         with ll.watch(encoder, verify=True):
             encoder(torch.randn(B, N, E), src_key_padding_mask=padding("right"))
@@ -157,4 +157,7 @@ def test_what_others_override_keeps_its_way() -> None:
         with ll.watch(layer) as seen:
             assert torch.equal(layer(x), plain)
     assert "_transformer_encoder_layer_fwd" not in outside + Counting.calls
-    assert len(seen) == 1 and torch.overrides.has_torch_function.__module__ != "limelight.capture.pytorch"
+    assert (
+        len(seen) == 1
+        and torch.overrides.has_torch_function.__module__ != "limelight.capture.sources.torch_functions"
+    )

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from limelight.capture import watch
-from limelight.capture.graphs import Graph
-from limelight.capture.lazy import lazy_attentions
-from limelight.capture.on_demand import OnDemand
+from limelight.capture.inputs.autograd import Graph
+from limelight.capture.lazy.context import lazy_attentions
+from limelight.capture.lazy.tensor import OnDemand
 from limelight.errors import CaptureError
 from limelight.matrix import AttentionMatrix, masks
 from tests.capture import foreign

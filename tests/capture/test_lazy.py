@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.capture import lazy
-from limelight.capture.lazy import lazy_attentions
-from limelight.capture.on_demand import OnDemand
+from limelight.capture.lazy import context
+from limelight.capture.lazy.context import lazy_attentions
+from limelight.capture.lazy.tensor import OnDemand
 from limelight.errors import CaptureError, KindError
 from tests.capture import foreign
 
@@ -134,7 +134,7 @@ def test_a_block_in_which_nothing_ran_says_so() -> None:
 
 def test_an_answer_without_attention_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = foreign.gpt2()
-    monkeypatch.setattr(lazy.Lender, "hear", lambda self, module, inputs: None)
+    monkeypatch.setattr(context.Lender, "hear", lambda self, module, inputs: None)
     ids = torch.randint(3, foreign.VOCABULARY, (1, 5))
     with lazy_attentions(model):
         model(ids)  # not asked

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.families.lookups import Looked, by_distance
+from limelight.capture.sources.op_tracing.relative_lookups import Looked, by_distance
 from limelight.matrix.index_functions import Place
 from tests.capture.foreign import transformers
 from tests.capture.test_tape import plain, product, watched

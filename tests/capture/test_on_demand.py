@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from limelight.capture.on_demand import OnDemand
+from limelight.capture.lazy.tensor import OnDemand
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix import AttentionMatrix, masks
 

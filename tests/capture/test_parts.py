@@ -16,8 +16,8 @@ import limelight as ll
 from limelight.errors import CaptureError
 from limelight.matrix.matrix import only_queries
 from limelight.matrix.part import Part
-from limelight.readings.groups import Groups
-from limelight.readings.measures import place_of, received_words
+from limelight.readings.token_groups import Groups
+from limelight.readings.word_attention import place_of, received_words
 from tests.capture import foreign
 
 N, H, G, D = 13, 8, 4, 4

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.capture import rules
-from limelight.capture.inputs import Inputs
-from limelight.capture.pieces import Piece, Pieces, piece_of
+from limelight.capture.decoding.segmented_mask import Piece, Pieces, piece_of
+from limelight.capture.inputs import mask_inference
+from limelight.capture.inputs.attention_inputs import Inputs
 from limelight.errors import KindError
 from limelight.matrix import Cover, Mask, masks
 from limelight.matrix.masks.base import Dense
@@ -37,7 +37,7 @@ RULES = {
 @pytest.mark.parametrize("N", [N, M], ids=["cached", "square"])
 def test_a_table_becomes_the_rule_that_it_is(name: str, N: int) -> None:
     table = table_of(RULES[name], N, M).clone()
-    told = rules.read(table)
+    told = mask_inference.read(table)
     assert told.bias is None
     assert torch.equal(table_of(told.mask, N, M), table)
     if name in ("everything", "causal", "window"):
@@ -51,37 +51,37 @@ def test_any_table_keeps_its_meaning(data: st.DataObject) -> None:
     rows, columns = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     bits = data.draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
     table = torch.tensor(bits).view(1, 1, rows, columns)
-    assert torch.equal(table_of(rules.shortest(table), rows, columns, 1), table)
+    assert torch.equal(table_of(mask_inference.shortest(table), rows, columns, 1), table)
 
 
 def test_a_float_mask_is_a_rule_only_where_that_says_the_same() -> None:
     seen = table_of(RULES["padding"], N, M)
     added = torch.where(seen, 0.0, LEAST)
-    assert torch.equal(table_of(rules.read(added).mask, N, M), seen)
+    assert torch.equal(table_of(mask_inference.read(added).mask, N, M), seen)
     added[1, 0, 2] = LEAST  # a row that sees everything alike
-    told = rules.read(added)
+    told = mask_inference.read(added)
     assert told.mask is None and torch.equal(told.bias, added)  # type: ignore[arg-type]
     slope = -torch.arange(float(M)).expand(1, 1, N, M)  # not a mask at all
-    assert rules.read(slope).mask is None
+    assert mask_inference.read(slope).mask is None
     with pytest.raises(KindError, match="bool or float; got torch.int64"):
-        rules.read(torch.ones(1, 1, N, M, dtype=torch.long))
+        mask_inference.read(torch.ones(1, 1, N, M, dtype=torch.long))
 
 
 def test_a_mask_that_was_written_to_is_read_again() -> None:
     table = torch.ones(1, 1, N, M, dtype=torch.bool)
-    assert rules.read(table).mask is None
-    assert rules.read(table) is rules.read(table)
+    assert mask_inference.read(table).mask is None
+    assert mask_inference.read(table) is mask_inference.read(table)
     table[..., 3] = False
-    assert not table_of(rules.read(table).mask, N, M, 1)[..., 3].any()
+    assert not table_of(mask_inference.read(table).mask, N, M, 1)[..., 3].any()
 
 
 def test_a_bias_and_a_mask_that_hides_a_row() -> None:
     bias, seen = torch.randn(1, 3, N, M), torch.ones(1, 1, N, M, dtype=torch.bool)
     seen[..., 4:] = False
-    mask, same = rules.with_position_bias(seen, bias)
+    mask, same = mask_inference.with_position_bias(seen, bias)
     assert same is bias and torch.equal(table_of(mask, N, M, 1), seen)
     seen[:, :, 1] = False
-    mask, joined = rules.with_position_bias(seen.clone(), bias)
+    mask, joined = mask_inference.with_position_bias(seen.clone(), bias)
     assert mask is None and bool((joined[:, :, 1] == LEAST).all())
 
 

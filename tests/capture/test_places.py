@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from limelight.capture import watch
-from limelight.capture.places import same_memory
+from limelight.capture.sources.call_site import same_memory
 
 E, N, M = 6, 5, 7
 

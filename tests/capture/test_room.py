@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.capture.decoding.room import without_room
-from limelight.capture.inputs import Inputs
+from limelight.capture.decoding.cache_room import without_room
+from limelight.capture.inputs.attention_inputs import Inputs
 from limelight.matrix import Mask, masks
 from tests.capture import foreign, tiny
 from tests.capture.foreign import VOCABULARY, transformers

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.overrides import _get_current_function_mode_stack
 
 import limelight as ll
-from limelight.capture.listening import anyone_listens
+from limelight.capture.listeners import anyone_listens
 from limelight.errors import CaptureError
 from tests.capture import foreign
 from tests.capture.foreign import transformers

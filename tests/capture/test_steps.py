@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.inputs import Inputs
-from limelight.capture.steps import Strand
+from limelight.capture.decoding.incremental import Strand
+from limelight.capture.inputs.attention_inputs import Inputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
 from tests.tolerance import check

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import limelight as ll
 from limelight.capture.decoding.caches import Held
-from limelight.capture.decoding.strands import Strands
-from limelight.capture.inputs import Inputs
-from limelight.capture.steps import Strand
+from limelight.capture.decoding.incremental import Strand
+from limelight.capture.decoding.sequences import Strands
+from limelight.capture.inputs.attention_inputs import Inputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
 from tests.capture.foreign import VOCABULARY, transformers

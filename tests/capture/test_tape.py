@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.families.tape import follow
-from limelight.capture.inputs import Inputs
+from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.sources.op_tracing.tape import follow
 from limelight.matrix import masks
 from tests.tolerance import check
 

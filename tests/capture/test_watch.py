@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import limelight as ll
-from limelight.capture import offload, verifying, watching
+from limelight.capture import offload, verification, watcher
 from limelight.errors import CaptureError, InputError, KindError
 from tests.capture import foreign, tiny
 
@@ -41,7 +41,7 @@ def test_the_weights_are_those_of_the_eager_model(name: str, backend: str) -> No
             torch.testing.assert_close(call.matrix.dense(), official, atol=CLOSE, rtol=0)
             assert call.backend == backend
     assert len(seen) == sum(map(len, expected.values()))
-    assert all(isinstance(one, verifying.Verified) and one.error < 1e-5 for one in seen.verified.values())
+    assert all(isinstance(one, verification.Verified) and one.error < 1e-5 for one in seen.verified.values())
 
 
 def test_in_the_order_of_execution_by_number_and_by_name() -> None:
@@ -78,12 +78,12 @@ def test_a_wrong_reading_of_the_model_is_found(monkeypatch: pytest.MonkeyPatch) 
     model = foreign.llama()
     given = foreign.inputs(model)
     given["attention_mask"][:] = 1
-    hear = watching.Watcher.hear
+    hear = watcher.Watcher.hear
 
     def wrong(self: Any, module: Any, inputs: Any) -> None:
         hear(self, module, replace(inputs, mask=None))
 
-    monkeypatch.setattr(watching.Watcher, "hear", wrong)
+    monkeypatch.setattr(watcher.Watcher, "hear", wrong)
     with torch.no_grad(), pytest.raises(CaptureError, match="must give the backend's own output") as caught:
         with ll.watch(model, verify=True):
             model(**given)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.capture.without import without
+from limelight.ablation.other_models import without
 from limelight.errors import InputError
 from tests.capture import foreign
 from tests.capture.foreign import HEADS, LAYERS, VOCABULARY, transformers

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from limelight.modules.saved import load_model
+from limelight.modules.model_io import load_model
 from limelight.modules.word_vectors import WordVectors
 from limelight.tasks import run
 from limelight.training.reporting import Reporter

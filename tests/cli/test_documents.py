@@ -15,8 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from limelight.cli.given import named_documents
-from limelight.cli.telling import how_far
+from limelight.cli.arguments import named_documents
+from limelight.cli.messages import how_far
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
 from tests.capture import foreign
@@ -144,7 +144,7 @@ def test_a_bar_stands_on_a_terminal_alone(
 ) -> None:
     for terminal in (True, False):
         monkeypatch.setattr(
-            "limelight.cli.telling.Console", partial(Console, force_terminal=terminal, width=80)
+            "limelight.cli.messages.Console", partial(Console, force_terminal=terminal, width=80)
         )
         with how_far() as progress:
             progress("windows", 3, 7)

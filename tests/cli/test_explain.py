@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from limelight.cli.explain import _token
-from limelight.explain.walk import Side
+from limelight.explain.paired_run import Side
 
 SIDE = Side(
     name="encoder",

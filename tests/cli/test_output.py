@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from limelight.cli import output
-from limelight.cli.output import print_json
+from limelight.cli import console
+from limelight.cli.console import print_json
 
 
 def run(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -73,6 +73,6 @@ def test_json_is_json_on_every_stream(
             self.written += text
 
     stream = Ascii()
-    monkeypatch.setattr(output.sys, "stdout", stream)
+    monkeypatch.setattr(console.sys, "stdout", stream)
     print_json({"é": 1})
     assert stream.written == '{"\\u00e9": 1}\n'

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from limelight.cli import predict
-from limelight.cli.telling import tell_unknown
+from limelight.cli.messages import tell_unknown
 from limelight.errors import InputError
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.predicting.sampling import Sampling

@@ -31,7 +31,7 @@ from experiments.generalisation import (
     words_alone,
 )
 from limelight.errors import InputError
-from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.modules.transformer import LanguageModel, Shape
 from limelight.tasks.measures import references_of
 from limelight.text.tokenizers import Tokenizer

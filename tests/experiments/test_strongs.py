@@ -8,7 +8,7 @@ from experiments.alignment.aligners import WAYS, aligned
 from experiments.alignment.gold import Gold, Score, gold, score
 from experiments.data.bibles import LinkedVerse, links, read_verse
 from limelight.errors import InputError
-from limelight.text.boundaries import words
+from limelight.text.segmentation import words
 
 ENGLISH = 'The <w lemma="strong:H1">sky</w>, <w lemma="strong:H2">he saw</w> <w lemma="strong:H3">God</w>.'
 SPANISH = (

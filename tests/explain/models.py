@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from limelight.modules.saved import SavedModel, build
+from limelight.modules.model_io import SavedModel, build
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Predictor
 from limelight.text.tokenizers import Tokenizer

@@ -15,8 +15,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from limelight.explain import Check, Explanation, explain_text
-from limelight.explain.page import page, save_page
-from limelight.explain.terminal import shown
+from limelight.explain.render.page import page, save_page
+from limelight.explain.render.terminal import shown
 from tests.explain.models import TEXT, predictor
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \u202eevil\u202c \x1b[2J& \"quoted\" 'so' </style>“odd”"

@@ -10,10 +10,10 @@ import torch
 
 from limelight.errors import InputError, KindError, TooLargeError
 from limelight.explain import Check, Explanation, Stage, explain_text
-from limelight.explain import walk as walks
-from limelight.explain.choice import choose
-from limelight.explain.stages import explain_walk
-from limelight.explain.walk import walk
+from limelight.explain import paired_run as walks
+from limelight.explain.api import explain_walk
+from limelight.explain.paired_run import walk
+from limelight.explain.selection import choose
 from limelight.text.tokenizers import END, START
 from tests.explain.models import SHAPES, TEXT, predictor
 

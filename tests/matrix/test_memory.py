@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.on_demand import OnDemand
+from limelight.capture.lazy.tensor import OnDemand
 from limelight.errors import KindError
 from limelight.matrix.matrix import only_queries
 from limelight.matrix.memory import without_memory

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from limelight.errors import InputError
 from limelight.matrix import reference
 from limelight.modules.attention import kept_attention
+from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.modules.recurrent import (
     Recurrence,
     RecurrentClassifier,
     RecurrentLanguageModel,
     RecurrentTranslator,
 )
-from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.predicting.decoders import RecurrentDecoder, RecurrentLanguageDecoder
 from limelight.predicting.predictor import Predictor
 from limelight.text.tokenizers import Tokenizer

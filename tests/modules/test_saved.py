@@ -12,8 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limelight.errors import CheckpointError, InputError
+from limelight.modules.model_io import (
+    ARCHITECTURES,
+    SavedModel,
+    architecture,
+    build,
+    load_model,
+    save_model,
+)
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import ARCHITECTURES, SavedModel, architecture, build, load_model, save_model
 from limelight.modules.transformer import Shape, Transformer
 from limelight.text.tokenizers import Tokenizer
 

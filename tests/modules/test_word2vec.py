@@ -13,7 +13,7 @@ import torch
 from limelight.errors import InputError, KindError, ShapeError, TextError, TooLargeError
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.word2vec import Word2vec, WordVectors, words_of
-from limelight.text.boundaries import words
+from limelight.text.segmentation import words
 
 # Words of one row stand in the same places of a sentence and never beside one another. The window reaches
 # over the article, so that a word before the verb and one after it have other neighbours.

@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from limelight.modules.saved import SavedModel
+from limelight.modules.model_io import SavedModel
 from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
 from limelight.predicting.search import NEVER, Hypothesis
 from limelight.text.tokenizers import END, PAD, START, Tokenizer

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from limelight.ablation.own_models import output_without
 from limelight.errors import InputError, KindError, TooLargeError
-from limelight.explain.plain import PlainModel
-from limelight.modules.closed import output_without
-from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.explain.reference_model import PlainModel
+from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.modules.transformer import LanguageModel
 from limelight.predicting.predictor import Predictor
 from limelight.predicting.sampling import Sampling

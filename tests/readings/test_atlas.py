@@ -12,8 +12,8 @@ import torch
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, masks
 from limelight.readings.atlas import MEASURES, Atlas, atlas, repeated_tokens
-from limelight.readings.atlas_shown import AtlasTable, atlas_picture
-from limelight.readings.shares import Share, duplicate_token, induction, previous_token
+from limelight.readings.head_patterns import Share, duplicate_token, induction, previous_token
+from limelight.readings.render.atlas import AtlasTable, atlas_picture
 from tests.readings.cases import random_layers
 
 H, T = 3, 23

@@ -8,9 +8,9 @@ import torch
 
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix, masks, reference
-from limelight.readings import documents, rows
+from limelight.readings import documents, row_attention
 from limelight.readings.documents import looked_at, ways_to_look
-from limelight.readings.rows import MANY, Weigh
+from limelight.readings.row_attention import MANY, Weigh
 from limelight.text.segments import Segments
 from tests.readings.cases import random_layers
 
@@ -77,7 +77,7 @@ def test_all_ways_to_look_are_told_of_one_reading() -> None:
 def test_the_rows_of_all_ways_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[object] = []
     monkeypatch.setattr(
-        documents, "mean_of_rows", lambda *given: [reads.append(given), rows.mean_of_rows(*given)][1]
+        documents, "mean_of_rows", lambda *given: [reads.append(given), row_attention.mean_of_rows(*given)][1]
     )
     matrix = AttentionMatrix(*torch.randn(3, 1, H, T, 7))
     ways_to_look(matrix, TEXT, [3], [("alpha", False), ("alpha", True), ("value", False)])

@@ -16,10 +16,11 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from limelight.errors import InputError, MissingExtraError, ShapeError
-from limelight.readings import Alignment, Groups, Reading, alignment, canvas, pictures, word_attention
-from limelight.readings.canvas import save
-from limelight.readings.colours import PEAK, RAMP
-from limelight.readings.pictures import _heads_line
+from limelight.readings import Alignment, Groups, Reading, alignment, word_attention
+from limelight.readings.render import canvas, figures
+from limelight.readings.render.canvas import save
+from limelight.readings.render.colours import PEAK, RAMP
+from limelight.readings.render.figures import _heads_line
 from tests.readings.cases import SOURCE, TARGET, random_layers
 
 STRANGE = ("$x^2$", "東京", "🙂", "a\x1b[2Jb", "w" * 90, "<b>&amp;", "")
@@ -42,7 +43,7 @@ def svg_texts(path: Path) -> list[str]:
 
 
 def test_png_and_svg_are_written_and_not_blank(found: Alignment, tmp_path: Path) -> None:
-    figure = pictures.alignment_picture(found)
+    figure = figures.alignment_picture(found)
     png = save(figure, tmp_path / "a.png").read_bytes()
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", png[16:24])
@@ -61,7 +62,7 @@ def test_the_same_picture_has_the_same_bytes_and_leaves_nothing_aside(
     found: Alignment, tmp_path: Path
 ) -> None:
     first, second = (
-        save(pictures.alignment_picture(found), tmp_path / f"{name}.svg").read_bytes()
+        save(figures.alignment_picture(found), tmp_path / f"{name}.svg").read_bytes()
         for name in ("one", "two")
     )
     assert first == second
@@ -71,7 +72,7 @@ def test_the_same_picture_has_the_same_bytes_and_leaves_nothing_aside(
 def test_a_failed_write_keeps_the_old_file(
     found: Alignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = pictures.bars_picture(found.received())
+    figure = figures.bars_picture(found.received())
     path = save(figure, tmp_path / "a.svg")
     before = path.read_bytes()
 
@@ -88,14 +89,14 @@ def test_a_failed_write_keeps_the_old_file(
 @pytest.mark.parametrize("size", [1, 37])
 def test_nothing_is_cut_off(size: int) -> None:
     names = tuple("Konfigurationseinstellungsmöglichkeit" if i % 3 == 0 else f"w{i}" for i in range(size))
-    assert_all_inside(pictures.map_picture(square(size, names), title="A title that is long " * 4))
+    assert_all_inside(figures.map_picture(square(size, names), title="A title that is long " * 4))
 
 
 def test_strange_words_do_no_harm(tmp_path: Path) -> None:
     words = Groups.tokens(STRANGE)
     size = len(STRANGE)
     layers = random_layers(layers=1, shape=(1, 2, size, size))
-    figure = pictures.alignment_picture(alignment(layers.matrices, words, words))
+    figure = figures.alignment_picture(alignment(layers.matrices, words, words))
     assert_all_inside(figure)
     save(figure, tmp_path / "a.png")
     texts = svg_texts(save(figure, tmp_path / "a.svg"))
@@ -117,7 +118,7 @@ def assert_all_inside(figure: Any) -> None:
 
 
 def test_peaks_are_outlined_and_numbers_written(found: Alignment) -> None:
-    axes = pictures.alignment_picture(found).axes[0]
+    axes = figures.alignment_picture(found).axes[0]
     outlined = {
         (int(patch.get_y() + 0.5), int(patch.get_x() + 0.5))  # type: ignore[attr-defined]
         for patch in axes.patches
@@ -126,12 +127,12 @@ def test_peaks_are_outlined_and_numbers_written(found: Alignment) -> None:
     assert outlined == {(link.target, link.source) for link in found.links()}
     numbers = {text.get_text() for text in axes.texts}
     assert f"{found.links()[0].weight:.2f}".removeprefix("0") in numbers
-    assert not pictures.map_picture(square(50)).axes[0].texts
+    assert not figures.map_picture(square(50)).axes[0].texts
 
 
 def test_the_grid_of_heads_is_in_one_scale(found: Alignment) -> None:
     reading = word_attention(random_layers().matrices, TARGET, SOURCE)
-    figure = pictures.heads_picture(reading, chosen=[(1, 2)])
+    figure = figures.heads_picture(reading, chosen=[(1, 2)])
     meshes = [axes.collections[0] for axes in figure.axes[: len(reading.heads)]]
     assert len(meshes) == 15
     assert {mesh.get_clim() for mesh in meshes} == {(0, float(reading.values.max()))}
@@ -142,7 +143,7 @@ def test_the_grid_of_heads_is_in_one_scale(found: Alignment) -> None:
 
 def test_bars_are_ranked(found: Alignment, tmp_path: Path) -> None:
     received = found.received()
-    figure = pictures.bars_picture(received, most=3)
+    figure = figures.bars_picture(received, most=3)
     bars = [patch.get_width() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert bars == [pytest.approx(entry.value) for entry in received.ranked()[:3]]
     texts = svg_texts(save(figure, tmp_path / "a.svg"))
@@ -169,19 +170,19 @@ def test_the_ramp_darkens_in_equal_steps() -> None:
 
 def test_pyplot_and_settings_are_not_touched(found: Alignment, tmp_path: Path) -> None:
     before = matplotlib.rcParams.copy()
-    save(pictures.bars_picture(found.received()), tmp_path / "a.svg")
+    save(figures.bars_picture(found.received()), tmp_path / "a.svg")
     assert matplotlib.rcParams.copy() == before
     assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_what_cannot_be_drawn_is_refused(found: Alignment, tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="average_heads"):
-        pictures.map_picture(word_attention(random_layers().matrices, TARGET, SOURCE))
+        figures.map_picture(word_attention(random_layers().matrices, TARGET, SOURCE))
     with pytest.raises(InputError, match="first axis 'head'"):
-        pictures.heads_picture(Reading(np.ones((1, 1, 1)), tuple("abc"), (("x",),) * 3, "tokens", "By hand."))
+        figures.heads_picture(Reading(np.ones((1, 1, 1)), tuple("abc"), (("x",),) * 3, "tokens", "By hand."))
     with pytest.raises(InputError, match="at least one value"):
-        pictures.bars_picture(Reading(np.ones(0), ("a",), ((),), "tokens", "By hand."))
-    figure = pictures.bars_picture(found.received())
+        figures.bars_picture(Reading(np.ones(0), ("a",), ((),), "tokens", "By hand."))
+    figure = figures.bars_picture(found.received())
     with pytest.raises(InputError, match=r"\.png or \.svg"):
         save(figure, tmp_path / "a.jpg")
     with pytest.raises(InputError, match="folder must exist"):
@@ -198,7 +199,7 @@ def test_without_matplotlib_the_install_line_is_named(
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match=r"limelight\[plot\]"):
-        pictures.alignment_picture(found)
+        figures.alignment_picture(found)
 
 
 def test_where_heads_have_an_axis_nothing_is_called_a_mean() -> None:
@@ -217,10 +218,10 @@ def test_where_heads_have_an_axis_nothing_is_called_a_mean() -> None:
 def test_letters_that_no_font_has_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "_glyphs", lambda: frozenset(range(0x250)))
     words = Reading(np.float64([0.5, 0.25]), ("word",), (("\u732b", "cat\u200d"),), "probability", "By hand.")
-    said = canvas.without_a_glyph(pictures.bars_picture(words))
+    said = canvas.without_a_glyph(figures.bars_picture(words))
     assert "U+732B" in said and "U+200D" not in said and "Install a font" in said
-    written = [text.get_text() for axes in pictures.bars_picture(words).axes for text in axes.texts]
+    written = [text.get_text() for axes in figures.bars_picture(words).axes for text in axes.texts]
     assert any("U+732B" in line for line in written)  # in the picture's own footnote, too
     monkeypatch.undo()
     plain = Reading(np.float64([0.5]), ("word",), (("cat",),), "probability", "By hand.")
-    assert canvas.without_a_glyph(pictures.bars_picture(plain)) == ""
+    assert canvas.without_a_glyph(figures.bars_picture(plain)) == ""

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limelight.ablation.leave_one_out import removal_check, spearman
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.readings import Groups, Reading
-from limelight.readings.removal import removal_check, spearman
 
 TEXT = Groups(("one", "two", "three"), (-1, 0, 0, 1, 2, 2, 2, -1), "document")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from docs.curve_pictures import Bars, Curve, Panel, bars_picture_row, curves_picture
+from docs.stage_pictures import LEGEND, Grid, equation_picture, product_picture
 from limelight.errors import InputError, ShapeError
-from limelight.readings.canvas import save
-from limelight.readings.curve_pictures import Bars, Curve, Panel, bars_picture_row, curves_picture
-from limelight.readings.stage_pictures import LEGEND, Grid, equation_picture, product_picture
+from limelight.readings.render.canvas import save
 
 pytest.importorskip("matplotlib")
 

@@ -10,7 +10,7 @@ import pytest
 
 from limelight.errors import InputError, TextError
 from limelight.readings import Reading
-from limelight.readings.tables import read, to_pandas, write
+from limelight.readings.tabular import read, to_pandas, write
 
 READING = Reading(
     np.float32([[0.1, np.nan, 0.3], [1 / 3, 0.0, 1e-9]]),

@@ -14,8 +14,8 @@ from rich.console import Console, RenderableType
 
 from limelight.errors import ShapeError
 from limelight.readings import Alignment, Reading, alignment
-from limelight.readings.pen import Pen, level_of
-from limelight.readings.terminal import alignment_table, ranked_list, word_shades
+from limelight.readings.render.glyphs import Pen, level_of
+from limelight.readings.render.terminal import alignment_table, ranked_list, word_shades
 from tests.readings.cases import SOURCE, TARGET, random_layers
 
 WORDS = ["Open", "the", "file", "a"]

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from safetensors.torch import load_file
 
 from limelight.errors import LimelightError
-from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.tasks.average import average
 from limelight.tasks.place import _HALF_WRITTEN
 from limelight.tasks.recipe import Recipe, parse_recipe

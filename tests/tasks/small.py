@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 
 from rich.console import Console
 
-from limelight.modules.saved import SavedModel
+from limelight.modules.model_io import SavedModel
 from limelight.tasks.recipe import Recipe, parse_recipe
 from limelight.tasks.run import train_recipe
 from limelight.training.loop import Outcome

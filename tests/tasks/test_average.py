@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from limelight.errors import InputError
-from limelight.modules.saved import SavedModel, load_model, save_model
+from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.tasks.average import average, mean_of
 from limelight.tasks.run import train_recipe
 from limelight.tasks.transfer import with_dropout

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from limelight.errors import InputError, TextError
-from limelight.modules.saved import SavedModel
+from limelight.modules.model_io import SavedModel
 from limelight.modules.transformer import Shape
 from limelight.tasks.recipe import Recipe
 from limelight.tasks.run import train_recipe

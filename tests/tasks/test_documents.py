@@ -14,8 +14,8 @@ from rich.console import Console
 
 from limelight.capture import watch
 from limelight.errors import InputError, KindError
+from limelight.modules.model_io import architecture, build
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import architecture, build
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_conversation, look_documents
 from limelight.tasks.documents_shown import shown

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from limelight.errors import RecipeError
-from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.tasks.recipe import Recipe, Search, changed, parse_recipe
 from limelight.tasks.run import train_recipe
 from limelight.tasks.task import TASKS

@@ -13,12 +13,12 @@ import torch
 from rich.console import Console
 
 from limelight.errors import InputError, KindError
-from limelight.modules.saved import SavedModel, build
+from limelight.modules.model_io import SavedModel, build
 from limelight.modules.transformer import Shape
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.shown import picture, shown
-from limelight.text.boundaries import words
+from limelight.text.segmentation import words
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN, Kind, Tokenizer
 from tests.tasks import small

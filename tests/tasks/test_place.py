@@ -16,7 +16,7 @@ from limelight.errors import (
     TextError,
     TooLargeError,
 )
-from limelight.modules.saved import load_model, save_model
+from limelight.modules.model_io import load_model, save_model
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.average import average
 from limelight.tasks.run import train_recipe

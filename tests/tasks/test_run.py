@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from limelight.errors import CheckpointError, InputError, RecipeError, TextError
 from limelight.modules.embeddings import TokenEmbedding
-from limelight.modules.saved import SavedModel, load_model
+from limelight.modules.model_io import SavedModel, load_model
 from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.card import command

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from limelight.ablation.own_models import output_without
 from limelight.errors import InputError, RecipeError
-from limelight.modules.closed import output_without
+from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
-from limelight.modules.saved import SavedModel, load_model, save_model
 from limelight.modules.transformer import Classifier, LanguageModel, Shape
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.look import look

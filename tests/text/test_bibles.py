@@ -22,7 +22,7 @@ from experiments.data.bibles import (
     read_verse,
 )
 from limelight.errors import TextError
-from limelight.text.packages import part_of
+from limelight.text.corpora.fetch import part_of
 from limelight.text.readers import read_pairs
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from limelight.text.boundaries import paragraphs, sentences, words
+from limelight.text.segmentation import paragraphs, sentences, words
 
 LEVELS = pytest.mark.parametrize("cut", [words, sentences, paragraphs], ids=lambda f: f.__name__)
 

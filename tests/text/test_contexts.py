@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from limelight.errors import InputError, KindError
-from limelight.text.chats import plain_message
+from limelight.text.chat_template import plain_message
 from limelight.text.contexts import Context, encode
 from limelight.text.tokenizers import Tokenizer
 

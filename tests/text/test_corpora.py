@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from limelight.cli import app
 from limelight.errors import TextError
-from limelight.text.corpora import (
+from limelight.text.corpora.help_pages import Paragraph, aligned_paragraphs, page_texts
+from limelight.text.corpora.registry import (
     dictionary_rows,
     part_of,
     pronounce_corpus,
@@ -19,7 +20,6 @@ from limelight.text.corpora import (
     translate_corpus,
     word_grams,
 )
-from limelight.text.help_pages import Paragraph, aligned_paragraphs, page_texts
 from limelight.text.readers import read_pairs
 
 # ── Letters → sounds ──

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from limelight.errors import TextError
-from limelight.text.corpora import topics_corpus
-from limelight.text.general import general_corpus, manual_paragraphs
-from limelight.text.mails import MOST_WORDS, mail_text, spam_corpus
-from limelight.text.packages import read_npm
+from limelight.text.corpora.fetch import read_npm
+from limelight.text.corpora.general import general_corpus, manual_paragraphs
+from limelight.text.corpora.mails import MOST_WORDS, mail_text, spam_corpus
+from limelight.text.corpora.registry import topics_corpus
 from limelight.text.readers import read_pairs
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb to build a package")

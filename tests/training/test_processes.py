@@ -8,7 +8,7 @@ import pytest
 
 import limelight as ll
 from limelight.errors import InputError
-from limelight.training.processes import demand_one_process
+from limelight.training.single_process import demand_one_process
 
 
 @pytest.mark.parametrize(

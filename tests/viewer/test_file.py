@@ -16,7 +16,7 @@ import pytest
 
 import limelight as ll
 from limelight.errors import InputError
-from limelight.explain.page import page as explain_page
+from limelight.explain.render.page import page as explain_page
 from limelight.viewer import template
 from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.export.html_file import packed, save

@@ -10,8 +10,8 @@ import torch
 
 import limelight as ll
 from limelight.errors import InputError, KindError, ShapeError
+from limelight.modules.model_io import build
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import build
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import OwnReader

@@ -55,17 +55,16 @@ def test_the_widget_sends_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
     assert page.height == 321
 
 
-def test_readings_and_what_was_seen_show_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_and_what_was_captured_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("anywidget", reason="the extra notebook is not installed")
     monkeypatch.setattr(template, "built", PAGE.get)
     reading = ll.between(cases.matrices(), cases.context().segments)
-    assert reading.show().answers.subject.title == " by ".join(reading.axes)
+    assert ll.show(reading).answers.subject.title == " by ".join(reading.axes)
     attention = ll.MultiHeadAttention(width=6, heads=2)
     with ll.watch(attention) as seen:
         attention(cases.torch.randn(1, 5, 6))
-    assert seen.show(list("abcde"), height=100).answers.subject.sides[0].groups("token").names == tuple(
-        "abcde"
-    )
+    page = ll.show(seen, list("abcde"), height=100)
+    assert page.answers.subject.sides[0].groups("token").names == tuple("abcde")
 
 
 @pytest.mark.slow

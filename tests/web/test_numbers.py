@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limelight.readings.colours import RAMP
+from limelight.readings.render.colours import RAMP
 from limelight.viewer import template
 from limelight.viewer.notebook import Answers
 from limelight.viewer.subject import Subject

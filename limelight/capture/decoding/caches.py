@@ -17,7 +17,7 @@ from weakref import ReferenceType, ref
 
 from torch import nn
 
-from limelight.capture.listening import Shared, everyone
+from limelight.capture.listeners import Shared, everyone
 
 _HOME = "transformers.cache_utils"
 _LAYER = ("layer_idx", "layer_id")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import limelight
+from limelight._version import __version__
 from limelight.viewer.compute import head_stats as numbers
 from limelight.viewer.compute import reweighting
 from limelight.viewer.compute.attention_layers import TILE, Attention
@@ -34,7 +34,7 @@ def about(
         "has": {**has, "read": False},
         "limits": {"text_bytes": 0, "files": 0},
         "made": {
-            "limelight": limelight.__version__,
+            "limelight": __version__,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }

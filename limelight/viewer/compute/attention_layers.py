@@ -11,8 +11,8 @@ from torch import Tensor
 
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
-from limelight.readings.measures import head_labels
 from limelight.readings.reading import MOST_HEADS_NAMED, Head, name_heads
+from limelight.readings.word_attention import head_labels
 from limelight.viewer.compute.token_axis import UNITS, Side
 
 TILE = 256

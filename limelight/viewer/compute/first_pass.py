@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 from limelight.matrix import AttentionMatrix, Distance, Entropy, Received, RowStats, SinkMass, Tile
 from limelight.matrix.reductions.downsample import PictureReading
 from limelight.matrix.reductions.products import Applied, TransposedApplied
-from limelight.readings.sight import first_key, texts_of
+from limelight.readings.padding import first_key, texts_of
 from limelight.viewer.compute.attention_layers import Attention, Matrix
 from limelight.viewer.compute.grid_reduction import Cells
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
-from limelight.readings.rows import value_lengths
+from limelight.readings.row_attention import value_lengths
 from limelight.viewer.compute.attention_layers import Attention, Reweighting
 from limelight.viewer.compute.first_pass import LayerSummary, sinks_of, sinks_told
 from limelight.viewer.protocol.requests import WEIGHS

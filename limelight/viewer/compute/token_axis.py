@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from limelight.readings.groups import Groups
-from limelight.text.boundaries import Span
+from limelight.readings.token_groups import Groups
+from limelight.text.segmentation import Span
 from limelight.text.segments import NO_UNIT, Level, Segments
 from limelight.viewer.protocol.requests import LEVELS
 from limelight.viewer.protocol.responses import Array

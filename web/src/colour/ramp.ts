@@ -1,4 +1,4 @@
-// The project's one ramp of colours (limelight/readings/colours.py): equal steps of lightness, no red against green.
+// The project's one ramp of colours (limelight/readings/render/colours.py): equal steps of lightness, no red against green.
 
 const RAMP = [
   "#ffffff",

@@ -1,0 +1,1 @@
+"""`output_attentions=True` as tensors that are computed on demand."""

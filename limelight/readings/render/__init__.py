@@ -1,0 +1,1 @@
+"""Readings in the terminal (rich) and as figures (matplotlib)."""
