@@ -111,7 +111,7 @@ def _stage(stage: Stage, number: int) -> str:
 
 def _style() -> str:
     """`page.css`, with the project's one ramp of colours: on dark paper from its other end."""
-    sheet = files("limelight.explain").joinpath("page.css").read_text(encoding="utf-8")
+    sheet = files("limelight.explain.render").joinpath("page.css").read_text(encoding="utf-8")
     light = "".join(f"--r{place}:{colour};" for place, colour in enumerate(RAMP))
     dark = "".join(f"--r{place}:{colour};" for place, colour in enumerate(reversed(RAMP)))
     return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{sheet}"
