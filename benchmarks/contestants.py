@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight import matrix as heart
-from limelight.matrix import AttentionMatrix, Fold, masks
+from limelight.matrix import AttentionMatrix, Reduction, masks
 
 STRIP = 64
 """Rows of scores at a time in the floor, as in our own loop."""
@@ -76,23 +76,23 @@ def _groups(setting: Setting) -> Tensor:
     return torch.arange(setting.tokens, device=setting.device) // GROUP
 
 
-STANDARD: dict[str, Callable[[Setting], Fold[Any]]] = {
+STANDARD: dict[str, Callable[[Setting], Reduction[Any]]] = {
     "Received": lambda setting: heart.Received(),
     "Entropy": lambda setting: heart.Entropy(),
-    "Peak": lambda setting: heart.Peak(),
-    "Distance": lambda setting: heart.Distance(),
-    "Top(8)": lambda setting: heart.Top(8),
+    "Peak": lambda setting: heart.ArgMax(),
+    "Distance": lambda setting: heart.MeanDistance(),
+    "Top(8)": lambda setting: heart.TopK(8),
     "Pool": lambda setting: heart.Pool(_groups(setting), _groups(setting)),
 }
-OTHERS: dict[str, Callable[[Setting], Fold[Any]]] = {
+OTHERS: dict[str, Callable[[Setting], Reduction[Any]]] = {
     "RowStats": lambda setting: heart.RowStats(),
-    "Bottom(8)": lambda setting: heart.Bottom(8),
+    "Bottom(8)": lambda setting: heart.BottomK(8),
     "SinkMass": lambda setting: heart.SinkMass([0]),
-    "Picture": lambda setting: heart.Picture(256, 256),
+    "Picture": lambda setting: heart.Downsample(256, 256),
     "Histogram": lambda setting: heart.Histogram(),
-    "Norms": lambda setting: heart.Norms(),
-    "Output": lambda setting: heart.Output(),
-    "Weighted": lambda setting: heart.Weighted(heart.Received(), torch.ones(setting.tokens)),
+    "Norms": lambda setting: heart.ValueNorms(),
+    "Output": lambda setting: heart.AttentionOutput(),
+    "Weighted": lambda setting: heart.Reweighted(heart.Received(), torch.ones(setting.tokens)),
     "Quantiles": lambda setting: heart.Quantiles(0.5, 0.9),
 }
 """The one place where the benchmarks name the folds; a test compares it with what the heart exports."""

@@ -17,7 +17,7 @@ from benchmarks.coverage import Row
 from benchmarks.official import DIFFERENT, official_weights, tensors
 from benchmarks.tiny_inputs import Inputs, first_inputs
 from benchmarks.tiny_models import NotBuiltError, Tiny, tiny
-from limelight.capture import Seen, watch
+from limelight.capture import CapturedAttention, watch
 from limelight.capture.verification import Verified
 from limelight.errors import LimelightError
 
@@ -102,7 +102,7 @@ def _judge(row: Row, small: Tiny, inputs: Inputs, plain: Any) -> tuple[str, str]
     )
 
 
-def _watched(model: nn.Module, inputs: Inputs, **more: Any) -> tuple[Seen, Any]:
+def _watched(model: nn.Module, inputs: Inputs, **more: Any) -> tuple[CapturedAttention, Any]:
     with watch(model, verify=True) as seen:
         output = _run(model, inputs, **more)
     return seen, output
@@ -157,7 +157,7 @@ class Compared:
         return self.official > 0 and self.unmatched == 0
 
 
-def compare(official: Sequence[Tensor], seen: Seen) -> Compared:
+def compare(official: Sequence[Tensor], seen: CapturedAttention) -> Compared:
     """Find for each official map the captured matrix nearest to it; each is taken, and each is counted, once."""
     official = [
         one for i, one in enumerate(official) if not any(_twins(one, other) for other in official[:i])

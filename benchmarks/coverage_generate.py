@@ -15,7 +15,7 @@ from benchmarks.coverage_check import BOUND, quietly
 from benchmarks.official import DIFFERENT
 from benchmarks.tiny_inputs import words
 from benchmarks.tiny_models import NotBuiltError, Tiny, tiny
-from limelight.capture import Seen, watch
+from limelight.capture import CapturedAttention, watch
 from limelight.errors import LimelightError
 
 PROMPT, PADDED, NEW = 7, 3, 6
@@ -86,7 +86,9 @@ def _outcome(row: Row, small: Tiny, eager: nn.Module, way: Way) -> tuple[str, st
     return _judge(row, texts.of(tokens), seen, inputs)
 
 
-def _judge(row: Row, wanted: list[Tensor], seen: Seen, inputs: Mapping[str, Tensor]) -> tuple[str, str]:
+def _judge(
+    row: Row, wanted: list[Tensor], seen: CapturedAttention, inputs: Mapping[str, Tensor]
+) -> tuple[str, str]:
     if not wanted:
         return "verified", "it gives no weights of its own"
     if any(bool(whole.isnan().any()) for whole in wanted):
@@ -126,7 +128,7 @@ def _gap(whole_BHNM: Tensor, captured_BHNM: Tensor, mask_BN: Tensor | None) -> f
     return float(gap.masked_fill((even & blind)[..., None], 0).max())
 
 
-def _watched(model: nn.Module, way: Way, inputs: Mapping[str, Tensor]) -> tuple[Seen, Tensor]:
+def _watched(model: nn.Module, way: Way, inputs: Mapping[str, Tensor]) -> tuple[CapturedAttention, Tensor]:
     with watch(model, verify=True) as seen:
         tokens = _written(model, way, inputs)
     return seen, tokens

@@ -92,7 +92,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
     )
     saved = mine.saved
     five = torch.randn(1, 2, 5, 8)
-    shape = ll.Shape(16, 2, 16, 1, 1)
+    shape = ll.TransformerConfig(16, 2, 16, 1, 1)
 
     def fits(name: str, function: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
         return name, lambda: (name, function, arguments)
@@ -108,7 +108,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             return len(seen)
 
     def kept(**given: Any) -> Any:
-        with ll.kept_attention(**given) as seen:
+        with ll.record_attention(**given) as seen:
             return len(seen)
 
     def lazily(**given: Any) -> Any:
@@ -157,12 +157,12 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 heads=None,
             ),
             fits("biases.alibi", ll.biases.alibi, heads=2),
-            read("Top", ll.Top, k=2, limit=2**20),
-            read("Bottom", ll.Bottom, k=2, limit=2**20),
-            read("Distance", ll.Distance, offset=None),
+            read("Top", ll.TopK, k=2, limit=2**20),
+            read("Bottom", ll.BottomK, k=2, limit=2**20),
+            read("Distance", ll.MeanDistance, offset=None),
             read("Histogram", ll.Histogram, bins=4, low=-3.0, high=0.0),
-            read("Norms", ll.Norms, output=None),
-            read("Picture", ll.Picture, height=3, width=3, limit=2**20),
+            read("Norms", ll.ValueNorms, output=None),
+            read("Picture", ll.Downsample, height=3, width=3, limit=2**20),
             fits("Pool", lambda **a: small.read(ll.Pool(**a)), rows=[0, 0, 1, 1, 1], cols=[0, 0, 1, 1, 1]),
             fits(
                 "Quantiles",
@@ -173,7 +173,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             read("SinkMass", ll.SinkMass, keys=(0,)),
             fits(
                 "Weighted",
-                lambda **a: small.read(ll.Weighted(**a)),
+                lambda **a: small.read(ll.Reweighted(**a)),
                 fold=ll.Received(),
                 factors=torch.ones(5),
             ),
@@ -204,7 +204,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             fits("kept_attention", kept, model=mine.model),
             fits(
                 "Shape",
-                ll.Shape,
+                ll.TransformerConfig,
                 width=16,
                 heads=2,
                 feed_forward=8,
@@ -367,7 +367,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             ),
             fits(
                 "between",
-                ll.between,
+                ll.attention_between,
                 matrices=[small],
                 segments=segments(),
                 rows="word",
@@ -377,7 +377,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             ),
             fits(
                 "looked_at",
-                ll.looked_at,
+                ll.attention_to_units,
                 matrices=[small],
                 segments=segments(),
                 rows=[1],

@@ -340,15 +340,17 @@ def recipe(dice: random.Random) -> str:
 def build_shared(shared: Path) -> None:
     """Small random models of every task and kind, each in a folder."""
     from limelight.modules.model_io import SavedModel, save_model
-    from limelight.modules.recurrent import Recurrence, RecurrentTranslator
-    from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
+    from limelight.modules.recurrent import RecurrentConfig, RecurrentTranslator
+    from limelight.modules.transformer import Classifier, LanguageModel, Transformer, TransformerConfig
     from limelight.text.tokenizers import Tokenizer
 
     torch.manual_seed(0)
     bpe, letters = Tokenizer.train(TEXTS, "bpe", 280), Tokenizer.train(TEXTS, "characters")
     words = Tokenizer.train(TEXTS, "words")
-    shape = Shape(width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=2, dropout=0.0)
-    learned = Shape(
+    shape = TransformerConfig(
+        width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=2, dropout=0.0
+    )
+    learned = TransformerConfig(
         width=16,
         heads=2,
         feed_forward=16,
@@ -375,7 +377,7 @@ def build_shared(shared: Path) -> None:
         "recurrent": SavedModel(
             "translate",
             RecurrentTranslator(
-                Recurrence(width=16, encoder_layers=1, decoder_layers=1), len(bpe), len(letters)
+                RecurrentConfig(width=16, encoder_layers=1, decoder_layers=1), len(bpe), len(letters)
             ),
             bpe,
             letters,

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from limelight import Received
-from limelight.capture.captured import Seen
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.captured import CapturedAttention
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.listeners import listening
 from limelight.capture.watcher import SOURCES, Watcher
 from limelight.errors import require
@@ -32,12 +32,12 @@ VOCABULARY = 50_000
 class Clocked(Watcher):
     """The listener of a watch that reads, and clocks what it does."""
 
-    def __init__(self, model: nn.Module, seen: Seen, bar: Progress) -> None:
+    def __init__(self, model: nn.Module, seen: CapturedAttention, bar: Progress) -> None:
         super().__init__(model, seen, [Received()], verified=False, offload=None, values=False)
         self.seconds = 0.0
         self._bar, self._task = bar, bar.add_task("", total=None)
 
-    def hear(self, module: nn.Module, inputs: Inputs) -> None:
+    def hear(self, module: nn.Module, inputs: AttentionInputs) -> None:
         start = time.process_time()
         super().hear(module, inputs)
         self.seconds += time.process_time() - start
@@ -76,7 +76,7 @@ def read(tokens: int, bar: Progress) -> dict[str, float]:
     """The row of one length."""
     model = gpt2(tokens)
     ids = torch.randint(0, min(VOCABULARY, model.config.vocab_size), (1, tokens))
-    seen = Seen(model)
+    seen = CapturedAttention(model)
     clocked = Clocked(model, seen, bar)
     clocked.expect(tokens, model.config.n_layer)
     with torch.no_grad(), listening(clocked.names.modules, clocked, SOURCES):
@@ -93,7 +93,7 @@ def read(tokens: int, bar: Progress) -> dict[str, float]:
     }
 
 
-def check(seen: Seen, config: Any, tokens: int) -> None:
+def check(seen: CapturedAttention, config: Any, tokens: int) -> None:
     """Every layer and head was read, and every query gave away a weight of one."""
     assert len(seen) == config.n_layer
     for received in seen[:]:

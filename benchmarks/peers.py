@@ -25,10 +25,10 @@ from torch import nn
 from benchmarks.tables import print_rows
 from benchmarks.torch_peer import peer_of
 from limelight.errors import TextError
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.transformer import Transformer, TransformerConfig
 from limelight.text.readers import read_pairs
 from limelight.text.tokenizers import Tokenizer
-from limelight.training.batches import Batch, Order, Pairs
+from limelight.training.batches import Batch, BatchSampler, Pairs
 from limelight.training.loop import loss_of
 from limelight.training.schedule import learning_rate
 
@@ -90,7 +90,7 @@ def tokens_of(batch: Batch) -> int:
 
 def endless(examples: Pairs, tokens: int, seed: int) -> Iterator[Batch]:
     """All batches of all epochs."""
-    order, epoch = Order(examples.lengths(), tokens, seed), 0
+    order, epoch = BatchSampler(examples.lengths(), tokens, seed), 0
     while True:
         yield from map(examples.batch, order.epoch(epoch))
         epoch += 1
@@ -167,7 +167,7 @@ def run(
     console = Console()
     train, valid, size = corpus(data, vocabulary)
     longest = max(map(max, (*train.lengths(), *valid.lengths())))
-    shape = Shape(
+    shape = TransformerConfig(
         width, 4, 4 * width, layers, layers, None, "sinusoidal", norm, "relu", dropout, 0.0, True, longest
     )
     torch.manual_seed(seed)
@@ -186,7 +186,7 @@ def run(
         if update % (50 * turn) == 0 and not console.is_terminal:
             console.print(f"update {update}, {contestants[0].seconds:.0f} CPU-seconds", highlight=False)
 
-    held_out = [valid.batch(rows) for rows in Order(valid.lengths(), tokens).epoch(0)]
+    held_out = [valid.batch(rows) for rows in BatchSampler(valid.lengths(), tokens).epoch(0)]
     result = summary(contestants, held_out)
     show(result, console)
     return result

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from limelight.errors import InputError
 from limelight.modules.positions import sinusoids
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.transformer import Transformer, TransformerConfig
 
 
 class TorchTransformer(nn.Module):
     """forward(source (B, M), target (B, N), source_lengths (B,)) → scores (B, N, V), as our `Transformer`."""
 
     def __init__(
-        self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False
+        self, shape: TransformerConfig, source_vocabulary: int, target_vocabulary: int, share: bool = False
     ) -> None:
         super().__init__()
         if shape.positions != "sinusoidal" or not shape.attention_bias or shape.key_value_heads is not None:

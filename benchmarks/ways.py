@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.random_cases import Drawn
 from limelight.errors import TooLargeError
-from limelight.matrix import AttentionMatrix, Fold, RowStats
-from limelight.matrix.engine.dispatch import LOOPS, NATIVE, PLAIN, Loop
+from limelight.matrix import AttentionMatrix, Reduction, RowStats
+from limelight.matrix.engine.dispatch import LOOPS, NATIVE, PLAIN, Backend
 from limelight.matrix.engine.native.library import PANEL
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.reductions.base import finish
@@ -29,7 +29,7 @@ class Way:
     """How a case is read: by which loop and cut how (None: as the library chooses), by how many threads, within how
     many bytes; `known` says that the row stats are read before."""
 
-    loop: Loop | None
+    loop: Backend | None
     cut: Plan | None
     threads: int
     limit: int | None
@@ -61,7 +61,7 @@ def draw_readings(dice: random.Random, case: Drawn) -> tuple[Way, list[str]]:
     return Way(loop, cut, dice.choice((1, 1, 1, 2, 3)), limit, cut is None and dice.random() < 0.4), wanted
 
 
-def draw_cut(dice: random.Random, case: Drawn, loop: Loop) -> Plan:
+def draw_cut(dice: random.Random, case: Drawn, loop: Backend) -> Plan:
     B, H = case.query.shape[:2]
     group = H // max(case.key.shape[1], 1)
     heads = max(1, dice.choice((1, group, H)))
@@ -98,7 +98,7 @@ def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) ->
     return comparisons
 
 
-def read_cut(case: Drawn, loop: Loop, cut: Plan, folds: list[Fold[Any]]) -> list[Any]:
+def read_cut(case: Drawn, loop: Backend, cut: Plan, folds: list[Reduction[Any]]) -> list[Any]:
     """What a loop reads when the matrix is cut this way."""
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
@@ -109,11 +109,11 @@ def read_cut(case: Drawn, loop: Loop, cut: Plan, folds: list[Fold[Any]]) -> list
     return [stats if isinstance(fold, RowStats) else next(found) for fold in folds]
 
 
-def _read_on(scores: Any, frame: Any, stats: Any, cut: Plan, folds: list[Fold[Any]]) -> list[Any]:
+def _read_on(scores: Any, frame: Any, stats: Any, cut: Plan, folds: list[Reduction[Any]]) -> list[Any]:
     return PLAIN.read(scores, frame, folds, stats, cut)[0]
 
 
-def _walked(folds: list[Fold[Any]]) -> list[Fold[Any]]:
+def _walked(folds: list[Reduction[Any]]) -> list[Reduction[Any]]:
     """Those that a walk is asked for: every walk finds the row stats anyway."""
     return [fold for fold in folds if not isinstance(fold, RowStats)]
 

@@ -2,7 +2,8 @@
 
 `@checked` changes nothing about a call that succeeds, nor about an error that Limelight raises on purpose. Only where
 something else goes wrong inside (a TypeError of Python's, an AttributeError) are the arguments held against the
-annotations; one that does not fit is named in a KindError. Where all of them fit, the error goes on as it came.
+annotations; one that does not fit is named in an ArgumentTypeError. Where all of them fit, the error
+goes on as it came.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from limelight.errors import KindError, LimelightError
+from limelight.errors import ArgumentTypeError, LimelightError
 
 Door = TypeVar("Door", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
@@ -36,7 +37,7 @@ def checked(door: Door) -> Door:
     >>> twice(5)
     Traceback (most recent call last):
         ...
-    limelight.errors.KindError: twice(): text must be a str; got 5.
+    limelight.errors.ArgumentTypeError: twice(): text must be a str; got 5.
     """
     if inspect.isgeneratorfunction(door):
 
@@ -76,7 +77,7 @@ def checked_class(kind: Kind) -> Kind:
 def _check(
     door: Callable[..., Any], given: Sequence[Any], named: Mapping[str, Any], error: Exception
 ) -> None:
-    """Raise KindError for the first argument that does not fit its annotation."""
+    """Raise ArgumentTypeError for the first argument that does not fit its annotation."""
     signature = inspect.signature(door)
     try:
         arguments = signature.bind(*given, **named).arguments
@@ -89,7 +90,7 @@ def _check(
         many = parameter.kind is parameter.VAR_POSITIONAL
         for each in value if many else (value,):
             if parameter.kind is not parameter.VAR_KEYWORD and not fits(each, hint):
-                raise KindError(
+                raise ArgumentTypeError(
                     f"{name}(): {place} must be {in_words(hint)}; got {reprlib.repr(each)}."
                 ) from error
 

@@ -2,12 +2,12 @@
 
     LimelightError
     ├── InputError (ValueError)        an argument does not fit
-    │   ├── PlaceError (IndexError)    a place that there is not: query 9 of 5
+    │   ├── OutOfRangeError (IndexError) a place that there is not: query 9 of 5
     │   ├── ShapeError                 tensors whose sizes disagree
     │   ├── TextError                  a file or a text that cannot be read
     │   ├── DivergedError              a training whose loss or gradient is no number any more
     │   └── RecipeError                a training recipe that makes no sense
-    ├── KindError (TypeError)          an argument of the wrong type or dtype
+    ├── ArgumentTypeError (TypeError)  an argument of the wrong type or dtype
     ├── TooLargeError (MemoryError)    an answer that would not fit the stated limit
     ├── CheckpointError (RuntimeError) a folder that holds no usable model or training state
     ├── CaptureError (RuntimeError)    attention that could not be seen, or not exactly
@@ -35,7 +35,7 @@ class InputError(LimelightError, ValueError):
     """An argument has the right type and a value that cannot be used."""
 
 
-class PlaceError(InputError, IndexError):
+class OutOfRangeError(InputError, IndexError):
     """A place, counted from 0, that there is not."""
 
 
@@ -55,7 +55,7 @@ class RecipeError(InputError):
     """A training recipe with an unknown, missing or contradictory entry."""
 
 
-class KindError(LimelightError, TypeError):
+class ArgumentTypeError(LimelightError, TypeError):
     """An argument of the wrong type, or a tensor of the wrong dtype."""
 
 
@@ -102,28 +102,28 @@ def is_one_of(value: object, allowed: Iterable[str]) -> bool:
 
 
 def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
-    """Raise KindError where `value` is no whole number, InputError where it is below `least` or above `most`.
+    """Raise ArgumentTypeError where `value` is no whole number, InputError where it is below `least` or above `most`.
 
     >>> check_whole("beam", 5, 1, 1000)
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.")
+        raise ArgumentTypeError(f"{name} must be a whole number; got {reprlib.repr(value)}.")
     try:
         number = operator.index(cast(SupportsIndex, value))
     except TypeError as error:  # a tensor of several numbers, or of others
-        raise KindError(f"{name} must be a whole number; got {reprlib.repr(value)}.") from error
+        raise ArgumentTypeError(f"{name} must be a whole number; got {reprlib.repr(value)}.") from error
     if (least is not None and number < least) or (most is not None and number > most):
         limit = f"at least {least:,}" if most is None else f"from {least or 0:,} to {most:,}"
         raise InputError(f"{name} must be {limit}; got {name} = {reprlib.repr(number)}.")
 
 
 def check_number(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> None:
-    """Raise KindError where `value` is no number, InputError where it is not finite, below `least` or above `most`.
+    """Raise ArgumentTypeError where `value` is no number, InputError where it is not finite or out of bounds.
 
     >>> check_number("temperature", 0.7, 0, 1000)
     """
     if isinstance(value, bool | str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
-        raise KindError(f"{name} must be a number; got {reprlib.repr(value)}.")
+        raise ArgumentTypeError(f"{name} must be a number; got {reprlib.repr(value)}.")
     try:
         number = float(cast(SupportsFloat, value))
     except (OverflowError, ValueError, TypeError, RuntimeError):

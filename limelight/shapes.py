@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from torch import Tensor
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import ArgumentTypeError, ShapeError
 
 LEGEND = {
     "B": "batch",
@@ -43,7 +43,9 @@ def sizes(**tensors: Tensor) -> SimpleNamespace:
     for name, tensor in tensors.items():
         plain, _, letters = name.rpartition("_")
         if not isinstance(tensor, Tensor):
-            raise KindError(f"{plain} must be a torch.Tensor of axes {letters}; got {type(tensor).__name__}.")
+            raise ArgumentTypeError(
+                f"{plain} must be a torch.Tensor of axes {letters}; got {type(tensor).__name__}."
+            )
         if tensor.dim() != len(letters):
             axes = " × ".join(LEGEND[letter] for letter in letters)
             raise ShapeError(

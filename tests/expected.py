@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limelight.matrix import Stats
+from limelight.matrix import SoftmaxStats
 from limelight.matrix import reference as truth_of
 from tests.tolerance import check
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.oracle import Case
 
 
-def row_stats(reading: Stats, case: Case) -> None:
+def row_stats(reading: SoftmaxStats, case: Case) -> None:
     maximum, log_sum = stats_of(case)
     check("maximum", reading.maximum, maximum, case.logits)
     check("log sum", reading.log_sum, log_sum, case.logits)

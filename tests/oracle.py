@@ -15,24 +15,24 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import (
+    ArgMax,
     AttentionMatrix,
-    Bottom,
-    Distance,
+    AttentionOutput,
+    BottomK,
+    Downsample,
     Entropy,
-    Fold,
     Histogram,
     Mask,
-    Norms,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
     Pool,
     Quantiles,
     Received,
+    Reduction,
+    Reweighted,
     RowStats,
     SinkMass,
-    Top,
-    Weighted,
+    TopK,
+    ValueNorms,
     masks,
 )
 from limelight.matrix import reference as truth_of
@@ -75,10 +75,10 @@ class Case:
     def matrix(self) -> AttentionMatrix:
         return AttentionMatrix(**self.inputs())
 
-    def truth(self) -> truth_of.Attention:
+    def truth(self) -> truth_of.AttentionStages:
         return _truth(self)
 
-    def read(self, *folds: Fold[Any], cut: Plan) -> list[Any]:
+    def read(self, *folds: Reduction[Any], cut: Plan) -> list[Any]:
         """What the loop reads when the matrix is cut this way."""
         scores = scores_of(**self.inputs())
         frame = scores.frame(scores.N, self.value)
@@ -105,7 +105,7 @@ class Case:
 
 
 @lru_cache(maxsize=1)  # every fold of a case asks for it
-def _truth(case: Case) -> truth_of.Attention:
+def _truth(case: Case) -> truth_of.AttentionStages:
     return truth_of.attention(**case.meaning())
 
 
@@ -199,17 +199,17 @@ def seen_by_meaning(meaning: Meaning, b: int = B, h: int = H, n: int = N, m: int
 
 # ---- what each fold must read -------------------------------------------------------------------------
 
-FOLDS: dict[str, tuple[Callable[[Case], Fold[Any]], Callable[[Any, Case], None]]] = {
+FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], None]]] = {
     "RowStats": (lambda case: RowStats(), expected.row_stats),
     "Received": (lambda case: Received(), expected.received),
     "Entropy": (lambda case: Entropy(), expected.entropy),
-    "Peak": (lambda case: Peak(), expected.peak),
-    "Top(5)": (lambda case: Top(5), expected.top),
-    "Top(more than there are)": (lambda case: Top(case.key.shape[2] + 3), expected.top),
-    "Bottom(5)": (lambda case: Bottom(5), expected.bottom),
-    "Bottom(more than there are)": (lambda case: Bottom(case.key.shape[2] + 3), expected.bottom),
-    "Distance": (lambda case: Distance(), expected.distance),
-    "Distance(offset)": (lambda case: Distance(offset=-7), partial(expected.distance, offset=-7)),
+    "ArgMax": (lambda case: ArgMax(), expected.peak),
+    "TopK(5)": (lambda case: TopK(5), expected.top),
+    "TopK(more than there are)": (lambda case: TopK(case.key.shape[2] + 3), expected.top),
+    "BottomK(5)": (lambda case: BottomK(5), expected.bottom),
+    "BottomK(more than there are)": (lambda case: BottomK(case.key.shape[2] + 3), expected.bottom),
+    "MeanDistance": (lambda case: MeanDistance(), expected.distance),
+    "MeanDistance(offset)": (lambda case: MeanDistance(offset=-7), partial(expected.distance, offset=-7)),
     "SinkMass": (lambda case: SinkMass(), expected.sink_mass),
     "SinkMass(keys)": (
         lambda case: SinkMass(expected.some_keys(*case.key.shape[::2])),
@@ -221,20 +221,20 @@ FOLDS: dict[str, tuple[Callable[[Case], Fold[Any]], Callable[[Any, Case], None]]
         ),
         expected.pool,
     ),
-    "Weighted": (
-        lambda case: Weighted(FOLDS["Pool"][0](case), expected.factors(case)),
+    "Reweighted": (
+        lambda case: Reweighted(FOLDS["Pool"][0](case), expected.factors(case)),
         partial(expected.pool, weighted=True),
     ),
-    "Picture": (lambda case: Picture(7, 5), partial(expected.picture, height=7, width=5)),
-    "Picture(finer)": (lambda case: Picture(31, 19), partial(expected.picture, height=31, width=19)),
+    "Downsample": (lambda case: Downsample(7, 5), partial(expected.picture, height=7, width=5)),
+    "Downsample(finer)": (lambda case: Downsample(31, 19), partial(expected.picture, height=31, width=19)),
     "Histogram": (lambda case: Histogram(7, low=-6.0), expected.histogram),
     "Quantiles": (lambda case: Quantiles(0.3, 0.9), partial(expected.quantiles, shares=(0.3, 0.9))),
-    "Norms": (lambda case: Norms(), expected.norms),
-    "Norms(output)": (
-        lambda case: Norms(expected.output_projection(case)),
+    "ValueNorms": (lambda case: ValueNorms(), expected.norms),
+    "ValueNorms(output)": (
+        lambda case: ValueNorms(expected.output_projection(case)),
         partial(expected.norms, projected=True),
     ),
-    "Output": (lambda case: Output(), expected.applied),
+    "AttentionOutput": (lambda case: AttentionOutput(), expected.applied),
     "A @ v": (lambda case: Applied(case.value), expected.applied),
     "A.T @ x": (
         lambda case: TransposedApplied(expected.transposed_factor(case.query.shape[2])),

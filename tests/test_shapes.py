@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import ArgumentTypeError, ShapeError
 from limelight.shapes import LEGEND, sizes
 
 
@@ -41,7 +41,7 @@ def test_the_number_of_axes_must_fit() -> None:
 
 
 def test_what_is_no_tensor_is_refused() -> None:
-    with pytest.raises(KindError, match="query must be a torch.Tensor of axes BN; got list"):
+    with pytest.raises(ArgumentTypeError, match="query must be a torch.Tensor of axes BN; got list"):
         sizes(query_BN=[[1, 2]])  # type: ignore[arg-type]
 
 

@@ -32,8 +32,8 @@ from experiments.common.search import found, trial_of
 from experiments.common.timed_training import Timed, curve, train_for
 from limelight.tasks.measures import references_of
 from limelight.text.corpora.fetch import write_pairs
-from limelight.training.batches import Examples, Order
-from limelight.training.loop import Evaluation, Settings
+from limelight.training.batches import BatchSampler, Dataset
+from limelight.training.loop import Evaluation, TrainConfig
 
 __all__ = ["measure", "plan", "result", "trial", "trials"]
 
@@ -47,7 +47,7 @@ TRIAL_SEED = 1000
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 """What the search tries, for each rival and task; without a search the first is taken for recurrence, the second
 for attention."""
-TRAINING = Settings(
+TRAINING = TrainConfig(
     steps=1,
     warmup=300,
     smoothing=0.1,
@@ -173,11 +173,11 @@ def trial(folder: Path, task: str, rival: str, data: str, seconds: float, rate: 
     return trial_of(f"{task}/{rival}", f"{LABELS[rival]} ({task})", {"rate": rate}, train)
 
 
-def epochs(examples: Examples, timed: Timed) -> float:
+def epochs(examples: Dataset, timed: Timed) -> float:
     """How often a run has seen its examples."""
     progress, settings = timed.outcome.progress, timed.settings
     return round(
         progress.epoch
-        + progress.batch / len(Order(examples.lengths(), settings.tokens, settings.seed).epoch(0)),
+        + progress.batch / len(BatchSampler(examples.lengths(), settings.tokens, settings.seed).epoch(0)),
         2,
     )

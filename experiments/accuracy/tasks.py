@@ -22,8 +22,8 @@ from torch import nn
 from experiments.common.contenders import Rival, as_large, parameters
 from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, architecture, build
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.measures import bleu, bleu_chance, chrf, pronunciation_errors, references_of
 from limelight.tasks.recipe import load_recipe
 from limelight.tasks.task import TASKS, PairTask, Rows
@@ -54,7 +54,7 @@ class Contest:
 
     recipe: str
     folder: str
-    reference: Shape
+    reference: TransformerConfig
     tokens: int
     judged: int
     lengths: tuple[int, ...]
@@ -87,7 +87,7 @@ CONTESTS = {
     "pronounce": Contest(
         "pronounce",
         "pronounce",
-        Shape(128, 4, 512, 3, 3),
+        TransformerConfig(128, 4, 512, 3, 3),
         tokens=1400,
         judged=1000,
         lengths=(1, 6, 9, 12),
@@ -98,7 +98,7 @@ CONTESTS = {
     "translate": Contest(
         "translate",
         "translate-en-de",
-        Shape(256, 4, 1024, 2, 2),
+        TransformerConfig(256, 4, 1024, 2, 2),
         tokens=1200,
         judged=300,
         lengths=(1, 6, 11, 21),
@@ -117,8 +117,8 @@ def rivals(
     make = maker(sources, targets, shared)
     reference = replace(contest.reference, dropout=dropout)
     wanted = parameters(make, reference)
-    plain = Recurrence(encoder_layers=RECURRENT_LAYERS, decoder_layers=RECURRENT_LAYERS, dropout=dropout)
-    shapes: dict[str, Shape | Recurrence] = {
+    plain = RecurrentConfig(encoder_layers=RECURRENT_LAYERS, decoder_layers=RECURRENT_LAYERS, dropout=dropout)
+    shapes: dict[str, TransformerConfig | RecurrentConfig] = {
         "lstm": as_large(make, plain, wanted),
         "luong": as_large(make, replace(plain, attention="luong"), wanted),
         "attention": reference,

@@ -31,7 +31,7 @@ from experiments.common.search import found
 from experiments.common.timed_training import curve, train_for
 from experiments.data.bibles import LinkedVerse, read_links
 from limelight.modules.model_io import SavedModel, save_model
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.alignment_heads import Example, choose_heads
 from limelight.readings.reading import Head
@@ -39,7 +39,7 @@ from limelight.readings.word_attention import pooled
 from limelight.tasks.look import word_groups
 from limelight.text.segmentation import Span, words
 from limelight.text.segments import Segments
-from limelight.training.loop import Settings
+from limelight.training.loop import TrainConfig
 
 __all__ = ["align", "measure", "plan", "result"]
 
@@ -48,7 +48,7 @@ SECONDS = 1800.0
 CONTEST = Contest(
     recipe="translate",
     folder="bible-en-es",
-    reference=Shape(256, 4, 1024, 3, 3),
+    reference=TransformerConfig(256, 4, 1024, 3, 3),
     tokens=1200,
     judged=100,
     lengths=(1, 21),
@@ -61,7 +61,7 @@ RATES = {"luong": 1e-3, "attention": 1.5e-3}
 translation of accuracy.py, which is the same network but for a layer."""
 ROWS = ("predicts", "has read")
 """Which row of the cross-attention is a target token's."""
-TRAINING = Settings(
+TRAINING = TrainConfig(
     steps=1,
     warmup=500,
     smoothing=0.1,

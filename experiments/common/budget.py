@@ -11,19 +11,19 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from limelight.training.batches import Examples, Order
-from limelight.training.loop import Settings, loss_of
+from limelight.training.batches import BatchSampler, Dataset
+from limelight.training.loop import TrainConfig, loss_of
 from limelight.training.precision import autocast
 
 TRIALS = 12
 """Updates that are timed; the first two are not counted."""
 
 
-def updates_within(seconds: float, model: nn.Module, examples: Examples, settings: Settings) -> int:
+def updates_within(seconds: float, model: nn.Module, examples: Dataset, settings: TrainConfig) -> int:
     """How many updates of `model` take `seconds` of processor time on this machine; `model` is not changed."""
     trial = deepcopy(model).train()
     optimizer = torch.optim.AdamW(trial.parameters(), fused=True)
-    batches = Order(examples.lengths(), settings.tokens, settings.seed).epoch(0)
+    batches = BatchSampler(examples.lengths(), settings.tokens, settings.seed).epoch(0)
     spent = []
     for number in range(TRIALS):
         start = time.process_time()

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from limelight.errors import InputError
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 
 TOLERANCE = 0.05
 """How far the numbers of parameters may be apart, as a share."""
@@ -27,17 +27,17 @@ class Rival:
 
     name: str
     label: str
-    shape: Shape | Recurrence
+    shape: TransformerConfig | RecurrentConfig
 
 
-def parameters(build: Callable[[Any], nn.Module], shape: Shape | Recurrence) -> int:
+def parameters(build: Callable[[Any], nn.Module], shape: TransformerConfig | RecurrentConfig) -> int:
     """How many parameters the network has; no random number is used up."""
     # On the meta device nothing would be made, but its first use imports for two seconds.
     with torch.random.fork_rng(devices=[]):
         return sum(parameter.numel() for parameter in build(shape).parameters())
 
 
-def as_large(build: Callable[[Any], nn.Module], shape: Recurrence, wanted: int) -> Recurrence:
+def as_large(build: Callable[[Any], nn.Module], shape: RecurrentConfig, wanted: int) -> RecurrentConfig:
     """`shape` at the even width that comes nearest to `wanted` parameters.
 
     Raises InputError where no width comes within `TOLERANCE`, which happens with very small networks only.

@@ -18,9 +18,9 @@ from torch import nn
 from experiments.common.budget import updates_within
 from experiments.common.runner import StatusReporter
 from limelight.files import write_text
-from limelight.training.batches import Examples
-from limelight.training.checkpoints import Progress
-from limelight.training.loop import Outcome, Settings, train
+from limelight.training.batches import Dataset
+from limelight.training.checkpoints import TrainState
+from limelight.training.loop import TrainConfig, TrainResult, train
 from limelight.training.reporting import Reporter
 
 LEVEL = 0.6
@@ -36,8 +36,8 @@ class Timed:
     """What came of it. `settled` says that the level part ended since its evaluations no longer got better, `level`
     how many processor seconds it took."""
 
-    outcome: Outcome
-    settings: Settings
+    outcome: TrainResult
+    settings: TrainConfig
     settled: bool
     level: float
 
@@ -50,8 +50,8 @@ class Timed:
 def train_for(
     seconds: float,
     model: nn.Module,
-    examples: Examples,
-    settings: Settings,
+    examples: Dataset,
+    settings: TrainConfig,
     folder: Path,
     evaluate: Any,
     evaluations: int = 12,
@@ -85,7 +85,7 @@ def train_for(
         expected = max(1, round(LEVEL * plan["updates"]))
         reporter = StatusReporter(folder, share * LEVEL, expected)
 
-        def time_is_up(now: Progress) -> bool:
+        def time_is_up(now: TrainState) -> bool:
             return training_seconds(now) >= LEVEL * seconds
 
         outcome = train(model, examples, at_level, folder, evaluate, reporter, time_is_up)
@@ -109,7 +109,7 @@ def train_for(
     return Timed(outcome, last, decided["settled"], decided["seconds"])
 
 
-def training_seconds(progress: Progress) -> float:
+def training_seconds(progress: TrainState) -> float:
     """Processor seconds of a run's training up to its last checkpoint, evaluations not counted."""
     return progress.cpu_seconds - progress.judging_seconds
 

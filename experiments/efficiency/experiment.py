@@ -22,8 +22,8 @@ from experiments.common.plan import Options
 from experiments.common.runner import Run, cores, tell
 from experiments.efficiency.report import result
 from limelight.errors import InputError
-from limelight.modules.recurrent import Recurrence, RecurrentLanguageModel
-from limelight.modules.transformer import LanguageModel, Shape
+from limelight.modules.recurrent import RecurrentConfig, RecurrentLanguageModel
+from limelight.modules.transformer import LanguageModel, TransformerConfig
 from limelight.predicting.decoders import (
     Decoder,
     LanguageDecoder,
@@ -40,8 +40,8 @@ BATCHES = (1, 4, 16, 64)
 BATCHES_LENGTH = 128
 """How long the texts are where the batch is what changes."""
 SHAPES = {
-    "cpu": Shape(width=128, heads=4, feed_forward=512, decoder_layers=2, dropout=0.0),
-    "cuda": Shape(width=512, heads=8, feed_forward=2048, decoder_layers=4, dropout=0.0),
+    "cpu": TransformerConfig(width=128, heads=4, feed_forward=512, decoder_layers=2, dropout=0.0),
+    "cuda": TransformerConfig(width=512, heads=8, feed_forward=2048, decoder_layers=4, dropout=0.0),
 }
 TOKENS = {"cpu": 4096, "cuda": 65_536}
 """Tokens of a training step, whatever the length; one text at least."""
@@ -54,7 +54,7 @@ def rivals(device: str) -> list[Rival]:
     """Attention, and two kinds of recurrence with as many parameters and layers."""
     shape = SHAPES[device]
     wanted = parameters(build, shape)
-    recurrent = Recurrence(decoder_layers=shape.decoder_layers, dropout=0.0)
+    recurrent = RecurrentConfig(decoder_layers=shape.decoder_layers, dropout=0.0)
     return [
         Rival("attention", "Attention", shape),
         Rival("lstm", "LSTM", as_large(build, recurrent, wanted)),
@@ -62,9 +62,9 @@ def rivals(device: str) -> list[Rival]:
     ]
 
 
-def build(shape: Shape | Recurrence) -> nn.Module:
+def build(shape: TransformerConfig | RecurrentConfig) -> nn.Module:
     """A language model."""
-    if isinstance(shape, Recurrence):
+    if isinstance(shape, RecurrentConfig):
         return RecurrentLanguageModel(shape, VOCABULARY)
     return LanguageModel(shape, VOCABULARY)
 

@@ -29,10 +29,10 @@ from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, macro_f1
 from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import NEW_OUTPUT_RATE, classifier_from, with_dropout
-from limelight.training.loop import Settings
+from limelight.training.loop import TrainConfig
 
 STARTS = tuple(WORDS)
-TUNING = Settings(steps=1, tokens=TOKENS, warmup=50, weight_decay=0.05, average=0.99, checkpoint_every=200)
+TUNING = TrainConfig(steps=1, tokens=TOKENS, warmup=50, weight_decay=0.05, average=0.99, checkpoint_every=200)
 DROPOUT = 0.2
 LONGEST = 512
 """Tokens of a text that a classifier reads. A few mails hold thousands, and a single one would take, by its square, a

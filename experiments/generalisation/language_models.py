@@ -16,20 +16,20 @@ from experiments.common.search import trial_of
 from experiments.common.timed_training import curve, train_for
 from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, architecture, build, load_model, save_model
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.recipe import Recipe, load_recipe
 from limelight.tasks.task import TASKS
-from limelight.training.loop import Evaluation, Settings
+from limelight.training.loop import Evaluation, TrainConfig
 
 LABELS = {"lstm": "LSTM", "attention": "Transformer"}
-REFERENCE = Shape(128, 4, 512, decoder_layers=3, dropout=0.1)
+REFERENCE = TransformerConfig(128, 4, 512, decoder_layers=3, dropout=0.1)
 """Small, for little time: of a quarter of an hour a larger one would see too little text."""
-RECURRENT = Recurrence(decoder_layers=2, dropout=0.1)
+RECURRENT = RecurrentConfig(decoder_layers=2, dropout=0.1)
 VOCABULARY, WINDOW = 8000, 192
 TOKENS = 3000
 """Of a batch, where a network is judged."""
-GENERAL = Settings(
+GENERAL = TrainConfig(
     steps=1,
     tokens=2048,
     warmup=200,
@@ -124,14 +124,14 @@ def _as(rival: str, saved: SavedModel) -> SavedModel:
     def make(shape: Any) -> nn.Module:
         return build(architecture("language", shape), shape, len(saved.source), len(saved.target), True, 0)
 
-    shape: Shape | Recurrence = REFERENCE
+    shape: TransformerConfig | RecurrentConfig = REFERENCE
     if rival == "lstm":
         shape = as_large(make, RECURRENT, parameters(make, REFERENCE))
     torch.manual_seed(1)
     return replace(saved, model=make(shape))
 
 
-def recipe_of(name: str, shape: Shape) -> Recipe:
+def recipe_of(name: str, shape: TransformerConfig) -> Recipe:
     recipe = load_recipe(name)
     text = replace(recipe.text, source="bpe", size=VOCABULARY, window=WINDOW)
     return replace(recipe, text=text, model=shape, training=replace(recipe.training, tokens=TOKENS))

@@ -27,9 +27,9 @@ from experiments.common.search import found, trial_of
 from experiments.common.timed_training import curve, train_for
 from experiments.scope.report import result
 from experiments.scope.task import VOCABULARY, Recall, RecallExamples, recall
-from limelight.modules.recurrent import Recurrence, RecurrentLanguageModel
-from limelight.modules.transformer import LanguageModel, Shape
-from limelight.training.loop import Evaluation, Settings
+from limelight.modules.recurrent import RecurrentConfig, RecurrentLanguageModel
+from limelight.modules.transformer import LanguageModel, TransformerConfig
+from limelight.training.loop import Evaluation, TrainConfig
 
 __all__ = ["measure", "plan", "result", "trials"]
 
@@ -47,9 +47,11 @@ JUDGED = (4, 12), (16, 96, 496)
 """Records and distances by which a training is judged; the longest of these texts are as long as training's."""
 SEQUENCES = 2000
 """So many a second are ready to be read."""
-TRAINING = Settings(steps=1, tokens=4000, warmup=100, weight_decay=0.01, average=0.99, checkpoint_every=200)
-ATTENTION = Shape(width=64, heads=4, feed_forward=128, decoder_layers=2, dropout=0.0)
-RECURRENT = Recurrence(decoder_layers=2, dropout=0.0)
+TRAINING = TrainConfig(
+    steps=1, tokens=4000, warmup=100, weight_decay=0.01, average=0.99, checkpoint_every=200
+)
+ATTENTION = TransformerConfig(width=64, heads=4, feed_forward=128, decoder_layers=2, dropout=0.0)
+RECURRENT = RecurrentConfig(decoder_layers=2, dropout=0.0)
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 OWN: dict[str, tuple[dict[str, Any], ...]] = {
@@ -61,9 +63,9 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
 before, and 2 was best."""
 
 
-def build(shape: Shape | Recurrence) -> nn.Module:
+def build(shape: TransformerConfig | RecurrentConfig) -> nn.Module:
     """A language model over the tokens of associative recall."""
-    if isinstance(shape, Recurrence):
+    if isinstance(shape, RecurrentConfig):
         return RecurrentLanguageModel(shape, VOCABULARY)
     return LanguageModel(shape, VOCABULARY)
 

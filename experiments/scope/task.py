@@ -19,7 +19,7 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.text.tokenizers import PAD
-from limelight.training.batches import IGNORE, Batch, Examples
+from limelight.training.batches import IGNORE, Batch, Dataset
 
 KEYS, VALUES, NOISE = 16, 16, 16
 FIRST_RECORD = PAD + 1
@@ -109,7 +109,7 @@ def asked_throughout(one: Recall, draws_BDN: Tensor, share_B1: Tensor) -> tuple[
 
 
 @dataclass(frozen=True)
-class RecallExamples(Examples):
+class RecallExamples(Dataset):
     """Training sequences, made when they are asked for: lengths from `shortest` to `longest`, as many short ones as
     long ones by their logarithm, with 1 to `records` records, and questions in up to half of the noise. Nothing
     is stored, and a number is always the same sequence.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.readings.reading import Reading
 from limelight.readings.token_groups import Groups
 
@@ -38,7 +38,7 @@ _HOW = {
 
 
 @dataclass(frozen=True)
-class Removal:
+class AblationResult:
     """How far the output moves without each part, and what the part received.
 
     moved       one axis, that of the parts; unit nats or relative distance
@@ -53,7 +53,7 @@ class Removal:
 
     def __repr__(self) -> str:
         first = ", ".join(f"{entry.label} {entry.value:.2g}" for entry in self.moved.ranked()[:3])
-        return f"Removal({self.moved!r}: {first}{', …' if len(self.moved.values) > 3 else ''})"
+        return f"AblationResult({self.moved!r}: {first}{', …' if len(self.moved.values) > 3 else ''})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
@@ -65,7 +65,7 @@ class Removal:
 
 
 @checked
-def removal_check(
+def leave_one_out(
     output: Output,
     groups: Groups,
     attended: Reading | None = None,
@@ -73,7 +73,7 @@ def removal_check(
     at_once: int = 8,
     among: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Removal:
+) -> AblationResult:
     """Take each group of tokens away in turn and measure how far the output moves.
 
     output    runs the model with some tokens closed to everybody: `modules.closed.output_without` of our own models,
@@ -86,12 +86,12 @@ def removal_check(
     progress  told how many removals are done, and how many there are
     """
     if not callable(output) or isinstance(output, torch.nn.Module):
-        raise KindError(
+        raise ArgumentTypeError(
             f"output must be a function of which tokens are kept, bool (J, M) → (J, …); got {type(output).__name__}. "
             "output_without in limelight.ablation.own_models and without in limelight.ablation.other_models make one."
         )
     if not isinstance(groups, Groups):
-        raise KindError(
+        raise ArgumentTypeError(
             f"groups must be Groups; got {type(groups).__name__}. Groups.of(segments) makes them."
         )
     if kind not in _UNITS:
@@ -112,7 +112,7 @@ def removal_check(
     names = tuple(groups.names[number] for number in numbers)
     reading = Reading(values, (groups.level,), (names,), _UNITS[kind], _HOW[kind].format(level=groups.level))
     rho = float("nan") if attended is None else spearman(attended.values, values)
-    return Removal(reading, attended, rho)
+    return AblationResult(reading, attended, rho)
 
 
 def outputs_without(

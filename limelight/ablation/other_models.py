@@ -21,7 +21,7 @@ SAME = 1e-3
 """Outputs that differ by no more than this share of the largest number come from the same positions."""
 
 
-def without(
+def masked_forward(
     model: nn.Module,
     inputs: Mapping[str, Tensor],
     rows: slice | list[int] | None = None,
@@ -37,7 +37,7 @@ def without(
     Raises InputError for a model that takes no `attention_mask`, and for inputs without `input_ids`.
 
     >>> kept = torch.ones(2, 11, dtype=torch.bool)                           # doctest: +SKIP
-    >>> without(model, tokenizer("…", return_tensors="pt"), rows=[-1])(kept)  # doctest: +SKIP
+    >>> masked_forward(model, tokenizer("…", return_tensors="pt"), rows=[-1])(kept)  # doctest: +SKIP
     """
     takes = inspect.signature(model.forward).parameters
     if "attention_mask" not in takes:
@@ -90,5 +90,5 @@ def _main(found: Any) -> Tensor:
             return tensor
     raise InputError(
         f"The model returns {type(found).__name__}, with neither logits nor last_hidden_state; "
-        "say what to read: without(model, inputs, read=lambda output: …)."
+        "say what to read: masked_forward(model, inputs, read=lambda output: …)."
     )

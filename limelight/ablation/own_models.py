@@ -12,7 +12,7 @@ from limelight.modules.transformer import Classifier, LanguageModel, Transformer
 from limelight.text.tokenizers import START
 
 
-def output_without(
+def masked_forward(
     model: nn.Module,
     ids: Sequence[int],
     target_ids: Sequence[int] = (),

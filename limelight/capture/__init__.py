@@ -15,9 +15,9 @@ lazy/            output_attentions=True as tensors that are computed on demand
 
 from __future__ import annotations
 
-from limelight.capture.call import Call
-from limelight.capture.captured import Seen
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.call import AttentionCall
+from limelight.capture.captured import CapturedAttention
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.watcher import watch
 
-__all__ = ["Call", "Inputs", "Seen", "watch"]
+__all__ = ["AttentionCall", "AttentionInputs", "CapturedAttention", "watch"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from limelight.capture.decoding.incremental import Strand
+from limelight.capture.decoding.incremental import IncrementalCall
 from limelight.capture.inputs.attention_inputs import Kind
 from limelight.capture.verification import Verified, verify
 from limelight.errors import CaptureError
 from limelight.matrix import AttentionMatrix
-from limelight.matrix.part import Part
+from limelight.matrix.part import HeadRange
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class AttentionCall:
     """One attention of the model: its matrix, and where it stands.
 
     The steps of a decoder that writes token by token are one call, and one matrix.
@@ -30,7 +30,7 @@ class Call:
     """Who computed it in the model: "sdpa", "eager", …"""
     kept: Any
     """The AttentionMatrix; with `watch(model, read=…)` its reading, or a tuple of readings."""
-    part: Part | None = None
+    part: HeadRange | None = None
     """Which of the layer's heads these are, where other processes have the rest (tensor parallelism)."""
 
     @property
@@ -45,19 +45,19 @@ class Call:
 
 
 @dataclass
-class Entry:
+class PendingCall:
     """A call in the making: further steps may come."""
 
     name: str
     kind: Kind
     layer: int
     backend: str
-    strand: Strand | None
+    strand: IncrementalCall | None
     reading: Any = None
-    call: Call | None = field(default=None)
-    part: Part | None = None
+    call: AttentionCall | None = field(default=None)
+    part: HeadRange | None = None
 
-    def finished(self) -> Call:
+    def finished(self) -> AttentionCall:
         """The call as it is now. Raises CaptureError if what it refers to was written to since."""
         if self.strand is None:
             self.call = self.call or self._call(self.reading)
@@ -75,5 +75,5 @@ class Entry:
         whole = None if self.strand is None else self.strand.to_verify()
         return None if whole is None else verify(whole, self.finished().matrix)
 
-    def _call(self, kept: Any) -> Call:
-        return Call(self.name, self.kind, self.layer, self.backend, kept, self.part)
+    def _call(self, kept: Any) -> AttentionCall:
+        return AttentionCall(self.name, self.kind, self.layer, self.backend, kept, self.part)

@@ -10,7 +10,7 @@ from weakref import ref
 
 from torch import nn
 
-from limelight.capture.call import Call, Entry
+from limelight.capture.call import AttentionCall, PendingCall
 from limelight.capture.summary import (
     Notes,
     Summary,
@@ -20,10 +20,10 @@ from limelight.capture.summary import (
     what_stands_apart,
 )
 from limelight.capture.verification import Verified
-from limelight.errors import CaptureError, KindError
+from limelight.errors import ArgumentTypeError, CaptureError
 
 
-class Seen:
+class CapturedAttention:
     """The attention of a model, as it was computed: by number in the order of execution, or by name.
 
     seen[0], seen[-1], seen["encoder.layer.3.attention.self"]   the AttentionMatrix; of several calls, or texts, the
@@ -38,7 +38,7 @@ class Seen:
 
     def __init__(self, model: nn.Module | None = None) -> None:
         self._model = None if model is None else ref(model)
-        self.entries: list[Entry] = []
+        self.entries: list[PendingCall] = []
         self.notes: dict[str, None] = {}
         self.lost: dict[str, str] = {}
         self.apart: dict[str, dict[str, None]] = {}
@@ -54,7 +54,7 @@ class Seen:
         """
         finished = [entry.finished() for entry in self.entries]
         entries = [
-            Entry(call.name, call.kind, call.layer, call.backend, None, call.kept, call, call.part)
+            PendingCall(call.name, call.kind, call.layer, call.backend, None, call.kept, call, call.part)
             for call in finished
         ]
         notes = self.notes | dict.fromkeys(self._of_the_model())
@@ -78,7 +78,7 @@ class Seen:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[AttentionCall]:
         return (entry.finished() for entry in self.entries)
 
     def __contains__(self, name: object) -> bool:
@@ -86,7 +86,9 @@ class Seen:
 
     def __repr__(self) -> str:
         parts = dict.fromkeys(str(entry.part) for entry in self.entries if entry.part is not None)
-        return f"Seen({len(self)} attention matrices{', of ' if parts else ''}{', '.join(parts)})"
+        return (
+            f"CapturedAttention({len(self)} attention matrices{', of ' if parts else ''}{', '.join(parts)})"
+        )
 
     @overload
     def __getitem__(self, which: slice) -> list[Any]: ...
@@ -100,7 +102,7 @@ class Seen:
             try:
                 number = index(which)
             except TypeError:
-                raise KindError(
+                raise ArgumentTypeError(
                     f"seen[…] takes a number, a slice or the name of a module; got {which!r}."
                 ) from None
             if not -len(self) <= number < len(self):

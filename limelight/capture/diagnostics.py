@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from limelight.capture.captured import Seen
+from limelight.capture.captured import CapturedAttention
 from limelight.capture.sources.torch_compile import is_compiled, uses_flex
 
 
-def why_nothing(model: nn.Module, seen: Seen, forwards: int) -> str:
+def why_nothing(model: nn.Module, seen: CapturedAttention, forwards: int) -> str:
     """The message of the error; `forwards` of the model began inside the block."""
     cause = _cause(model, seen, forwards)
     return f"No attention of {type(model).__name__} was seen inside the block: {cause}"
 
 
-def _cause(model: nn.Module, seen: Seen, forwards: int) -> str:
+def _cause(model: nn.Module, seen: CapturedAttention, forwards: int) -> str:
     if seen.missed:
         name, reason = next(iter(seen.missed.items()))
         more = f" (and {len(seen.missed) - 1} more)" if len(seen.missed) > 1 else ""

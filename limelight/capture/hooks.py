@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-from limelight.capture.listeners import Shared
+from limelight.capture.listeners import RefCountedPatch
 
 Before = Callable[[nn.Module, Any, Mapping[str, Any]], None]
 """Called with a module, and the positional and the named arguments of its call."""
@@ -112,7 +112,7 @@ def _leave_ours_out() -> Callable[[], None]:
     return undo
 
 
-_COPIES = Shared(_leave_ours_out)
+_COPIES = RefCountedPatch(_leave_ours_out)
 
 
 def copies_left_alone() -> Any:

@@ -1,9 +1,8 @@
 """Who listens to the attention of a model, and how what is computed reaches them.
 
-A source (see `sources`) notices that attention is computed, translates what the backend was given into `Inputs`,
-and tells it. Whoever listens hears of the modules that it owns, in its own context; and in other threads, where
-nobody who began to listen there owns them.
-"""
+A source (see `sources`) notices that attention is computed, translates what the backend was given into
+`AttentionInputs`, and tells it. Whoever listens hears of the modules that it owns, in its own context; and in other
+threads, where nobody who began to listen there owns them. """
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.model_parts import note_of, part_of
 
 
@@ -27,7 +26,7 @@ class Listener(Protocol):
     def owns(self, module: nn.Module) -> bool:
         """Whether this module belongs to the model that is listened to."""
 
-    def hear(self, module: nn.Module, inputs: Inputs) -> Any:
+    def hear(self, module: nn.Module, inputs: AttentionInputs) -> Any:
         """One call of attention. What is returned, unless None, stands in the place of the weights that the
         backend does not give."""
 
@@ -36,7 +35,7 @@ class Listener(Protocol):
     # and `note(line)`, for what a reader of the weights should know.
 
 
-Record = Callable[[nn.Module, Inputs], None]
+Record = Callable[[nn.Module, AttentionInputs], None]
 """Called once a call of attention, in order of execution."""
 
 Missed = Callable[[nn.Module, str], None]
@@ -91,7 +90,7 @@ def everyone() -> tuple[Listener, ...]:
     return () if _QUIET.get() else _LISTENERS.get() or tuple(_EVERYWHERE)
 
 
-def tell(module: nn.Module, inputs: Inputs) -> Any:
+def tell(module: nn.Module, inputs: AttentionInputs) -> Any:
     """Let everyone who listens to this module hear of a call; the innermost answer, if there is one."""
     inputs = _as_part(module, inputs)
     answer = None
@@ -101,13 +100,13 @@ def tell(module: nn.Module, inputs: Inputs) -> Any:
     return answer
 
 
-def _let_hear(listener: Listener, module: nn.Module, inputs: Inputs) -> Any:
+def _let_hear(listener: Listener, module: nn.Module, inputs: AttentionInputs) -> Any:
     """What the listener computes meanwhile, to verify or to read, is none of the model's own."""
     with torch._C.DisableTorchFunction():
         return listener.hear(module, inputs)
 
 
-def _as_part(module: nn.Module, inputs: Inputs) -> Inputs:
+def _as_part(module: nn.Module, inputs: AttentionInputs) -> AttentionInputs:
     part = part_of(module, inputs)
     if part is None:
         return inputs
@@ -171,7 +170,7 @@ class _Noticed(Misses):
 def reporting(listener: Listener) -> tuple[Record, Misses]:
     """For sources that hook modules for one listener: what tells it of a call, and of one that was missed."""
 
-    def record(module: nn.Module, inputs: Inputs) -> None:
+    def record(module: nn.Module, inputs: AttentionInputs) -> None:
         if any(one is listener for one in listeners(module)):
             _let_hear(listener, module, _as_part(module, inputs.cast()))
 
@@ -187,7 +186,7 @@ def unheard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         _QUIET.reset(token)
 
 
-class Shared:
+class RefCountedPatch:
     """A change to the process that stands while anyone needs it: the first one in makes it, the last one out
     undoes it, in whichever order and thread they come and go."""
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.inputs.attention_inputs import Inputs
-from limelight.matrix.part import Part
+from limelight.capture.inputs.attention_inputs import AttentionInputs
+from limelight.matrix.part import HeadRange
 
 _QUERY = re.compile(
     r"(^|[._])(q|wq|to_q|query|queries|q_?(proj|lin|b_proj|proj_b)|query_(proj|projection))[._]"
@@ -34,7 +34,7 @@ def is_replicated(model: nn.Module) -> bool:
     return bool(getattr(model, "_is_replica", False))
 
 
-def part_of(module: nn.Module, inputs: Inputs) -> Part | None:
+def part_of(module: nn.Module, inputs: AttentionInputs) -> HeadRange | None:
     """Which of the model's heads a call of attention has; None for all of them."""
     if not _in_several_processes():
         return None
@@ -51,10 +51,10 @@ def part_of(module: nn.Module, inputs: Inputs) -> Part | None:
         if along == 0 and _QUERY.search(name) and weight.shape[0] == H * D:
             return None  # what was computed in parts was put together before
         if known is not None and known != whole:
-            return Part(None, H, int(known), f"rank {place} of {shards}")
-        return Part(place * H, H, whole, f"rank {place} of {shards}")
+            return HeadRange(None, H, int(known), f"rank {place} of {shards}")
+        return HeadRange(place * H, H, whole, f"rank {place} of {shards}")
     if isinstance(known, int) and known > H and known % H == 0:
-        return Part(None, H, known, f"rank {torch.distributed.get_rank()}")
+        return HeadRange(None, H, known, f"rank {torch.distributed.get_rank()}")
     return None
 
 
@@ -81,7 +81,7 @@ def _split_of(weight: Any) -> tuple[int, int, int] | None:
     return None
 
 
-def note_of(part: Part) -> str:
+def note_of(part: HeadRange) -> str:
     """What a reader must know of a part."""
     return (
         f"Tensor parallelism: this process ({part.where}) has {part}; the others are in other processes, and nothing "

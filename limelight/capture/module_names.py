@@ -18,7 +18,7 @@ class _Forward(threading.local):
         self.inside = False
 
 
-class Names:
+class CallNames:
     """Names calls by their module; the second call of a module in one forward of the model has `#2` after its name.
 
     A layer is numbered as the module itself does (`layer_idx`), else by the one number in its name, else (no number,

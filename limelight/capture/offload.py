@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.sources.op_tracing.relative_lookups import Looked
 from limelight.matrix import Mask, masks
 from limelight.matrix.masks.base import And, Dense
 from limelight.matrix.masks.by_token import Function
 
 
-class Mover:
+class Offloader:
     """Moves inputs to a device. Layers share their mask: the latest is remembered, and moved once."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._latest: tuple[Mask, Mask] | None = None
 
-    def __call__(self, inputs: Inputs) -> Inputs:
+    def __call__(self, inputs: AttentionInputs) -> AttentionInputs:
         if inputs.query.device == self._device:
             return inputs
         return replace(
@@ -45,12 +45,12 @@ class Mover:
             return bias.moved(self._tensor)
         return self._tensor(bias) if isinstance(bias, Tensor) else bias
 
-    def _mask(self, mask: Mask, inputs: Inputs) -> Mask:
+    def _mask(self, mask: Mask, inputs: AttentionInputs) -> Mask:
         if self._latest is None or self._latest[0] is not mask:
             self._latest = (mask, self._moved(mask, inputs))
         return self._latest[1]
 
-    def _moved(self, mask: Mask, inputs: Inputs) -> Mask:
+    def _moved(self, mask: Mask, inputs: AttentionInputs) -> Mask:
         if isinstance(mask, Dense):
             return masks.dense(self._tensor(mask.seen_BHNM))
         if isinstance(mask, And):

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from limelight.capture.call import Call
-from limelight.capture.decoding.segmented_mask import Pieces
+from limelight.capture.call import AttentionCall
+from limelight.capture.decoding.segmented_mask import SegmentedMask
 from limelight.capture.inputs.relative_bias import Diagonals
 from limelight.capture.model_parts import missing_layers
 from limelight.capture.sources.op_tracing.relative_lookups import Looked
 from limelight.capture.sources.torch_compile import is_compiled
 from limelight.matrix import AttentionMatrix, Mask
-from limelight.matrix.masks.base import And, Dense, Everything
+from limelight.matrix.masks.base import And, Dense, FullMask
 from limelight.matrix.masks.by_token import Function, Lengths
 from limelight.matrix.masks.positional import Causal, Window
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One line of the table."""
 
     name: str
@@ -39,7 +39,7 @@ class Row:
 class Summary:
     """The table of all calls; print it to read it."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     bytes: int
     notes: tuple[str, ...] = ()
     """What in the table is not the whole of a text, and why."""
@@ -92,15 +92,15 @@ def what_stands_apart(apart: Mapping[str, Iterable[str]]) -> Iterator[str]:
         yield f"Of {first}{more}: {reason}."
 
 
-def row_of(call: Call) -> Row:
+def row_of(call: AttentionCall) -> SummaryRow:
     kept = call.kept
     if not isinstance(kept, AttentionMatrix):
-        return Row(call.name, call.kind, call.layer, (), "", call.backend, 0)
+        return SummaryRow(call.name, call.kind, call.layer, (), "", call.backend, 0)
     words = [_in_words(kept.mask)]
     scores = kept._scores
     words += [word for word, part in (("bias", scores.bias), ("softcap", scores.softcap), ("sink", scores.sink_H))
               if part is not None]  # fmt: skip
-    return Row(
+    return SummaryRow(
         call.name,
         call.kind,
         call.layer,
@@ -112,7 +112,7 @@ def row_of(call: Call) -> Row:
     )
 
 
-def bytes_held(calls: Sequence[Call], tokens: int | None = None) -> int:
+def bytes_held(calls: Sequence[AttentionCall], tokens: int | None = None) -> int:
     """The memory behind some calls, each piece counted once; scaled to `tokens` queries where that is given.
 
     Memory is counted whole: a key that is a part of a larger tensor holds all of it.
@@ -149,14 +149,14 @@ def _in_mask(mask: Mask) -> Iterator[Tensor]:
     elif isinstance(mask, And):
         yield from _in_mask(mask.left)
         yield from _in_mask(mask.right)
-    elif isinstance(mask, Pieces):
+    elif isinstance(mask, SegmentedMask):
         for piece in mask.pieces:
             yield from _in_mask(piece.rule())
 
 
 def _in_words(mask: Mask) -> str:
     match mask:
-        case Everything():
+        case FullMask():
             return "all"
         case Causal():
             return "causal"
@@ -170,7 +170,7 @@ def _in_words(mask: Mask) -> str:
             return "function"
         case And():
             return f"{_in_words(mask.left)} & {_in_words(mask.right)}"
-        case Pieces():
+        case SegmentedMask():
             return f"{len(mask.pieces)} steps"
     return type(mask).__name__.lower()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from limelight.matrix import AttentionMatrix, RowStats
 
@@ -22,7 +22,7 @@ class Verified:
     tolerance: float
 
 
-def verify(inputs: Inputs, matrix: AttentionMatrix) -> Verified | str:
+def verify(inputs: AttentionInputs, matrix: AttentionMatrix) -> Verified | str:
     """The error of one call, or the reason why it has none.
 
     Queries that may look at nothing are left out: backends fill them as they like.

@@ -12,22 +12,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.call import Entry
-from limelight.capture.captured import Seen
+from limelight.capture.call import PendingCall
+from limelight.capture.captured import CapturedAttention
 from limelight.capture.decoding.caches import cache_of, crops_heard
-from limelight.capture.decoding.sequences import Strands
+from limelight.capture.decoding.sequences import OpenSequences
 from limelight.capture.diagnostics import why_nothing
 from limelight.capture.hooks import hooked
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.listeners import listeners, listening
 from limelight.capture.model_parts import REPLICATED, is_replicated
-from limelight.capture.module_names import Names
-from limelight.capture.offload import Mover
+from limelight.capture.module_names import CallNames
+from limelight.capture.offload import Offloader
 from limelight.capture.sources import SOURCES
 from limelight.capture.sources.torch_functions import replaced_inside_the_block
 from limelight.capture.verification import Verified, demand, verify
-from limelight.errors import CaptureError, InputError, KindError, LimelightError, is_one_of
-from limelight.matrix import Fold
+from limelight.errors import ArgumentTypeError, CaptureError, InputError, LimelightError, is_one_of
+from limelight.matrix import Reduction
 
 __all__ = ["SOURCES", "Watcher", "watch"]
 
@@ -38,17 +38,17 @@ class Watcher:
     def __init__(
         self,
         model: nn.Module,
-        seen: Seen,
-        read: Sequence[Fold[Any]],
+        seen: CapturedAttention,
+        read: Sequence[Reduction[Any]],
         verified: bool,
         offload: str | None,
         values: bool,
     ) -> None:
-        self.names = Names(model)
+        self.names = CallNames(model)
         self._seen = seen
         self._read, self._verify, self._values = tuple(read), verified, values
-        self._move = None if offload is None else Mover(torch.device(offload))
-        self._written: dict[str, Strands] = {}
+        self._move = None if offload is None else Offloader(torch.device(offload))
+        self._written: dict[str, OpenSequences] = {}
         self.verifies = verified
         """Whether whoever tells should give the backend's own output, even if that must be computed again."""
         self.forwards = 0
@@ -74,11 +74,11 @@ class Watcher:
             self.note(line)
         self.names.forward_ends()
 
-    def hear(self, module: nn.Module, inputs: Inputs) -> None:
+    def hear(self, module: nn.Module, inputs: AttentionInputs) -> None:
         with self._lock:  # the model may run in several threads
             self._hear(module, inputs)
 
-    def _hear(self, module: nn.Module, inputs: Inputs) -> None:
+    def _hear(self, module: nn.Module, inputs: AttentionInputs) -> None:
         if torch._C._current_graph_task_id() != -1:
             self.note(
                 "Gradient checkpointing computed attention again in the backward pass; it is kept once."
@@ -125,7 +125,7 @@ class Watcher:
         demand(name, found, what)
 
     def _keep(
-        self, name: str, layer: int, module: nn.Module, inputs: Inputs, frame: FrameType | None
+        self, name: str, layer: int, module: nn.Module, inputs: AttentionInputs, frame: FrameType | None
     ) -> None:
         if inputs.dropout:
             self.note(f"Dropout of {inputs.dropout:g} was active: the weights are those before it.")
@@ -137,7 +137,7 @@ class Watcher:
                     f"The attention backend {inputs.backend!r} is none that Limelight knows, so its output must be "
                     f"verified, and cannot be: {found}."
                 )
-        entry = Entry(name, inputs.kind, layer, inputs.backend, None, part=inputs.part)
+        entry = PendingCall(name, inputs.kind, layer, inputs.backend, None, part=inputs.part)
         if self._read:
             entry.reading = inputs.matrix().read(*self._read)
         else:
@@ -145,7 +145,7 @@ class Watcher:
                 inputs = inputs.to_keep(self._values)
             if self._move is not None:
                 inputs = self._move(inputs)
-            texts = self._written.setdefault(name, Strands(self._values, outputs=self._verify))
+            texts = self._written.setdefault(name, OpenSequences(self._values, outputs=self._verify))
             placed = texts.place(inputs, cache_of(module, frame), frame)
             if placed.apart is not None:
                 self._seen.apart.setdefault(placed.apart, {})[name] = None
@@ -159,11 +159,11 @@ class Watcher:
 def watch(
     model: nn.Module,
     *,
-    read: Sequence[Fold[Any]] = (),
+    read: Sequence[Reduction[Any]] = (),
     verify: bool = False,
     offload: Literal["cpu"] | None = None,
     values: bool = True,
-) -> Iterator[Seen]:
+) -> Iterator[CapturedAttention]:
     """Inside the block, every attention that `model` computes is kept as an `AttentionMatrix`.
 
     `model` is any torch.nn.Module: of Hugging Face transformers, on whichever backend; of plain PyTorch, where
@@ -193,15 +193,15 @@ def watch(
     (AttentionMatrix(1 × 4 heads, 5 queries × 5 keys, torch.float32, cpu), torch.Size([1, 4, 5]))
     """
     if not isinstance(model, nn.Module):
-        raise KindError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
+        raise ArgumentTypeError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
     if offload is not None and not is_one_of(offload, ("cpu",)):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
     if hasattr(read, "absorb") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
-        raise KindError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")
+        raise ArgumentTypeError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")
     for fold in read:
         if isinstance(fold, type) or not hasattr(fold, "absorb"):
-            raise KindError(f"read= takes folds, such as [Received(), Top(8)]; got {fold!r}.")
-    seen = Seen(model)
+            raise ArgumentTypeError(f"read= takes folds, such as [Received(), Top(8)]; got {fold!r}.")
+    seen = CapturedAttention(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)
     with listening(watcher.names.modules, watcher, SOURCES), crops_heard():

@@ -16,7 +16,7 @@ from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 
 if TYPE_CHECKING:
-    from limelight.explain.paired_run import Side
+    from limelight.explain.paired_run import StackText
 
 HELP = """What happens between a text and its answer: every stage, for one token and one head.
 
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
             tell_written(html, "page")
 
 
-def _token(word: str | None, side: Side | None) -> int | str | None:
+def _token(word: str | None, side: StackText | None) -> int | str | None:
     """The letters of a token or its place: a number is letters where the text holds it, else a place."""
     if word is None or not word.removeprefix("-").isdecimal():
         return word

@@ -5,8 +5,8 @@ from __future__ import annotations
 from limelight.checked import checked
 from limelight.explain.attention_view import view
 from limelight.explain.explanation import Explanation, Stage
-from limelight.explain.paired_run import Walk, walk
-from limelight.explain.selection import Choice, choose, kinds
+from limelight.explain.paired_run import PairedRun, walk
+from limelight.explain.selection import Selection, choose, kinds
 from limelight.explain.stages.ablation import removal_stages
 from limelight.explain.stages.embedding import input_stages
 from limelight.explain.stages.output import answer_stages
@@ -55,7 +55,7 @@ def explain_text(
     return explain_walk(made, choose(made, token, answer_token, layer, head))
 
 
-def explain_walk(made: Walk, choice: Choice) -> Explanation:
+def explain_walk(made: PairedRun, choice: Selection) -> Explanation:
     """All stages of a walk that was made, in the order of the process."""
     stages: list[Stage] = []
     for kind in kinds(made):
@@ -75,13 +75,13 @@ def explain_walk(made: Walk, choice: Choice) -> Explanation:
     return Explanation(prediction.source, prediction.text, _model(made), choice.words, tuple(stages))
 
 
-def _title(made: Walk, kind: str) -> str:
+def _title(made: PairedRun, kind: str) -> str:
     if kind == "encoder":
         return "The text"
     return "The text and its continuation" if isinstance(made.model, LanguageModel) else "The answer so far"
 
 
-def _model(made: Walk) -> str:
+def _model(made: PairedRun) -> str:
     shape = made.model.shape
     return (
         f"{made.predictor.saved.task}: {type(made.model).__name__}, width {shape.width}, {shape.heads} heads, "

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from limelight.explain.paired_run import Side, Walk
-from limelight.explain.recorded_forward import Call
+from limelight.explain.paired_run import PairedRun, StackText
+from limelight.explain.recorded_forward import KernelCall
 from limelight.explain.reference_model import AttentionRun
-from limelight.explain.selection import Choice
+from limelight.explain.selection import Selection
 from limelight.matrix import AttentionMatrix
 from limelight.modules.attention import MultiHeadAttention
 from limelight.modules.transformer import Block
@@ -19,7 +19,7 @@ TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class View:
+class AttentionView:
     """One attention as its stages look at it: the query at place `row`, the head `head`.
 
     `group` is the key head that serves it; `key_row` the key whose vectors are shown: of self-attention the
@@ -29,14 +29,14 @@ class View:
     part: str
     name: str
     kind: str
-    walk: Walk
+    walk: PairedRun
     block: Block
     module: MultiHeadAttention
     run: AttentionRun
-    call: Call
+    call: KernelCall
     matrix: AttentionMatrix
-    queries: Side
-    keys: Side
+    queries: StackText
+    keys: StackText
     row: int
     key_row: int
     head: int
@@ -68,7 +68,7 @@ class View:
         return kept - kept.mean()
 
 
-def view(walk: Walk, choice: Choice, kind: str, part: str) -> View:
+def view(walk: PairedRun, choice: Selection, kind: str, part: str) -> AttentionView:
     """`kind` is encoder, decoder (their self-attention) or cross."""
     stack = "encoder" if kind == "encoder" else "decoder"
     block = walk.stack(stack).blocks[choice.layer]
@@ -76,7 +76,7 @@ def view(walk: Walk, choice: Choice, kind: str, part: str) -> View:
     inner = "cross_attention" if kind == "cross" else "self_attention"
     name = f"{stack}.blocks.{choice.layer}.{inner}"
     row = choice.rows[kind]
-    return View(
+    return AttentionView(
         part,
         name,
         kind,

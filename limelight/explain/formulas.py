@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import KindError
+from limelight.errors import ArgumentTypeError
 from limelight.modules.attention import MultiHeadAttention
 from limelight.modules.positions import ALiBi, Positions, Rotary
 
@@ -80,6 +80,6 @@ def activated(activation: nn.Module, x: Tensor) -> Tensor:
             return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
         case nn.SiLU():
             return x / (1.0 + torch.exp(-x))
-    raise KindError(
+    raise ArgumentTypeError(
         f"The feed-forward's activation must be relu, gelu or silu; got {type(activation).__name__}."
     )

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.errors import KindError, TooLargeError
-from limelight.explain.recorded_forward import Live, watch_forward
+from limelight.errors import ArgumentTypeError, TooLargeError
+from limelight.explain.recorded_forward import RecordedForward, watch_forward
 from limelight.explain.reference_model import (
     AttentionRun,
     BlockRun,
     ModelRun,
-    PlainModel,
+    ReferenceModel,
     StackRun,
 )
 from limelight.modules.transformer import Classifier, LanguageModel, Stack, Transformer
@@ -29,7 +29,7 @@ KEPT_STAGES = 5
 
 
 @dataclass(frozen=True)
-class Side:
+class StackText:
     """What one stack reads: its text, its token ids with START or END, and the characters of each token.
 
     `first` is the place of the text's first token: 1 after a START, else 0. Special tokens cover no text.
@@ -58,7 +58,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Walk:
+class PairedRun:
     """`encoder` and `decoder` are what those stacks read; None where the model has no such stack.
 
     Of a language model the decoder reads the prompt and its continuation, `prompt` tokens of it given.
@@ -66,12 +66,12 @@ class Walk:
 
     predictor: Predictor
     prediction: Prediction
-    encoder: Side | None
-    decoder: Side | None
+    encoder: StackText | None
+    decoder: StackText | None
     prompt: int
-    live: Live
+    live: RecordedForward
     plain: ModelRun
-    truth: PlainModel
+    truth: ReferenceModel
 
     @property
     def model(self) -> Transformer | LanguageModel | Classifier:
@@ -83,16 +83,16 @@ class Walk:
         source, target = (None if side is None else side.tensor for side in (self.encoder, self.decoder))
         return source, target
 
-    def side(self, name: str) -> Side:
+    def side(self, name: str) -> StackText:
         side = self.encoder if name == "encoder" else self.decoder
         assert side is not None
         return side
 
-    def queries(self, kind: str) -> Side:
+    def queries(self, kind: str) -> StackText:
         """What the rows of an attention belong to; `kind` is encoder, decoder (self-attention) or cross."""
         return self.side("encoder" if kind == "encoder" else "decoder")
 
-    def keys(self, kind: str) -> Side:
+    def keys(self, kind: str) -> StackText:
         """What its columns belong to."""
         return self.side("decoder" if kind == "decoder" else "encoder")
 
@@ -117,14 +117,14 @@ class Walk:
         return block.cross
 
 
-def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None = None) -> Walk:
+def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None = None) -> PairedRun:
     """Predict, run the model once more over text and answer, and do the same in float64.
 
     `weights` are those of the plain truth; the model's own unless given.
     """
     if not isinstance(text, str):
-        raise KindError(f"text must be one str; got {type(text).__name__}.")
-    truth = PlainModel(predictor.model, weights)
+        raise ArgumentTypeError(f"text must be one str; got {type(text).__name__}.")
+    truth = ReferenceModel(predictor.model, weights)
     prediction = predictor.predict([text])[0]
     saved = predictor.saved
     encoded = saved.source.encode(text)
@@ -136,7 +136,7 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
         # Spelled alone, the continuation lacks the space that it may begin with.
         alone = saved.target.decode(prediction.target_ids)
         shift = len(text) + len(prediction.text) - len(alone)
-        decoder = Side(
+        decoder = StackText(
             "decoder",
             text + prediction.text,
             (START, *prediction.source_ids, *prediction.target_ids),
@@ -146,7 +146,7 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
         )
     else:
         end = saved.source.token(END)
-        encoder = Side(
+        encoder = StackText(
             "encoder",
             text,
             (*prediction.source_ids, END),
@@ -155,7 +155,7 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
             first=0,
         )
     if isinstance(truth.model, Transformer):
-        decoder = Side(
+        decoder = StackText(
             "decoder",
             prediction.text,
             (START, *prediction.target_ids),
@@ -169,10 +169,10 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     source, target = (encoder.tensor if encoder else None), (decoder.tensor if decoder else None)
     live = watch_forward(truth.model, *tensors)
     plain = truth.run(source, target)
-    return Walk(predictor, prediction, encoder, decoder, len(encoded.ids), live, plain, truth)
+    return PairedRun(predictor, prediction, encoder, decoder, len(encoded.ids), live, plain, truth)
 
 
-def _refuse_too_long(model: Transformer | LanguageModel | Classifier, sides: list[Side]) -> None:
+def _refuse_too_long(model: Transformer | LanguageModel | Classifier, sides: list[StackText]) -> None:
     shape = model.shape
     cells = 0
     for side in sides:

@@ -17,11 +17,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from limelight.matrix import AttentionMatrix
-from limelight.modules.attention import kept_attention
+from limelight.modules.attention import record_attention
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """One call of the fused kernel: its arguments and its output (B, H, N, D)."""
 
     q_BHND: Tensor
@@ -52,20 +52,20 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Live:
+class RecordedForward:
     """One forward: `into` and `out` by module name, kernel calls and matrices by the name of their attention."""
 
     output: Tensor
     into: dict[str, Tensor] = field(default_factory=dict)
     out: dict[str, Tensor] = field(default_factory=dict)
-    calls: dict[str, Call] = field(default_factory=dict)
+    calls: dict[str, KernelCall] = field(default_factory=dict)
     matrices: dict[str, AttentionMatrix] = field(default_factory=dict)
 
 
 class _Kernel(TorchFunctionMode):
     """Hands every call of the fused kernel to `keep`, and changes nothing."""
 
-    def __init__(self, keep: Callable[[Call], None]) -> None:
+    def __init__(self, keep: Callable[[KernelCall], None]) -> None:
         super().__init__()
         self.keep = keep
 
@@ -76,16 +76,16 @@ class _Kernel(TorchFunctionMode):
         result = func(*args, **options)
         if func is scaled_dot_product_attention:
             query, key, value = args
-            self.keep(Call(query, key, value, options, result))
+            self.keep(KernelCall(query, key, value, options, result))
         return result
 
 
 @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
-def watch_forward(model: nn.Module, *inputs: Tensor) -> Live:
+def watch_forward(model: nn.Module, *inputs: Tensor) -> RecordedForward:
     """Run `model(*inputs)` once and keep what passed by."""
     into: dict[str, Tensor] = {}
     out: dict[str, Tensor] = {}
-    calls: dict[str, Call] = {}
+    calls: dict[str, KernelCall] = {}
     running: list[str] = []  # the modules whose forward we are in, by name, outermost first
     handles = []
 
@@ -112,9 +112,9 @@ def watch_forward(model: nn.Module, *inputs: Tensor) -> Live:
             if name:
                 handles.append(module.register_forward_pre_hook(entering(name)))
                 handles.append(module.register_forward_hook(leaving(name)))
-        with kept_attention(model) as matrices, _Kernel(lambda call: calls.__setitem__(running[-1], call)):
+        with record_attention(model) as matrices, _Kernel(lambda call: calls.__setitem__(running[-1], call)):
             output = model(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return Live(output, into, out, calls, dict(matrices))
+    return RecordedForward(output, into, out, calls, dict(matrices))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import KindError
+from limelight.errors import ArgumentTypeError
 from limelight.explain.formulas import activated, causal, distance_bias, turned, waves
 from limelight.matrix import reference
 from limelight.modules.positions import Learned, Positions, Sinusoidal
@@ -42,7 +42,7 @@ class AttentionRun:
     v_BGMD: Tensor
     bias_HNM: Tensor | None
     seen_NM: Tensor
-    steps: reference.Attention
+    steps: reference.AttentionStages
     joined_BNX: Tensor
     mixed_BNE: Tensor
     sum_BNE: Tensor
@@ -87,12 +87,12 @@ class ModelRun:
     scores: Tensor
 
 
-class PlainModel:
+class ReferenceModel:
     """A model's structure, with weights by name: the model's own in float64 unless others are given."""
 
     def __init__(self, model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> None:
         if not isinstance(model, (Transformer, LanguageModel, Classifier)):
-            raise KindError(
+            raise ArgumentTypeError(
                 f"The model must be one of Limelight's own architectures; got {type(model).__name__}."
             )
         self.model = model

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limelight.errors import InputError, KindError
-from limelight.explain.paired_run import Side, Walk
+from limelight.errors import ArgumentTypeError, InputError
+from limelight.explain.paired_run import PairedRun, StackText
 from limelight.modules.transformer import LanguageModel, Transformer
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """`rows` and `heads` by the kind of attention: encoder, decoder, cross. A row is the query's place.
 
     `words` say in sentences what was chosen and why.
@@ -27,7 +27,7 @@ class Choice:
         return self.rows.get("decoder", 0)
 
 
-def kinds(walk: Walk) -> tuple[str, ...]:
+def kinds(walk: PairedRun) -> tuple[str, ...]:
     """The attentions that the model has, in the order in which data meets them."""
     if isinstance(walk.model, Transformer):
         return "encoder", "decoder", "cross"
@@ -35,15 +35,15 @@ def kinds(walk: Walk) -> tuple[str, ...]:
 
 
 def choose(
-    walk: Walk, token: int | str | None, answer_token: int | str | None, layer: int, head: int | None
-) -> Choice:
-    """Raises InputError for a token, layer or head that does not exist, KindError for what can be none."""
+    walk: PairedRun, token: int | str | None, answer_token: int | str | None, layer: int, head: int | None
+) -> Selection:
+    """Raises InputError for a token, layer or head that does not exist, ArgumentTypeError for what can be none."""
     for name, given in (("layer", layer), ("head", head)):
         if not isinstance(given, int | None):
-            raise KindError(f"{name} must be a whole number; got {given!r}.")
+            raise ArgumentTypeError(f"{name} must be a whole number; got {given!r}.")
     for name, one in (("token", token), ("answer_token", answer_token)):
         if not isinstance(one, int | str | None):
-            raise KindError(f"{name} must be a whole number or the token's text; got {one!r}.")
+            raise ArgumentTypeError(f"{name} must be a whole number or the token's text; got {one!r}.")
     if answer_token is not None and not isinstance(walk.model, Transformer):
         raise InputError(
             "answer_token is for models that read one text and write another; of this one name the token to follow."
@@ -72,10 +72,10 @@ def choose(
         words.append(f"Heads ({named}): those whose row gives the largest weight to a token of the text.")
     else:
         words.append(f"Head {head}, as asked.")
-    return Choice(number, rows, heads, tuple(words))
+    return Selection(number, rows, heads, tuple(words))
 
 
-def written(walk: Walk, step: int) -> str:
+def written(walk: PairedRun, step: int) -> str:
     """The token that the decoder wrote after its place `step`: one of the answer, or END."""
     assert walk.decoder is not None
     labels = walk.decoder.labels
@@ -86,21 +86,21 @@ def written(walk: Walk, step: int) -> str:
     )
 
 
-def written_id(walk: Walk, step: int) -> int:
+def written_id(walk: PairedRun, step: int) -> int:
     """Its id. After the last token it is what the plain truth holds likeliest."""
     assert walk.decoder is not None
     ids = walk.decoder.ids
     return ids[step + 1] if step + 1 < len(ids) else int(walk.plain.scores[0, step].argmax())
 
 
-def _layers(walk: Walk) -> int:
+def _layers(walk: PairedRun) -> int:
     """The layers that every stack has."""
     shape = walk.model.shape
     used = {Transformer: (shape.encoder_layers, shape.decoder_layers), LanguageModel: (shape.decoder_layers,)}
     return min(used.get(type(walk.model), (shape.encoder_layers,)))
 
 
-def _layer(walk: Walk, layer: int) -> int:
+def _layer(walk: PairedRun, layer: int) -> int:
     layers = _layers(walk)
     if not -layers <= layer < layers:
         raise InputError(
@@ -110,7 +110,7 @@ def _layer(walk: Walk, layer: int) -> int:
     return layer % layers
 
 
-def _place(side: Side, token: int | str | None, prompt: int) -> int:
+def _place(side: StackText, token: int | str | None, prompt: int) -> int:
     """The place of a token in a side: by its number in the text, by its letters, or the longest one."""
     count = prompt if side.name == "encoder" else len(side.ids) - side.first
     if count == 0:
@@ -137,7 +137,7 @@ def _place(side: Side, token: int | str | None, prompt: int) -> int:
     raise InputError(f"token must stand in the text; got {token!r}. The tokens are: {shown}")
 
 
-def _as_asked(side: Side, place: int, token: int | str) -> str:
+def _as_asked(side: StackText, place: int, token: int | str) -> str:
     """Whether others are called the same."""
     alike = [other for other, label in enumerate(side.labels) if label == side.labels[place]]
     if isinstance(token, int) or len(alike) == 1:
@@ -146,12 +146,12 @@ def _as_asked(side: Side, place: int, token: int | str) -> str:
     return f"the first of {len(alike)} that are called so: ask for one by its number, {numbers}."
 
 
-def _length(side: Side, place: int) -> int:
+def _length(side: StackText, place: int) -> int:
     span = side.spans[place]
     return 0 if span is None else len(side.text[slice(*span)].strip())
 
 
-def _step(walk: Walk, source: int, answer_token: int | str | None, layer: int) -> tuple[int, str]:
+def _step(walk: PairedRun, source: int, answer_token: int | str | None, layer: int) -> tuple[int, str]:
     """The decoder's place that writes the wanted token, and the rule by which it was found."""
     assert walk.decoder is not None
     answers = len(walk.decoder.ids) - 1
@@ -164,7 +164,7 @@ def _step(walk: Walk, source: int, answer_token: int | str | None, layer: int) -
     return step, "the one that attends most to that token, all heads of the layer averaged."
 
 
-def _head(walk: Walk, kind: str, layer: int, row: int, head: int | None) -> int:
+def _head(walk: PairedRun, kind: str, layer: int, row: int, head: int | None) -> int:
     weights_HM = walk.attention(kind, layer).steps.weights_BHNM[0, :, row]
     heads = weights_HM.shape[0]
     if head is not None:

@@ -17,59 +17,59 @@ from __future__ import annotations
 
 from limelight.matrix import biases, masks
 from limelight.matrix.biases import Bias
-from limelight.matrix.masks import Cover, Mask
-from limelight.matrix.matrix import AttentionMatrix, only_queries
-from limelight.matrix.reductions.base import Again, Fold
-from limelight.matrix.reductions.distance import Distance, DistanceReading
-from limelight.matrix.reductions.downsample import Picture, PictureReading
+from limelight.matrix.masks import Mask, TileCoverage
+from limelight.matrix.matrix import AttentionMatrix, select_queries
+from limelight.matrix.reductions.base import NextPass, Reduction
+from limelight.matrix.reductions.distance import DistanceResult, MeanDistance
+from limelight.matrix.reductions.downsample import Downsample, DownsampleResult
 from limelight.matrix.reductions.entropy import Entropy
-from limelight.matrix.reductions.histogram import Histogram, HistogramReading
+from limelight.matrix.reductions.histogram import Histogram, HistogramResult
 from limelight.matrix.reductions.pooling import Pool
-from limelight.matrix.reductions.quantiles import QuantileReading, Quantiles
-from limelight.matrix.reductions.received import Received, ReceivedReading
-from limelight.matrix.reductions.reweighted import Weighted
+from limelight.matrix.reductions.quantiles import QuantileResult, Quantiles
+from limelight.matrix.reductions.received import Received, ReceivedResult
+from limelight.matrix.reductions.reweighted import Reweighted
 from limelight.matrix.reductions.row_stats import RowStats
-from limelight.matrix.reductions.sink_mass import SinkMass, SinkReading
-from limelight.matrix.reductions.topk import Bottom, Peak, Ranked, Top
-from limelight.matrix.reductions.value_norms import Norms, NormsReading, Output
+from limelight.matrix.reductions.sink_mass import SinkMass, SinkResult
+from limelight.matrix.reductions.topk import ArgMax, BottomK, TopK, TopKResult
+from limelight.matrix.reductions.value_norms import AttentionOutput, ValueNorms, ValueNormsResult
 from limelight.matrix.rollout import Rollout
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 __all__ = [
-    "Again",
+    "NextPass",
     "AttentionMatrix",
     "Bias",
-    "Bottom",
-    "Cover",
-    "Distance",
-    "DistanceReading",
+    "BottomK",
+    "TileCoverage",
+    "MeanDistance",
+    "DistanceResult",
     "Entropy",
-    "Fold",
-    "Frame",
+    "Reduction",
+    "MatrixSpec",
     "Histogram",
-    "HistogramReading",
+    "HistogramResult",
     "Mask",
-    "Norms",
-    "NormsReading",
-    "Output",
-    "Peak",
-    "Picture",
-    "PictureReading",
+    "ValueNorms",
+    "ValueNormsResult",
+    "AttentionOutput",
+    "ArgMax",
+    "Downsample",
+    "DownsampleResult",
     "Pool",
-    "QuantileReading",
+    "QuantileResult",
     "Quantiles",
-    "Ranked",
+    "TopKResult",
     "Received",
-    "ReceivedReading",
+    "ReceivedResult",
     "Rollout",
     "RowStats",
     "SinkMass",
-    "SinkReading",
-    "Stats",
+    "SinkResult",
+    "SoftmaxStats",
     "Tile",
-    "Top",
-    "Weighted",
+    "TopK",
+    "Reweighted",
     "biases",
     "masks",
-    "only_queries",
+    "select_queries",
 ]

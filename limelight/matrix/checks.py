@@ -9,7 +9,7 @@ import reprlib
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.matrix.memory import demand_memory
 
 
@@ -25,14 +25,14 @@ def whole_number(given: object, must: str, advice: str = "") -> int:
             return operator.index(given)  # type: ignore[arg-type]
     except TypeError:
         pass
-    raise KindError(f"{must}; got {given!r}." + (f" {advice}" if advice else ""))
+    raise ArgumentTypeError(f"{must}; got {given!r}." + (f" {advice}" if advice else ""))
 
 
 def yes_or_no(name: str, given: object) -> bool:
-    """True or False, NumPy's too; KindError for an array, a tensor or anything else."""
+    """True or False, NumPy's too; ArgumentTypeError for an array, a tensor or anything else."""
     if isinstance(given, bool) or type(given).__name__ in ("bool", "bool_"):
         return bool(given)
-    raise KindError(f"{name} must be True or False; got {reprlib.repr(given)}.")
+    raise ArgumentTypeError(f"{name} must be True or False; got {reprlib.repr(given)}.")
 
 
 def maybe_whole(given: object, must: str) -> int | None:
@@ -54,14 +54,14 @@ def maybe_bytes(given: object, door: str) -> int | None:
 
 
 def tensor_of(given: object, must: str, device: torch.device | str | None = None) -> Tensor:
-    """A tensor, or what torch makes of lists of numbers and of arrays; KindError where it can make none."""
+    """A tensor, or what torch makes of lists of numbers and of arrays; ArgumentTypeError where it can make none."""
     if isinstance(given, Tensor):
         demand_memory(must.split(" must ")[0], given)
         return given.to(device)
     try:
         return torch.as_tensor(given, device=device)
     except (TypeError, ValueError, RuntimeError):
-        raise KindError(f"{must}, in rows of one length; got {reprlib.repr(given)}.") from None
+        raise ArgumentTypeError(f"{must}, in rows of one length; got {reprlib.repr(given)}.") from None
 
 
 def a_number(name: str, given: object) -> float:
@@ -71,7 +71,7 @@ def a_number(name: str, given: object) -> float:
             raise TypeError
         return float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):
-        raise KindError(f"{name} must be a number; got {given!r}.") from None
+        raise ArgumentTypeError(f"{name} must be a number; got {given!r}.") from None
 
 
 def finite_number(name: str, given: object, otherwise: str) -> float:

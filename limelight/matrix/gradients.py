@@ -36,15 +36,15 @@ from torch.autograd.function import once_differentiable
 
 from limelight.errors import InputError
 from limelight.matrix.biases import Bias
-from limelight.matrix.index_functions import Place
-from limelight.matrix.logits import Scores
+from limelight.matrix.index_functions import TileIndex
+from limelight.matrix.logits import Logits
 from limelight.matrix.reductions.products import Applied, TransposedApplied, heads_of
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 Read = Callable[[Any], Any]
 
 
-class Inputs(NamedTuple):
+class GradientInputs(NamedTuple):
     """What a matrix was made of, as it was given: gradients flow to these."""
 
     query: Tensor
@@ -53,7 +53,9 @@ class Inputs(NamedTuple):
     sink: Tensor | None
 
 
-def multiply(product: Applied | TransposedApplied, read: Read, scores: Scores, inputs: Inputs) -> Tensor:
+def multiply(
+    product: Applied | TransposedApplied, read: Read, scores: Logits, inputs: GradientInputs
+) -> Tensor:
     """`read(product)`, with a gradient for every input that asks for one; where none does, without a graph."""
     if torch.is_grad_enabled() and isinstance(scores.bias, Bias) and scores.bias.requires_grad:
         raise InputError(
@@ -79,7 +81,7 @@ class _Product(torch.autograd.Function):
     """Either product as a node of torch's graph. It holds its inputs and its result, nothing of size N × M."""
 
     @staticmethod
-    def forward(ctx: Any, kind: type[Any], read: Read, scores: Scores, full: Tensor, *inputs: Any) -> Tensor:
+    def forward(ctx: Any, kind: type[Any], read: Read, scores: Logits, full: Tensor, *inputs: Any) -> Tensor:
         result: Tensor = read(kind(full.detach()))
         ctx.kind, ctx.read, ctx.scores = kind, read, scores
         # All inputs are saved, so that torch notices when one is changed in place before the way back.
@@ -120,7 +122,7 @@ class Need(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """A gradient for each of `Inputs`, and for `right`; None where none was asked for."""
+    """A gradient for each of `GradientInputs`, and for `right`; None where none was asked for."""
 
     query: Tensor | None = None
     key: Tensor | None = None
@@ -145,7 +147,7 @@ class Backward:
     State: the gradients, as large as what they belong to, and c.    Neutral: 0.    Law: sums add.
     """
 
-    scores: Scores
+    scores: Logits
     left: Tensor
     right: Tensor
     product: Tensor
@@ -161,7 +163,7 @@ class Backward:
             return self.scores.bias.shape[:2] == (B, H) and min(held) == H
         return min(held) == H
 
-    def start(self, frame: Frame) -> Sums:
+    def start(self, frame: MatrixSpec) -> Sums:
         scores, need, bias = self.scores, self.need, self.scores.bias
         gradients = Gradients(
             query=frame.full(*scores.q_BHND.shape) if need.query else None,
@@ -204,7 +206,7 @@ class Backward:
         both = (None if one is None or two is None else one + two for one, two in pairs)
         return Sums(Gradients(*both), state.c_BHN)
 
-    def finish(self, state: Sums, stats: Stats) -> Gradients:
+    def finish(self, state: Sums, stats: SoftmaxStats) -> Gradients:
         sink_H = self.scores.sink_H
         if not self.need.sink or sink_H is None:
             return state.gradients
@@ -230,7 +232,7 @@ class Backward:
             p_BHRC.div_(cap).tanh_()
         if modify is not None:
             rows, columns = range(tile.i0, tile.i1), range(tile.j0, tile.j1)
-            place = Place(tile.batches, tile.heads, rows, columns, self.scores.N, self.scores.M)
+            place = TileIndex(tile.batches, tile.heads, rows, columns, self.scores.N, self.scores.M)
             capped = p_BHRC if cap is None else p_BHRC * cap
             with torch.enable_grad():
                 before = capped.detach().requires_grad_()

@@ -19,7 +19,7 @@ ASKED_AT_ONCE = 2**16
 """Places of which a function of the user's is asked together on the CPU; it may compute several int64 of each."""
 
 
-class Place(NamedTuple):
+class TileIndex(NamedTuple):
     """A tile of the whole matrix of N queries by M keys."""
 
     batches: range
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     M: int
 
 
-def over_places(
+def vmap_over_tile(
     function: Callable[..., Tensor],
     batches: range,
     heads: range,
@@ -69,7 +69,7 @@ def over_places(
     return found
 
 
-def few_rows(batches: range, heads: range, rows: range, columns: range, device: Device) -> Iterator[range]:
+def row_chunks(batches: range, heads: range, rows: range, columns: range, device: Device) -> Iterator[range]:
     """The rows of a tile, so few at a time that what a function computes of them stays small beside a tile."""
     across = len(batches) * len(heads) * len(columns)
     on_cpu = torch.device(device or "cpu").type == "cpu"

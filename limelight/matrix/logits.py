@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.biases import Bias
-from limelight.matrix.index_functions import Place, part
-from limelight.matrix.masks.base import Cover, Mask
-from limelight.matrix.tile import Arena, Frame
+from limelight.matrix.index_functions import TileIndex, part
+from limelight.matrix.masks.base import Mask, TileCoverage
+from limelight.matrix.tile import Arena, MatrixSpec
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Scores:
+class Logits:
     """Q (B, H, N, D), K (B, G, M, D) and what happens to their product, for all heads or a panel of them.
 
     `batches` and `heads` say where in the whole matrix this panel stands. `bias` is all that happens to a
@@ -69,12 +69,14 @@ class Scores:
     def device(self) -> torch.device:
         return self.q_BHND.device
 
-    def frame(self, rows: int, v_BGMD: Tensor | None = None) -> Frame:
+    def frame(self, rows: int, v_BGMD: Tensor | None = None) -> MatrixSpec:
         """What a fold over these batches and heads, and so many rows, must know."""
         B, H = len(self.batches), len(self.heads)
-        return Frame(B, H, self.k_BGMD.shape[1], rows, self.M, self.dtype, self.device, v_BGMD, self.sink_H)
+        return MatrixSpec(
+            B, H, self.k_BGMD.shape[1], rows, self.M, self.dtype, self.device, v_BGMD, self.sink_H
+        )
 
-    def panel(self, batches: range, heads: range) -> Scores:
+    def panel(self, batches: range, heads: range) -> Logits:
         """Some batches and heads alone; the keys are brought to the tiles' dtype once, for all tiles."""
         b0, b1, h0, h1 = batches.start, batches.stop, heads.start, heads.stop
         per_key_head = self.q_BHND.shape[1] // max(self.k_BGMD.shape[1], 1)
@@ -110,22 +112,24 @@ class Scores:
         for start, stop, cover in self._covers(i0, i1, j0, j1, grain):
             run = found.pop() if found and found[-1].j1 == start else Span(start, start)
             partial = run.partial
-            if cover is Cover.SOME:
+            if cover is TileCoverage.SOME:
                 joins = bool(partial) and partial[-1][1] == start
                 partial = (*partial[:-1], (partial[-1][0], stop)) if joins else (*partial, (start, stop))
             found.append(Span(run.j0, stop, partial))
         return found
 
-    def _covers(self, i0: int, i1: int, j0: int, j1: int, grain: int) -> Iterator[tuple[int, int, Cover]]:
+    def _covers(
+        self, i0: int, i1: int, j0: int, j1: int, grain: int
+    ) -> Iterator[tuple[int, int, TileCoverage]]:
         """Ask the mask of all columns at once, and where it says SOME, of either half, down to `grain`."""
         if i0 == i1 or j0 == j1:
             return
         cover = self.mask.cover(i0, i1, j0, j1, self.N, self.M)
-        if cover is Cover.SOME and j1 - j0 > grain:
+        if cover is TileCoverage.SOME and j1 - j0 > grain:
             middle = j0 + -(-(j1 - j0) // grain) // 2 * grain
             yield from self._covers(i0, i1, j0, middle, grain)
             yield from self._covers(i0, i1, middle, j1, grain)
-        elif cover is not Cover.NONE:
+        elif cover is not TileCoverage.NONE:
             yield j0, j1, cover
 
     def _product(self, i0: int, i1: int, j0: int, j1: int, arena: Arena) -> Tensor:
@@ -145,5 +149,5 @@ class Scores:
         if isinstance(bias, Tensor):  # cut to this panel's batches and heads already
             tile = part(part(bias, i0, i1, axis=2), j0, j1, axis=3)
             return s_BHRC.add_(tile.to(self.device, self.dtype))
-        place = Place(self.batches, self.heads, range(i0, i1), range(j0, j1), self.N, self.M)
+        place = TileIndex(self.batches, self.heads, range(i0, i1), range(j0, j1), self.N, self.M)
         return bias.apply(s_BHRC, place)

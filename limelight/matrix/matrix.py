@@ -14,24 +14,24 @@ from typing import Any, SupportsIndex, TypeVar, overload
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix.biases import Bias
 from limelight.matrix.checks import maybe_bytes, whole_bytes
 from limelight.matrix.engine.dispatch import choose
 from limelight.matrix.engine.plan import as_slice, plan_for
-from limelight.matrix.engine.read_plan import Why, look_into
+from limelight.matrix.engine.read_plan import ReadPlan, plan_read
 from limelight.matrix.engine.threads import exactly
 from limelight.matrix.engine.tiled import weigh_block
-from limelight.matrix.gradients import Inputs, multiply
+from limelight.matrix.gradients import GradientInputs, multiply
 from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, runs_of
 from limelight.matrix.masks import Mask
 from limelight.matrix.masks.base import Dense
 from limelight.matrix.memory import demand_memory
-from limelight.matrix.part import Part
-from limelight.matrix.reductions.base import Fold, demand_folds, finish
+from limelight.matrix.part import HeadRange
+from limelight.matrix.reductions.base import Reduction, finish, require_reductions
 from limelight.matrix.reductions.products import Applied, Transposed, TransposedApplied
 from limelight.matrix.reductions.row_stats import RowStats
-from limelight.matrix.tile import Stats
+from limelight.matrix.tile import SoftmaxStats
 from limelight.matrix.validation import Index, ranges_of, scores_of
 
 DENSE_LIMIT = 2**30
@@ -57,7 +57,7 @@ class AttentionMatrix:
 
     Entries are float32 whatever the inputs (float64 stays float64). Only the products `A @ v` and `A.T @ x`
     carry gradients; entries and readings do not. A query that may look at nothing has weights of 0. Raises
-    ShapeError or KindError for inputs that do not fit.
+    ShapeError or ArgumentTypeError for inputs that do not fit.
 
     Tensors may be written into, and are read anew. What a function (mask, bias, score_mod) reads besides its
     arguments must not change: nobody could tell.
@@ -86,11 +86,11 @@ class AttentionMatrix:
         score_mod: ScoreFunction | None = None,
     ) -> None:
         self._scores = scores_of(query, key, value, mask, scale, bias, softcap, sink, score_mod)
-        self._inputs = Inputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
+        self._inputs = GradientInputs(query, key, bias if isinstance(bias, Tensor) else None, sink)
         self._value = None if value is None else value.detach()
-        self._found: Stats | None = None
+        self._found: SoftmaxStats | None = None
         self._found_at: tuple[int, ...] | None = None
-        self._part: Part | None = None
+        self._part: HeadRange | None = None
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -138,11 +138,11 @@ class AttentionMatrix:
         heads = f"{H} heads" if self._part is None else f"{H} heads ({self._part})"
         return f"AttentionMatrix({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
-    def why(self, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Why:
+    def why(self, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> ReadPlan:
         """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        demand_folds("why()", folds)
+        require_reductions("why()", folds)
         chosen = choose(self._scores, folds, maybe_bytes(limit, "why()"), loop)
-        return look_into(self._scores, folds, chosen, known=self._stats() is not None)
+        return plan_read(self._scores, folds, chosen, known=self._stats() is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 
@@ -183,19 +183,26 @@ class AttentionMatrix:
     # ---- readings ---------------------------------------------------------------------------------
 
     @overload
-    def read(self, f: Fold[R1], /, *, limit: int | None = None, loop: str | None = None) -> R1: ...
+    def read(self, f: Reduction[R1], /, *, limit: int | None = None, loop: str | None = None) -> R1: ...
     @overload
     def read(
-        self, f: Fold[R1], g: Fold[R2], /, *, limit: int | None = None, loop: str | None = None
+        self, f: Reduction[R1], g: Reduction[R2], /, *, limit: int | None = None, loop: str | None = None
     ) -> tuple[R1, R2]: ...
     @overload
     def read(
-        self, f: Fold[R1], g: Fold[R2], h: Fold[R3], /, *, limit: int | None = None, loop: str | None = None
+        self,
+        f: Reduction[R1],
+        g: Reduction[R2],
+        h: Reduction[R3],
+        /,
+        *,
+        limit: int | None = None,
+        loop: str | None = None,
     ) -> tuple[R1, R2, R3]: ...
     @overload
-    def read(self, /, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Any: ...
+    def read(self, /, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> Any: ...
 
-    def read(self, /, *folds: Fold[Any], limit: int | None = None, loop: str | None = None) -> Any:
+    def read(self, /, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> Any:
         """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more.
 
         A fold that one walk cannot finish, such as `Quantiles`, is read on in further walks of its own.
@@ -207,7 +214,7 @@ class AttentionMatrix:
             raise InputError(
                 "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
             )
-        demand_folds("read()", folds)
+        require_reductions("read()", folds)
         limit = maybe_bytes(limit, "read()")
         others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
         states = self._walk(others, limit, loop, self._stats())
@@ -235,7 +242,7 @@ class AttentionMatrix:
     # ---- inside -----------------------------------------------------------------------------------
 
     def _walk(
-        self, folds: Sequence[Fold[Any]], limit: int | None, loop: str | None, known: Stats | None
+        self, folds: Sequence[Reduction[Any]], limit: int | None, loop: str | None, known: SoftmaxStats | None
     ) -> list[Any]:
         chosen = choose(self._scores, folds, limit, loop)
         if not folds and known is not None:
@@ -247,7 +254,7 @@ class AttentionMatrix:
         self._found_at = versions
         return states
 
-    def _stats(self) -> Stats | None:
+    def _stats(self) -> SoftmaxStats | None:
         """The row stats, once something was read; not those of a Q, K, mask … that has been written into since.
 
         Of tensors made in inference mode torch does not count that, so theirs are found anew by every reading.
@@ -296,20 +303,20 @@ def _refuse_above(limit: int, counts: Sequence[int], dtype: torch.dtype, whole: 
         )
 
 
-def only_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
+def select_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
     """The same matrix, in which only the chosen queries look; the rows of the others are empty.
 
     chosen: bool, (N,) for all texts or (B, N) for each. So what keys receive from some queries, such as those of an
     answer, is a reading like any other. Q, K and V are shared, nothing is copied; gradients flow as before.
 
     >>> matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))
-    >>> only_queries(matrix, torch.tensor([False, False, True])).dense().sum((0, 1, 3))
+    >>> select_queries(matrix, torch.tensor([False, False, True])).dense().sum((0, 1, 3))
     tensor([0.0000, 0.0000, 2.0000])
     """
     B, _, N, _ = matrix.shape
     if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool:
         came = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
-        raise KindError(f"chosen must be a bool tensor, of each query whether it looks; got {came}.")
+        raise ArgumentTypeError(f"chosen must be a bool tensor, of each query whether it looks; got {came}.")
     demand_memory("chosen", chosen)
     if chosen.shape not in ((N,), (B, N)):
         raise ShapeError(

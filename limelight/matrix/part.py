@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Part:
+class HeadRange:
     """Some neighbouring heads of a layer, as one process of several has them.
 
-    >>> print(Part(4, 4, 8)), Part(4, 4, 8).numbers
+    >>> print(HeadRange(4, 4, 8)), HeadRange(4, 4, 8).numbers
     heads 4–7 of 8
     (None, range(4, 8))
     """

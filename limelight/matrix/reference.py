@@ -23,7 +23,7 @@ from torch import Tensor
 
 from limelight.matrix.biases import Bias
 from limelight.matrix.biases.custom import combined
-from limelight.matrix.index_functions import Place, PlaceFunction, ScoreFunction
+from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, TileIndex
 from limelight.matrix.masks.base import Mask
 
 
@@ -161,7 +161,7 @@ def concatenate(o_BHND: Tensor, wo_XE: Tensor | None = None, bias_E: Tensor | No
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionStages:
     """Every stage of one attention, in order, float64. A stage that was left out repeats the one before."""
 
     scores_BHNM: Tensor
@@ -187,7 +187,7 @@ def attention(
     softcap: float | None = None,
     sink: Tensor | None = None,
     score_mod: ScoreFunction | None = None,
-) -> Attention:
+) -> AttentionStages:
     """Equation 1 for all heads: scale → softcap → bias → score_mod → mask → sink, every stage kept.
 
     Shapes: query (B, H, N, D), key (B, G, M, D), value (B, G, M, any), bias broadcasts to (B, H, N, M),
@@ -203,14 +203,14 @@ def attention(
         bias = bias[(None,) * max(0, 4 - bias.dim())]  # fewer axes mean the same for all batches and heads
     change = combined(bias, score_mod)
     if isinstance(change, Bias):
-        biased = change.apply(capped.clone(), Place(range(B), range(H), range(N), range(M), N, M))
+        biased = change.apply(capped.clone(), TileIndex(range(B), range(H), range(N), range(M), N, M))
     else:
         biased = capped if change is None else add_bias(capped, change)
     seen = mask.fit(B, H, N, M).dense(N, M, query.device) if isinstance(mask, Mask) else mask
     masked = biased if seen is None else _mask(biased, seen)
     weights = softmax(masked, sink)
     output = None if value is None else weigh_values(weights, value)
-    return Attention(scores, scaled, capped, biased, masked, weights, output)
+    return AttentionStages(scores, scaled, capped, biased, masked, weights, output)
 
 
 def _one_for_each_query_head(x_BGMD: Tensor, heads: int) -> Tensor:

@@ -29,7 +29,7 @@ from typing import Literal, SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, PlaceError, ShapeError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, OutOfRangeError, ShapeError, TooLargeError
 from limelight.matrix.checks import a_number, whole_bytes, whole_number, yes_or_no
 from limelight.matrix.matrix import DENSE_LIMIT, AttentionMatrix
 from limelight.matrix.memory import demand_memory
@@ -51,7 +51,7 @@ class Rollout:
     values       weigh by ‖α·v‖ in place of α; every layer must have been given its values
 
     Results are float32 (float64 where a layer is), without gradient. Raises ShapeError where the layers do not
-    follow each other, InputError or KindError for arguments that make no sense.
+    follow each other, InputError or ArgumentTypeError for arguments that make no sense.
 
     >>> from limelight.matrix import AttentionMatrix, masks
     >>> layer = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4), mask=masks.causal())
@@ -69,7 +69,9 @@ class Rollout:
         values: bool = False,
     ) -> None:
         if not isinstance(layers, Iterable) or isinstance(layers, Tensor):
-            raise KindError(f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}.")
+            raise ArgumentTypeError(
+                f"Rollout takes attention matrices, one a layer; got {type(layers).__name__}."
+            )
         layers = list(layers)
         residual = a_number("residual", residual)
         renormalise, values = yes_or_no("renormalise", renormalise), yes_or_no("values", values)
@@ -199,7 +201,7 @@ class Rollout:
         """The factor with all three axes, and whether it came without the last."""
         if not isinstance(given, Tensor) or not given.is_floating_point():
             came = given.dtype if isinstance(given, Tensor) else type(given).__name__
-            raise KindError(f"A product with a rollout takes a float tensor; got {came}.")
+            raise ArgumentTypeError(f"A product with a rollout takes a float tensor; got {came}.")
         demand_memory(name, given)
         B = self.shape[0]
         full = given[:, None] if given.dim() == 1 else given
@@ -221,7 +223,7 @@ def _check(layers: Sequence[AttentionMatrix], residual: float, values: bool) -> 
     if not layers or not all(isinstance(layer, AttentionMatrix) for layer in layers):
         came = type(next((each for each in layers if not isinstance(each, AttentionMatrix)), None)).__name__
         came = came if layers else "none"
-        raise KindError(
+        raise ArgumentTypeError(
             f"Rollout takes one AttentionMatrix a layer, the first layer first; got {came}. Of what a watch "
             "has seen: Rollout([call.matrix for call in seen], …)."
         )
@@ -267,7 +269,9 @@ def _shares(heads: Heads, layers: Sequence[AttentionMatrix]) -> list[tuple[float
         demand_memory("heads", heads)
         return _given_shares(heads.detach().cpu().double(), counts)
     if not isinstance(heads, Iterable) or getattr(heads, "ndim", 1) == 0:
-        raise KindError(f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.')
+        raise ArgumentTypeError(
+            f'heads must be "mean", the numbers of heads, or their weights; got {heads!r}.'
+        )
     asked = [whole_number(each, "heads takes the whole numbers of heads") for each in heads]
     first = layers[0].head_numbers.start if layers else 0
     numbers = [each - first for each in asked]
@@ -300,5 +304,5 @@ def _places(tokens: SupportsIndex | Sequence[int] | Tensor, size: int) -> tuple[
         wanted, single = [whole_number(listed, "tokens are whole numbers")], True
     for token in wanted:
         if not -size <= token < size:
-            raise PlaceError(f"token {token} is out of range: there are {size}.")
+            raise OutOfRangeError(f"token {token} is out of range: there are {size}.")
     return [token % size for token in wanted], single

@@ -21,7 +21,7 @@ from limelight.matrix.engine.plan import GRAIN, Plan
 from limelight.matrix.engine.threads import exactly, how_many, read_all
 from limelight.matrix.engine.tiled import weigh_block
 from limelight.matrix.index_functions import runs_of
-from limelight.matrix.logits import Scores, Span
+from limelight.matrix.logits import Logits, Span
 from limelight.matrix.tile import Arena
 
 STRIP_ENTRIES = 2**21  # of a head; matrix products of fewer rows cost more than the caches that they spare
@@ -50,7 +50,7 @@ class Layer:
     norms_BGM  ‖v[j]‖ where weights count with what they carry, else None
     """
 
-    scores: Scores
+    scores: Logits
     shares: tuple[float, ...]
     norms_BGM: Tensor | None
     residual: float
@@ -195,7 +195,7 @@ class _Strips:
         """To whoever asked."""
         self._take(self._b, strip)
 
-    def _mix(self, mixed_RC: Tensor, panel: Scores, span: Span, weights_HRC: Tensor) -> None:
+    def _mix(self, mixed_RC: Tensor, panel: Logits, span: Span, weights_HRC: Tensor) -> None:
         shares, norms_BGM = self._layer.shares, self._layer.norms_BGM
         for h, weights_RC in zip(panel.heads, weights_HRC, strict=True):
             if norms_BGM is None:
@@ -206,7 +206,7 @@ class _Strips:
 
 
 def weights_of(
-    panel: Scores, i0: int, i1: int, spans: list[Span], arena: Arena
+    panel: Logits, i0: int, i1: int, spans: list[Span], arena: Arena
 ) -> Iterator[tuple[Span, Tensor]]:
     """The weights of some rows wherever they may see anything, (heads, R, C) a span, by the quicker way.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Stats(NamedTuple):
+class SoftmaxStats(NamedTuple):
     """Two numbers a query: with them every weight is exp((s - maximum) - log_sum), exactly.
 
     One log-sum-exp in place of the two would round the log of the sum away beside a large maximum: a row at
@@ -52,8 +52,8 @@ class Stats(NamedTuple):
         # A sink beyond all measure takes everything, where ∞ - ∞ would be no number.
         return share.masked_fill(self.log_sum == torch.inf, 1.0).masked_fill(self.empty, 0.0)
 
-    def part(self, place: tuple[slice, slice, slice]) -> Stats:
-        return Stats(self.maximum[place], self.log_sum[place])
+    def part(self, place: tuple[slice, slice, slice]) -> SoftmaxStats:
+        return SoftmaxStats(self.maximum[place], self.log_sum[place])
 
 
 def finite(maximum: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def finite(maximum: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Frame:
+class MatrixSpec:
     """The whole matrix that a fold will read: its sizes, its device, and the values if there are any."""
 
     B: int
@@ -126,7 +126,7 @@ class Tile:
     """Outside these columns every score is visible; None where only the scores themselves can tell."""
     arena: Arena
     """Where the tile takes memory of its own size from."""
-    stats: Stats | None = field(default=None)
+    stats: SoftmaxStats | None = field(default=None)
     """Those of the tile's rows, (B, H, R)."""
 
     @property

@@ -9,13 +9,13 @@ from typing import SupportsIndex
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, PlaceError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, OutOfRangeError, ShapeError
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.biases.custom import combined
 from limelight.matrix.checks import finite_number, whole_number
-from limelight.matrix.index_functions import Place, PlaceFunction, ScoreFunction
-from limelight.matrix.logits import Scores
+from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, TileIndex
+from limelight.matrix.logits import Logits
 from limelight.matrix.masks import Mask
 from limelight.matrix.memory import demand_memory
 from limelight.shapes import sizes
@@ -35,7 +35,7 @@ def scores_of(
     softcap: float | None,
     sink: Tensor | None,
     score_mod: ScoreFunction | None = None,
-) -> Scores:
+) -> Logits:
     """The logits that these inputs make, or an error that says which of them does not fit."""
     floats = {"query": query, "key": key, "value": value, "sink": sink}
     for name, tensor in floats.items():
@@ -51,7 +51,7 @@ def scores_of(
     for name, tensor in floats.items():
         if tensor is not None and not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
             came = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise KindError(f"{name} must be a float tensor; got {came}.")
+            raise ArgumentTypeError(f"{name} must be a float tensor; got {came}.")
     if query.device != key.device:
         raise InputError(f"query and key must be on one device; got {query.device} and {key.device}.")
     if value is not None and (value.dim() != 4 or value.shape[:3] != key.shape[:3]):
@@ -79,7 +79,7 @@ def scores_of(
     rule = _as_mask(mask).fit(B, H, N, M)
     for table in rule.tensors:
         demand_memory("mask", table)
-    scores = Scores(
+    scores = Logits(
         q_BHND=query.detach(),
         k_BGMD=key.detach(),
         mask=rule,
@@ -96,7 +96,7 @@ def scores_of(
     return scores
 
 
-def _try_functions(scores: Scores) -> None:
+def _try_functions(scores: Logits) -> None:
     """Ask for the first place of all, so that a function which cannot serve is refused here and not in a walk."""
     if not all((scores.batches, scores.heads, scores.N, scores.M)):
         return
@@ -105,7 +105,7 @@ def _try_functions(scores: Scores) -> None:
         scores.mask.at(0, 1, 0, 1).block(0, 1, 0, 1, scores.N, scores.M, scores.device)
         if isinstance(scores.bias, Bias):
             zero = torch.zeros(1, 1, 1, 1, dtype=scores.dtype, device=scores.device)
-            scores.bias.apply(zero, Place(first, first, first, first, scores.N, scores.M))
+            scores.bias.apply(zero, TileIndex(first, first, first, first, scores.N, scores.M))
 
 
 def _as_mask(mask: Mask | Tensor | None) -> Mask:
@@ -114,7 +114,7 @@ def _as_mask(mask: Mask | Tensor | None) -> Mask:
     if isinstance(mask, Mask):
         return mask
     if isinstance(mask, Tensor) and mask.is_floating_point():
-        raise KindError(
+        raise ArgumentTypeError(
             f"mask must be a mask of limelight.masks or a bool tensor, True = may attend; got {mask.dtype}. "
             "Pass an additive mask of 0 and -inf as bias=."
         )
@@ -127,7 +127,7 @@ def _as_bias(
     shape: tuple[int, int, int, int],
 ) -> Tensor | Bias | None:
     if score_mod is not None and not callable(score_mod):
-        raise KindError(
+        raise ArgumentTypeError(
             "score_mod must be a function (score, b, h, q_idx, kv_idx) -> score; "
             f"got {type(score_mod).__name__}."
         )
@@ -144,7 +144,7 @@ def _as_bias(
 def _as_table(bias: object, shape: tuple[int, int, int, int]) -> Tensor:
     if not isinstance(bias, Tensor) or not bias.is_floating_point():
         came = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
-        raise KindError(
+        raise ArgumentTypeError(
             "bias must be a float tensor, a bias of limelight.biases or a function "
             f"(b, h, q_idx, kv_idx) -> float; got {came}. "
             "Pass a bool tensor, True = may attend, as mask=."
@@ -189,7 +189,7 @@ def ranges_of(
                 "rows() takes several queries at once.",
             )
             if not -size <= place < size:
-                raise PlaceError(f"{name} {place} is out of range: there are {size}.")
+                raise OutOfRangeError(f"{name} {place} is out of range: there are {size}.")
             ranges.append(range(place % size, place % size + 1))
         dropped.append(not isinstance(one, slice))
     return (ranges[0], ranges[1], ranges[2], ranges[3]), dropped

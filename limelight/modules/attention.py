@@ -4,7 +4,7 @@
     head_h = softmax(Q_h K_hᵀ / √D) V_h
 
 The product runs on PyTorch's fused `scaled_dot_product_attention`, which never forms the weights. Inside
-`kept_attention(model)` every layer also keeps references to its queries, keys, mask and scale, as an
+`record_attention(model)` every layer also keeps references to its queries, keys, mask and scale, as an
 `AttentionMatrix`: the weights can then be read, exactly, without a second forward.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError, check_whole
+from limelight.errors import ArgumentTypeError, InputError, check_whole
 from limelight.matrix import AttentionMatrix, masks
 from limelight.matrix.masks import Mask
 from limelight.modules.positions import Positions
@@ -99,7 +99,7 @@ Role = Literal["pairs", "language", "classes"]
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """An open `kept_attention`: the names of its modules, and what they have handed over."""
+    """An open `record_attention`: the names of its modules, and what they have handed over."""
 
     names: Mapping[nn.Module, str]
     seen: dict[str, AttentionMatrix]
@@ -111,7 +111,7 @@ _OPEN: ContextVar[tuple[_Block, ...]] = ContextVar("open blocks of kept_attentio
 
 class KeepsAttention(nn.Module):
     """A module that hands its `AttentionMatrix` over in every forward, where somebody wants it: an open
-    `kept_attention`, or `keep`, where that is set."""
+    `record_attention`, or `keep`, where that is set."""
 
     keep: Callable[[AttentionMatrix], None] | None = None
 
@@ -194,7 +194,7 @@ class MultiHeadAttention(KeepsAttention):
         """`start` is the position of x's first token: with a cache, the number of tokens read before."""
         sizes(x_BNE=x) if memory is None else sizes(x_BNE=x, memory_BME=memory)
         if not isinstance(mask, Mask | None):
-            raise KindError(
+            raise ArgumentTypeError(
                 f"mask must be a Mask, such as masks.causal(); got {type(mask).__name__}. A table of bools, "
                 "True where a query may attend, becomes one with masks.dense(table)."
             )
@@ -270,14 +270,14 @@ def _fused_mask(
 
 @contextmanager
 @checked
-def kept_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
+def record_attention(model: nn.Module) -> Iterator[dict[str, AttentionMatrix]]:
     """Inside the block every forward of `model` in this thread fills the dictionary: module name → `AttentionMatrix`.
 
     The matrices of the latest forward stand there, in the order of execution. They hold references, so the
     forward costs nothing more; after the block nothing is kept. Other threads may use the model meanwhile.
 
     >>> attention = MultiHeadAttention(width=16, heads=4)
-    >>> with kept_attention(attention) as seen:
+    >>> with record_attention(attention) as seen:
     ...     _ = attention(torch.ones(2, 5, 16))
     >>> seen[""][0, 3, 4, :].shape                 # of batch 0, head 3, query 4: the weights of all keys
     torch.Size([5])

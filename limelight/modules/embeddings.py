@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import KindError, ShapeError, check_whole
+from limelight.errors import ArgumentTypeError, ShapeError, check_whole
 
 MOST_TOKENS = 2**31
 """Rows of a table."""
@@ -35,7 +35,7 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids_BN: Tensor) -> Tensor:
         if ids_BN.is_floating_point():
-            raise KindError(
+            raise ArgumentTypeError(
                 f"Token ids must be integers; got {ids_BN.dtype}. Encode the text with a Tokenizer."
             )
         return self.table(ids_BN) * self.scale

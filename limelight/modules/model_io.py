@@ -32,12 +32,12 @@ from limelight.files import flush, save_tensors
 from limelight.models import find_model
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import (
-    Recurrence,
     RecurrentClassifier,
+    RecurrentConfig,
     RecurrentLanguageModel,
     RecurrentTranslator,
 )
-from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
+from limelight.modules.transformer import Classifier, LanguageModel, Transformer, TransformerConfig
 from limelight.text.tokenizers import Tokenizer
 
 FORMAT = 1
@@ -87,13 +87,13 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 """Their names in model.json."""
 
 
-def architecture(role: Role, shape: Shape | Recurrence) -> str:
+def architecture(role: Role, shape: TransformerConfig | RecurrentConfig) -> str:
     """The name of the architecture that does `role` and whose blocks look like `shape`.
 
-    >>> architecture("language", Recurrence())
+    >>> architecture("language", RecurrentConfig())
     'recurrent-language'
     """
-    recurrent = isinstance(shape, Recurrence)
+    recurrent = isinstance(shape, RecurrentConfig)
     for name, kind in ARCHITECTURES.items():
         if cast(Any, kind).role == role and name.startswith("recurrent") == recurrent:
             return name
@@ -102,7 +102,7 @@ def architecture(role: Role, shape: Shape | Recurrence) -> str:
 
 def build(
     kind: str,
-    shape: Shape | Recurrence,
+    shape: TransformerConfig | RecurrentConfig,
     source: int,
     target: int,
     shared: bool,
@@ -118,7 +118,7 @@ def build(
         case "pairs":
             return made(shape, source, target, share=shared)
         case "language":
-            return made(shape, target) if isinstance(shape, Recurrence) else made(shape, target, window)
+            return made(shape, target) if isinstance(shape, RecurrentConfig) else made(shape, target, window)
         case _:
             return made(shape, source, classes)
 
@@ -190,7 +190,7 @@ def save_model(saved: SavedModel, folder: str | Path, precision: torch.dtype = t
 
 def _write(saved: SavedModel, folder: Path, precision: torch.dtype) -> None:
     """The files of a model, on disk when this returns."""
-    shape = cast(Shape | Recurrence, saved.model.shape)
+    shape = cast(TransformerConfig | RecurrentConfig, saved.model.shape)
     description = {
         "format": FORMAT,
         "task": saved.task,
@@ -291,9 +291,9 @@ def load_model(name: str | Path) -> SavedModel:
         target = Tokenizer.load(separate) if separate.is_file() else source
         classes = tuple(described["classes"])
         kind = described["architecture"]
-        shape: Shape | Recurrence = (Recurrence if kind.startswith("recurrent") else Shape)(
-            **described["shape"]
-        )
+        shape: TransformerConfig | RecurrentConfig = (
+            RecurrentConfig if kind.startswith("recurrent") else TransformerConfig
+        )(**described["shape"])
         window = described.get("window")
         model = build(kind, shape, len(source), len(target), described["shared"], len(classes), window)
         weights = load_file(folder / "model.safetensors")

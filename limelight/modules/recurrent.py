@@ -29,7 +29,7 @@ Hidden = Tensor | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Recurrence:
+class RecurrentConfig:
     """What a recurrent network looks like. Widths in features, dropout as a probability.
 
     `forget_bias` is what the LSTM's forget gates begin with: at 0 a fresh cell halves what it remembers at
@@ -62,7 +62,7 @@ CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU
 class Recurrent(nn.Module):
     """Layers of cells over (B, N, E), in one direction or, each with half the width, in both."""
 
-    def __init__(self, shape: Recurrence, inputs: int, layers: int, both: bool = False) -> None:
+    def __init__(self, shape: RecurrentConfig, inputs: int, layers: int, both: bool = False) -> None:
         super().__init__()
         self.cells = CELLS[shape.cell](
             inputs,
@@ -119,7 +119,7 @@ class RecurrentTranslator(nn.Module):
     role: ClassVar[Role] = "pairs"
 
     def __init__(
-        self, shape: Recurrence, source_vocabulary: int, target_vocabulary: int, share: bool = False
+        self, shape: RecurrentConfig, source_vocabulary: int, target_vocabulary: int, share: bool = False
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -192,7 +192,7 @@ class RecurrentLanguageModel(nn.Module):
 
     role: ClassVar[Role] = "language"
 
-    def __init__(self, shape: Recurrence, vocabulary: int) -> None:
+    def __init__(self, shape: RecurrentConfig, vocabulary: int) -> None:
         super().__init__()
         self.shape = shape
         self.embedding = TokenEmbedding(vocabulary, shape.width)
@@ -219,7 +219,7 @@ class RecurrentClassifier(nn.Module):
 
     role: ClassVar[Role] = "classes"
 
-    def __init__(self, shape: Recurrence, vocabulary: int, classes: int) -> None:
+    def __init__(self, shape: RecurrentConfig, vocabulary: int, classes: int) -> None:
         super().__init__()
         self.shape = shape
         self.embedding = TokenEmbedding(vocabulary, shape.width)

@@ -7,7 +7,7 @@
     Classifier       an encoder stack, its mean, one score a class
 
 Where we differ from the paper by default: norms stand before each sublayer (Xiong et al. 2020,
-arXiv:2002.04745) with one more at the end, and positions are rotary. `SHAPES["base"]` is the paper's own.
+arXiv:2002.04745) with one more at the end, and positions are rotary. `PRESETS["base"]` is the paper's own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MOST = {
 
 @checked_class
 @dataclass(frozen=True)
-class Shape:
+class TransformerConfig:
     """What a Transformer's blocks look like. Widths in features, dropout as a probability.
 
     `causal` is for a classifier alone: no token attends to what stands after it, as in the language model that it
@@ -89,11 +89,11 @@ class Shape:
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
-SHAPES = {
-    "base": Shape(512, 8, 2048, 6, 6, positions="sinusoidal", norm="post"),
-    "big": Shape(1024, 16, 4096, 6, 6, positions="sinusoidal", norm="post", dropout=0.3),
-    "small": Shape(),
-    "tiny": Shape(64, 4, 128, 2, 2),
+PRESETS = {
+    "base": TransformerConfig(512, 8, 2048, 6, 6, positions="sinusoidal", norm="post"),
+    "big": TransformerConfig(1024, 16, 4096, 6, 6, positions="sinusoidal", norm="post", dropout=0.3),
+    "small": TransformerConfig(),
+    "tiny": TransformerConfig(64, 4, 128, 2, 2),
 }
 """The paper's Table 3 (`base`, `big`), and two that train on a laptop."""
 
@@ -101,7 +101,7 @@ SHAPES = {
 class FeedForward(nn.Sequential):
     """max(0, x W1 + b1) W2 + b2, for each position by itself (§3.3, eq. 2)."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerConfig) -> None:
         widen, narrow = nn.Linear(shape.width, shape.feed_forward), nn.Linear(shape.feed_forward, shape.width)
         for layer in (widen, narrow):
             nn.init.xavier_uniform_(layer.weight)
@@ -112,7 +112,7 @@ class FeedForward(nn.Sequential):
 class Block(nn.Module):
     """One layer (§3.1). With `cross` it also attends to a memory, as the paper's decoder does."""
 
-    def __init__(self, shape: Shape, cross: bool) -> None:
+    def __init__(self, shape: TransformerConfig, cross: bool) -> None:
         super().__init__()
 
         def attention() -> MultiHeadAttention:
@@ -168,7 +168,9 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """Token embeddings, positions, blocks. (B, N) ids → (B, N, E)."""
 
-    def __init__(self, shape: Shape, embedding: TokenEmbedding, layers: int, cross: bool = False) -> None:
+    def __init__(
+        self, shape: TransformerConfig, embedding: TokenEmbedding, layers: int, cross: bool = False
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.positions = positions(shape.positions, shape.width, shape.width // shape.heads, shape.longest)
@@ -215,7 +217,7 @@ class Transformer(nn.Module):
 
     @checked
     def __init__(
-        self, shape: Shape, source_vocabulary: int, target_vocabulary: int, share: bool = False
+        self, shape: TransformerConfig, source_vocabulary: int, target_vocabulary: int, share: bool = False
     ) -> None:
         super().__init__()
         if share and source_vocabulary != target_vocabulary:
@@ -261,7 +263,7 @@ class LanguageModel(nn.Module):
     role: ClassVar[Role] = "language"
 
     @checked
-    def __init__(self, shape: Shape, vocabulary: int, window: int | None = None) -> None:
+    def __init__(self, shape: TransformerConfig, vocabulary: int, window: int | None = None) -> None:
         super().__init__()
         self.shape = shape
         if window is not None:
@@ -293,7 +295,7 @@ class Classifier(nn.Module):
     role: ClassVar[Role] = "classes"
 
     @checked
-    def __init__(self, shape: Shape, vocabulary: int, classes: int) -> None:
+    def __init__(self, shape: TransformerConfig, vocabulary: int, classes: int) -> None:
         super().__init__()
         self.shape = shape
         check_whole("classes", classes, 1, MOST_TOKENS)

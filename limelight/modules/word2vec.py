@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 
 from limelight.checked import checked, checked_class
-from limelight.errors import InputError, KindError, TooLargeError, check_number, check_whole, require
+from limelight.errors import ArgumentTypeError, InputError, TooLargeError, check_number, check_whole, require
 from limelight.modules.word_vectors import WordVectors
 from limelight.text.segmentation import words
 
@@ -80,7 +80,7 @@ class Word2vec:
         `progress(done, epochs)` is called after every epoch.
         """
         if isinstance(texts, str):
-            raise KindError("train takes several texts; got one str. Wrap it in a list: [text].")
+            raise ArgumentTypeError("train takes several texts; got one str. Wrap it in a list: [text].")
         return self.train_on_tokens(map(words_of, texts), progress)
 
     @checked
@@ -123,7 +123,7 @@ def words_of(text: str) -> list[str]:
     True
     """
     if not isinstance(text, str):
-        raise KindError(f"A text must be a str; got {type(text).__name__}.")
+        raise ArgumentTypeError(f"A text must be a str; got {type(text).__name__}.")
     text = unicodedata.normalize("NFC", text.lower())
     pieces = (text[start:end] for start, end in words(text))
     return [piece for piece in pieces if any(map(str.isalnum, piece))]
@@ -131,9 +131,13 @@ def words_of(text: str) -> list[str]:
 
 def _no_bare_text(sequence: Sequence[str]) -> Sequence[str]:
     if isinstance(sequence, str):
-        raise KindError("train_on_tokens takes lists of tokens; got a text. Use train(texts) for texts.")
+        raise ArgumentTypeError(
+            "train_on_tokens takes lists of tokens; got a text. Use train(texts) for texts."
+        )
     if not isinstance(sequence, Sequence) or not all(isinstance(token, str) for token in sequence):
-        raise KindError(f"train_on_tokens takes lists of tokens, each a str; got {reprlib.repr(sequence)}.")
+        raise ArgumentTypeError(
+            f"train_on_tokens takes lists of tokens, each a str; got {reprlib.repr(sequence)}."
+        )
     return sequence
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from limelight.checked import checked, checked_class
-from limelight.errors import InputError, KindError, ShapeError, TextError, check_whole
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TextError, check_whole
 from limelight.files import written_aside
 from limelight.text.lookalikes import folded
 from limelight.text.readers import opened
 
 
-class Tokens(Protocol):
+class TokenNames(Protocol):
     """What is needed of a tokenizer here: how many tokens it has, and the text of each."""
 
     def __len__(self) -> int: ...
@@ -58,7 +58,9 @@ class WordVectors:
 
     def __post_init__(self) -> None:
         if self.vectors.dtype != torch.float32:
-            raise KindError(f"WordVectors must be float32; got {self.vectors.dtype}. Convert with .float().")
+            raise ArgumentTypeError(
+                f"WordVectors must be float32; got {self.vectors.dtype}. Convert with .float()."
+            )
         if self.vectors.dim() != 2 or len(self.words) != len(self.vectors):
             raise ShapeError(
                 f"WordVectors must have one row for each of its {len(self.words)} words; "
@@ -97,7 +99,7 @@ class WordVectors:
         ]
 
     @checked
-    def embedding_table(self, tokenizer: Tokens, seed: int = 0) -> TableStart:
+    def embedding_table(self, tokenizer: TokenNames, seed: int = 0) -> TableStart:
         """A start for a model's embedding table, one row for each token of `tokenizer`; (V, E).
 
         A token that has a vector gets it; other rows are drawn from a normal distribution of the same spread.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from limelight.errors import InputError, LimelightError, TooLargeError
-from limelight.modules.transformer import LanguageModel, Shape
+from limelight.modules.transformer import LanguageModel, TransformerConfig
 
 MOST_SCORES = 2**27
 """Of the next token, that a search holds at once: rows × beam × vocabulary, half a gigabyte."""
@@ -29,7 +29,7 @@ def text_number(place: int) -> str:
 def last_position(model: nn.Module) -> int | None:
     """How many tokens a stack can read; None where positions are computed, not learned."""
     shape = model.shape
-    return shape.longest if isinstance(shape, Shape) and shape.positions == "learned" else None
+    return shape.longest if isinstance(shape, TransformerConfig) and shape.positions == "learned" else None
 
 
 def check_readable(model: nn.Module, lengths: Sequence[int], name: Namer) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError, check_whole
-from limelight.modules.attention import kept_attention
+from limelight.errors import ArgumentTypeError, InputError, check_whole
+from limelight.modules.attention import record_attention
 from limelight.modules.model_io import SavedModel, load_model
 from limelight.predicting.decoders import Decoder, language_decoder, pair_decoder
 from limelight.predicting.limits import (
@@ -59,7 +59,7 @@ class Predictor:
     @checked
     def __init__(self, saved: SavedModel, batch_tokens: int = 4000) -> None:
         if not isinstance(saved, SavedModel):
-            raise KindError(
+            raise ArgumentTypeError(
                 f"Predictor takes a loaded model; got {type(saved).__name__}. Write Predictor.load(folder)."
             )
         check_whole("batch_tokens", batch_tokens, 1)
@@ -112,7 +112,7 @@ class Predictor:
         if isinstance(texts, str):
             raise InputError("predict() takes a list of texts; got one string. Write predict([text]).")
         if not isinstance(sampling, Sampling | None):
-            raise KindError(f"sampling must be a Sampling; got {type(sampling).__name__}.")
+            raise ArgumentTypeError(f"sampling must be a Sampling; got {type(sampling).__name__}.")
         texts = list(texts)
         options = self.options(beam=beam, length_penalty=length_penalty, longest=longest)
         check_search(**options)
@@ -211,7 +211,7 @@ class Predictor:
         if self.model.role == "pairs":
             inputs["target"] = self._tensor([[START, *prediction.target_ids]])
             target = as_written(self.saved.target, prediction.text, prediction.target_ids)
-        with kept_attention(self.model) as matrices:
+        with record_attention(self.model) as matrices:
             self.model(**inputs)
         return Trace(prediction, dict(matrices), source, target, len(prediction.source_ids))
 
@@ -249,7 +249,7 @@ class Predictor:
                 f"prefix must be one for all or one for each of the {count} texts; got {len(prefixes)}."
             )
         if not all(isinstance(each, str) for each in prefixes):
-            raise KindError(f"A prefix must be a str; got {reprlib.repr(prefixes)}.")
+            raise ArgumentTypeError(f"A prefix must be a str; got {reprlib.repr(prefixes)}.")
         found = self.saved.target.encode_batch(["" if each.isspace() else each.strip() for each in prefixes])
         for text, encoded in zip(prefixes, found, strict=True):
             if unknown := unknown_of(text.strip(), encoded):

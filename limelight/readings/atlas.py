@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import AttentionMatrix, Distance, Entropy, Fold, RowStats, masks
-from limelight.matrix.reductions.distance import DistanceReading
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix import AttentionMatrix, Entropy, MeanDistance, Reduction, RowStats, masks
+from limelight.matrix.reductions.distance import DistanceResult
 from limelight.readings.head_patterns import (
     Apart,
     Share,
-    ShareReading,
+    ShareResult,
     duplicate_token,
     induction,
     previous_token,
@@ -181,7 +181,7 @@ def _row(given: Sequence[int] | Tensor, batch: int, name: str) -> Tensor:
     try:
         whole = torch.as_tensor(given).cpu()
     except (TypeError, ValueError, RuntimeError):
-        raise KindError(
+        raise ArgumentTypeError(
             f"{name} must be whole numbers, one a token, as the tokenizer gives them; got {type(given).__name__}."
         ) from None
     if whole.dim() != 2 or len(whole) == 1:
@@ -195,7 +195,7 @@ def _inside(queries: Tensor, batch: int, N: int) -> Tensor:
     """Which tokens of one text are no padding, bool (N,)."""
     if not isinstance(queries, Tensor) or queries.dtype != torch.bool:
         came = queries.dtype if isinstance(queries, Tensor) else type(queries).__name__
-        raise KindError(
+        raise ArgumentTypeError(
             f"queries must be a bool tensor, of each token whether it is no padding; got {came}. Of an attention "
             "mask: queries=mask.bool()."
         )
@@ -221,7 +221,7 @@ def _not_the_ids(layer: int, matrix: AttentionMatrix, N: int) -> str:
     return said
 
 
-def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Fold[object]]:
+def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Reduction[object]]:
     """What is read of a layer: entropy, distance, and four shares in the order of the measures."""
     N = len(tokens)
     # The same token of another text, and padding, are other tokens.
@@ -239,7 +239,7 @@ def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Fo
         at_sinks = masks.documents(torch.zeros(N, dtype=torch.int64), sink_N)
     return [
         Entropy(),
-        Distance() if texts.neighbours else Apart(texts.place_N),
+        MeanDistance() if texts.neighbours else Apart(texts.place_N),
         Share(at_sinks),
         Share(previous_token(texts.place_N)),
         Share(duplicate_token(same)),
@@ -247,14 +247,14 @@ def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Fo
     ]
 
 
-def _of_layer(matrix: AttentionMatrix, folds: list[Fold[object]], texts: Texts, batch: int) -> Tensor:
+def _of_layer(matrix: AttentionMatrix, folds: list[Reduction[object]], texts: Texts, batch: int) -> Tensor:
     """(heads, measures)"""
     stats, entropy, distance, *shares = hidden_by_mask(matrix).read(RowStats(), *folds)
-    apart = distance.mean if isinstance(distance, DistanceReading) else distance
+    apart = distance.mean if isinstance(distance, DistanceResult) else distance
     looking_HN = ~stats.empty[batch] & texts.looking_N.to(matrix.device)
     columns = [_mean(entropy[batch], looking_HN), _mean(apart[batch], looking_HN)]
     for place, share in enumerate(shares):
-        assert isinstance(share, ShareReading)
+        assert isinstance(share, ShareResult)
         having = looking_HN if place < 2 else looking_HN & (share.keys[batch] > 0)
         columns.append(_mean(share.share[batch], having))
     return torch.stack(columns, dim=1).cpu()

@@ -23,7 +23,7 @@ from limelight.readings.padding import first_key
 from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, name_heads
 from limelight.readings.row_attention import Weigh, mean_of_rows, weighed_by_values
 from limelight.readings.token_groups import Groups
-from limelight.readings.unit_membership import FIRST, SPECIAL, Ranked
+from limelight.readings.unit_membership import FIRST, SPECIAL, RankedDocuments
 from limelight.readings.word_attention import (
     Matrices,
     average_heads,
@@ -97,7 +97,7 @@ class LookedAt:
 
 
 @checked
-def looked_at(
+def attention_to_units(
     matrices: Matrices,
     segments: Segments,
     rows: Sequence[int],
@@ -134,7 +134,7 @@ def ways_to_look(
     heads: Sequence[Head] | None = None,
     batch: int = 0,
 ) -> list[LookedAt]:
-    """`looked_at` for several (weigh, sink_free) at the price of one: the rows are read once."""
+    """`attention_to_units` for several (weigh, sink_free) at the price of one: the rows are read once."""
     chosen, picked = chosen_layers(matrices, heads)
     if strange := [weigh for weigh, _ in ways if not is_one_of(weigh, ("alpha", "value"))]:
         raise InputError(f"weigh must be 'alpha' or 'value'; got {strange[0]!r}.")
@@ -160,7 +160,7 @@ def ways_to_look(
             .mean(0)
             .numpy()
         )
-    ranked = Ranked.of(segments, among)
+    ranked = RankedDocuments.of(segments, among)
     free_of = first_key(next(iter(chosen.values())), batch) if any(free for _, free in ways) else 0
     return [
         _looked(
@@ -176,7 +176,7 @@ def ways_to_look(
 
 
 @checked
-def between(
+def attention_between(
     matrices: Matrices,
     segments: Segments,
     rows: Level = "document",
@@ -198,7 +198,12 @@ def between(
 
 
 def _looked(
-    ranked: Ranked, shares_M: NDArray[Any], weigh: Weigh, first: int | None, how: str, heads: tuple[Head, ...]
+    ranked: RankedDocuments,
+    shares_M: NDArray[Any],
+    weigh: Weigh,
+    first: int | None,
+    how: str,
+    heads: tuple[Head, ...],
 ) -> LookedAt:
     """first: the first token of all, which is left out together with the special ones; None leaves out none."""
     free = first is not None

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.matrix import Cover, Frame, Mask, Stats, Tile, masks
+from limelight.matrix import Mask, MatrixSpec, SoftmaxStats, Tile, TileCoverage, masks
 
 
-class ShareReading(NamedTuple):
+class ShareResult(NamedTuple):
     """Of each query, (B, H, N)."""
 
     share: Tensor
@@ -38,7 +38,7 @@ class Share:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Pointed:
+    def start(self, frame: MatrixSpec) -> Pointed:
         shape = (frame.B, frame.H, frame.N)
         at = self.at.fit(frame.B, frame.H, frame.N, frame.M)
         sums = frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64)
@@ -46,7 +46,7 @@ class Share:
 
     def absorb(self, state: Pointed, tile: Tile) -> None:
         place = (tile.i0, tile.i1, tile.j0, tile.j1, state.N, state.M)
-        if state.at.cover(*place) is Cover.NONE:
+        if state.at.cover(*place) is TileCoverage.NONE:
             return
         here = state.at.at(tile.batches.start, tile.batches.stop, tile.heads.start, tile.heads.stop)
         at_BHRC = here.block(*place, tile.scores.device)
@@ -56,8 +56,8 @@ class Share:
     def merge(self, state: Pointed, other: Pointed) -> Pointed:
         return state._replace(share=state.share + other.share, keys=state.keys + other.keys)
 
-    def finish(self, state: Pointed, stats: Stats) -> ShareReading:
-        return ShareReading(state.share.to(stats.maximum.dtype), state.keys)
+    def finish(self, state: Pointed, stats: SoftmaxStats) -> ShareResult:
+        return ShareResult(state.share.to(stats.maximum.dtype), state.keys)
 
 
 class Pointed(NamedTuple):
@@ -81,7 +81,7 @@ class Apart:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Tensor:
+    def start(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
 
     def absorb(self, state: Tensor, tile: Tile) -> None:
@@ -92,7 +92,7 @@ class Apart:
     def merge(self, state: Tensor, other: Tensor) -> Tensor:
         return state + other
 
-    def finish(self, state: Tensor, stats: Stats) -> Tensor:
+    def finish(self, state: Tensor, stats: SoftmaxStats) -> Tensor:
         return state.to(stats.maximum.dtype)
 
 

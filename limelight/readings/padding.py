@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.matrix import AttentionMatrix, Cover, Mask
+from limelight.matrix import AttentionMatrix, Mask, TileCoverage
 from limelight.matrix.biases import Bias
-from limelight.matrix.index_functions import Device, Place, part
+from limelight.matrix.index_functions import Device, TileIndex, part
 
 SIDE = 1024
 """Queries and keys that are looked at together."""
@@ -31,7 +31,7 @@ HIDING = -5e3
 """A number added to a score that hides the key: models use -1e4 or less."""
 
 
-class Sight(NamedTuple):
+class VisibleTokens(NamedTuple):
     """Who may look at whom in one text of a batch, in any head: three summaries of (queries, keys)."""
 
     first_N: Tensor
@@ -42,7 +42,7 @@ class Sight(NamedTuple):
     """Whether any query may look at the key."""
 
 
-def sight_of(matrix: AttentionMatrix, batch: int = 0) -> Sight:
+def sight_of(matrix: AttentionMatrix, batch: int = 0) -> VisibleTokens:
     """Of text `batch`. It asks the mask and the bias, tile by tile, and computes no score."""
     N, M = matrix.shape[2:]
     first_N = torch.full((N,), M)
@@ -55,7 +55,7 @@ def sight_of(matrix: AttentionMatrix, batch: int = 0) -> Sight:
         first_N[i0:i1] = torch.minimum(first_N[i0:i1], first_R.where(looks_R, M))
         last_N[i0:i1] = torch.maximum(last_N[i0:i1], last_R.where(looks_R, -1))
         seen_M[j0:j1] |= seen_RC.any(0)
-    return Sight(first_N, last_N, seen_M)
+    return VisibleTokens(first_N, last_N, seen_M)
 
 
 def first_key(matrix: AttentionMatrix, batch: int = 0) -> int:
@@ -87,10 +87,10 @@ def _tiles(
     for i0, j0 in product(range(0, N, rows), range(columns.start, columns.stop, SIDE)):
         i1, j1 = min(i0 + rows, N), min(j0 + SIDE, columns.stop)
         cover = mask.cover(i0, i1, j0, j1, N, M)
-        if cover is Cover.NONE:
+        if cover is TileCoverage.NONE:
             continue
         seen_HRC = torch.ones(1, 1, 1, dtype=torch.bool)
-        if cover is Cover.SOME:
+        if cover is TileCoverage.SOME:
             seen_HRC = mask.block(i0, i1, j0, j1, N, M, scores.device)[0]
         yield (i0, i1, j0, j1), seen_HRC.any(0).expand(i1 - i0, j1 - j0).cpu()
 
@@ -113,12 +113,12 @@ class LowScores(Mask):
             for axis, span in enumerate((self.batches, self.heads)):
                 added_BHRC = part(added_BHRC, span.start, span.stop, axis)
             return (added_BHRC > HIDING).expand(-1, -1, i1 - i0, j1 - j0).to(device)
-        place = Place(self.batches, self.heads, range(i0, i1), range(j0, j1), N, M)
+        place = TileIndex(self.batches, self.heads, range(i0, i1), range(j0, j1), N, M)
         zeros = torch.zeros(*map(len, place[:4]), dtype=self.dtype, device=device)
         return self.bias.apply(zeros, place) > HIDING
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
-        return Cover.SOME
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.SOME
 
     def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
         return replace(self, batches=range(b0, b1), heads=range(h0, h1))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limelight.checked import checked, checked_class
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 
 Head = tuple[int, int]
 """(layer, head), both counted from 0."""
@@ -60,7 +60,9 @@ class Reading:
     def __post_init__(self) -> None:
         values = np.array(self.values)
         if values.dtype not in (np.float32, np.float64):
-            raise KindError(f"The values of a Reading must be float32 or float64; got {values.dtype}.")
+            raise ArgumentTypeError(
+                f"The values of a Reading must be float32 or float64; got {values.dtype}."
+            )
         if np.isinf(values).any():
             raise InputError(
                 "The values of a Reading must be finite, or NaN for no value; some are infinite."

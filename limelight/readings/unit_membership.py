@@ -17,7 +17,7 @@ SPECIAL, FIRST, BETWEEN = "special tokens", "first token", "between documents"
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedDocuments:
     """A text and the documents of it that are ranked.
 
     places  for each token "" if its document is ranked, else the name of where it counts
@@ -28,7 +28,7 @@ class Ranked:
     units: dict[str, Units]
 
     @classmethod
-    def of(cls, segments: Segments, among: Sequence[str] | None) -> Ranked:
+    def of(cls, segments: Segments, among: Sequence[str] | None) -> RankedDocuments:
         homes = segments.index("document").numpy()
         wanted = [number for number, name in enumerate(segments.names) if among is None or name in among]
         ranked = np.isin(homes, wanted)

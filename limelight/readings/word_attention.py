@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import AttentionMatrix, Pool, Received, only_queries
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix import AttentionMatrix, Pool, Received, select_queries
 from limelight.readings.padding import hidden_by_mask
 from limelight.readings.reading import Head, Reading, name_heads
 from limelight.readings.token_groups import Groups
 
 
-class Call(Protocol):
+class CapturedCall(Protocol):
     """One call of a captured model, as `limelight.watch` gives it."""
 
     @property
@@ -33,7 +33,9 @@ class Call(Protocol):
     def matrix(self) -> AttentionMatrix: ...
 
 
-Matrices = AttentionMatrix | Sequence[AttentionMatrix] | Mapping[int, AttentionMatrix] | Iterable[Call]
+Matrices = (
+    AttentionMatrix | Sequence[AttentionMatrix] | Mapping[int, AttentionMatrix] | Iterable[CapturedCall]
+)
 """One matrix (layer 0), the matrices of layers 0, 1, 2 …, those of the layers that are named, or what a watch saw."""
 
 
@@ -129,7 +131,7 @@ def received_words(
         keys.fit(matrix.shape[3], "keys")
         check_batch(matrix, batch)
         told = hidden_by_mask(matrix)
-        received = (told if queries is None else only_queries(told, queries)).read(Received())
+        received = (told if queries is None else select_queries(told, queries)).read(Received())
         by_layer[layer] = (received.raw[batch], received.per_query[batch])
     index = torch.tensor([number if number >= 0 else len(keys) for number in keys.index], dtype=torch.int64)
     for which in range(2):
@@ -190,7 +192,7 @@ def by_layer(matrices: Matrices) -> dict[int, AttentionMatrix]:
     if isinstance(matrices, Mapping):
         return dict(matrices)
     found: dict[int, AttentionMatrix] = {}
-    calls: Iterable[AttentionMatrix | Call] = matrices
+    calls: Iterable[AttentionMatrix | CapturedCall] = matrices
     for number, each in enumerate(calls):
         layer, matrix = (number, each) if isinstance(each, AttentionMatrix) else (each.layer, each.matrix)
         if layer in found:
@@ -224,7 +226,9 @@ def chosen_layers(
     try:
         chosen = tuple(there if heads is None else ((int(layer), int(head)) for layer, head in heads))
     except (TypeError, ValueError) as error:
-        raise KindError(f"heads must be (layer, head) pairs, such as [(2, 1)]; got {heads!r}.") from error
+        raise ArgumentTypeError(
+            f"heads must be (layer, head) pairs, such as [(2, 1)]; got {heads!r}."
+        ) from error
     strangers = [head for head in chosen if head not in set(there)]
     if strangers:
         raise InputError(

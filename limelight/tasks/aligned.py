@@ -30,14 +30,14 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Tokens:
+class SpacedTokens:
     """What stands between the spaces of a text, and where."""
 
     names: tuple[str, ...]
     spans: tuple[Span, ...]
 
     @classmethod
-    def of(cls, text: str) -> Tokens:
+    def of(cls, text: str) -> SpacedTokens:
         found = [match.span() for match in TOKEN.finditer(text)]
         return cls(tuple(text[start:end] for start, end in found), tuple(found))
 
@@ -58,8 +58,8 @@ class Aligned:
     unlinked  the target tokens that attend to no source token
     """
 
-    source: Tokens
-    target: Tokens
+    source: SpacedTokens
+    target: SpacedTokens
     links: tuple[TokenLink, ...]
 
     @property
@@ -96,7 +96,7 @@ def align(
     if heads is None and (chosen := predictor.saved.prediction.get("alignment")):
         heads = AlignmentHeads.from_json(chosen).heads
     for source, target in pairs:
-        sides = Tokens.of(source), Tokens.of(target)
+        sides = SpacedTokens.of(source), SpacedTokens.of(target)
         if not all(side.names for side in sides):
             yield Aligned(*sides, ())
             continue
@@ -116,7 +116,7 @@ def token_groups(segments: Segments) -> Groups:
 
     What the model reads as one belongs to the token in which its first character other than a space stands.
     """
-    tokens = Tokens.of(segments.text)
+    tokens = SpacedTokens.of(segments.text)
     places = [NO_UNIT] * len(segments.text)
     for number, (start, end) in enumerate(tokens.spans):
         places[start:end] = [number] * (end - start)
@@ -133,7 +133,7 @@ def is_tokenized(text: str) -> bool:
     >>> is_tokenized("Save the file ."), is_tokenized("Save the file."), is_tokenized("Save it")
     (True, False, False)
     """
-    names = Tokens.of(text).names
+    names = SpacedTokens.of(text).names
     apart = any(not any(sign.isalnum() for sign in name) for name in names)
     clings = any(name[-1] in ENDS_A_CLAUSE and any(map(str.isalnum, name)) for name in names)
     return apart and not clings

@@ -26,15 +26,15 @@ from limelight.modules.model_io import (
     place_for_model,
     save_model,
 )
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.card import averaged_card
 from limelight.tasks.checking import check_classes
 from limelight.tasks.place import OWN, is_run
 from limelight.tasks.recipe import Recipe, Search, Text
 from limelight.tasks.run import with_alignment
 from limelight.tasks.task import TASKS
-from limelight.training.loop import Settings
+from limelight.training.loop import TrainConfig
 
 SUMMED = ("updates", "tokens", "CPU minutes")
 """What the trainings of the parts cost together."""
@@ -60,8 +60,8 @@ def average(
     prediction = {
         word.name: mean.prediction[word.name] for word in fields(Search) if word.name in mean.prediction
     }
-    shape = cast(Shape | Recurrence, mean.model.shape)
-    task = TASKS[mean.task](Recipe(mean.task, Text(), shape, Settings(steps=1), Search(**prediction)))
+    shape = cast(TransformerConfig | RecurrentConfig, mean.model.shape)
+    task = TASKS[mean.task](Recipe(mean.task, Text(), shape, TrainConfig(steps=1), Search(**prediction)))
     part = task.part(data, "valid")
     valid = task.rows(part.path)
     check_classes(mean, valid, part, given=True)
@@ -122,7 +122,10 @@ def mean_of(parts: dict[str, SavedModel]) -> SavedModel:
 
 def _difference(one: SavedModel, other: SavedModel) -> str | None:
     """What keeps two models from having a mean, in a word."""
-    shapes = [replace(cast(Shape | Recurrence, each.model.shape), dropout=0.0) for each in (one, other)]
+    shapes = [
+        replace(cast(TransformerConfig | RecurrentConfig, each.model.shape), dropout=0.0)
+        for each in (one, other)
+    ]
     same = {
         "tasks": one.task == other.task,
         "shapes": shapes[0] == shapes[1],

@@ -13,8 +13,8 @@ from typing import cast
 from torch import nn
 
 from limelight.modules.model_io import SavedModel
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape, Stack
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import Stack, TransformerConfig
 from limelight.tasks.recipe import Recipe, changes, rendered
 from limelight.training.loop import COUNTERS
 
@@ -100,8 +100,8 @@ def _measures(held_out: dict[str, float]) -> dict[str, float]:
 
 def _shape(model: nn.Module) -> str:
     """What the model is made of, in a line or two."""
-    shape = cast(Shape | Recurrence, model.shape)
-    if isinstance(shape, Recurrence):
+    shape = cast(TransformerConfig | RecurrentConfig, model.shape)
+    if isinstance(shape, RecurrentConfig):
         attention = {"none": "no", "bahdanau": "Bahdanau's", "luong": "Luong's"}[shape.attention]
         layers = f"{shape.encoder_layers} + {shape.decoder_layers} layers"
         return f"{shape.cell.upper()}, {layers}, width {shape.width}, {attention} attention"

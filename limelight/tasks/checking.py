@@ -10,22 +10,22 @@ from dataclasses import dataclass
 
 from limelight.errors import InputError, TextError
 from limelight.modules.model_io import SavedModel
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.recipe import Recipe
-from limelight.tasks.rows import Part, few
+from limelight.tasks.rows import DataPart, few
 from limelight.tasks.task import Rows
 from limelight.tasks.unknown import named, told_unknown, unit, unknown_in
 from limelight.text.lookalikes import told_apart
 from limelight.text.segmentation import words
 from limelight.text.tokenizers import Tokenizer
-from limelight.training.batches import Examples
+from limelight.training.batches import Dataset
 
 LONG_WORD = 200
 """Characters of a word that is rather a mistake in the data."""
 
 
 @dataclass(frozen=True)
-class Side:
+class TextSide:
     """The texts of one side of some rows, and what cuts them into tokens; `answer` where a model is to write them."""
 
     name: str
@@ -34,23 +34,23 @@ class Side:
     answer: bool
 
 
-def sides(saved: SavedModel, rows: Rows) -> list[Side]:
+def sides(saved: SavedModel, rows: Rows) -> list[TextSide]:
     """What of the rows becomes tokens."""
     first = [text for text, _ in rows]
     match saved.model.role:
         case "pairs":
             second = [text for _, text in rows]
             return [
-                Side("sources", first, saved.source, False),
-                Side("targets", second, saved.target, True),
+                TextSide("sources", first, saved.source, False),
+                TextSide("targets", second, saved.target, True),
             ]
         case "language":
-            return [Side("texts", first, saved.source, True)]
+            return [TextSide("texts", first, saved.source, True)]
         case _:
-            return [Side("texts", first, saved.source, False)]
+            return [TextSide("texts", first, saved.source, False)]
 
 
-def check_classes(saved: SavedModel, rows: Rows, part: Part, given: bool) -> None:
+def check_classes(saved: SavedModel, rows: Rows, part: DataPart, given: bool) -> None:
     """Raises TextError for a label that is none of the model's classes; `given` where these are those of a start."""
     known = set(saved.classes)
     for row, (_, label) in enumerate(rows):
@@ -68,7 +68,7 @@ def check_classes(saved: SavedModel, rows: Rows, part: Part, given: bool) -> Non
 
 
 def check_unknown(
-    saved: SavedModel, rows: Rows, part: Part, given: bool, held_out: bool, note: Callable[[str], None]
+    saved: SavedModel, rows: Rows, part: DataPart, given: bool, held_out: bool, note: Callable[[str], None]
 ) -> None:
     """Tell what the tokenizers do not know. Raises TextError where training rows ask a given model to write it."""
     for side in sides(saved, rows):
@@ -98,9 +98,9 @@ def check_unknown(
 
 def check_lengths(
     saved: SavedModel,
-    examples: Examples,
+    examples: Dataset,
     recipe: Recipe,
-    part: Part,
+    part: DataPart,
     held_out: bool,
     note: Callable[[str], None],
 ) -> None:
@@ -108,7 +108,7 @@ def check_lengths(
     "isolates."""
     shape, lengths = saved.model.shape, examples.lengths()
     language = saved.model.role == "language"
-    if isinstance(shape, Shape) and shape.positions == "learned":
+    if isinstance(shape, TransformerConfig) and shape.positions == "learned":
         row = max(range(len(lengths)), key=lambda row: max(lengths[row]))
         if (longest := max(lengths[row])) > shape.longest:
             where = f"[text] window = {recipe.text.window}" if language else part.place(row)
@@ -135,7 +135,7 @@ def check_lengths(
             )
 
 
-def check_words(rows: Rows, part: Part, note: Callable[[str], None]) -> None:
+def check_words(rows: Rows, part: DataPart, note: Callable[[str], None]) -> None:
     """Tell of a word that is hardly one: a line of code, an image in letters, a file without its spaces."""
     long = [
         (row, text) for row, texts in enumerate(rows) for text in texts if _longest_word(text) > LONG_WORD

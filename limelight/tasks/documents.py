@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from limelight.ablation.leave_one_out import Removal, removal_check
+from limelight.ablation.leave_one_out import AblationResult, leave_one_out
 from limelight.checked import checked
 from limelight.errors import InputError
-from limelight.readings.documents import LookedAt, between, ways_to_look
+from limelight.readings.documents import LookedAt, attention_between, ways_to_look
 from limelight.readings.reading import Head, Reading
 from limelight.readings.row_attention import Weigh
 from limelight.readings.token_groups import Groups
 from limelight.readings.word_attention import Matrices
-from limelight.tasks.readers import ANSWER, Reader, Run, check_reader
+from limelight.tasks.readers import ANSWER, ForwardPass, Reader, check_reader
 from limelight.tasks.windows import joined
 from limelight.text.chat_template import plain_message
 from limelight.text.contexts import QUESTION, Context, named
@@ -59,7 +59,7 @@ class DocumentsLook:
     who: str
     views: dict[str, LookedAt]
     table: Reading | None
-    removal: Removal | None = None
+    removal: AblationResult | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[DocumentsLook, ...] = field(default=(), repr=False)
     """Where the text was read in windows: each by itself, and the views above are their means."""
@@ -212,7 +212,9 @@ class _Task:
         views = dict(zip((name for name, _, _ in VIEWS), seen, strict=True))
         # In an encoder-decoder heads are named for the cross-attention; the table then shows all of the encoder's.
         same = run.looking is run.layers
-        table = between(run.layers, segments, heads=chosen if same else None) if run.layers else None
+        table = (
+            attention_between(run.layers, segments, heads=chosen if same else None) if run.layers else None
+        )
         removal = _removal(run, views["α"], self.remove, self.progress) if self.remove else None
         notes = tuple(note for note in (context.note, run.note) if note)
         kept = set(views["α"].documents.labels[0])
@@ -245,7 +247,7 @@ def _chosen(
     return [*whole, *(head for head in heads or () if head not in whole)]
 
 
-def _removal(run: Run, seen: LookedAt, level: Level, progress: Progress) -> Removal:
+def _removal(run: ForwardPass, seen: LookedAt, level: Level, progress: Progress) -> AblationResult:
     if run.output is None:
         raise InputError("The removal check is not there for this model.")
     if level not in seen.readings:
@@ -261,4 +263,4 @@ def _removal(run: Run, seen: LookedAt, level: Level, progress: Progress) -> Remo
         if home_of[number] >= 0 and segments.names[home_of[number]] in ranked
     ]
     told = partial(progress, "removals")
-    return removal_check(run.output, groups, seen.readings[level], run.gives, among=among, progress=told)
+    return leave_one_out(run.output, groups, seen.readings[level], run.gives, among=among, progress=told)

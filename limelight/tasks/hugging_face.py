@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.ablation.other_models import without
+from limelight.ablation.other_models import masked_forward
 from limelight.capture import watch
 from limelight.checked import checked_class
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.word_attention import by_layer
 from limelight.tasks.pretrained import body_of, load_pretrained
-from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
+from limelight.tasks.readers import ANSWER, Architecture, ForwardPass, text_rows
 from limelight.tasks.unwrapped import unwrapped
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segmentation import Span
@@ -114,7 +114,7 @@ class HuggingFaceReader:
             )
         return replace(Context.chat(self.tokenizer, messages, answer_next=True), asked=True)
 
-    def run(self, context: Context, answer_tokens: int) -> Run:
+    def run(self, context: Context, answer_tokens: int) -> ForwardPass:
         try:
             run = self._run(context, answer_tokens)
         except LimelightError:
@@ -129,7 +129,7 @@ class HuggingFaceReader:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _run(self, context: Context, answer_tokens: int) -> Run:
+    def _run(self, context: Context, answer_tokens: int) -> ForwardPass:
         ids = torch.tensor([context.ids], device=self.model.device)
         with torch.no_grad():
             if self.architecture == "encoder-decoder":
@@ -140,17 +140,17 @@ class HuggingFaceReader:
         rows = context.tokens_of(-1) if context.asked else text_rows(context)  # the question is the last part
         who = QUESTION if context.asked else "text"
         if self.architecture == "decoder":
-            output = without(self.model, {"input_ids": ids}, rows=[-1])
-            return Run(context, layers, layers, tuple(rows), who, output=output)
-        output = without(self.model, {"input_ids": ids}, rows=list(rows))
-        return Run(context, layers, layers, tuple(rows), who, output=output, gives="vector")
+            output = masked_forward(self.model, {"input_ids": ids}, rows=[-1])
+            return ForwardPass(context, layers, layers, tuple(rows), who, output=output)
+        output = masked_forward(self.model, {"input_ids": ids}, rows=list(rows))
+        return ForwardPass(context, layers, layers, tuple(rows), who, output=output, gives="vector")
 
     def _watched(self, ids: Tensor) -> dict[int, AttentionMatrix]:
         with watch(self.model) as seen:
             self.model(input_ids=ids, **_uncached(self.model))
         return _layers(seen, "self")
 
-    def _continued(self, context: Context, ids: Tensor, most: int) -> Run:
+    def _continued(self, context: Context, ids: Tensor, most: int) -> ForwardPass:
         """A decoder: the answer stands behind the text, and row i predicts token i + 1."""
         written = self._generated({"input_ids": ids}, most)[0, ids.shape[1] :].tolist()
         text, spans = _spelled(self.tokenizer, written)
@@ -160,10 +160,10 @@ class HuggingFaceReader:
         layers = self._watched(all_ids)
         first = ids.shape[1] - 1
         rows = tuple(range(first, first + max(len(written), 1)))
-        output = without(self.model, {"input_ids": all_ids}, rows=list(rows))
-        return Run(whole, layers, layers, rows, ANSWER, text, note, output)
+        output = masked_forward(self.model, {"input_ids": all_ids}, rows=list(rows))
+        return ForwardPass(whole, layers, layers, rows, ANSWER, text, note, output)
 
-    def _translated(self, context: Context, ids: Tensor, most: int) -> Run:
+    def _translated(self, context: Context, ids: Tensor, most: int) -> ForwardPass:
         """An encoder-decoder: cross-attention, row i predicts token i of the answer."""
         encoder = self.model.get_encoder()
         with watch(encoder) as seen:
@@ -177,9 +177,9 @@ class HuggingFaceReader:
         with watch(self.model) as seen:
             self.model(encoder_outputs=states, decoder_input_ids=read, **_uncached(self.model))
         rows = range(read.shape[1])
-        output = without(self.model, {"input_ids": ids, "decoder_input_ids": read}, rows=list(rows))
+        output = masked_forward(self.model, {"input_ids": ids, "decoder_input_ids": read}, rows=list(rows))
         text = self.tokenizer.decode(answer, skip_special_tokens=True)
-        return Run(context, layers, _layers(seen, "cross"), tuple(rows), ANSWER, text, output=output)
+        return ForwardPass(context, layers, _layers(seen, "cross"), tuple(rows), ANSWER, text, output=output)
 
     def _generated(self, inputs: dict[str, Any], most: int) -> Tensor:
         """Greedily, so that the same text has the same answer."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limelight.ablation.leave_one_out import Removal, removal_check
-from limelight.ablation.own_models import output_without
+from limelight.ablation.leave_one_out import AblationResult, leave_one_out
+from limelight.ablation.own_models import masked_forward
 from limelight.checked import checked
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.alignment_heads import AlignmentHeads
@@ -38,7 +38,7 @@ class Look:
     received: Reading
     alignment: Alignment | None
     heads: str
-    removal: Removal | None = None
+    removal: AblationResult | None = None
     spans: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
 
     def __repr__(self) -> str:
@@ -120,10 +120,10 @@ def look(
 
 
 def _texts(must: str, given: Iterable[str], way: str) -> list[str]:
-    """The texts as a list. Raises KindError for one string, and for what holds something else."""
+    """The texts as a list. Raises ArgumentTypeError for one string, and for what holds something else."""
     texts = [] if isinstance(given, str) else list(given)
     if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
-        raise KindError(f"{must}; got {reprlib.repr(given)}. {way}")
+        raise ArgumentTypeError(f"{must}; got {reprlib.repr(given)}. {way}")
     return texts
 
 
@@ -141,8 +141,8 @@ def _look(predictor: Predictor, trace: Trace, heads: Sequence[Head] | None, toke
     if predictor.model.role == "classes":
         words_of = word_groups(trace.source, after=1)
         received = average_heads(received_words(trace.layers("encoder"), words_of, heads).per_query)
-        output = output_without(predictor.model, [*answer.source_ids, END])
-        return Look(answer, received, None, how, removal_check(output, words_of, received))
+        output = masked_forward(predictor.model, [*answer.source_ids, END])
+        return Look(answer, received, None, how, leave_one_out(output, words_of, received))
     if not words(answer.text):
         raise NoWordError(f"There is nothing to look at: the answer to {answer.source!r} holds no word.")
     target = trace.target

@@ -16,8 +16,8 @@ from typing import Any, cast
 from limelight.errors import CheckpointError, RecipeError
 from limelight.files import write_text
 from limelight.modules.model_io import SavedModel, load_model
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.place import ORIGIN
 from limelight.tasks.recipe import Recipe, changed
 from limelight.tasks.task import Rows
@@ -55,7 +55,7 @@ class Start:
 def effective(recipe: Recipe, saved: SavedModel, start: Start) -> Recipe:
     """The recipe with what a run really has: its model's shape, and the tokenizers of a `start`; the rate of a last
     layer that is new."""
-    recipe = replace(recipe, model=cast(Shape | Recurrence, saved.model.shape))
+    recipe = replace(recipe, model=cast(TransformerConfig | RecurrentConfig, saved.model.shape))
     if start.model is None:
         return recipe
     if start.model.task != recipe.task and not recipe.training.output_rate:

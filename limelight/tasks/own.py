@@ -9,18 +9,18 @@ from typing import cast
 
 from torch import Tensor
 
-from limelight.ablation.own_models import output_without
+from limelight.ablation.own_models import masked_forward
 from limelight.checked import checked_class
 from limelight.errors import InputError
 from limelight.modules.attention import Role
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
 from limelight.readings.word_attention import by_layer
 from limelight.tasks.look import NO_ATTENTION
-from limelight.tasks.readers import ANSWER, Architecture, Run, text_rows
+from limelight.tasks.readers import ANSWER, Architecture, ForwardPass, text_rows
 from limelight.text.contexts import QUESTION, Context
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN
@@ -53,7 +53,9 @@ class OwnReader:
     def longest(self) -> int | None:
         """The end of learned positions; the others are computed, so any length can be read."""
         shape = self.predictor.model.shape
-        return shape.longest if isinstance(shape, Shape) and shape.positions == "learned" else None
+        return (
+            shape.longest if isinstance(shape, TransformerConfig) and shape.positions == "learned" else None
+        )
 
     @property
     def heads(self) -> Sequence[Head] | None:
@@ -76,7 +78,7 @@ class OwnReader:
     def conversation(self, messages: Sequence[Mapping[str, str]]) -> Context:
         raise InputError(NO_TEMPLATE)
 
-    def run(self, context: Context, answer_tokens: int) -> Run:
+    def run(self, context: Context, answer_tokens: int) -> ForwardPass:
         decoder, encoder = (self.architecture == each for each in ("decoder", "encoder"))
         own = list(context.ids[1:] if decoder else context.ids[:-1])
         text = context.segments.text
@@ -92,7 +94,7 @@ class OwnReader:
         who = QUESTION if context.asked else "text"
         if encoder:
             layers = by_layer(trace.layers("encoder"))
-            return Run(
+            return ForwardPass(
                 context, layers, layers, tuple(asking), who, output=self._output(context, trace, slice(None))
             )
         written = prediction.target_ids
@@ -101,16 +103,18 @@ class OwnReader:
             looking, layers = (by_layer(trace.layers(kind)) for kind in ("cross", "encoder"))
             output = self._output(context, trace, list(rows))
             note = TRANSLATES if context.asked and self.predictor.saved.task == "translate" else ""
-            return Run(context, layers, looking, rows, ANSWER, prediction.text, note, output)
+            return ForwardPass(context, layers, looking, rows, ANSWER, prediction.text, note, output)
         layers = by_layer(trace.layers("decoder"))
         if not written:
-            return Run(context, layers, layers, tuple(asking), who, output=self._output(context, trace, [-1]))
+            return ForwardPass(
+                context, layers, layers, tuple(asking), who, output=self._output(context, trace, [-1])
+            )
         spelled, spans = self.predictor.saved.target.decode_spans(written)
         whole = context.followed_by(written, spelled, spans, ANSWER)
         first = len(context.ids) - 1
         rows = tuple(range(first, first + len(written)))
         output = self._output(whole, trace, list(rows))
-        return Run(whole, layers, layers, rows, ANSWER, prediction.text, output=output)
+        return ForwardPass(whole, layers, layers, rows, ANSWER, prediction.text, output=output)
 
     def _output(
         self, context: Context, trace: Trace, rows: slice | list[int]
@@ -119,9 +123,9 @@ class OwnReader:
 
         None where the model is recurrent: to it nothing can be closed.
         """
-        if isinstance(self.predictor.model.shape, Recurrence):
+        if isinstance(self.predictor.model.shape, RecurrentConfig):
             return None
-        return output_without(self.predictor.model, context.ids, trace.prediction.target_ids, rows)
+        return masked_forward(self.predictor.model, context.ids, trace.prediction.target_ids, rows)
 
 
 def _with_special(context: Context, before: tuple[int, ...], after: tuple[int, ...]) -> Context:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from limelight.errors import KindError
+from limelight.errors import ArgumentTypeError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.reading import Head
 from limelight.text.contexts import Context
@@ -22,7 +22,7 @@ Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 
 
 @dataclass(frozen=True)
-class Run:
+class ForwardPass:
     """One forward over a context (and the answer), and the attention in it.
 
     context  the tokens of the keys: in a decoder the answer's too, as a part of its own
@@ -74,14 +74,14 @@ class Reader(Protocol):
     def conversation(self, messages: Sequence[Mapping[str, str]]) -> Context:
         """The messages in the model's chat template, up to where it would answer; the last one asks."""
 
-    def run(self, context: Context, answer_tokens: int) -> Run:
+    def run(self, context: Context, answer_tokens: int) -> ForwardPass:
         """Read a context that fits; where it was asked and can write, let it answer in at most so many tokens."""
 
 
 def check_reader(reader: object) -> None:
-    """Raises KindError for what is no Reader, such as a model alone."""
+    """Raises ArgumentTypeError for what is no Reader, such as a model alone."""
     if not hasattr(reader, "context") or not hasattr(reader, "run"):
-        raise KindError(
+        raise ArgumentTypeError(
             f"A reader must be given, a model with its tokenizer; got {type(reader).__name__}. Of a model by its "
             "name load_reader(name) makes one, of one in memory HuggingFaceReader(model, tokenizer) or "
             "OwnReader(predictor)."

@@ -23,12 +23,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from limelight.checked import checked
 from limelight.errors import InputError, RecipeError
 from limelight.modules.positions import KINDS
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, MOST_BEAM, MOST_PENALTY
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
-from limelight.training.loop import Settings
+from limelight.training.loop import TrainConfig
 from limelight.training.number_ranges import check_number
 
 TASK_NAMES = ("pronounce", "translate", "language", "classify")
@@ -65,8 +65,8 @@ class Recipe:
 
     task: str
     text: Text
-    model: Shape | Recurrence
-    training: Settings
+    model: TransformerConfig | RecurrentConfig
+    training: TrainConfig
     prediction: Search = field(default_factory=Search)
     source: str = ""
     name: str = field(default="", compare=False)
@@ -96,12 +96,13 @@ REASON: dict[str, float] = {
 }
 """Sizes beyond which a number is a slip of the keyboard."""
 WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
-"""What the words of [text], [model] and [prediction] may be, where neither their type nor `Shape` itself says it;
-`Settings` checks all of [training]."""
+"""What the words of [text], [model] and [prediction] may be, where neither their type nor `TransformerConfig`
+itself says
+it; `TrainConfig` checks all of [training]."""
 
 ARCHITECTURES = ("transformer", "recurrent")
 
-Table = TypeVar("Table", Text, Shape, Recurrence, Settings, Search)
+Table = TypeVar("Table", Text, TransformerConfig, RecurrentConfig, TrainConfig, Search)
 
 
 @checked
@@ -137,7 +138,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         data["task"],
         _table(Text, data, "text", origin),
         _model(data, origin),
-        _table(Settings, data, "training", origin),
+        _table(TrainConfig, data, "training", origin),
         _table(Search, data, "prediction", origin),
         text,
     )
@@ -169,9 +170,13 @@ def with_architecture(recipe: Recipe, name: str) -> Recipe:
     words = vars(recipe.model)
     kept = {word: words[word] for word in ("width", "encoder_layers", "decoder_layers", "dropout")}
     if name == "transformer":
-        return recipe if isinstance(recipe.model, Shape) else replace(recipe, model=Shape(**kept))
+        return (
+            recipe
+            if isinstance(recipe.model, TransformerConfig)
+            else replace(recipe, model=TransformerConfig(**kept))
+        )
     cell, attention = RIVALS[name]
-    return replace(recipe, model=Recurrence(cell=cell, attention=attention, **kept))  # type: ignore[arg-type]
+    return replace(recipe, model=RecurrentConfig(cell=cell, attention=attention, **kept))  # type: ignore[arg-type]
 
 
 def changes(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -212,7 +217,7 @@ def _tables(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {name: asdict(getattr(recipe, name)) for name in ("text", "model", "training", "prediction")}
 
 
-def _model(data: dict[str, Any], origin: str) -> Shape | Recurrence:
+def _model(data: dict[str, Any], origin: str) -> TransformerConfig | RecurrentConfig:
     table = data.get("model")
     architecture = table.get("architecture", "transformer") if isinstance(table, dict) else "transformer"
     if architecture not in ARCHITECTURES:
@@ -220,8 +225,8 @@ def _model(data: dict[str, Any], origin: str) -> Shape | Recurrence:
             f"{origin} [model]: architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}."
         )
     if architecture == "recurrent":
-        return _table(Recurrence, data, "model", origin)
-    return _table(Shape, data, "model", origin)
+        return _table(RecurrentConfig, data, "model", origin)
+    return _table(TransformerConfig, data, "model", origin)
 
 
 def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> Table:
@@ -238,7 +243,7 @@ def _table(kind: type[Table], data: dict[str, Any], name: str, origin: str) -> T
             raise RecipeError(f"{where}: {entry.name} is missing; it must be {_in_words(hints[entry.name])}.")
     try:
         made = kind(**table)
-        if not isinstance(made, Settings):
+        if not isinstance(made, TrainConfig):
             _within_limits(made)
     except InputError as error:
         raise RecipeError(f"{where}: {error}") from error
@@ -264,7 +269,7 @@ def _in_words(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text in quotes"}[hint]
 
 
-def _within_limits(table: Text | Shape | Recurrence | Search) -> None:
+def _within_limits(table: Text | TransformerConfig | RecurrentConfig | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
             raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")

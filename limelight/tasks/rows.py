@@ -14,7 +14,7 @@ FEW = 5
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """A part of a data folder, such as `train`: its file, or a folder of text files."""
 
     path: Path
@@ -30,7 +30,7 @@ class Part:
         return f"{self.path}, line {numbers[row]}"
 
 
-def find_part(folder: Path, part: str, endings: Sequence[str]) -> Part:
+def find_part(folder: Path, part: str, endings: Sequence[str]) -> DataPart:
     """The one file `part` with one of these endings in a data folder; the ending "" is that of a folder.
 
     Raises TextError where there is none, and where there are two: which is meant, nobody can know.
@@ -53,7 +53,7 @@ def find_part(folder: Path, part: str, endings: Sequence[str]) -> Part:
             f"The data folder must hold {wanted}, and valid in the same way (test at will); {paths[-1]} is missing. "
             "`limelight data` makes the default ones."
         )
-    return Part(there[0])
+    return DataPart(there[0])
 
 
 def few(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from limelight.errors import (
 )
 from limelight.files import own_folder, write_text
 from limelight.modules.model_io import FILES, SavedModel, holds_model, load_model, save_model
-from limelight.modules.recurrent import Recurrence
+from limelight.modules.recurrent import RecurrentConfig
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.alignment_heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
@@ -49,12 +49,12 @@ from limelight.tasks.place import (
     tidy,
 )
 from limelight.tasks.recipe import Recipe, rendered
-from limelight.tasks.rows import Part
+from limelight.tasks.rows import DataPart
 from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
-from limelight.training.batches import Examples
+from limelight.training.batches import Dataset
 from limelight.training.best_weights import BEFORE, BEST
-from limelight.training.loop import Evaluation, Outcome, begin_stretch, finished, train
+from limelight.training.loop import Evaluation, TrainResult, begin_stretch, finished, train
 from limelight.training.reporting import Reporter
 from limelight.training.single_process import demand_one_process
 
@@ -69,7 +69,7 @@ def train_recipe(
     out: str | Path,
     start: SavedModel | str | Path | None = None,
     reporter: Reporter | None = None,
-) -> tuple[SavedModel, Outcome]:
+) -> tuple[SavedModel, TrainResult]:
     """Train by a recipe on a data folder, and write the model to `out/model`.
 
     A folder `out` that holds a run already is gone on with. `start` is a trained model to begin from
@@ -98,13 +98,13 @@ def train_recipe(
 def _train(
     recipe: Recipe,
     data: Path,
-    parts: dict[str, Part],
+    parts: dict[str, DataPart],
     rows: Rows,
     valid: Rows,
     out: Path,
     start: Start,
     reporter: Reporter,
-) -> tuple[SavedModel, Outcome]:
+) -> tuple[SavedModel, TrainResult]:
     saved, new = _begin(recipe, rows, out, start)
     recipe = effective(recipe, saved, start)
     task = TASKS[recipe.task](recipe)
@@ -267,8 +267,8 @@ def _write_start(saved: SavedModel, recipe: Recipe, rows: Rows, out: Path, start
 
 
 def check_rows(
-    task: Task, saved: SavedModel, rows: Rows, part: Part, given: bool, held_out: bool, reporter: Reporter
-) -> Examples:
+    task: Task, saved: SavedModel, rows: Rows, part: DataPart, given: bool, held_out: bool, reporter: Reporter
+) -> Dataset:
     """Rows as token ids; what cannot be learned, or measured on, is refused, and what is odd told (checking.py)."""
     check_classes(saved, rows, part, given)
     check_unknown(saved, rows, part, given, held_out, reporter.note)
@@ -278,7 +278,7 @@ def check_rows(
     return examples
 
 
-def _valid_too_large(task: Task, saved: SavedModel, valid: Rows, part: Part) -> TooLargeError:
+def _valid_too_large(task: Task, saved: SavedModel, valid: Rows, part: DataPart) -> TooLargeError:
     where = str(part.path)
     if saved.model.role != "language":
         lengths = task.examples(saved, valid).lengths()
@@ -305,7 +305,7 @@ def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads | None:
     without attention.
     """
     predictor = Predictor(saved)
-    if isinstance(saved.model.shape, Recurrence) and saved.model.shape.attention == "none":
+    if isinstance(saved.model.shape, RecurrentConfig) and saved.model.shape.attention == "none":
         return None
 
     def examples() -> Iterator[Example]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from limelight.ablation.leave_one_out import Removal
+from limelight.ablation.leave_one_out import AblationResult
 from limelight.readings.reading import visible
 from limelight.readings.render.terminal import alignment_table, ranked_list, word_shades
 from limelight.tasks.look import Look
@@ -53,7 +53,7 @@ def picture(look: Look) -> Figure:
     return alignment_picture(look.alignment) if look.alignment is not None else bars_picture(look.received)
 
 
-def _agreement(removal: Removal) -> str:
+def _agreement(removal: AblationResult) -> str:
     """Whether what moves the answer is what receives attention."""
     if math.isnan(removal.correlation):
         return "Spearman's rank correlation with what the words receive: undefined."

@@ -26,11 +26,11 @@ from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.measures import accuracy, bleu, chrf, macro_f1, pronunciation_errors, references_of
 from limelight.tasks.recipe import Recipe
-from limelight.tasks.rows import Part, few, find_part
+from limelight.tasks.rows import DataPart, few, find_part
 from limelight.text.lookalikes import told_apart, twins
 from limelight.text.readers import read_labelled, read_pairs, read_texts
 from limelight.text.tokenizers import Tokenizer
-from limelight.training.batches import Examples, Labelled, Order, Pairs, Windows
+from limelight.training.batches import BatchSampler, Dataset, LabelledTexts, Pairs, TextChunks
 from limelight.training.loop import Evaluation, loss_of
 
 Rows = list[tuple[str, str]]
@@ -54,7 +54,7 @@ class Task(ABC):
         """The rows of a file."""
 
     @abstractmethod
-    def examples(self, saved: SavedModel, rows: Rows) -> Examples:
+    def examples(self, saved: SavedModel, rows: Rows) -> Dataset:
         """Rows as token ids."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Task(ABC):
 
     # ---- inherits ---------------------------------------------------------------------------------
 
-    def part(self, folder: Path, part: str) -> Part:
+    def part(self, folder: Path, part: str) -> DataPart:
         """Where the rows of `train`, `valid` or `test` stand in a data folder. Raises TextError where that is not
         one file."""
         return find_part(folder, part, self.endings)
@@ -139,11 +139,11 @@ class _TokenNames:
 
 
 @torch.no_grad()
-def mean_loss(model: nn.Module, examples: Examples, tokens: int) -> float:
+def mean_loss(model: nn.Module, examples: Dataset, tokens: int) -> float:
     """Mean cross-entropy a label, in nats, over all examples."""
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    for rows in Order(examples.lengths(), tokens).epoch(0):
+    for rows in BatchSampler(examples.lengths(), tokens).epoch(0):
         batch = examples.batch(rows).to(device)
         total += loss_of(model(**batch.inputs), batch.labels).item()
         count += batch.tokens
@@ -217,9 +217,9 @@ class LanguageTask(Task):
     def rows(self, path: Path) -> Rows:
         return [(text, "") for text in read_texts(path).values()]
 
-    def examples(self, saved: SavedModel, rows: Rows) -> Windows:
+    def examples(self, saved: SavedModel, rows: Rows) -> TextChunks:
         documents = saved.source.encode_batch([text for text, _ in rows])
-        return Windows.cut([document.ids for document in documents], self.recipe.text.window)
+        return TextChunks.cut([document.ids for document in documents], self.recipe.text.window)
 
     def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         loss = self.loss(saved, rows)
@@ -248,7 +248,7 @@ class ClassifyTask(Task):
             )
         return classes
 
-    def examples(self, saved: SavedModel, rows: Rows) -> Labelled:
+    def examples(self, saved: SavedModel, rows: Rows) -> LabelledTexts:
         number = {label: place for place, label in enumerate(saved.classes)}
         for _, label in rows:
             if label not in number:
@@ -257,7 +257,7 @@ class ClassifyTask(Task):
                     f"{told_apart(label, saved.classes)}".rstrip()
                 )
         texts = saved.source.encode_batch([text for text, _ in rows])
-        return Labelled([encoded.ids for encoded in texts], [number[label] for _, label in rows])
+        return LabelledTexts([encoded.ids for encoded in texts], [number[label] for _, label in rows])
 
     def judge(self, saved: SavedModel, rows: Rows) -> Evaluation:
         answers = [prediction.text for prediction in Predictor(saved).predict([text for text, _ in rows])]

@@ -19,8 +19,8 @@ import torch
 from limelight.errors import InputError
 from limelight.modules.attention import Role
 from limelight.modules.model_io import SavedModel, architecture, build
-from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
-from limelight.modules.transformer import Classifier, LanguageModel, Shape
+from limelight.modules.recurrent import RecurrentClassifier, RecurrentConfig, RecurrentLanguageModel
+from limelight.modules.transformer import Classifier, LanguageModel, TransformerConfig
 
 NEW_OUTPUT_RATE = 10.0
 """How many times as fast as the rest the new last layer learns: at the rate that keeps what the others know it
@@ -30,7 +30,7 @@ would get nowhere in the few updates that few labels give."""
 def with_dropout(saved: SavedModel, dropout: float, window: int | None = None) -> SavedModel:
     """The same model with another dropout, and reading at least `window` tokens at once; `saved` is not changed."""
     window = max((each for each in (saved.window, window) if each is not None), default=None)
-    shape = replace(cast(Shape | Recurrence, saved.model.shape), dropout=dropout)
+    shape = replace(cast(TransformerConfig | RecurrentConfig, saved.model.shape), dropout=dropout)
     kind = architecture(cast(Role, saved.model.role), shape)
     model = build(kind, shape, len(saved.source), len(saved.target), saved.shared, len(saved.classes), window)
     model.load_state_dict(saved.model.state_dict())

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 
 WRAPPERS = ("OptimizedModule", "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 """Those that compute what the model inside them computes, and nothing else."""
@@ -18,7 +18,7 @@ def unwrapped(model: Any, tokenizer: Any) -> tuple[Any, Any, str]:
     model      a transformers model; or a pipeline, a SentenceTransformer, a PeftModel, a compiled or parallel model
     tokenizer  its tokenizer or processor; None where the model brings its own
 
-    Raises KindError where there is no such model, InputError for adapters that put tokens before the text.
+    Raises ArgumentTypeError where there is no such model, InputError for adapters that put tokens before the text.
     """
     given, note = model, ""
     if not isinstance(model, nn.Module):  # a pipeline
@@ -42,14 +42,14 @@ def unwrapped(model: Any, tokenizer: Any) -> tuple[Any, Any, str]:
             note = f"Of the {type(model).__name__} its {type(inside[0]).__name__} is read, and nothing around it."
             model = inside[0]
     if not isinstance(model, nn.Module) or not _is_pretrained(model):
-        raise KindError(
+        raise ArgumentTypeError(
             "A reader must be given a model of transformers, or what holds one (a pipeline, a SentenceTransformer); "
             f"got {type(given).__name__}. Of a model by its name or folder: load_reader(name)."
         )
     tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor
     if not hasattr(tokenizer, "all_special_ids"):
         came = "none" if tokenizer is None else type(tokenizer).__name__
-        raise KindError(
+        raise ArgumentTypeError(
             f"A reader must be given the model's tokenizer, as AutoTokenizer.from_pretrained(…) gives it; got {came}."
         )
     return model, tokenizer, note

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limelight.ablation.leave_one_out import Removal, spearman
+from limelight.ablation.leave_one_out import AblationResult, spearman
 from limelight.readings.documents import LookedAt
 from limelight.readings.reading import Reading
 
@@ -66,14 +66,14 @@ def _view(views: Sequence[LookedAt]) -> LookedAt:
     )
 
 
-def _removal(found: Sequence[Removal]) -> Removal:
+def _removal(found: Sequence[AblationResult]) -> AblationResult:
     """How far the outputs move, on the same rule as the shares; the rank correlation is taken anew."""
     moved = [each.moved for each in found]
     attended = [each.attended for each in found if each.attended is not None]
     join = by_name if moved[0].axes == ("document",) else side_by_side
     together, received = join(moved), join(attended) if attended else None
     rho = float("nan") if received is None else spearman(received.values, together.values)
-    return Removal(together, received, rho)
+    return AblationResult(together, received, rho)
 
 
 def by_name(parts: Sequence[Reading]) -> Reading:

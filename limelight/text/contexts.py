@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from limelight.checked import checked, checked_class
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.text.chat_template import plain_message, rendered_with_places
 from limelight.text.offsets import spelled_out
 from limelight.text.segmentation import Span
@@ -266,7 +266,7 @@ def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], 
         found = tokenizer.encode(text, add_special_tokens=special)
         return list(found.ids), [(int(start), int(end)) for start, end in found.offsets]
     if not callable(tokenizer):
-        raise KindError(
+        raise ArgumentTypeError(
             f"A tokenizer must be one of Hugging Face or Limelight; got {type(tokenizer).__name__}."
         )
     if not getattr(tokenizer, "is_fast", False):
@@ -276,14 +276,14 @@ def encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], 
 
 
 def named(documents: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:
-    """Name → text; texts without names are numbered. Raises KindError for what is no text."""
+    """Name → text; texts without names are numbered. Raises ArgumentTypeError for what is no text."""
     if isinstance(documents, str):
         documents = [documents]
     if not isinstance(documents, Mapping):
         documents = {f"document {number}": text for number, text in enumerate(documents, 1)}
     for name, text in documents.items():
         if not isinstance(text, str):
-            raise KindError(f"A document must be a text; {name} is {type(text).__name__}.")
+            raise ArgumentTypeError(f"A document must be a text; {name} is {type(text).__name__}.")
     return dict(documents)
 
 

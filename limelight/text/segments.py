@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.text.segmentation import Span, paragraphs, sentences, words
 from limelight.text.tokenizers import Encoded, Tokenizer
 
@@ -87,7 +87,9 @@ class Segments:
         texts = [documents] if isinstance(documents, str) else list(documents)
         encode = tokenizer.encode if isinstance(tokenizer, Tokenizer) else tokenizer
         if not callable(encode):
-            raise KindError(f"tokenizer must be a Tokenizer or a function; got {type(tokenizer).__name__}.")
+            raise ArgumentTypeError(
+                f"tokenizer must be a Tokenizer or a function; got {type(tokenizer).__name__}."
+            )
         spans: list[Span] = []
         places: list[Span] = []
         at = 0

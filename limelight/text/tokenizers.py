@@ -25,7 +25,7 @@ import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from limelight.checked import checked
-from limelight.errors import InputError, KindError, TextError
+from limelight.errors import ArgumentTypeError, InputError, TextError
 from limelight.text.bytelevel import SPACE, bytes_of, characters_of
 from limelight.text.segmentation import Span
 
@@ -87,7 +87,7 @@ class Tokenizer:
         if kind not in get_args(Kind):
             raise InputError(f"kind must be one of {', '.join(get_args(Kind))}; got {kind!r}.")
         if isinstance(texts, str):
-            raise KindError("texts must be several texts; got one str. Wrap it in a list: [text].")
+            raise ArgumentTypeError("texts must be several texts; got one str. Wrap it in a list: [text].")
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if kind == "bpe" else []
         least = len(_STORED) + max(len(alphabet), 1)
         if size < least:
@@ -141,7 +141,7 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """The same for many texts at once, on all cores."""
         if isinstance(texts, str):
-            raise KindError("texts must be several texts; got one str. Use encode(text), or [text].")
+            raise ArgumentTypeError("texts must be several texts; got one str. Use encode(text), or [text].")
         texts = list(_texts(texts))
         try:
             encodings = self._inner.encode_batch(texts, add_special_tokens=False)
@@ -162,7 +162,7 @@ class Tokenizer:
         try:
             whole = [int(i) for i in ids]
         except (TypeError, ValueError, OverflowError) as error:
-            raise KindError(f"ids must be several whole numbers; got {reprlib.repr(ids)}.") from error
+            raise ArgumentTypeError(f"ids must be several whole numbers; got {reprlib.repr(ids)}.") from error
         kept = [i for i in whole if i == UNKNOWN or not 0 <= i < len(SPECIALS)]
         if self.kind == "bpe":
             return self._inner.decode([self._check(i) for i in kept if i != UNKNOWN]).removeprefix(" ")
@@ -248,10 +248,10 @@ class Tokenizer:
 
 
 def _texts(texts: Iterable[str]) -> Iterator[str]:
-    """Each, once it is known to be one. Raises KindError."""
+    """Each, once it is known to be one. Raises ArgumentTypeError."""
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            raise KindError(f"A text must be a str; text {place} is {type(text).__name__}.")
+            raise ArgumentTypeError(f"A text must be a str; text {place} is {type(text).__name__}.")
         yield text
 
 

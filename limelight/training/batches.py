@@ -38,7 +38,7 @@ class Batch:
         return Batch(moved, self.labels.to(device), self.tokens)
 
 
-class Examples(ABC):
+class Dataset(ABC):
     """What a data set must give to be trained on."""
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Examples(ABC):
 
 
 @dataclass(frozen=True)
-class Pairs(Examples):
+class Pairs(Dataset):
     """A source and a target text each, as token ids without START and END, for an encoder-decoder."""
 
     sources: list[list[int]]
@@ -77,13 +77,13 @@ class Pairs(Examples):
 
 
 @dataclass(frozen=True)
-class Windows(Examples):
+class TextChunks(Dataset):
     """Pieces of running text, as token ids, for a language model: each predicts its own next tokens."""
 
     texts: list[list[int]]
 
     @classmethod
-    def cut(cls, documents: Sequence[list[int]], longest: int) -> Windows:
+    def cut(cls, documents: Sequence[list[int]], longest: int) -> TextChunks:
         """Documents joined by END and cut into pieces of `longest` tokens, each beginning with START."""
         if longest < 2:
             raise InputError(f"A piece must hold START and one token at least; got longest = {longest}.")
@@ -103,7 +103,7 @@ class Windows(Examples):
 
 
 @dataclass(frozen=True)
-class Labelled(Examples):
+class LabelledTexts(Dataset):
     """A text, as token ids, and its class, for a classifier."""
 
     texts: list[list[int]]
@@ -129,7 +129,7 @@ def padded(rows: Sequence[Sequence[int]], value: int = PAD) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchSampler:
     """Which examples make up which batch of which epoch.
 
     `tokens` bounds a batch: its rows times the sum of its longest sides, padding included. One example longer

@@ -34,7 +34,7 @@ PARTIAL = ".partial"
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a run stands. `score` is the task's own measure, higher is better.
 
     cpu_seconds is the processor's time for all of the run, judging_seconds what of it the evaluations took.
@@ -60,7 +60,7 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, progress: Progress, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, progress: TrainState, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Path:
     """Write `folder/checkpoint-STEP`, and remove the older ones. Of one that is there, only the counters are new.
 
@@ -115,10 +115,10 @@ def sweep(folder: Path) -> None:
             _remove(path)
 
 
-def read_progress(checkpoint: Path) -> Progress:
+def read_progress(checkpoint: Path) -> TrainState:
     """The counters of a checkpoint. Raises CheckpointError where it has none, or those of another update."""
     try:
-        progress = Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+        progress = TrainState(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
         named = step_of(checkpoint)
         if progress.step != named:
             raise CheckpointError(
@@ -132,7 +132,7 @@ def read_progress(checkpoint: Path) -> Progress:
 
 def load_checkpoint(
     path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress:
+) -> TrainState:
     """Put everything back as it was; the optimizer must have been made for `model`'s parameters."""
     progress = read_progress(path)
     try:

@@ -21,11 +21,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from limelight.errors import DivergedError, InputError, KindError, TooLargeError, out_of_memory, require
-from limelight.training.batches import IGNORE, Batch, Examples, Order
+from limelight.errors import (
+    ArgumentTypeError,
+    DivergedError,
+    InputError,
+    TooLargeError,
+    out_of_memory,
+    require,
+)
+from limelight.training.batches import IGNORE, Batch, BatchSampler, Dataset
 from limelight.training.best_weights import BEST, restore_best, save_best, settle_best
 from limelight.training.checkpoints import (
-    Progress,
+    TrainState,
     checkpoints,
     load_checkpoint,
     load_weights,
@@ -45,7 +52,7 @@ COUNTERS = ("step", "epoch", "tokens")
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainConfig:
     """How to train. The words of a recipe's [training] table.
 
     tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
@@ -80,7 +87,7 @@ class Settings:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
             check_number(name, getattr(self, name), 1, whole=True)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise KindError(f"seed must be a whole number; got {self.seed!r}.")
+            raise ArgumentTypeError(f"seed must be a whole number; got {self.seed!r}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be from 0 to 2^63 - 1; got {self.seed}.")
         for name in ("warmup", "patience"):
@@ -114,25 +121,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """The averaged model of the best evaluation, where the run ended, and whether patience ended it."""
 
     model: nn.Module
-    progress: Progress
+    progress: TrainState
     stopped_early: bool
 
 
 def train(
     model: nn.Module,
-    examples: Examples,
-    settings: Settings,
+    examples: Dataset,
+    settings: TrainConfig,
     folder: Path,
     evaluate: Callable[[nn.Module], Evaluation] | None,
     reporter: Reporter,
-    until: Callable[[Progress], bool] | None = None,
+    until: Callable[[TrainState], bool] | None = None,
     judged_by: str = "",
     place: Callable[[int], str] = "example {}".format,
-) -> Outcome:
+) -> TrainResult:
     """Train `model` in place until `settings.steps`, going on from the newest checkpoint in `folder`.
 
     `until` is asked at the beginning and after every checkpoint, and ends the training where it says so.
@@ -153,12 +160,12 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
     torch.manual_seed(settings.seed)
-    progress = Progress(judged_by=judged_by)
+    progress = TrainState(judged_by=judged_by)
     sweep(folder)
     if found := checkpoints(folder):
         progress = load_checkpoint(found[-1], plain, average.module, optimizer.optimizer)
         average.n_averaged.fill_(progress.step)
-    order = Order(examples.lengths(), settings.tokens, settings.seed)
+    order = BatchSampler(examples.lengths(), settings.tokens, settings.seed)
     updates = groups(order, settings.accumulate, progress)  # it looks at `progress` when it is first asked
     spent_before = progress.cpu_seconds - time.process_time()
     model.train()
@@ -228,15 +235,17 @@ def train(
                 save()
     load_weights(folder / BEST, average.module)
     stalled = progress.step < settings.steps and _stalled(progress, settings)
-    return Outcome(average.module, progress, stalled)
+    return TrainResult(average.module, progress, stalled)
 
 
-def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[list[int]], int, int]]:
+def groups(
+    order: BatchSampler, size: int, progress: TrainState
+) -> Iterator[tuple[list[list[int]], int, int]]:
     """The batches of each update, for ever, from where `progress` stands: (batches, epoch, next batch)."""
     epoch, position = progress.epoch, progress.batch
     seen: set[int] = set()
     for seed, tokens, count in progress.passes:
-        for batch in Order(order.lengths, tokens, seed).epoch(epoch, seen)[:count]:
+        for batch in BatchSampler(order.lengths, tokens, seed).epoch(epoch, seen)[:count]:
             seen.update(batch)
     while True:
         batches = iter(order.epoch(epoch, seen)[position:])
@@ -246,7 +255,7 @@ def groups(order: Order, size: int, progress: Progress) -> Iterator[tuple[list[l
         epoch, position, seen = epoch + 1, 0, set()
 
 
-def begin_stretch(progress: Progress, settings: Settings) -> None:
+def begin_stretch(progress: TrainState, settings: TrainConfig) -> None:
     """Note the settings that the next update is made with, where they are not those of the update before."""
     now = asdict(settings)
     before = progress.stretches[-1]["settings"] if progress.stretches else None
@@ -261,12 +270,12 @@ def begin_stretch(progress: Progress, settings: Settings) -> None:
     progress.stretches.append({"after": progress.step, "settings": now})
 
 
-def finished(progress: Progress, settings: Settings) -> bool:
+def finished(progress: TrainState, settings: TrainConfig) -> bool:
     """Whether a run that stands there makes no update by these settings: the steps are made, or patience is over."""
     return progress.step >= settings.steps or _stalled(progress, settings)
 
 
-def _too_large(order: Order, group: list[list[int]], place: Callable[[int], str]) -> TooLargeError:
+def _too_large(order: BatchSampler, group: list[list[int]], place: Callable[[int], str]) -> TooLargeError:
     """What to say of batches that did not fit into memory."""
     rows = max(group, key=lambda batch: len(batch) * max(sum(order.lengths[row]) for row in batch))
     longest = max(rows, key=lambda row: sum(order.lengths[row]))
@@ -282,7 +291,7 @@ def _too_large(order: Order, group: list[list[int]], place: Callable[[int], str]
 
 
 def _update(
-    accelerator: Any, model: nn.Module, optimizer: Any, batches: list[Batch], settings: Settings
+    accelerator: Any, model: nn.Module, optimizer: Any, batches: list[Batch], settings: TrainConfig
 ) -> tuple[float, float]:
     """One step of the optimizer; the loss is the mean over all labels of the group, however they are batched."""
     tokens = sum(batch.tokens for batch in batches)
@@ -317,7 +326,7 @@ def loss_of(scores: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     )
 
 
-def _rate(settings: Settings, step: int) -> float:
+def _rate(settings: TrainConfig, step: int) -> float:
     return learning_rate(
         settings.schedule, settings.rate, step, settings.steps, settings.warmup, settings.decay
     )
@@ -325,7 +334,7 @@ def _rate(settings: Settings, step: int) -> float:
 
 @torch.no_grad()
 def _judge(
-    evaluate: Callable[[nn.Module], Evaluation] | None, model: nn.Module, progress: Progress, folder: Path
+    evaluate: Callable[[nn.Module], Evaluation] | None, model: nn.Module, progress: TrainState, folder: Path
 ) -> dict[str, float]:
     """Evaluate the averaged model and keep its weights where they are the best so far."""
     model.eval()
@@ -346,7 +355,7 @@ def _judge(
 
 @torch.no_grad()
 def _judge_anew(
-    evaluate: Callable[[nn.Module], Evaluation] | None, best: nn.Module | None, progress: Progress
+    evaluate: Callable[[nn.Module], Evaluation] | None, best: nn.Module | None, progress: TrainState
 ) -> None:
     """Measure the best weights so far on other rows than before; what was measured on those is forgotten."""
     old = next((record for record in progress.history if record["step"] == progress.best_step), {})
@@ -372,7 +381,7 @@ def _checked(evaluation: Evaluation) -> Evaluation:
     return evaluation
 
 
-def _better(evaluation: Evaluation, progress: Progress) -> bool:
+def _better(evaluation: Evaluation, progress: TrainState) -> bool:
     """Whether it is the best so far; of equal scores that of the lower loss, where both were measured.
 
     Some scores are equal for long: BLEU is 0 where all answers are shorter than four words.
@@ -383,7 +392,7 @@ def _better(evaluation: Evaluation, progress: Progress) -> bool:
     return evaluation.measures.get("loss", math.inf) < best.get("loss", -math.inf)
 
 
-def _stalled(progress: Progress, settings: Settings) -> bool:
+def _stalled(progress: TrainState, settings: TrainConfig) -> bool:
     """Whether `patience` evaluations have passed without a better one."""
     waited = (progress.step - progress.best_step) // settings.evaluate_every
     return bool(settings.patience and progress.best_score is not None and waited >= settings.patience)

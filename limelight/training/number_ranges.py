@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 
 MOST_WHOLE = 2**63 - 1
 """What a whole number may be where nothing else bounds it: more is a slip of the keyboard."""
@@ -14,10 +14,10 @@ MOST_WHOLE = 2**63 - 1
 def check_number(
     name: str, value: Any, least: float = -math.inf, most: float = math.inf, whole: bool = False
 ) -> None:
-    """Raises KindError for what is no number, or no whole one; InputError for one outside its limits, or "
+    """Raises ArgumentTypeError for what is no number, or no whole one; InputError for one outside its limits, or "
     "not finite."""
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise KindError(f"{name} must be a {'whole ' if whole else ''}number; got {value!r}.")
+        raise ArgumentTypeError(f"{name} must be a {'whole ' if whole else ''}number; got {value!r}.")
     if not least <= value <= most or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(f"{name} must be {_limit(least, most)}; got {value}.")
     if whole and value > MOST_WHOLE:

@@ -18,12 +18,12 @@ from limelight.viewer.compute.about import about
 from limelight.viewer.compute.attention_layers import (
     MOST_BETWEEN,
     TILE,
-    Attention,
+    AttentionLayers,
     heads_by_layer,
 )
 from limelight.viewer.compute.first_pass import FirstPass, LayerSummary, PassProgress
 from limelight.viewer.compute.next_tokens import Step
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.compute.top_rows import answered, sweep
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.protocol.responses import Answer, Scale
@@ -50,7 +50,7 @@ class Subject:
     """
 
     title: str
-    attentions: Sequence[Attention]
+    attentions: Sequence[AttentionLayers]
     model: str = ""
     how: str = ""
     notes: tuple[str, ...] = ()
@@ -64,13 +64,13 @@ class Subject:
     def __post_init__(self) -> None:
         if not self.attentions:
             raise InputError("There is nothing to look at: no attention was given.")
-        self.sides: list[Side] = []
+        self.sides: list[TokenAxis] = []
         for attention in self.attentions:
             for side in (attention.queries, attention.keys):
                 if side not in self.sides:
                     self.sides.append(side)
         self._first_pass = FirstPass(self.attentions)
-        self._weighed: dict[tuple[int, str], Attention] = {}
+        self._weighed: dict[tuple[int, str], AttentionLayers] = {}
 
     # ---- the first pass -----------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Subject:
         made: Answer = getattr(self, f"_{question.kind}")(question, go_on)
         return made
 
-    def attention(self, question: Question) -> Attention:
+    def attention(self, question: Question) -> AttentionLayers:
         """The one that is asked about, its weights told in the way that is asked for."""
         place = question.number("attention")
         if place >= len(self.attentions):
@@ -278,5 +278,5 @@ class Subject:
         return Answer("progress", head | {"error": reading.error})
 
 
-def tile_place(question: Question) -> tiles.Place:
-    return tiles.Place(*(question.number(name) for name in ("zoom", "row", "column")))
+def tile_place(question: Question) -> tiles.TileAddress:
+    return tiles.TileAddress(*(question.number(name) for name in ("zoom", "row", "column")))

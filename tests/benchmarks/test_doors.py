@@ -13,7 +13,7 @@ import pytest
 from benchmarks import door_commands, door_functions, door_inputs, doors
 from benchmarks.door_commands import Command
 from limelight.checked import checked
-from limelight.errors import KindError, LimelightError
+from limelight.errors import ArgumentTypeError, LimelightError
 
 
 @pytest.mark.slow
@@ -121,10 +121,10 @@ def test_only_what_fails_is_held_against_its_annotations() -> None:
 
     assert first((1, 2), "ab") == 3  # a tuple does as well
     with pytest.raises(
-        KindError, match=r"first\(\): values must be several values: each a whole number; got None"
+        ArgumentTypeError, match=r"first\(\): values must be several values: each a whole number; got None"
     ):
         first(None)  # type: ignore[arg-type]
-    with pytest.raises(KindError, match=r"most must be a whole number or None; got 'x'"):
+    with pytest.raises(ArgumentTypeError, match=r"most must be a whole number or None; got 'x'"):
         first([1], most="x")  # type: ignore[arg-type]
     with pytest.raises(IndexError):  # what fits fails as it did
         first([])

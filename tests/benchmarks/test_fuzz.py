@@ -14,7 +14,7 @@ from benchmarks.__main__ import main
 from benchmarks.fuzz import SPACING, Findings, over, try_case
 from benchmarks.random_cases import MASKS, NUMBERS, Places, draw_case, draw_mask
 from limelight.matrix import Entropy, Tile
-from limelight.matrix.tile import Stats
+from limelight.matrix.tile import SoftmaxStats
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_a_planted_mistake_is_found_and_repeated_by_its_number(
 ) -> None:
     finish = Entropy.finish
 
-    def mistaken(self: Entropy, state: Tensor, stats: Stats) -> Tensor:
+    def mistaken(self: Entropy, state: Tensor, stats: SoftmaxStats) -> Tensor:
         return replace(finish(self, state, stats))  # type: ignore[operator]
 
     monkeypatch.setattr(Entropy, "finish", mistaken)

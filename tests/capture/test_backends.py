@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.sources import transformers_backends
 from limelight.capture.sources.torch_compile import uses_flex
 from limelight.errors import CaptureError
@@ -44,7 +44,7 @@ def flash_attention_forward(
     """The parameters of the real one."""
 
 
-def understood(N: int = N, M: int = M, texts: int = B, **given: Any) -> Inputs:
+def understood(N: int = N, M: int = M, texts: int = B, **given: Any) -> AttentionInputs:
     q, k, v = torch.randn(texts, H, N, D), torch.randn(texts, G, M, D), torch.randn(texts, G, M, D)
     mask = given.pop("attention_mask", None)
     words = transformers_backends.convention(flash_attention_forward, Attention)
@@ -62,7 +62,7 @@ def understood(N: int = N, M: int = M, texts: int = B, **given: Any) -> Inputs:
     )
 
 
-def seen_by(inputs: Inputs) -> Tensor:
+def seen_by(inputs: AttentionInputs) -> Tensor:
     return (inputs.matrix().dense() > 0).all(1)
 
 

@@ -69,9 +69,11 @@ def test_no_family_that_writes_is_wrong() -> None:
 
 
 def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limelight.capture.decoding.incremental import Strand
+    from limelight.capture.decoding.incremental import IncrementalCall
 
-    monkeypatch.setattr(Strand, "place_of", lambda *_: None)  # nothing is joined, and nothing is told
+    monkeypatch.setattr(
+        IncrementalCall, "place_of", lambda *_: None
+    )  # nothing is joined, and nothing is told
     monkeypatch.setattr("limelight.capture.decoding.sequences.Strands._why_apart", lambda *_: None)
     assert check_generate("gpt2").outcome == "wrong"
 

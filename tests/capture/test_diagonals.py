@@ -42,7 +42,7 @@ def test_a_table_of_distances_is_its_diagonals(heads: int) -> None:
 @pytest.mark.parametrize("bias", [alibi(H), relative(torch.randn(8, H))], ids=["alibi", "relative"])
 def test_our_own_biases_of_distance_laid_out_are_found_again(bias: Any) -> None:
     zero = torch.zeros(1, H, N, M)
-    place = relative_bias.Place(range(1), range(H), range(N), range(M), N, M)
+    place = relative_bias.TileIndex(range(1), range(H), range(N), range(M), N, M)
     given = bias.apply(zero, place)
     short = by_distance(given)
     assert isinstance(short, Diagonals) and torch.equal(laid_out(short, M), given)

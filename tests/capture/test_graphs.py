@@ -15,7 +15,7 @@ from torch import Tensor
 from limelight.capture import watch
 from limelight.capture.inputs.autograd import Graph
 from limelight.capture.lazy.context import lazy_attentions
-from limelight.capture.lazy.tensor import OnDemand
+from limelight.capture.lazy.tensor import LazyAttentionTensor
 from limelight.errors import CaptureError
 from limelight.matrix import AttentionMatrix, masks
 from tests.capture import foreign
@@ -91,7 +91,7 @@ def test_what_needs_no_gradient_needs_no_detach() -> None:
     assert np.array_equal(np.asarray(weights), stored.numpy())
     assert weights.tolist() == stored.tolist()
     assert torch.equal(copy.deepcopy(weights), stored)
-    assert not weights.detach().requires_grad and isinstance(weights.detach(), OnDemand)
+    assert not weights.detach().requires_grad and isinstance(weights.detach(), LazyAttentionTensor)
     assert torch.equal(weights.detach()[0, 1], stored[0, 1])
 
 
@@ -130,7 +130,7 @@ def test_the_gradient_of_a_loss_is_kept_at_a_copy() -> None:
 def test_a_gradient_that_cannot_be_followed_is_refused() -> None:
     query, key = torch.randn(1, 2, 5, 3, requires_grad=True), torch.randn(1, 2, 7, 3)
     matrix = AttentionMatrix(query.detach(), key, mask=masks.causal())
-    lost = OnDemand(matrix, graph=Graph(query, key, lost="owe something to a mask"))
+    lost = LazyAttentionTensor(matrix, graph=Graph(query, key, lost="owe something to a mask"))
     assert float(lost.detach().sum()) == pytest.approx(10)
     with pytest.raises(CaptureError, match=r"owe something to a mask\. .*detach\(\)"):
         (lost.square().sum() + query.sum()).backward()
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_drops_the_graph_is_told() -> None:
     with lazy_attentions(model):
         embedded = model.get_input_embeddings()(inputs.pop("input_ids"))
         found = model(**inputs, inputs_embeds=embedded, output_attentions=True, use_cache=False)
-    if not isinstance(found.attentions[0], OnDemand):
+    if not isinstance(found.attentions[0], LazyAttentionTensor):
         pytest.skip("this version of transformers hands out nothing there")
     with pytest.raises(CaptureError, match="checkpoint"):
         (found.logits.sum() + torch.stack(list(found.attentions)).square().sum()).backward()

@@ -15,8 +15,8 @@ import torch
 
 from limelight.capture.lazy import context
 from limelight.capture.lazy.context import lazy_attentions
-from limelight.capture.lazy.tensor import OnDemand
-from limelight.errors import CaptureError, KindError
+from limelight.capture.lazy.tensor import LazyAttentionTensor
+from limelight.errors import ArgumentTypeError, CaptureError
 from tests.capture import foreign
 
 transformers = foreign.transformers
@@ -44,7 +44,7 @@ def test_a_stock_model_gives_the_weights_of_an_eager_one(name: str) -> None:
         assert not getattr(stock, field, None)  # the silent failure
         assert len(lent) == len(weights)
         for one, other in zip(lent, weights, strict=True):
-            assert isinstance(one, OnDemand)
+            assert isinstance(one, LazyAttentionTensor)
             torch.testing.assert_close(one.clone(), other, atol=CLOSE, rtol=0)
             compared += 1
     assert compared == foreign.LAYERS * (3 if model.config.is_encoder_decoder else 1)
@@ -98,7 +98,7 @@ def test_an_eager_model_gives_its_own_weights() -> None:
     with lazy_attentions(model), torch.no_grad():
         found = model(torch.randint(3, foreign.VOCABULARY, (1, 5)), output_attentions=True)
     assert len(found.attentions) == foreign.LAYERS
-    assert not any(isinstance(weights, OnDemand) for weights in found.attentions)
+    assert not any(isinstance(weights, LazyAttentionTensor) for weights in found.attentions)
 
 
 def test_the_advice_to_load_it_anew_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_a_part_may_be_called_by_itself() -> None:
     inputs = foreign.inputs(model)
     with torch.no_grad(), lazy_attentions(model):
         found = model.get_encoder()(inputs["input_ids"], output_attentions=True)
-    assert all(isinstance(each, OnDemand) for each in found.attentions)
+    assert all(isinstance(each, LazyAttentionTensor) for each in found.attentions)
 
 
 def test_a_block_in_which_nothing_ran_says_so() -> None:
@@ -134,7 +134,7 @@ def test_a_block_in_which_nothing_ran_says_so() -> None:
 
 def test_an_answer_without_attention_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = foreign.gpt2()
-    monkeypatch.setattr(context.Lender, "hear", lambda self, module, inputs: None)
+    monkeypatch.setattr(context.LazyAttentionListener, "hear", lambda self, module, inputs: None)
     ids = torch.randint(3, foreign.VOCABULARY, (1, 5))
     with lazy_attentions(model):
         model(ids)  # not asked
@@ -158,7 +158,7 @@ def test_keys_that_a_static_cache_has_written_to_are_refused() -> None:
 
 
 def test_what_is_no_model_is_refused() -> None:
-    with pytest.raises(KindError, match="takes a Hugging Face model"), lazy_attentions("gpt2"):  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="takes a Hugging Face model"), lazy_attentions("gpt2"):  # type: ignore[arg-type]
         pass
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vmap
 
 import limelight as ll
-from limelight.capture import Seen
+from limelight.capture import CapturedAttention
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
 
@@ -360,7 +360,7 @@ def test_what_was_seen_can_be_kept_for_later(how: str, read: Any) -> None:
     given.pop("decoder_input_ids")
     with torch.no_grad(), ll.watch(model, read=read, verify=True) as seen:
         model.generate(**given, max_new_tokens=4, do_sample=False)
-    later: Seen = COPIES[how](seen)
+    later: CapturedAttention = COPIES[how](seen)
     names, why = seen.names(), str(seen.why())
     table = [(row.name, row.kind, row.shape, row.mask) for row in seen.summary().rows]
     kept = seen[:]

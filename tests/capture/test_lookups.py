@@ -11,7 +11,7 @@ from torch import Tensor
 
 import limelight as ll
 from limelight.capture.sources.op_tracing.relative_lookups import Looked, by_distance
-from limelight.matrix.index_functions import Place
+from limelight.matrix.index_functions import TileIndex
 from tests.capture.foreign import transformers
 from tests.capture.test_tape import plain, product, watched
 from tests.tolerance import check
@@ -91,7 +91,7 @@ def test_any_tile(rows: range, columns: range) -> None:
     (heard,), _, _ = watched(module, *inputs())
     assert isinstance(heard.bias, Looked)
     whole, tile = (
-        heard.bias.apply(torch.zeros(1, 2, len(r), len(c)), Place(range(1, 2), range(1, 3), r, c, N, M))
+        heard.bias.apply(torch.zeros(1, 2, len(r), len(c)), TileIndex(range(1, 2), range(1, 3), r, c, N, M))
         for r, c in ((range(N), range(M)), (rows, columns))
     )
     torch.testing.assert_close(tile, whole[:, :, rows.start : rows.stop, columns.start : columns.stop])

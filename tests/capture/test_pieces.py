@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.capture.decoding.segmented_mask import Piece, Pieces, piece_of
+from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, piece_of
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs
-from limelight.errors import KindError
-from limelight.matrix import Cover, Mask, masks
+from limelight.capture.inputs.attention_inputs import AttentionInputs
+from limelight.errors import ArgumentTypeError
+from limelight.matrix import Mask, TileCoverage, masks
 from limelight.matrix.masks.base import Dense
 
 N, M = 5, 11
@@ -63,7 +63,7 @@ def test_a_float_mask_is_a_rule_only_where_that_says_the_same() -> None:
     assert told.mask is None and torch.equal(told.bias, added)  # type: ignore[arg-type]
     slope = -torch.arange(float(M)).expand(1, 1, N, M)  # not a mask at all
     assert mask_inference.read(slope).mask is None
-    with pytest.raises(KindError, match="bool or float; got torch.int64"):
+    with pytest.raises(ArgumentTypeError, match="bool or float; got torch.int64"):
         mask_inference.read(torch.ones(1, 1, N, M, dtype=torch.long))
 
 
@@ -88,9 +88,9 @@ def test_a_bias_and_a_mask_that_hides_a_row() -> None:
 # ── Pieces ──
 
 
-def step(i0: int, n: int, M: int, mask: Mask | None, j0: int = 0, bias: Tensor | None = None) -> Piece:
+def step(i0: int, n: int, M: int, mask: Mask | None, j0: int = 0, bias: Tensor | None = None) -> MaskSegment:
     query, key = torch.zeros(2, 3, n, 4), torch.zeros(2, 3, M, 4)
-    return piece_of(Inputs(query=query, key=key, mask=mask, bias=bias), i0, j0)
+    return piece_of(AttentionInputs(query=query, key=key, mask=mask, bias=bias), i0, j0)
 
 
 def test_steps_that_say_the_same_are_one_piece() -> None:
@@ -115,7 +115,7 @@ def test_pieces_mean_what_their_tables_mean() -> None:
         step(4, 1, 3, None, j0=2),
         step(5, 1, 3, masks.dense(torch.tensor([True, False, True])[None]), j0=3),
     )
-    mask = Pieces(parts)
+    mask = SegmentedMask(parts)
     expected = torch.zeros(B, 1, rows, columns, dtype=torch.bool)
     expected[:, :, :4, :4] = dense
     expected[:, :, 4, 2:5] = True
@@ -130,8 +130,8 @@ def test_pieces_mean_what_their_tables_mean() -> None:
             seen = expected[:, :, tile[0] : tile[1], tile[2] : tile[3]]
             assert torch.equal(mask.block(*tile, rows, columns).expand_as(seen), seen)
             cover = mask.cover(*tile, rows, columns)
-            assert cover is not Cover.NONE or not seen.any()
-            assert cover is not Cover.ALL or bool(seen.all())
+            assert cover is not TileCoverage.NONE or not seen.any()
+            assert cover is not TileCoverage.ALL or bool(seen.all())
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -143,8 +143,8 @@ def test_a_piece_is_cut(rows: int) -> None:
         step(0, 4, 6, masks.dense(torch.rand(4, 6) < 0.5), bias=bias),
     ):
         cut = piece.cut(rows)
-        whole = Pieces((piece,)).dense(4, 6)[:, :, :rows, : cut.j1]
-        assert torch.equal(Pieces((cut,)).dense(rows, cut.j1), whole)
+        whole = SegmentedMask((piece,)).dense(4, 6)[:, :, :rows, : cut.j1]
+        assert torch.equal(SegmentedMask((cut,)).dense(rows, cut.j1), whole)
         if cut.bias is not None:
             assert torch.equal(cut.bias, bias[:, :, :rows, : cut.j1])
 

@@ -123,7 +123,7 @@ def test_our_own_modules_tell_of_themselves() -> None:
     window = ll.masks.causal() & ll.masks.window(3)
     with torch.no_grad(), ll.watch(model) as seen:
         model(x, mask=window)
-        with ll.kept_attention(model) as kept:
+        with ll.record_attention(model) as kept:
             model(x, memory)
         model(x)
     assert [call.kind for call in seen] == ["self", "cross", "self"]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention as bound_early
 
 import limelight as ll
-from limelight.capture import Seen
+from limelight.capture import CapturedAttention
 from limelight.errors import CaptureError
 from tests.capture import foreign
 
@@ -85,7 +85,7 @@ def run(model: nn.Module, given: dict[str, Any]) -> Tensor:
 
 class Found(NamedTuple):
     output: Tensor
-    seen: Seen
+    seen: CapturedAttention
     error: str
 
 

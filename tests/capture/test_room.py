@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import limelight as ll
 from limelight.capture.decoding.cache_room import without_room
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.matrix import Mask, masks
 from tests.capture import foreign, tiny
 from tests.capture.foreign import VOCABULARY, transformers
@@ -163,9 +163,9 @@ def test_what_is_in_doubt_stays_and_is_told() -> None:
 # ---- the cut itself -----------------------------------------------------------------------------------
 
 
-def a_call(mask: Mask | None, bias: Tensor | None = None, N: int = 3, M: int = 11) -> Inputs:
+def a_call(mask: Mask | None, bias: Tensor | None = None, N: int = 3, M: int = 11) -> AttentionInputs:
     query, key, value = torch.randn(1, 2, N, 4), torch.randn(1, 2, M, 4), torch.randn(1, 2, M, 4)
-    return Inputs(query=query, key=key, value=value, mask=mask, bias=bias)
+    return AttentionInputs(query=query, key=key, value=value, mask=mask, bias=bias)
 
 
 def test_room_is_cut_only_where_no_query_sees_it() -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.decoding.incremental import Strand
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.decoding.incremental import IncrementalCall
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
 from tests.tolerance import check
@@ -30,7 +30,9 @@ def prompt(padded: bool) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def written(model: Any, given: dict[str, torch.Tensor], **how: Any) -> tuple[torch.Tensor, ll.capture.Seen]:  # type: ignore[name-defined]
+def written(
+    model: Any, given: dict[str, torch.Tensor], **how: Any
+) -> tuple[torch.Tensor, ll.capture.CapturedAttention]:  # type: ignore[name-defined]
     model.generation_config.eos_token_id = None
     with ll.watch(model, verify=True) as seen:
         tokens = model.generate(**given, max_new_tokens=NEW, do_sample=False, pad_token_id=0, **how)
@@ -118,16 +120,18 @@ def test_a_cache_that_is_copied_for_several_questions_gives_a_matrix_each() -> N
 def test_cross_attention_that_was_moved_is_joined_where_its_memory_is_the_same() -> None:
     query, key, value = torch.randn(3, 1, 2, 5, 4).unbind()
 
-    def moved(row: int, key: Tensor = key, memory: Tensor = key) -> Inputs:
-        inputs = Inputs(query=query[:, :, row : row + 1], key=key, value=value, kind="cross")
+    def moved(row: int, key: Tensor = key, memory: Tensor = key) -> AttentionInputs:
+        inputs = AttentionInputs(query=query[:, :, row : row + 1], key=key, value=value, kind="cross")
         return replace(inputs, key=key.clone(), memory=memory.data_ptr())
 
-    strand = Strand(moved(0))
+    strand = IncrementalCall(moved(0))
     assert strand.takes(moved(1))
     assert not strand.takes(moved(2, memory=value))
     assert not strand.takes(moved(2, key=value))  # the same memory, used again for another text
     check(
-        "weights", strand.inputs().matrix().dense(), Inputs(query=query[:, :, :2], key=key).matrix().dense()
+        "weights",
+        strand.inputs().matrix().dense(),
+        AttentionInputs(query=query[:, :, :2], key=key).matrix().dense(),
     )
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.decoding.caches import Held
-from limelight.capture.decoding.incremental import Strand
-from limelight.capture.decoding.sequences import Strands
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.decoding.caches import CacheState
+from limelight.capture.decoding.incremental import IncrementalCall
+from limelight.capture.decoding.sequences import OpenSequences
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
 from tests.capture.foreign import VOCABULARY, transformers
@@ -295,12 +295,12 @@ def test_keys_that_are_computed_anew_may_round_and_quantised_ones_may_not(dtype:
     cache = transformers.DynamicCache()
     query, key = torch.randn(2, 1, 3, 7, 8, dtype=dtype).unbind()
 
-    def call(key: Tensor, start: int, stop: int) -> tuple[Inputs, Held]:
-        inputs = Inputs(query=query[:, :, start:stop], key=key[:, :, :stop])
-        return inputs, Held(ref(cache), "DynamicCache", stop)
+    def call(key: Tensor, start: int, stop: int) -> tuple[AttentionInputs, CacheState]:
+        inputs = AttentionInputs(query=query[:, :, start:stop], key=key[:, :, :stop])
+        return inputs, CacheState(ref(cache), "DynamicCache", stop)
 
     def joined(other: Tensor) -> bool:
-        texts = Strands()
+        texts = OpenSequences()
         texts.place(*call(key, 0, 6))
         return texts.place(*call(other, 6, 7)).begun is None
 
@@ -313,23 +313,27 @@ def test_keys_that_are_computed_anew_may_round_and_quantised_ones_may_not(dtype:
 # ---- what is handed out is verified -------------------------------------------------------------------
 
 
-def in_two_steps(first: int = 3, scale: float = 1.0) -> tuple[list[Inputs], Inputs]:
+def in_two_steps(first: int = 3, scale: float = 1.0) -> tuple[list[AttentionInputs], AttentionInputs]:
     """A text in two calls, and a call of another text with as many keys."""
     query, key, value = torch.randn(3, 1, 2, 5, 4).unbind()
 
-    def call(key: Tensor, value: Tensor, start: int, stop: int) -> Inputs:
-        inputs = Inputs(query=query[:, :, start:stop], key=key[:, :, :stop], value=value[:, :, :stop])
+    def call(key: Tensor, value: Tensor, start: int, stop: int) -> AttentionInputs:
+        inputs = AttentionInputs(
+            query=query[:, :, start:stop], key=key[:, :, :stop], value=value[:, :, :stop]
+        )
         mask = ll.masks.causal()
         matrix = ll.AttentionMatrix(inputs.query, inputs.key, mask=mask)
         output = scale * (matrix @ inputs.value)
-        return Inputs(query=inputs.query, key=inputs.key, value=inputs.value, mask=mask, output=output)
+        return AttentionInputs(
+            query=inputs.query, key=inputs.key, value=inputs.value, mask=mask, output=output
+        )
 
     return [call(key, value, 0, first), call(key, value, first, 5)], call(key.flip(2), value, first, 5)
 
 
 def test_the_joined_rows_are_those_of_the_backend() -> None:
     calls, other = in_two_steps()
-    texts = Strands(outputs=True)
+    texts = OpenSequences(outputs=True)
     strand = texts.place(calls[0], None).begun
     assert strand is not None and texts.place(calls[1], None).begun is None
     whole = strand.to_verify()
@@ -342,7 +346,7 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
     """Joined to another text, every call is right by itself, and the whole is not."""
     model, texts = foreign.llama(), [ids(7), ids(7)]
 
-    def anything(strand: Strand, inputs: Inputs, held: Any) -> int | None:
+    def anything(strand: IncrementalCall, inputs: AttentionInputs, held: Any) -> int | None:
         return strand.end if inputs.key.shape[2] == strand.end + inputs.query.shape[2] else None
 
     def write() -> None:
@@ -354,8 +358,8 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
     with watched(model) as seen:
         write()
     assert len(seen) == 4 and all(found.error < 1e-5 for found in seen.verified.values())
-    monkeypatch.setattr(Strand, "place_of", anything)
-    monkeypatch.setattr(Strand, "belongs_to", lambda *_: False)
+    monkeypatch.setattr(IncrementalCall, "place_of", anything)
+    monkeypatch.setattr(IncrementalCall, "belongs_to", lambda *_: False)
     with pytest.raises(CaptureError, match="joined from its steps, must give the backend's own output"):
         with watched(model):
             write()
@@ -363,13 +367,13 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_row_that_was_left_out_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -> None:
     model = foreign.llama()
-    cut = Strand.add
+    cut = IncrementalCall.add
 
-    def add(strand: Strand, inputs: Inputs, held: Any) -> None:
+    def add(strand: IncrementalCall, inputs: AttentionInputs, held: Any) -> None:
         cut(strand, inputs, held)
         strand._queries[-1] = strand._queries[-1].flip(1)  # the heads in another order
 
-    monkeypatch.setattr(Strand, "add", add)
+    monkeypatch.setattr(IncrementalCall, "add", add)
     with pytest.raises(CaptureError, match="joined from its steps"):
         with watched(model):
             generated(model, ids(5))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.sources.op_tracing.tape import follow
 from limelight.matrix import masks
 from tests.tolerance import check
@@ -38,8 +38,8 @@ class ByHand(nn.Module):
         return self.apply_to(self.weights, v)
 
 
-def watched(module: nn.Module, *inputs: Tensor) -> tuple[list[Inputs], list[str], Tensor]:
-    heard: list[Inputs] = []
+def watched(module: nn.Module, *inputs: Tensor) -> tuple[list[AttentionInputs], list[str], Tensor]:
+    heard: list[AttentionInputs] = []
     missed: list[str] = []
     with torch.no_grad(), follow(module, lambda _, one: heard.append(one), lambda _, why: missed.append(why)):
         output = module(*inputs)
@@ -307,7 +307,7 @@ def test_nothing_stays_on_the_module_and_errors_pass() -> None:
 
 
 def test_a_module_that_runs_in_another_thread() -> None:
-    module, heard = plain(product), list[Inputs]()
+    module, heard = plain(product), list[AttentionInputs]()
     with follow(module, lambda _, one: heard.append(one), lambda *_: None):
         thread = threading.Thread(target=module, args=[torch.randn(B, H, size, D) for size in (N, M, M)])
         thread.start()

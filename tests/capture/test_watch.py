@@ -10,7 +10,7 @@ import torch
 
 import limelight as ll
 from limelight.capture import offload, verification, watcher
-from limelight.errors import CaptureError, InputError, KindError
+from limelight.errors import ArgumentTypeError, CaptureError, InputError
 from tests.capture import foreign, tiny
 
 CLOSE = 1e-6
@@ -59,7 +59,7 @@ def test_in_the_order_of_execution_by_number_and_by_name() -> None:
         seen["decoder.block.1.layer.1"]
     with pytest.raises(IndexError, match="There are 6"):
         seen[6]
-    with pytest.raises(KindError, match="name of a module"):
+    with pytest.raises(ArgumentTypeError, match="name of a module"):
         seen[1.5]  # type: ignore[index]
 
 
@@ -172,15 +172,15 @@ def test_what_was_written_to_since_is_refused() -> None:
 
 
 def test_doors() -> None:
-    with pytest.raises(KindError, match=r"torch.nn.Module; got function"), ll.watch(lambda: None):  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match=r"torch.nn.Module; got function"), ll.watch(lambda: None):  # type: ignore[arg-type]
         pass
     with (
-        pytest.raises(KindError, match="read= takes folds"),
+        pytest.raises(ArgumentTypeError, match="read= takes folds"),
         ll.watch(torch.nn.Linear(2, 2), read=[ll.Received]),
     ):  # type: ignore[list-item]
         pass
     with (
-        pytest.raises(KindError, match=r"a list of folds, such as \[Received\(\)\]"),
+        pytest.raises(ArgumentTypeError, match=r"a list of folds, such as \[Received\(\)\]"),
         ll.watch(torch.nn.Linear(2, 2), read=ll.Received()),  # type: ignore[arg-type]
     ):
         pass
@@ -192,7 +192,7 @@ def test_what_is_kept_moves_to_another_device() -> None:
     far = torch.device(
         "meta"
     )  # stands in for an accelerator's opposite: nothing there can be computed by mistake
-    model, move = foreign.bert(), offload.Mover(far)
+    model, move = foreign.bert(), offload.Offloader(far)
     with torch.no_grad(), ll.watch(model) as seen:
         model(**foreign.inputs(model))
     inputs = [entry.strand.inputs() for entry in seen.entries]  # type: ignore[union-attr]
@@ -203,4 +203,4 @@ def test_what_is_kept_moves_to_another_device() -> None:
     assert first.mask is second.mask  # the layers share it, and so does what was moved
     ruled = replace(inputs[0], mask=ll.masks.causal() & ll.masks.function(lambda b, h, i, j: i >= j))
     assert move(ruled).mask.right.seen_BHNM.device == far  # type: ignore[union-attr]
-    assert offload.Mover(torch.device("cpu"))(inputs[0]) is inputs[0]
+    assert offload.Offloader(torch.device("cpu"))(inputs[0]) is inputs[0]

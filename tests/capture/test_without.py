@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.ablation.other_models import without
+from limelight.ablation.other_models import masked_forward
 from limelight.errors import InputError
 from tests.capture import foreign
 from tests.capture.foreign import HEADS, LAYERS, VOCABULARY, transformers
@@ -37,7 +37,7 @@ def test_with_all_tokens_kept_it_is_the_model_itself(make: Callable[[], Any]) ->
     with torch.no_grad():
         found = model(input_ids=IDS)
     expected = found.logits if hasattr(found, "logits") else found.last_hidden_state
-    torch.testing.assert_close(without(model, {"input_ids": IDS})(KEPT)[1:], expected)
+    torch.testing.assert_close(masked_forward(model, {"input_ids": IDS})(KEPT)[1:], expected)
 
 
 @pytest.mark.parametrize("make", [roberta, opt])
@@ -46,16 +46,16 @@ def test_what_follows_a_gap_does_not_move(make: Callable[[], Any]) -> None:
     model = make()
     other = IDS.clone()
     other[0, 2] = 9
-    one, two = (without(model, {"input_ids": ids}, rows=[3, 4])(KEPT[:1]) for ids in (IDS, other))
+    one, two = (masked_forward(model, {"input_ids": ids}, rows=[3, 4])(KEPT[:1]) for ids in (IDS, other))
     torch.testing.assert_close(one, two)
-    shorter = without(model, {"input_ids": IDS[:, [0, 1, 3, 4]]}, rows=[2, 3])(torch.ones(1, 4).bool())
+    shorter = masked_forward(model, {"input_ids": IDS[:, [0, 1, 3, 4]]}, rows=[2, 3])(torch.ones(1, 4).bool())
     assert float((one - shorter).abs().max()) > 1e-3
 
 
 def test_what_cannot_be_taken_away_is_refused() -> None:
     with pytest.raises(InputError, match="takes no attention_mask"):
-        without(torch.nn.Linear(2, 2), {"input_ids": IDS})
+        masked_forward(torch.nn.Linear(2, 2), {"input_ids": IDS})
     with pytest.raises(InputError, match="must hold input_ids"):
-        without(foreign.bert(), {"inputs_embeds": torch.randn(1, 3, 24)})
+        masked_forward(foreign.bert(), {"inputs_embeds": torch.randn(1, 3, 24)})
     with pytest.raises(InputError, match="one text at a time; got a batch of 2"):
-        without(foreign.bert(), {"input_ids": IDS.expand(2, -1)})
+        masked_forward(foreign.bert(), {"input_ids": IDS.expand(2, -1)})

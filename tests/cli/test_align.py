@@ -12,7 +12,7 @@ import pytest
 
 from limelight.predicting.predictor import Predictor
 from limelight.readings import alignment
-from limelight.tasks.aligned import Tokens, align, is_tokenized, token_groups
+from limelight.tasks.aligned import SpacedTokens, align, is_tokenized, token_groups
 from limelight.tasks.look import look
 from tests.tasks import small
 
@@ -138,8 +138,8 @@ def test_words_have_their_characters(task: str) -> None:
 
 
 def test_tokens_are_what_stands_between_spaces() -> None:
-    assert Tokens.of("  a\u00a0b  c\t").names == ("a\u00a0b", "c")
-    assert Tokens.of("  a\u00a0b  c\t").spans == ((2, 5), (7, 8))
+    assert SpacedTokens.of("  a\u00a0b  c\t").names == ("a\u00a0b", "c")
+    assert SpacedTokens.of("  a\u00a0b  c\t").spans == ((2, 5), (7, 8))
     for text, tokenized in (
         ("It &apos;s a file.txt .", True),
         ("A file.", False),

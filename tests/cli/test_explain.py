@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from limelight.cli.explain import _token
-from limelight.explain.paired_run import Side
+from limelight.explain.paired_run import StackText
 
-SIDE = Side(
+SIDE = StackText(
     name="encoder",
     text="in 1899, 7 of 70 lamps",
     ids=tuple(range(9)),

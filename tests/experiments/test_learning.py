@@ -32,10 +32,10 @@ from experiments.generalisation import (
 )
 from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, load_model
-from limelight.modules.transformer import LanguageModel, Shape
+from limelight.modules.transformer import LanguageModel, TransformerConfig
 from limelight.tasks.measures import references_of
 from limelight.text.tokenizers import Tokenizer
-from limelight.training.loop import Evaluation, Settings
+from limelight.training.loop import Evaluation, TrainConfig
 
 WORDS = {
     "a": "un",
@@ -80,7 +80,7 @@ def write_bible(folder: Path) -> None:
 
 
 def tiny(contest: Contest, folder: str) -> Contest:
-    return replace(contest, folder=folder, reference=Shape(64, 2, 96, 1, 1), tokens=200, judged=5)
+    return replace(contest, folder=folder, reference=TransformerConfig(64, 2, 96, 1, 1), tokens=200, judged=5)
 
 
 # ── Accuracy ──
@@ -93,7 +93,11 @@ def test_rivals_of_every_contest_are_of_one_size() -> None:
         sizes = {name: accuracy_tasks.parameters(make, rival.shape) for name, rival in entered.items()}
         assert sizes.keys() == LABELS.keys()
         assert max(sizes.values()) <= (1 + 2 * TOLERANCE) * min(sizes.values())
-        assert [isinstance(rival.shape, Shape) for rival in entered.values()] == [False, False, True]
+        assert [isinstance(rival.shape, TransformerConfig) for rival in entered.values()] == [
+            False,
+            False,
+            True,
+        ]
 
 
 def test_the_plan_goes_seed_by_seed_and_ends_with_the_long_runs() -> None:
@@ -154,14 +158,14 @@ def test_rows_are_judged_evenly_and_with_all_their_targets() -> None:
 def timed_run(
     folder: Path, seconds: float, patience: int, score: float | None, killed_at: int | None = None
 ) -> timed_training.Timed:
-    from limelight.training.batches import Labelled
+    from limelight.training.batches import LabelledTexts
 
     torch.manual_seed(3)
-    shape = Shape(16, 2, 16, 1, 1)
+    shape = TransformerConfig(16, 2, 16, 1, 1)
     model = accuracy_tasks.build("classifier", shape, 11, 11, True, 2)
-    examples = Labelled([[4, 5, n % 5 + 4] for n in range(31)], [n % 2 for n in range(31)])
+    examples = LabelledTexts([[4, 5, n % 5 + 4] for n in range(31)], [n % 2 for n in range(31)])
     scores = iter(range(10**6))
-    settings = Settings(steps=1, tokens=40, warmup=5, checkpoint_every=200)
+    settings = TrainConfig(steps=1, tokens=40, warmup=5, checkpoint_every=200)
 
     def evaluate(model: torch.nn.Module) -> Evaluation:
         number = next(scores)
@@ -287,7 +291,7 @@ def test_a_head_that_is_always_right_has_no_error() -> None:
 
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language_models, "REFERENCE", Shape(32, 2, 48, 1, 1))
+    monkeypatch.setattr(language_models, "REFERENCE", TransformerConfig(32, 2, 48, 1, 1))
     monkeypatch.setattr(language_models, "VOCABULARY", 300)
     monkeypatch.setattr(language_models, "WINDOW", 31)
     monkeypatch.setattr(generalisation_experiment, "CORPORA", {"spam": (20, 40)})
@@ -374,7 +378,7 @@ def test_all_labels_are_trained_on_and_the_new_layer_learns_faster(
     (tmp_path / "spam" / "train.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows))
     tokenizer = Tokenizer.train([text for text, _ in rows], "words", 97)
     torch.manual_seed(2)
-    known = LanguageModel(Shape(24, 3, 29, 1, 2, dropout=0.1), len(tokenizer))
+    known = LanguageModel(TransformerConfig(24, 3, 29, 1, 2, dropout=0.1), len(tokenizer))
     beside: list[str] = []
     given: list[Any] = []
 

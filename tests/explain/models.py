@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from limelight.modules.model_io import SavedModel, build
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Predictor
 from limelight.text.tokenizers import Tokenizer
 
@@ -34,7 +34,9 @@ def predictor(architecture: str = "transformer", shared: bool = False, **shape: 
     target = source if shared or architecture != "transformer" else Tokenizer.train(ANSWERS, kind="words")
     options = {"width": 24, "heads": 3, "feed_forward": 20, "encoder_layers": 2, "decoder_layers": 2} | shape
     classes = ("dim", "bright", "off") if architecture == "classifier" else ()
-    model = build(architecture, Shape(**options), len(source), len(target), target is source, len(classes))
+    model = build(
+        architecture, TransformerConfig(**options), len(source), len(target), target is source, len(classes)
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from limelight.errors import InputError, KindError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, TooLargeError
 from limelight.explain import Check, Explanation, Stage, explain_text
 from limelight.explain import paired_run as walks
 from limelight.explain.api import explain_walk
@@ -226,5 +226,5 @@ def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("asked", [{"layer": "1"}, {"layer": 1.0}, {"head": "0"}, {"token": 1.5}])
 def test_what_can_name_no_layer_head_or_token_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(KindError, match="must be a whole number"):
+    with pytest.raises(ArgumentTypeError, match="must be a whole number"):
         explain_text(predictor(), TEXT, **asked)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
-from limelight.matrix.index_functions import Place
+from limelight.matrix.index_functions import TileIndex
 from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
 from tests.tolerance import check
 
@@ -26,8 +26,8 @@ def ahead(n: int = N, m: int = M, offset: int | None = None) -> Tensor:
     return torch.arange(m) - torch.arange(n)[:, None] - (m - n if offset is None else offset)
 
 
-def place(i0: int, i1: int, j0: int, j1: int, heads: range = range(H)) -> Place:
-    return Place(range(B), heads, range(i0, i1), range(j0, j1), N, M)
+def place(i0: int, i1: int, j0: int, j1: int, heads: range = range(H)) -> TileIndex:
+    return TileIndex(range(B), heads, range(i0, i1), range(j0, j1), N, M)
 
 
 def table_of(bias: biases.Bias, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -193,19 +193,23 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
         (lambda: AttentionMatrix(q, k, bias=biases.alibi(H + 1)), ShapeError, f"1 or {H} heads"),
         (lambda: biases.relative(torch.zeros(3)), ShapeError, "axes (buckets, heads)"),
         (lambda: biases.relative(torch.zeros(3, 2)), ShapeError, "at least 4 buckets"),
-        (lambda: biases.relative(torch.zeros(32, 2).int()), KindError, "float tensor"),
+        (lambda: biases.relative(torch.zeros(32, 2).int()), ArgumentTypeError, "float tensor"),
         (lambda: biases.relative(torch.zeros(32, 2), max_distance=8), InputError, "beyond the distances"),
-        (lambda: biases.relative(torch.zeros(32, 2), max_distance=99.5), KindError, "whole number"),
-        (lambda: biases.relative(torch.zeros(32, 2), offset="end"), KindError, "whole number"),
-        (lambda: biases.alibi(0.5), KindError, "a slope for each, (H,); got 0.5"),
-        (lambda: biases.alibi(torch.ones(2, 2)), KindError, "a slope for each"),
-        (lambda: biases.alibi(None), KindError, "a slope for each"),
-        (lambda: biases.alibi(True), KindError, "whole number of heads"),
+        (lambda: biases.relative(torch.zeros(32, 2), max_distance=99.5), ArgumentTypeError, "whole number"),
+        (lambda: biases.relative(torch.zeros(32, 2), offset="end"), ArgumentTypeError, "whole number"),
+        (lambda: biases.alibi(0.5), ArgumentTypeError, "a slope for each, (H,); got 0.5"),
+        (lambda: biases.alibi(torch.ones(2, 2)), ArgumentTypeError, "a slope for each"),
+        (lambda: biases.alibi(None), ArgumentTypeError, "a slope for each"),
+        (lambda: biases.alibi(True), ArgumentTypeError, "whole number of heads"),
         (lambda: biases.alibi(-1), InputError, "0 or more"),
-        (lambda: biases.alibi_slopes(2.0), KindError, "whole number of heads"),
+        (lambda: biases.alibi_slopes(2.0), ArgumentTypeError, "whole number of heads"),
         (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: 0.0), InputError, "must answer with a tensor"),
         (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: i if i > j else j), InputError, "not branch"),
-        (lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: i >= j), KindError, "mask=masks.function(f)"),
+        (
+            lambda: AttentionMatrix(q, k, bias=lambda b, h, i, j: i >= j),
+            ArgumentTypeError,
+            "mask=masks.function(f)",
+        ),
         (
             lambda: AttentionMatrix(q, k, score_mod=lambda s, b, h, i, j: s if i else -s),
             InputError,
@@ -213,7 +217,7 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
         ),
         (
             lambda: AttentionMatrix(q, k, score_mod=lambda s, b, h, i, j: s > 0),
-            KindError,
+            ArgumentTypeError,
             "with numbers; got bools",
         ),
         (
@@ -221,7 +225,7 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
             InputError,
             "not branch",
         ),
-        (lambda: AttentionMatrix(q, k, score_mod=3), KindError, "score_mod must be a function"),
+        (lambda: AttentionMatrix(q, k, score_mod=3), ArgumentTypeError, "score_mod must be a function"),
     ],
 )
 def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:

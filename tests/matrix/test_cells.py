@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limelight.matrix import Entropy, Picture, Pool
+from limelight.matrix import Downsample, Entropy, Pool
 from limelight.matrix.engine.triton import area_runs
 from limelight.matrix.engine.triton.area_runs import (
     areas_of,
@@ -15,7 +15,7 @@ from limelight.matrix.engine.triton.area_runs import (
     gather_sums,
     runs_of_groups,
 )
-from limelight.matrix.tile import Frame
+from limelight.matrix.tile import MatrixSpec
 
 CPU = torch.device("cpu")
 
@@ -66,13 +66,13 @@ def test_areas_are_gathered_by_group() -> None:
 
 
 def test_only_areas_that_fill_a_tile_are_read_one_by_one() -> None:
-    frame = Frame(2, 1, 1, 100, 300, torch.float32, CPU)
+    frame = MatrixSpec(2, 1, 1, 100, 300, torch.float32, CPU)
     sentences, words = Pool(torch.arange(100) // 20, torch.arange(300) // 30), Pool(range(100), range(300))
     found = areas_of(sentences, sentences.start(frame), 2)
     assert found is not None
     assert (found[0].count, found[1].count) == (5, 10)
     assert areas_of(words, words.start(frame), 2) is None
-    fine, coarse = Picture(90, 90), Picture(7, 11)
+    fine, coarse = Downsample(90, 90), Downsample(7, 11)
     assert areas_of(fine, fine.start(frame), 2) is None
     found = areas_of(coarse, coarse.start(frame), 2)
     assert found is not None

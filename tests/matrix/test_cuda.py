@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import (
+    ArgMax,
     AttentionMatrix,
-    Distance,
+    AttentionOutput,
+    Downsample,
     Entropy,
-    Fold,
     Mask,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
     Pool,
     Received,
+    Reduction,
     RowStats,
     SinkMass,
-    Top,
+    TopK,
     masks,
 )
 from tests.tolerance import check
@@ -80,18 +80,18 @@ def groups(size: int) -> Tensor:
     return ids
 
 
-def folds(N: int, M: int) -> dict[str, Fold[Any]]:
+def folds(N: int, M: int) -> dict[str, Reduction[Any]]:
     return {
         "stats": RowStats(),
         "received": Received(),
         "entropy": Entropy(),
-        "peak": Peak(),
-        "distance": Distance(),
+        "peak": ArgMax(),
+        "distance": MeanDistance(),
         "sink": SinkMass([0, 5]),
-        "output": Output(),
-        "top": Top(8),
+        "output": AttentionOutput(),
+        "top": TopK(8),
         "pool": Pool(groups(N), groups(M)),
-        "picture": Picture(*CELLS),
+        "picture": Downsample(*CELLS),
     }
 
 
@@ -309,7 +309,7 @@ def test_memory_grows_with_the_length_not_its_square(loop: str) -> None:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        matrix.read(Received(), Entropy(), Peak(), Distance(), loop=loop)
+        matrix.read(Received(), Entropy(), ArgMax(), MeanDistance(), loop=loop)
         extra[N] = torch.cuda.max_memory_allocated() - before
     assert extra[65536] < 4.5 * extra[16384]
     assert extra[65536] < 2**31

@@ -7,8 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import Bottom, Entropy, Norms, Peak, Pool, Received, RowStats, SinkMass, Top, masks
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
+from limelight.matrix import (
+    ArgMax,
+    BottomK,
+    Entropy,
+    Pool,
+    Received,
+    RowStats,
+    SinkMass,
+    TopK,
+    ValueNorms,
+    masks,
+)
 from limelight.matrix.engine.plan import Plan
 from tests import expected
 from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, expect_all, random_case
@@ -150,7 +161,7 @@ def test_of_equals_the_lowest_key_wins_however_the_matrix_is_cut() -> None:
     case = replace(case, query=torch.zeros_like(case.query))  # every visible key gets the same
     visible = torch.arange(N) + M - N + 1
     for cut in CUTS.values():
-        peak, top = case.read(Peak(), Top(20), cut=cut)
+        peak, top = case.read(ArgMax(), TopK(20), cut=cut)
         assert not peak.keys.any()
         expected = torch.arange(20).where(torch.arange(20) < visible[:, None], -1)
         assert torch.equal(top.keys, expected.expand(top.keys.shape))
@@ -161,7 +172,9 @@ def test_a_row_with_a_score_that_is_no_number_names_no_key_however_the_matrix_is
     case.key[0, 0, 20] = torch.nan
     case.query[1, 5, 3] = torch.nan
     for cut in CUTS.values():
-        stats, peak, top, bottom, norms = case.read(RowStats(), Peak(), Top(3), Bottom(3), Norms(), cut=cut)
+        stats, peak, top, bottom, norms = case.read(
+            RowStats(), ArgMax(), TopK(3), BottomK(3), ValueNorms(), cut=cut
+        )
         lost = stats.lost
         assert (
             lost.sum() == 2 * (N - 20 + M - N) + 1
@@ -186,7 +199,7 @@ def test_long_rows_are_ranked_through_their_chunks(dtype: torch.dtype) -> None:
         torch.eye(11, dtype=dtype)[None, None], scores.T[None, None], torch.ones(1, 1, keys, 1), scale=1
     )
     matrix = case.matrix()
-    peak, top = matrix.read(Peak(), Top(5))
+    peak, top = matrix.read(ArgMax(), TopK(5))
     order = scores.argsort(descending=True, stable=True)
     assert torch.equal(top.keys[0, 0], order[:, :5])
     assert torch.equal(peak.keys[0, 0], order[:, 0])
@@ -197,7 +210,7 @@ def test_rows_that_see_few_chunks_name_no_key_twice() -> None:
     """The first rows of a causal matrix see one key, two keys, … of the first chunk only."""
     keys = 1_009
     case = random_case(masks.causal(offset=0), shape=(1, 1, 1, 11, keys, 3, 1))
-    top = case.matrix().read(Top(5))
+    top = case.matrix().read(TopK(5))
     assert (top.keys >= 0).sum(-1).flatten().tolist() == [1, 2, 3, 4, *[5] * 7]
     expected.top(top, case)
 
@@ -224,10 +237,10 @@ def test_pool_takes_groups_for_each_batch() -> None:
 def test_what_a_fold_refuses() -> None:
     matrix = random_case().matrix()
     with pytest.raises(InputError, match="at least one entry"):
-        Top(0)
+        TopK(0)
     with pytest.raises(ShapeError, match=rf"\({N},\) or \(2, {N}\)"):
         matrix.read(Pool([0] * M, [0] * M))
-    with pytest.raises(KindError, match="whole numbers"):
+    with pytest.raises(ArgumentTypeError, match="whole numbers"):
         matrix.read(Pool([0.5] * N, [0] * M))
     with pytest.raises(InputError, match="-1 for no group"):
         matrix.read(Pool([-2] * N, [0] * M))

@@ -20,7 +20,7 @@ from limelight.matrix.engine.plan import Plan
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.gradients import Backward, Need
 from limelight.matrix.reductions.products import TransposedApplied
-from limelight.matrix.tile import Stats
+from limelight.matrix.tile import SoftmaxStats
 from tests.oracle import CUTS, MASKS, B, Case, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -298,7 +298,7 @@ class WithoutSoftcap(Backward):
 
 
 class WithoutSink(Backward):
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         found = super().finish(state, stats)
         return found._replace(sink=torch.zeros_like(found.sink))
 

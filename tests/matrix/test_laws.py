@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limelight.matrix import Again, Bottom, Fold, Peak, Tile, Top, masks
+from limelight.matrix import ArgMax, BottomK, NextPass, Reduction, Tile, TopK, masks
 from limelight.matrix.engine.plan import Plan, row_blocks
 from limelight.matrix.engine.tiled import panels, read_tiles, tiles
 from limelight.matrix.tile import Arena
@@ -74,8 +74,8 @@ def test_any_order_and_any_merging(fold: str, cut: Plan, name: str, seed: int, p
     frame = scores.frame(scores.N, case.value)
     stats = read_tiles(scores, frame, (), None, cut)[1]
     walk = all_tiles(case, cut)
-    reading: Any = Again(build(case))
-    while isinstance(reading, Again):
+    reading: Any = NextPass(build(case))
+    while isinstance(reading, NextPass):
         reader = reading.fold
         states = [reader.start(frame) for _ in range(parts)]
         shuffle.shuffle(walk)
@@ -94,8 +94,8 @@ def test_the_neutral_element_changes_nothing(fold: str) -> None:
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
     cut = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
-    reading: Any = Again(FOLDS[fold][0](case))
-    while isinstance(reading, Again):
+    reading: Any = NextPass(FOLDS[fold][0](case))
+    while isinstance(reading, NextPass):
         reader = reading.fold
         [state], stats = read_tiles(scores, frame, [reader], None, cut)
         reading = reader.finish(state, stats)
@@ -104,10 +104,10 @@ def test_the_neutral_element_changes_nothing(fold: str) -> None:
                 assert torch.equal(got, wanted)
 
 
-@pytest.mark.parametrize("fold", [Peak(), Top(7), Bottom(7)], ids=["Peak", "Top", "Bottom"])
+@pytest.mark.parametrize("fold", [ArgMax(), TopK(7), BottomK(7)], ids=["ArgMax", "TopK", "BottomK"])
 @settings(max_examples=12)
 @given(cut=cuts)
-def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Fold[Any], cut: Plan) -> None:
+def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Reduction[Any], cut: Plan) -> None:
     case = CASES["ties"]
     whole = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
     [expected], [got] = case.read(fold, cut=whole), case.read(fold, cut=cut)
@@ -115,6 +115,6 @@ def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Fold[Any], cut
 
 
 def tensors(reading: Any) -> tuple[torch.Tensor, ...]:
-    if isinstance(reading, Again):
+    if isinstance(reading, NextPass):
         return tuple(reading.fold.known)
     return (reading,) if isinstance(reading, torch.Tensor) else tuple(reading)

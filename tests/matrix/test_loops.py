@@ -14,40 +14,40 @@ from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix import (
+    ArgMax,
     AttentionMatrix,
-    Bottom,
-    Distance,
+    AttentionOutput,
+    BottomK,
+    Downsample,
     Entropy,
-    Fold,
     Histogram,
-    Norms,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
     Pool,
     Quantiles,
     Received,
+    Reduction,
     RowStats,
-    Top,
+    TopK,
+    ValueNorms,
     masks,
 )
 from limelight.matrix.engine import dispatch as choice
 from limelight.matrix.engine import threads as engine_threads
-from limelight.matrix.engine.dispatch import LOOPS, PLAIN, Loop, choose
+from limelight.matrix.engine.dispatch import LOOPS, PLAIN, Backend, choose
 from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, stats_bytes
 from limelight.matrix.engine.tiled import read_tiles
-from limelight.matrix.logits import Scores
+from limelight.matrix.logits import Logits
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
 NOT_HERE = "this loop does not serve here: Triton needs a GPU, the C++ loop a compiler"
 
 
-def folds_for(case: Case) -> list[Fold[Any]]:
+def folds_for(case: Case) -> list[Reduction[Any]]:
     N, M = case.query.shape[2], case.key.shape[2]
-    known = [RowStats(), Received(), Entropy(), Peak(), Distance(), Top(5)]
-    others = [Bottom(2), Norms(), Output(), Picture(5, 7), Histogram(5)]
+    known = [RowStats(), Received(), Entropy(), ArgMax(), MeanDistance(), TopK(5)]
+    others = [BottomK(2), ValueNorms(), AttentionOutput(), Downsample(5, 7), Histogram(5)]
     return [*known, Pool(torch.arange(N) // 5, torch.arange(M) // 3), *others]
 
 
@@ -69,7 +69,7 @@ def leaves(reading: Any) -> list[Tensor]:
 
 def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> None:
     scores = random_case().matrix()._scores
-    never = Loop("never", "nothing", lambda scores, folds: "it is a test", PLAIN.plan, PLAIN.read)
+    never = Backend("never", "nothing", lambda scores, folds: "it is a test", PLAIN.plan, PLAIN.read)
     always = replace(PLAIN, name="always")
     found = choose(scores, [Received()], loops=(never, always, PLAIN))
     assert (found.loop, found.passed_over) == (always, (("never", "it is a test"),))
@@ -80,7 +80,7 @@ def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> Non
 
 def test_the_plain_loop_reads_whatever_is_asked() -> None:
     assert LOOPS[-1] is PLAIN
-    assert PLAIN.refuses(random_case().matrix()._scores, [Norms()]) is None
+    assert PLAIN.refuses(random_case().matrix()._scores, [ValueNorms()]) is None
 
 
 def test_a_loop_that_is_not_there_is_named() -> None:
@@ -214,7 +214,7 @@ def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> N
     threads(2)
     case = random_case(masks.causal(), shape=(1, 3, 3, 97, 101, 3, 2))
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        reading, output = case.matrix().read(Received(), Output())
+        reading, output = case.matrix().read(Received(), AttentionOutput())
     check("received", reading.raw, case.truth().weights_BHNM.sum(2))
     check("output", output, case.truth().output_BHND)
 
@@ -285,8 +285,8 @@ def test_why_tells_of_every_walk() -> None:
     assert (why.afterwards, why.again) == ((), ("Quantiles",))
     assert "Quantiles: further walks" in str(why)
     if "C++" in random_case().matrix().why(Received()).runs:
-        why = random_case().matrix().why(Received(), Bottom(3))
-        assert why.afterwards == ("Bottom",)
+        why = random_case().matrix().why(Received(), BottomK(3))
+        assert why.afterwards == ("BottomK",)
         assert "but Bottom, which the plain loop reads in another" in str(why)
 
 
@@ -295,8 +295,8 @@ def test_the_mask_is_asked_once_a_row_block_however_many_squares_it_is_cut_into(
 ) -> None:
     case = random_case(masks.causal() & masks.window(40), shape=(1, 1, 1, 97, 301, 3, 2))
     cut = Plan(rows=32, columns=32, panel_batches=1, panel_heads=1, grain=32)
-    asked, honest = [], Scores.spans
-    monkeypatch.setattr(Scores, "spans", lambda *given: asked.append(given[1:5]) or honest(*given))
+    asked, honest = [], Logits.spans
+    monkeypatch.setattr(Logits, "spans", lambda *given: asked.append(given[1:5]) or honest(*given))
     received, entropy = case.read(Received(), Entropy(), cut=cut)
     assert asked == [
         (i0, min(i0 + 32, 97), 0, 301) for i0 in (0, 32, 64, 96) for _ in range(2)

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import Cover, Mask, masks
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix import Mask, TileCoverage, masks
 from tests.oracle import MASKS, B, H, M, N, seen_by_meaning
 
 
@@ -36,8 +36,8 @@ def test_any_block_is_its_part_of_the_table_and_cover_is_true(name: str, data: s
     assert torch.equal(mask.block(i0, i1, j0, j1, N, M).expand(expected.shape), expected)
     if expected.numel():
         cover = mask.cover(i0, i1, j0, j1, N, M)
-        assert cover is not Cover.NONE or not expected.any()
-        assert cover is not Cover.ALL or expected.all()
+        assert cover is not TileCoverage.NONE or not expected.any()
+        assert cover is not TileCoverage.ALL or expected.all()
 
 
 @pytest.mark.parametrize("name", [name for name in MASKS if "function" not in name])
@@ -46,7 +46,7 @@ def test_cover_finds_what_can_be_skipped(name: str) -> None:
     mask, table = fitted(name), fitted(name).dense(N, M).expand(B, H, N, M)
     places = [(i, min(i + 3, N), j, min(j + 3, M)) for i in range(0, N, 3) for j in range(0, M, 3)]
     dark = [place for place in places if not table[:, :, place[0] : place[1], place[2] : place[3]].any()]
-    skipped = [place for place in places if mask.cover(*place, N, M) is Cover.NONE]
+    skipped = [place for place in places if mask.cover(*place, N, M) is TileCoverage.NONE]
     assert bool(skipped) == bool(dark)
 
 
@@ -60,8 +60,8 @@ def test_one_batch_and_some_heads_of_a_mask(name: str) -> None:
 
 def test_the_padding_of_one_sequence_can_be_skipped_though_another_is_full() -> None:
     mask = masks.lengths(key=[M, 17]).fit(B, H, N, M)
-    assert mask.cover(0, N, 17, M, N, M) is Cover.SOME
-    assert mask.at(1, 2, 0, H).cover(0, N, 17, M, N, M) is Cover.NONE
+    assert mask.cover(0, N, 17, M, N, M) is TileCoverage.SOME
+    assert mask.at(1, 2, 0, H).cover(0, N, 17, M, N, M) is TileCoverage.NONE
 
 
 def test_a_causal_window_counts_oneself() -> None:
@@ -89,10 +89,10 @@ def test_a_large_mask_is_drawn_in_cells(mask: Mask) -> None:
 def test_the_cover_of_documents_is_found_whatever_their_order() -> None:
     ids = torch.tensor([[0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1]])
     mask = masks.documents(ids).fit(2, 1, 6, 6)
-    assert mask.cover(0, 2, 2, 6, 6, 6) is Cover.NONE
-    assert mask.cover(2, 4, 2, 4, 6, 6) is Cover.ALL
-    assert mask.cover(1, 3, 2, 4, 6, 6) is Cover.SOME
-    assert mask.at(0, 1, 0, 1).cover(0, 2, 2, 4, 6, 6) is Cover.NONE
+    assert mask.cover(0, 2, 2, 6, 6, 6) is TileCoverage.NONE
+    assert mask.cover(2, 4, 2, 4, 6, 6) is TileCoverage.ALL
+    assert mask.cover(1, 3, 2, 4, 6, 6) is TileCoverage.SOME
+    assert mask.at(0, 1, 0, 1).cover(0, 2, 2, 4, 6, 6) is TileCoverage.NONE
 
 
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 5), (5, 0), (1, 1)])
@@ -136,11 +136,11 @@ def test_a_bool_tensor_is_joined_as_it_is() -> None:
     ("build", "error", "says"),
     [
         (lambda: masks.window(0), InputError, "at least 1"),
-        (lambda: masks.window(None), KindError, "whole number of positions; got None"),
-        (lambda: masks.window(2, offset=0.5), KindError, "whole number of positions; got 0.5"),
-        (lambda: masks.causal(1.0), KindError, "whole number of positions; got 1.0"),
+        (lambda: masks.window(None), ArgumentTypeError, "whole number of positions; got None"),
+        (lambda: masks.window(2, offset=0.5), ArgumentTypeError, "whole number of positions; got 0.5"),
+        (lambda: masks.causal(1.0), ArgumentTypeError, "whole number of positions; got 1.0"),
         (lambda: masks.lengths(key=[3], side="top"), InputError, "'right' or 'left'"),
-        (lambda: masks.lengths(key=[1.5]), KindError, "whole numbers"),
+        (lambda: masks.lengths(key=[1.5]), ArgumentTypeError, "whole numbers"),
         (lambda: masks.lengths(key=[1, 2, 3]).fit(B, H, N, M), ShapeError, "one length a sequence"),
         (
             lambda: masks.lengths(key=[M + 1]).fit(B, H, N, M),
@@ -148,14 +148,22 @@ def test_a_bool_tensor_is_joined_as_it_is() -> None:
             f"not exceed the {M} positions",
         ),
         (lambda: masks.documents([0, 1]).fit(B, H, N, M), ShapeError, "one id a query"),
-        (lambda: masks.dense(torch.zeros(N, M)), KindError, "pass it as bias="),
-        (lambda: masks.dense(torch.ones(B, M).long()), KindError, r"make mask.bool\(\)\[:, None, None\]"),
-        (lambda: masks.dense(masks.causal), KindError, r"masks.causal makes .* called: masks.causal\(\)"),
-        (lambda: masks.dense(masks.window), KindError, r"masks.window\(…\)"),
-        (lambda: masks.dense(lambda b, h, i, j: i >= j), KindError, r"masks.function\(f\)"),
+        (lambda: masks.dense(torch.zeros(N, M)), ArgumentTypeError, "pass it as bias="),
+        (
+            lambda: masks.dense(torch.ones(B, M).long()),
+            ArgumentTypeError,
+            r"make mask.bool\(\)\[:, None, None\]",
+        ),
+        (
+            lambda: masks.dense(masks.causal),
+            ArgumentTypeError,
+            r"masks.causal makes .* called: masks.causal\(\)",
+        ),
+        (lambda: masks.dense(masks.window), ArgumentTypeError, r"masks.window\(…\)"),
+        (lambda: masks.dense(lambda b, h, i, j: i >= j), ArgumentTypeError, r"masks.function\(f\)"),
         (lambda: masks.dense(torch.ones(H, N, M, dtype=torch.bool)), ShapeError, "add an axis of size 1"),
         (lambda: masks.dense(torch.ones(N, 3, dtype=torch.bool)).fit(B, H, N, M), ShapeError, "must fit"),
-        (lambda: masks.function(3), KindError, "must be a function"),
+        (lambda: masks.function(3), ArgumentTypeError, "must be a function"),
         (lambda: masks.function(lambda b, h, i, j: i > j).dense(N, M), InputError, "batch=…, heads=…"),
         (lambda: masks.function(lambda b, h, i, j: i > j, heads=4).fit(B, H, N, M), ShapeError, "heads=4"),
         (
@@ -168,20 +176,24 @@ def test_a_bool_tensor_is_joined_as_it_is() -> None:
         (lambda: drawn(lambda b, h, i, j: torch.ones(3) > i), InputError, r"one number a place; got \(3,\)"),
         (
             lambda: drawn(lambda b, h, i, j: 0.5 * i),
-            KindError,
+            ArgumentTypeError,
             "True where a query may attend; got torch.float32",
         ),
-        (lambda: masks.causal() & torch.ones(2, 2), KindError, "must be a bool tensor"),
-        (lambda: torch.ones(2, 2) | masks.causal(), KindError, "must be a bool tensor"),
-        (lambda: masks.causal() & masks.causal, KindError, r"called: masks.causal\(\)"),
+        (lambda: masks.causal() & torch.ones(2, 2), ArgumentTypeError, "must be a bool tensor"),
+        (lambda: torch.ones(2, 2) | masks.causal(), ArgumentTypeError, "must be a bool tensor"),
+        (lambda: masks.causal() & masks.causal, ArgumentTypeError, r"called: masks.causal\(\)"),
         (
             lambda: masks.documents(["a", "b"]),
-            KindError,
+            ArgumentTypeError,
             r"query_ids must be whole numbers.* got \['a', 'b'\]",
         ),
-        (lambda: masks.documents([[0, 0], [1]]), KindError, "query_ids .* in rows of one length"),
-        (lambda: masks.lengths(key=[None, 3]), KindError, r"key must be whole numbers.* got \[None, 3\]"),
-        (lambda: masks.lengths(key="abc"), KindError, "key must be whole numbers"),
+        (lambda: masks.documents([[0, 0], [1]]), ArgumentTypeError, "query_ids .* in rows of one length"),
+        (
+            lambda: masks.lengths(key=[None, 3]),
+            ArgumentTypeError,
+            r"key must be whole numbers.* got \[None, 3\]",
+        ),
+        (lambda: masks.lengths(key="abc"), ArgumentTypeError, "key must be whole numbers"),
         (lambda: masks.lengths(key=[3, -2]), InputError, r"lengths\(key=…\) must not be below 0; got -2"),
         (lambda: masks.lengths(query=-1), InputError, r"lengths\(query=…\) must not be below 0; got -1"),
     ],

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
-from limelight.matrix import AttentionMatrix, Entropy, Picture, Received, Rollout, RowStats, biases, masks
-from limelight.matrix.logits import Scores
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
+from limelight.matrix import AttentionMatrix, Downsample, Entropy, Received, Rollout, RowStats, biases, masks
+from limelight.matrix.logits import Logits
 from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -87,8 +87,8 @@ def test_the_keys_of_several_batches_are_opened_together_and_once(
     if known:
         matrix.read(RowStats())
     opened = []
-    honest = Scores.panel
-    monkeypatch.setattr(Scores, "panel", lambda *given: opened.append(given[1:]) or honest(*given))
+    honest = Logits.panel
+    monkeypatch.setattr(Logits, "panel", lambda *given: opened.append(given[1:]) or honest(*given))
     check("weights", matrix.dense(), truth)
     check("weights", matrix.rows([5, 1, 2]), truth[:, :, [5, 1, 2]])
     check("weights", matrix[1:4, 2:, 3:5], truth[1:4, 2:, 3:5])
@@ -178,7 +178,7 @@ def test_nothing_is_made_where_torch_makes_tensors_by_default() -> None:
     def read() -> tuple[Any, ...]:
         mask = masks.lengths(key=[M] * (B - 1) + [17], side="left") | masks.window(3)
         matrix = AttentionMatrix(CASE.query, CASE.key, CASE.value, mask=mask, bias=biases.alibi(H))
-        return matrix.read(*folds, Picture(3, 50))
+        return matrix.read(*folds, Downsample(3, 50))
 
     usual = tensors_of(read())
     with torch.device("meta"):
@@ -260,18 +260,22 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
             ShapeError,
             "multiple of the key heads; got 5",
         ),
-        (lambda: AttentionMatrix(q.int(), k), KindError, "query must be a float tensor; got torch.int32"),
+        (
+            lambda: AttentionMatrix(q.int(), k),
+            ArgumentTypeError,
+            "query must be a float tensor; got torch.int32",
+        ),
         (lambda: AttentionMatrix(q, k, k[:, :, 1:]), ShapeError, "value must have a row for every key"),
         (
             lambda: AttentionMatrix(q, k, mask=torch.zeros(N, M)),
-            KindError,
+            ArgumentTypeError,
             "additive mask of 0 and -inf",
         ),
-        (lambda: AttentionMatrix(q, k, mask="causal"), KindError, "must be a bool tensor"),
-        (lambda: AttentionMatrix(q, k, mask=masks.causal), KindError, "called: masks.causal()"),
-        (lambda: AttentionMatrix(q, k, mask=torch.ones(B, M).int()), KindError, "mask.bool()"),
+        (lambda: AttentionMatrix(q, k, mask="causal"), ArgumentTypeError, "must be a bool tensor"),
+        (lambda: AttentionMatrix(q, k, mask=masks.causal), ArgumentTypeError, "called: masks.causal()"),
+        (lambda: AttentionMatrix(q, k, mask=torch.ones(B, M).int()), ArgumentTypeError, "mask.bool()"),
         (lambda: AttentionMatrix(q, k, bias=torch.zeros(N, 2)), ShapeError, "bias must broadcast"),
-        (lambda: AttentionMatrix(q, k, bias=torch.ones(N, M).bool()), KindError, "as mask="),
+        (lambda: AttentionMatrix(q, k, bias=torch.ones(N, M).bool()), ArgumentTypeError, "as mask="),
         (lambda: AttentionMatrix(q, k, softcap=0.0), InputError, "softcap must be above 0"),
         (lambda: AttentionMatrix(q, k, softcap=torch.inf), InputError, "Leave it out for no cap"),
         (lambda: AttentionMatrix(q, k, softcap=torch.nan), InputError, "softcap must be finite"),
@@ -282,8 +286,8 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         ),
         (lambda: AttentionMatrix(q, k, scale=-torch.inf), InputError, "scale must be finite"),
         (lambda: AttentionMatrix(q, k, scale=torch.nan), InputError, "scale must be finite"),
-        (lambda: AttentionMatrix(q, k, scale=torch.ones(H)), KindError, "scale must be a number"),
-        (lambda: AttentionMatrix(q, k, scale="1"), KindError, "scale must be a number; got '1'"),
+        (lambda: AttentionMatrix(q, k, scale=torch.ones(H)), ArgumentTypeError, "scale must be a number"),
+        (lambda: AttentionMatrix(q, k, scale="1"), ArgumentTypeError, "scale must be a number; got '1'"),
         (
             lambda: AttentionMatrix(q, k, scale=torch.ones((), requires_grad=True)),
             InputError,
@@ -293,30 +297,46 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.inf)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.nan)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k).read(), InputError, "got no fold"),
-        (lambda: AttentionMatrix(q, k).read(Entropy), KindError, "read() takes folds"),
-        (lambda: AttentionMatrix(q, k).why(Entropy), KindError, "why() takes folds"),
-        (lambda: AttentionMatrix(q, k).why("Entropy"), KindError, "why() takes folds"),
+        (lambda: AttentionMatrix(q, k).read(Entropy), ArgumentTypeError, "read() takes folds"),
+        (lambda: AttentionMatrix(q, k).why(Entropy), ArgumentTypeError, "why() takes folds"),
+        (lambda: AttentionMatrix(q, k).why("Entropy"), ArgumentTypeError, "why() takes folds"),
         (
             lambda: AttentionMatrix(q, k).read(Entropy(), limit="1GB"),
-            KindError,
+            ArgumentTypeError,
             "bytes for its limit; got '1GB'",
         ),
-        (lambda: AttentionMatrix(q, k).why(limit=0.5), KindError, "bytes for its limit; got 0.5"),
-        (lambda: AttentionMatrix(q, k).dense(limit=None), KindError, "bytes for its limit; got None"),
+        (lambda: AttentionMatrix(q, k).why(limit=0.5), ArgumentTypeError, "bytes for its limit; got 0.5"),
+        (lambda: AttentionMatrix(q, k).dense(limit=None), ArgumentTypeError, "bytes for its limit; got None"),
         (lambda: AttentionMatrix(q, k)[0, 0, ::2], InputError, "step 1"),
-        (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], KindError, "rows()"),
-        (lambda: AttentionMatrix(q, k)[True], KindError, "takes a whole number or a slice; got True"),
-        (lambda: AttentionMatrix(q, k)[0, 0, numpy.array([1, 2])], KindError, "rows()"),
-        (lambda: AttentionMatrix(q, k).rows(1.5), KindError, "takes a whole number"),
-        (lambda: AttentionMatrix(q, k).rows(torch.tensor([True, False])), KindError, "takes a whole number"),
-        (lambda: AttentionMatrix(q, k).rows(numpy.array([True, False])), KindError, "takes a whole number"),
-        (lambda: AttentionMatrix(q, k)[0, torch.tensor(True)], KindError, "takes a whole number or a slice"),
-        (lambda: Rollout([AttentionMatrix(q, q)], heads=torch.ones(H).bool()), KindError, "whole numbers"),
+        (lambda: AttentionMatrix(q, k)[0, 0, [1, 2]], ArgumentTypeError, "rows()"),
+        (lambda: AttentionMatrix(q, k)[True], ArgumentTypeError, "takes a whole number or a slice; got True"),
+        (lambda: AttentionMatrix(q, k)[0, 0, numpy.array([1, 2])], ArgumentTypeError, "rows()"),
+        (lambda: AttentionMatrix(q, k).rows(1.5), ArgumentTypeError, "takes a whole number"),
+        (
+            lambda: AttentionMatrix(q, k).rows(torch.tensor([True, False])),
+            ArgumentTypeError,
+            "takes a whole number",
+        ),
+        (
+            lambda: AttentionMatrix(q, k).rows(numpy.array([True, False])),
+            ArgumentTypeError,
+            "takes a whole number",
+        ),
+        (
+            lambda: AttentionMatrix(q, k)[0, torch.tensor(True)],
+            ArgumentTypeError,
+            "takes a whole number or a slice",
+        ),
+        (
+            lambda: Rollout([AttentionMatrix(q, q)], heads=torch.ones(H).bool()),
+            ArgumentTypeError,
+            "whole numbers",
+        ),
         (lambda: AttentionMatrix(q, k)[0, 0, 0, 0, 0], InputError, "got 5 indices"),
         (lambda: AttentionMatrix(q, k)[0, H], IndexError, f"head {H} is out of range"),
         (lambda: AttentionMatrix(q, k) @ torch.ones(N), ShapeError, "v must have the shape"),
         (lambda: AttentionMatrix(q, k).T @ torch.ones(B, G, N, 1), ShapeError, "x must have the shape"),
-        (lambda: AttentionMatrix(q, k) @ torch.ones(M).int(), KindError, "takes a float tensor"),
+        (lambda: AttentionMatrix(q, k) @ torch.ones(M).int(), ArgumentTypeError, "takes a float tensor"),
     ],
 )
 def test_what_does_not_fit_is_said(build: Any, error: type[Exception], says: str) -> None:

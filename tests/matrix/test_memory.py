@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.lazy.tensor import OnDemand
-from limelight.errors import KindError
-from limelight.matrix.matrix import only_queries
+from limelight.capture.lazy.tensor import LazyAttentionTensor
+from limelight.errors import ArgumentTypeError
+from limelight.matrix.matrix import select_queries
 from limelight.matrix.memory import without_memory
 
 B, H, N, D = 1, 2, 5, 3
@@ -39,7 +39,7 @@ def plain(**given: Any) -> ll.AttentionMatrix:
 DOORS: dict[str, tuple[Tensor, Callable[[Any], Any]]] = {
     "query": (Q, lambda x: plain(query=x).dense()),
     "key": (Q, lambda x: plain(key=x).dense()),
-    "value": (Q, lambda x: plain(value=x).read(ll.Norms())),
+    "value": (Q, lambda x: plain(value=x).read(ll.ValueNorms())),
     "bias": (torch.zeros(N, N), lambda x: plain(bias=x).dense()),
     "alibi": (torch.ones(H), lambda x: plain(bias=ll.biases.alibi(x)).dense()),
     "relative": (torch.ones(8, H), lambda x: plain(bias=ll.biases.relative(x)).dense()),
@@ -50,9 +50,9 @@ DOORS: dict[str, tuple[Tensor, Callable[[Any], Any]]] = {
     "documents": (torch.arange(N), lambda x: plain(mask=ll.masks.documents(x)).dense()),
     "product": (torch.ones(N, D), lambda x: plain() @ x),
     "transposed product": (torch.ones(N, D), lambda x: plain().T @ x),
-    "chosen queries": (torch.ones(N) > 0, lambda x: only_queries(plain(), x).dense()),
+    "chosen queries": (torch.ones(N) > 0, lambda x: select_queries(plain(), x).dense()),
     "pool": (torch.arange(N), lambda x: plain().read(ll.Pool(x, x))),
-    "norms": (torch.ones(H, D, 7), lambda x: plain(value=Q).read(ll.Norms(output=x))),
+    "norms": (torch.ones(H, D, 7), lambda x: plain(value=Q).read(ll.ValueNorms(output=x))),
     "rollout": (torch.ones(H), lambda x: ll.Rollout([plain()], heads=x)),
 }
 
@@ -63,14 +63,14 @@ def test_a_dtensor_is_refused_with_the_way_out(door: str, mesh: Any) -> None:
 
     tensor, enter = DOORS[door]
     enter(tensor)
-    with pytest.raises(KindError, match=r"got a DTensor.*to_local\(\).*full_tensor\(\)"):
+    with pytest.raises(ArgumentTypeError, match=r"got a DTensor.*to_local\(\).*full_tensor\(\)"):
         enter(distribute_tensor(tensor, mesh, [Replicate()]))
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_tensor_without_numbers_is_refused(door: str) -> None:
     tensor, enter = DOORS[door]
-    with pytest.raises(KindError, match="on the device 'meta'"):
+    with pytest.raises(ArgumentTypeError, match="on the device 'meta'"):
         enter(tensor.to("meta"))
 
 
@@ -97,19 +97,19 @@ def freed() -> Tensor:
         (lambda: Q.to(torch.complex64), "must be a float tensor; got torch.complex64"),
         (lambda: Q.long(), "must be a float tensor; got torch.int64"),
         (lambda: torch.nested.nested_tensor([Q[0], Q[0]], layout=torch.jagged), r"nested.*to_padded_tensor"),
-        (lambda: OnDemand(plain()), r"an? OnDemand without memory of its own.*clone"),
+        (lambda: LazyAttentionTensor(plain()), r"an? LazyAttentionTensor without memory of its own.*clone"),
     ],
     ids=["fake", "freed", "sparse", "mkldnn", "complex", "whole numbers", "jagged", "on demand"],
 )
 def test_every_other_kind_is_refused(make: Callable[[], Tensor], what: str) -> None:
-    with pytest.raises(KindError, match=what):
+    with pytest.raises(ArgumentTypeError, match=what):
         plain(query=make()).dense()
 
 
 def test_inside_torch_func() -> None:
-    with pytest.raises(KindError, match=r"inside torch\.func\.vmap"):
+    with pytest.raises(ArgumentTypeError, match=r"inside torch\.func\.vmap"):
         torch.func.vmap(lambda x: plain(query=x).dense())(Q[None])
-    with pytest.raises(KindError, match=r"a transform of torch\.func"):
+    with pytest.raises(ArgumentTypeError, match=r"a transform of torch\.func"):
         torch.func.grad(lambda x: plain(query=x).dense().sum())(Q)
 
 

@@ -12,22 +12,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix import (
+    ArgMax,
     AttentionMatrix,
-    Bottom,
-    Distance,
+    AttentionOutput,
+    BottomK,
+    Downsample,
     Histogram,
-    Norms,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
     Pool,
     Quantiles,
     Received,
+    Reweighted,
     SinkMass,
-    Top,
-    Weighted,
+    TopK,
+    ValueNorms,
     masks,
     reference,
 )
@@ -40,8 +40,8 @@ from tests.tolerance import check
 def test_bottom_is_top_of_the_turned_scores_and_all_of_them_are_the_row() -> None:
     case = random_case(masks.causal())
     turned = replace(case, query=-case.query).matrix()
-    assert torch.equal(case.matrix().read(Bottom(4)).keys, turned.read(Top(4), loop="plain").keys)
-    bottom, top = case.matrix().read(Bottom(M), Top(M), loop="plain")
+    assert torch.equal(case.matrix().read(BottomK(4)).keys, turned.read(TopK(4), loop="plain").keys)
+    bottom, top = case.matrix().read(BottomK(M), TopK(M), loop="plain")
     assert torch.equal(bottom.keys.flip(-1)[:, :, -1], top.keys[:, :, -1])  # the last query sees every key
 
 
@@ -50,7 +50,7 @@ def test_the_smallest_weights_are_as_exact_as_the_largest() -> None:
     generator = torch.Generator().manual_seed(5)
     query, key = torch.randint(-2, 3, (2, 1, 3, 67, 16), generator=generator).float()
     truth = reference.attention(query, key, scale=1.0).weights_BHNM.sort(-1).values
-    bottom = AttentionMatrix(query, key, scale=1.0).read(Bottom(67))
+    bottom = AttentionMatrix(query, key, scale=1.0).read(BottomK(67))
     assert float(truth.min()) < 1e-20
     assert float(((bottom.weights - truth).abs() / truth).max()) < 1e-6
 
@@ -59,15 +59,15 @@ def test_of_equals_the_lowest_key_is_also_the_first_at_the_bottom() -> None:
     case = random_case(masks.causal())
     case = replace(case, query=torch.zeros_like(case.query))
     for cut in CUTS.values():
-        [bottom] = case.read(Bottom(3), cut=cut)
+        [bottom] = case.read(BottomK(3), cut=cut)
         assert bottom.keys.flatten(0, 2).unique(dim=0).tolist() == [[0, 1, 2]]
 
 
 def test_a_query_that_looks_at_itself_has_no_distance_and_one_before_has_one() -> None:
     case = random_case(masks.window(1))
-    at_home = case.matrix().read(Distance())
+    at_home = case.matrix().read(MeanDistance())
     assert not at_home.mean.any()
-    before = replace(case, mask=masks.window(1, offset=M - N - 1)).matrix().read(Distance())
+    before = replace(case, mask=masks.window(1, offset=M - N - 1)).matrix().read(MeanDistance())
     assert torch.equal(before.mean, torch.ones(B, H, N))
     assert torch.equal(before.signed, -torch.ones(B, H, N))
 
@@ -78,7 +78,7 @@ def test_a_distance_of_a_hundred_thousand_keeps_its_last_digit() -> None:
     query, key = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, n, 1)
     key[0, 0, -3:] = 60.0  # the last three get a third each
     case = replace(random_case(shape=(1, 1, 1, 1, 1, 1, 1)), query=query, key=key, value=key, scale=1.0)
-    reading = case.matrix().read(Distance())
+    reading = case.matrix().read(MeanDistance())
     assert abs(reading.mean.item() - 1) < 1e-6
     assert abs(reading.signed.item() + 1) < 1e-6
 
@@ -86,9 +86,9 @@ def test_a_distance_of_a_hundred_thousand_keeps_its_last_digit() -> None:
 def test_a_picture_of_one_cell_is_the_mean_and_of_every_place_the_matrix() -> None:
     case = random_case(masks.causal())
     weights = case.truth().weights_BHNM
-    whole = case.matrix().read(Picture(1, 1))
+    whole = case.matrix().read(Downsample(1, 1))
     check("pooled", whole.mean[..., 0, 0], weights.mean((-2, -1)))
-    every = case.matrix().read(Picture(N, M))
+    every = case.matrix().read(Downsample(N, M))
     check("weights", every.mean, weights)
     assert torch.equal(every.mean, every.maximum)
     assert torch.equal(every.seen[0, 0] > 0, masks.causal().dense(N, M)[0, 0])
@@ -98,7 +98,7 @@ def test_a_picture_of_one_cell_is_the_mean_and_of_every_place_the_matrix() -> No
 @given(height=st.integers(1, 40), width=st.integers(1, 50))
 def test_the_cells_of_any_picture_hold_all_attention_between_them(height: int, width: int) -> None:
     torch.manual_seed(0)
-    picture = random_case().matrix().read(Picture(height, width))
+    picture = random_case().matrix().read(Downsample(height, width))
     assert picture.mean.shape == (B, H, height, width)
     assert bool((picture.maximum >= picture.mean * (1 - 1e-6)).all())
     if height <= N and width <= M:
@@ -111,26 +111,32 @@ def test_the_cells_of_any_picture_hold_all_attention_between_them(height: int, w
 def test_norms_are_weights_times_lengths_and_the_peak_is_theirs() -> None:
     case = random_case(masks.causal())
     matrix = case.matrix()
-    norms, received = matrix.read(Norms(), Received())
+    norms, received = matrix.read(ValueNorms(), Received())
     check("received", norms.received, received.raw.double() * norms.lengths)
-    same = replace(case, value=torch.ones_like(case.value)).matrix().read(Norms(), Peak(), loop="plain")
+    same = (
+        replace(case, value=torch.ones_like(case.value)).matrix().read(ValueNorms(), ArgMax(), loop="plain")
+    )
     assert torch.equal(same[0].keys, same[1].keys)
-    output = matrix.read(Output())
+    output = matrix.read(AttentionOutput())
     assert bool((output.norm(dim=-1) <= norms.total * (1 + 1e-6)).all())
 
 
 def test_norms_through_the_identity_are_those_of_the_values() -> None:
     matrix = random_case().matrix()
-    check("output", matrix.read(Norms(torch.eye(X).expand(H, X, X))).lengths, matrix.read(Norms()).lengths)
+    check(
+        "output",
+        matrix.read(ValueNorms(torch.eye(X).expand(H, X, X))).lengths,
+        matrix.read(ValueNorms()).lengths,
+    )
 
 
 def test_weighted_by_one_is_the_fold_itself_and_by_zero_leaves_keys_out() -> None:
     matrix = random_case(masks.causal()).matrix()
     fold = Pool(torch.arange(N) // 4, torch.arange(M) // 3)
-    by_one, plain = matrix.read(Weighted(fold, torch.ones(M)), fold, loop="plain")
+    by_one, plain = matrix.read(Reweighted(fold, torch.ones(M)), fold, loop="plain")
     assert torch.equal(by_one, plain)
     without_first = (torch.arange(M) > 0).float()
-    without, received = matrix.read(Weighted(Received(), without_first), Received(), loop="plain")
+    without, received = matrix.read(Reweighted(Received(), without_first), Received(), loop="plain")
     assert torch.equal(without.raw[..., 1:], received.raw[..., 1:])
     assert not without.raw[..., 0].any()
 
@@ -214,8 +220,8 @@ def test_a_pool_finished_a_few_groups_at_a_time(
     [
         (Quantiles, (0.5, 0.9), 8 * B * H * N * 2 * 2 * 64),  # the masses of two walks, two shares, 64 digits
         (Pool, (range(N), range(M)), (8 + 4) * B * H * N * M),  # sums, and the result
-        (Top, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),  # scores, keys and weights
-        (Bottom, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),
+        (TopK, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),  # scores, keys and weights
+        (BottomK, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),
     ],
 )
 def test_a_limit_counts_all_that_a_fold_holds_at_once(fold: Any, what: tuple[Any, ...], numbers: int) -> None:
@@ -245,38 +251,50 @@ long = AttentionMatrix(torch.ones(1, 1, 200_000, 1), torch.ones(1, 1, 200_000, 1
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
-        (lambda: Bottom(0), InputError, "at least one entry"),
-        (lambda: Top(2.0), KindError, r"Top\(k\) must keep a whole number .* got 2.0"),
-        (lambda: Top("2"), KindError, "got '2'"),
-        (lambda: Bottom(None), KindError, r"Bottom\(k\) must keep a whole number"),
-        (lambda: long.read(Top(200_000)), TooLargeError, r"Top\(200000, limit=640000000000\)"),
-        (lambda: long.read(Bottom(200_000)), TooLargeError, r"Bottom\(200000, limit=640000000000\)"),
+        (lambda: BottomK(0), InputError, "at least one entry"),
+        (lambda: TopK(2.0), ArgumentTypeError, r"Top\(k\) must keep a whole number .* got 2.0"),
+        (lambda: TopK("2"), ArgumentTypeError, "got '2'"),
+        (lambda: BottomK(None), ArgumentTypeError, r"Bottom\(k\) must keep a whole number"),
+        (lambda: long.read(TopK(200_000)), TooLargeError, r"Top\(200000, limit=640000000000\)"),
+        (lambda: long.read(BottomK(200_000)), TooLargeError, r"Bottom\(200000, limit=640000000000\)"),
         (lambda: Quantiles(), InputError, r"Quantiles\(0.5, 0.9\)"),
         (lambda: Quantiles(1.0), InputError, "below 1"),
-        (lambda: Quantiles([0.5, 0.9]), KindError, r"must be a number; got \[0.5, 0.9\]"),
+        (lambda: Quantiles([0.5, 0.9]), ArgumentTypeError, r"must be a number; got \[0.5, 0.9\]"),
         (lambda: Quantiles(torch.nan), InputError, "below 1"),
-        (lambda: Top(2, limit="1GB"), KindError, "whole number of bytes .* got '1GB'"),
-        (lambda: Pool([0] * N, [0] * M, limit=None), KindError, "whole number of bytes .* got None"),
-        (lambda: matrix.read(Pool(["a"] * N, [0] * M)), KindError, r"Pool\(rows=…\) must be whole numbers"),
-        (lambda: matrix.read(Pool([0] * N, [[0] * M, [0]])), KindError, r"Pool\(cols=…\) .* of one length"),
-        (lambda: Distance(offset=0.5), KindError, "whole number of positions; got 0.5"),
-        (lambda: matrix.read(SinkMass(["a"])), KindError, "takes positions"),
+        (lambda: TopK(2, limit="1GB"), ArgumentTypeError, "whole number of bytes .* got '1GB'"),
+        (lambda: Pool([0] * N, [0] * M, limit=None), ArgumentTypeError, "whole number of bytes .* got None"),
+        (
+            lambda: matrix.read(Pool(["a"] * N, [0] * M)),
+            ArgumentTypeError,
+            r"Pool\(rows=…\) must be whole numbers",
+        ),
+        (
+            lambda: matrix.read(Pool([0] * N, [[0] * M, [0]])),
+            ArgumentTypeError,
+            r"Pool\(cols=…\) .* of one length",
+        ),
+        (lambda: MeanDistance(offset=0.5), ArgumentTypeError, "whole number of positions; got 0.5"),
+        (lambda: matrix.read(SinkMass(["a"])), ArgumentTypeError, "takes positions"),
         (lambda: matrix.read(Quantiles(0.5, limit=1_000)), TooLargeError, r"limit=\d+"),
         (lambda: Histogram(0), InputError, "at least one bin"),
-        (lambda: Histogram(9.5), KindError, "whole number of bins"),
-        (lambda: Picture(3.5, 2), KindError, r"Picture\(height\) .* got 3.5"),
+        (lambda: Histogram(9.5), ArgumentTypeError, "whole number of bins"),
+        (lambda: Downsample(3.5, 2), ArgumentTypeError, r"Picture\(height\) .* got 3.5"),
         (lambda: Histogram(low=0.0, high=-1.0), InputError, "a range"),
-        (lambda: Picture(0, 3), InputError, "at least one cell"),
-        (lambda: matrix.read(Picture(99, 99, limit=1_000)), TooLargeError, r"Picture\(99, 99, limit=\d+\)"),
+        (lambda: Downsample(0, 3), InputError, "at least one cell"),
+        (
+            lambda: matrix.read(Downsample(99, 99, limit=1_000)),
+            TooLargeError,
+            r"Picture\(99, 99, limit=\d+\)",
+        ),
         (lambda: matrix.read(SinkMass([M])), InputError, f"the {M} keys"),
-        (lambda: matrix.read(SinkMass([0.5])), KindError, "takes positions"),
+        (lambda: matrix.read(SinkMass([0.5])), ArgumentTypeError, "takes positions"),
         (lambda: matrix.read(SinkMass(torch.ones(3, dtype=torch.bool))), ShapeError, rf"\({M},\)"),
-        (lambda: matrix.read(Norms(torch.ones(H, X + 1, 2))), ShapeError, r"weight.T.view\(6, 5, -1\)"),
-        (lambda: matrix.read(Norms(torch.ones(H, X, 2).int())), KindError, "float tensor"),
-        (lambda: Weighted(Top(3), torch.ones(M)), KindError, "Distance, Picture, Pool, Received"),
-        (lambda: Weighted(Received(), torch.ones(M).int()), KindError, "a number a key"),
-        (lambda: Weighted(Picture(2, 2), -torch.ones(M)), InputError, "0 or more, .* got -1.0"),
-        (lambda: matrix.read(Weighted(Received(), torch.ones(N))), ShapeError, rf"\({M},\)"),
+        (lambda: matrix.read(ValueNorms(torch.ones(H, X + 1, 2))), ShapeError, r"weight.T.view\(6, 5, -1\)"),
+        (lambda: matrix.read(ValueNorms(torch.ones(H, X, 2).int())), ArgumentTypeError, "float tensor"),
+        (lambda: Reweighted(TopK(3), torch.ones(M)), ArgumentTypeError, "Distance, Picture, Pool, Received"),
+        (lambda: Reweighted(Received(), torch.ones(M).int()), ArgumentTypeError, "a number a key"),
+        (lambda: Reweighted(Downsample(2, 2), -torch.ones(M)), InputError, "0 or more, .* got -1.0"),
+        (lambda: matrix.read(Reweighted(Received(), torch.ones(N))), ShapeError, rf"\({M},\)"),
     ],
 )
 def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:
@@ -292,7 +310,7 @@ def test_numbers_of_any_kind_are_taken() -> None:
     assert torch.equal(named.keys, first.keys)
 
 
-@pytest.mark.parametrize("fold", [Output(), Norms()], ids=["Output", "Norms"])
+@pytest.mark.parametrize("fold", [AttentionOutput(), ValueNorms()], ids=["AttentionOutput", "ValueNorms"])
 def test_without_values_there_is_nothing_to_weigh(fold: Any) -> None:
     with pytest.raises(InputError, match=r"AttentionMatrix\(query, key, value\)"):
         replace(random_case(), value=None).matrix().read(fold)

@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 from limelight.matrix import (
-    Again,
-    Bottom,
-    Distance,
+    ArgMax,
+    AttentionOutput,
+    BottomK,
+    Downsample,
     Entropy,
     Histogram,
-    Norms,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
+    NextPass,
     Pool,
     Quantiles,
     Received,
+    Reweighted,
     RowStats,
     SinkMass,
-    Stats,
+    SoftmaxStats,
     Tile,
-    Top,
-    Weighted,
+    TopK,
+    ValueNorms,
     masks,
 )
 from limelight.matrix.reductions.products import Applied, TransposedApplied
@@ -43,7 +43,7 @@ class RowStatsThatForgetToRescale(RowStats):
 
 
 class RowStatsWithoutSink(RowStats):
-    def finish(self, state: RowSums, stats: Stats | None = None) -> Stats:
+    def finish(self, state: RowSums, stats: SoftmaxStats | None = None) -> SoftmaxStats:
         return super().finish(state._replace(sink_H=None))
 
 
@@ -60,33 +60,33 @@ class ReceivedThatCountsHiddenKeys(Received):
 
 
 class EntropyInBits(Entropy):
-    def finish(self, state: Tensor, stats: Stats) -> Tensor:
+    def finish(self, state: Tensor, stats: SoftmaxStats) -> Tensor:
         return super().finish(state, stats) / 0.6931471805599453
 
 
-class PeakOfTheLastTile(Peak):
+class PeakOfTheLastTile(ArgMax):
     def merge(self, state: Best, other: Best) -> Best:
         return other
 
 
-class PeakWithinItsTile(Peak):
+class PeakWithinItsTile(ArgMax):
     def absorb(self, state: Best, tile: Tile) -> None:
         super().absorb(state, replace(tile, j0=0))
 
 
-class TopThatTakesTheFirst(Top):
+class TopThatTakesTheFirst(TopK):
     def absorb(self, state: Best, tile: Tile) -> None:
         super().absorb(state, replace(tile, scores=tile.scores[..., : self.k], j1=tile.j0 + self.k))
 
 
-class TopThatKeepsHiddenKeys(Top):
-    def finish(self, state: Best, stats: Stats) -> Any:
+class TopThatKeepsHiddenKeys(TopK):
+    def finish(self, state: Best, stats: SoftmaxStats) -> Any:
         reading = super().finish(state, stats)
         return reading._replace(keys=reading.keys.clamp(min=0))
 
 
 class PoolThatSumsOverQueries(Pool):
-    def finish(self, state: Any, stats: Stats) -> Tensor:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Tensor:
         return state.sums[:, :, :-1, :-1].to(stats.maximum.dtype)
 
 
@@ -109,29 +109,29 @@ class TransposedAppliedToTheWrongRows(TransposedApplied):
         super().absorb(state, shifted)
 
 
-class BottomWithHiddenKeys(Bottom):
+class BottomWithHiddenKeys(BottomK):
     def absorb(self, state: Any, tile: Tile) -> None:
         super().absorb(state, replace(tile, all_seen_but=()))
 
 
-class BottomOfTheLargest(Bottom):
+class BottomOfTheLargest(BottomK):
     def absorb(self, state: Any, tile: Tile) -> None:
-        Top(self.k).absorb(state, tile)
+        TopK(self.k).absorb(state, tile)
 
 
-class DistanceFromTheTopLeft(Distance):
+class DistanceFromTheTopLeft(MeanDistance):
     def start(self, frame: Any) -> Any:
         return super().start(frame)._replace(offset=0)
 
 
-class DistanceWithoutDirection(Distance):
-    def finish(self, state: Any, stats: Stats) -> Any:
+class DistanceWithoutDirection(MeanDistance):
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         reading = super().finish(state, stats)
         return reading._replace(signed=reading.mean)
 
 
 class SinkMassWithoutTheSumBelow(SinkMass):
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         return super().finish(state, stats._replace(log_sum=torch.zeros_like(stats.log_sum)))
 
 
@@ -141,20 +141,20 @@ class SinkMassOfTheFirstBatch(SinkMass):
         return state._replace(named_BM=state.named_BM[:1].expand_as(state.named_BM))
 
 
-class PictureByTheTilesOwnRows(Picture):
+class PictureByTheTilesOwnRows(Downsample):
     def absorb(self, state: Any, tile: Tile) -> None:
         shifted = replace(tile, i0=0, i1=tile.i1 - tile.i0)
         shifted.stats = tile.stats
         super().absorb(state, shifted)
 
 
-class PictureThatCountsShortCellsAsLong(Picture):
-    def finish(self, state: Any, stats: Stats) -> Any:
+class PictureThatCountsShortCellsAsLong(Downsample):
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         even = torch.linspace(0, int(state.rows[-1]), len(state.rows), dtype=torch.float64)
         return super().finish(state._replace(rows=even), stats)
 
 
-class PictureThatSeesEverything(Picture):
+class PictureThatSeesEverything(Downsample):
     def absorb(self, state: Any, tile: Tile) -> None:
         seen = replace(tile, all_seen_but=())
         seen.stats = tile.stats
@@ -169,21 +169,21 @@ class HistogramOfHiddenKeys(Histogram):
 
 
 class HistogramOneBinUp(Histogram):
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         reading = super().finish(state, stats)
         return reading._replace(counts=reading.counts.roll(1, -1))
 
 
 class QuantilesWithOneKeyMore(Quantiles):
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         reading = super().finish(state, stats)
-        if isinstance(reading, Again):
-            return Again(QuantilesGoingOn(reading.fold, lambda end: end._replace(keys=end.keys + 1)))
+        if isinstance(reading, NextPass):
+            return NextPass(QuantilesGoingOn(reading.fold, lambda end: end._replace(keys=end.keys + 1)))
         return reading
 
 
 class QuantilesThatCountTheSink(Quantiles):
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         state.grains[..., 0] += 2**58
         return super().finish(state, stats)
 
@@ -198,31 +198,31 @@ class QuantilesGoingOn:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.fold, name)
 
-    def finish(self, state: Any, stats: Stats) -> Any:
+    def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         reading = self.fold.finish(state, stats)
-        if isinstance(reading, Again):
-            return Again(replace(self, fold=reading.fold))
+        if isinstance(reading, NextPass):
+            return NextPass(replace(self, fold=reading.fold))
         return self.spoil(reading)
 
 
-class NormsOfTheWrongKeyHeads(Norms):
+class NormsOfTheWrongKeyHeads(ValueNorms):
     def start(self, frame: Any) -> Any:
         state = super().start(frame)
         return state._replace(lengths=state.lengths.flip(1))
 
 
-class NormsThatIgnoreTheProjection(Norms):
+class NormsThatIgnoreTheProjection(ValueNorms):
     def start(self, frame: Any) -> Any:
-        return Norms().start(frame)
+        return ValueNorms().start(frame)
 
 
-class WeightedByTheWrongColumns(Weighted):
+class WeightedByTheWrongColumns(Reweighted):
     def start(self, frame: Any) -> Any:
         state = super().start(frame)
         return state._replace(factors_BHM=state.factors_BHM.roll(1, -1))
 
 
-class OutputThatIsNotWeighed(Output):
+class OutputThatIsNotWeighed(AttentionOutput):
     def absorb(self, state: Any, tile: Tile) -> None:
         even = replace(tile, scores=torch.zeros_like(tile.scores))
         even.stats = tile.stats
@@ -235,23 +235,23 @@ FOLD_MUTANTS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     ReceivedThatAssigns: ("Received", lambda fold: ReceivedThatAssigns()),
     ReceivedThatCountsHiddenKeys: ("Received", lambda fold: ReceivedThatCountsHiddenKeys()),
     EntropyInBits: ("Entropy", lambda fold: EntropyInBits()),
-    PeakOfTheLastTile: ("Peak", lambda fold: PeakOfTheLastTile()),
-    PeakWithinItsTile: ("Peak", lambda fold: PeakWithinItsTile()),
-    TopThatTakesTheFirst: ("Top(5)", lambda fold: TopThatTakesTheFirst(fold.k)),
-    TopThatKeepsHiddenKeys: ("Top(5)", lambda fold: TopThatKeepsHiddenKeys(fold.k)),
+    PeakOfTheLastTile: ("ArgMax", lambda fold: PeakOfTheLastTile()),
+    PeakWithinItsTile: ("ArgMax", lambda fold: PeakWithinItsTile()),
+    TopThatTakesTheFirst: ("TopK(5)", lambda fold: TopThatTakesTheFirst(fold.k)),
+    TopThatKeepsHiddenKeys: ("TopK(5)", lambda fold: TopThatKeepsHiddenKeys(fold.k)),
     PoolThatSumsOverQueries: ("Pool", lambda fold: PoolThatSumsOverQueries(fold.rows, fold.cols)),
     PoolWithTheTokensOfNoGroup: ("Pool", lambda fold: PoolWithTheTokensOfNoGroup(fold.rows, fold.cols)),
     AppliedToTheWrongKeyHeads: ("A @ v", lambda fold: AppliedToTheWrongKeyHeads(fold.v)),
     TransposedAppliedToTheWrongRows: ("A.T @ x", lambda fold: TransposedAppliedToTheWrongRows(fold.x)),
-    BottomWithHiddenKeys: ("Bottom(5)", lambda fold: BottomWithHiddenKeys(fold.k)),
-    BottomOfTheLargest: ("Bottom(5)", lambda fold: BottomOfTheLargest(fold.k)),
-    DistanceFromTheTopLeft: ("Distance", lambda fold: DistanceFromTheTopLeft()),
-    DistanceWithoutDirection: ("Distance", lambda fold: DistanceWithoutDirection()),
+    BottomWithHiddenKeys: ("BottomK(5)", lambda fold: BottomWithHiddenKeys(fold.k)),
+    BottomOfTheLargest: ("BottomK(5)", lambda fold: BottomOfTheLargest(fold.k)),
+    DistanceFromTheTopLeft: ("MeanDistance", lambda fold: DistanceFromTheTopLeft()),
+    DistanceWithoutDirection: ("MeanDistance", lambda fold: DistanceWithoutDirection()),
     SinkMassWithoutTheSumBelow: ("SinkMass", lambda fold: SinkMassWithoutTheSumBelow()),
     SinkMassOfTheFirstBatch: ("SinkMass(keys)", lambda fold: SinkMassOfTheFirstBatch(fold.keys)),
-    PictureByTheTilesOwnRows: ("Picture", lambda fold: PictureByTheTilesOwnRows(7, 5)),
-    PictureThatCountsShortCellsAsLong: ("Picture", lambda fold: PictureThatCountsShortCellsAsLong(7, 5)),
-    PictureThatSeesEverything: ("Picture", lambda fold: PictureThatSeesEverything(7, 5)),
+    PictureByTheTilesOwnRows: ("Downsample", lambda fold: PictureByTheTilesOwnRows(7, 5)),
+    PictureThatCountsShortCellsAsLong: ("Downsample", lambda fold: PictureThatCountsShortCellsAsLong(7, 5)),
+    PictureThatSeesEverything: ("Downsample", lambda fold: PictureThatSeesEverything(7, 5)),
     HistogramOfHiddenKeys: ("Histogram", lambda fold: HistogramOfHiddenKeys(fold.bins, fold.low)),
     HistogramOneBinUp: ("Histogram", lambda fold: HistogramOneBinUp(fold.bins, fold.low)),
     QuantilesWithOneKeyMore: ("Quantiles", lambda fold: QuantilesWithOneKeyMore(*fold.shares)),
@@ -259,13 +259,16 @@ FOLD_MUTANTS: dict[type, tuple[str, Callable[[Any], Any]]] = {
         "Quantiles",
         lambda fold: QuantilesThatCountTheSink(*fold.shares),
     ),
-    NormsOfTheWrongKeyHeads: ("Norms", lambda fold: NormsOfTheWrongKeyHeads()),
-    NormsThatIgnoreTheProjection: ("Norms(output)", lambda fold: NormsThatIgnoreTheProjection(fold.output)),
+    NormsOfTheWrongKeyHeads: ("ValueNorms", lambda fold: NormsOfTheWrongKeyHeads()),
+    NormsThatIgnoreTheProjection: (
+        "ValueNorms(output)",
+        lambda fold: NormsThatIgnoreTheProjection(fold.output),
+    ),
     WeightedByTheWrongColumns: (
-        "Weighted",
+        "Reweighted",
         lambda fold: WeightedByTheWrongColumns(fold.fold, fold.factors),
     ),
-    OutputThatIsNotWeighed: ("Output", lambda fold: OutputThatIsNotWeighed()),
+    OutputThatIsNotWeighed: ("AttentionOutput", lambda fold: OutputThatIsNotWeighed()),
 }
 
 

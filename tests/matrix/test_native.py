@@ -14,17 +14,17 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.matrix import (
+    ArgMax,
     AttentionMatrix,
-    Distance,
     Entropy,
-    Fold,
     Mask,
-    Norms,
-    Peak,
+    MeanDistance,
     Pool,
     Received,
+    Reduction,
     RowStats,
-    Top,
+    TopK,
+    ValueNorms,
     masks,
     reference,
 )
@@ -169,10 +169,10 @@ def test_small_terms_keep_their_digits_beside_a_large_sum() -> None:
 def test_of_equals_the_lowest_key_wins() -> None:
     case = random_case(masks.causal(), shape=(1, 2, 2, 31, 1_031, 5, 2))
     case = replace(case, query=torch.zeros_like(case.query))
-    peak, top = case.matrix().read(Peak(), Top(20), loop="native")
+    peak, top = case.matrix().read(ArgMax(), TopK(20), loop="native")
     assert not peak.keys.any()
     assert torch.equal(top.keys, torch.arange(20).expand(top.keys.shape))
-    assert torch.equal(case.matrix().read(Top(20), loop="plain").keys, top.keys)
+    assert torch.equal(case.matrix().read(TopK(20), loop="plain").keys, top.keys)
 
 
 @built
@@ -181,7 +181,7 @@ def test_what_is_no_number_is_not_hidden() -> None:
     case.query[0, 1, 5] = torch.nan
     case.key[1, 0, 2] = torch.nan
     native, plain = (
-        case.matrix().read(RowStats(), Received(), Entropy(), Peak(), Top(2), loop=name)
+        case.matrix().read(RowStats(), Received(), Entropy(), ArgMax(), TopK(2), loop=name)
         for name in ("native", "plain")
     )
     for ours, theirs in zip(native[0], plain[0], strict=True):
@@ -221,7 +221,14 @@ def test_a_mutated_answer_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch)
 @built
 def test_folds_it_does_not_know_are_read_with_those_it_does() -> None:
     case = random_case(masks.causal())
-    asked: list[Fold[Any]] = [Norms(), Received(), Top(LARGEST_K + 1), Distance(), Distance(3), Entropy()]
+    asked: list[Reduction[Any]] = [
+        ValueNorms(),
+        Received(),
+        TopK(LARGEST_K + 1),
+        MeanDistance(),
+        MeanDistance(3),
+        Entropy(),
+    ]
     assert case.matrix().why(*asked).loop == "native"
     expected = [case.matrix().read(fold, loop="plain") for fold in asked]
     for got, truth in zip(case.matrix().read(*asked), expected, strict=True):
@@ -238,7 +245,7 @@ def test_it_says_why_it_does_not_read() -> None:
     assert ("native", "it counts in float32, and the matrix is torch.float64") in why.passed_over
     assert "counts in float32" in str(why)
     with pytest.raises(InputError, match="does not know Norms"):
-        random_case().matrix().read(Norms(), loop="native")
+        random_case().matrix().read(ValueNorms(), loop="native")
 
 
 @built
@@ -247,7 +254,7 @@ def test_the_caller_s_defaults_do_not_reach_it() -> None:
     groups = torch.arange(case.query.shape[2]) // 3, torch.arange(case.key.shape[2]) // 3
     try:
         torch.set_default_dtype(torch.float64)
-        reading = case.matrix().read(Pool(*groups), Top(2), Received(), loop="native")[2]
+        reading = case.matrix().read(Pool(*groups), TopK(2), Received(), loop="native")[2]
     finally:
         torch.set_default_dtype(torch.float32)
     check("received", reading.raw, case.truth().weights_BHNM.sum(2))
@@ -300,7 +307,7 @@ def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tm
 
 @built
 def test_the_other_side_of_the_structs_is_as_long() -> None:
-    assert loaded().limelight_size_of_job() == ctypes.sizeof(shelf.Job)
+    assert loaded().limelight_size_of_job() == ctypes.sizeof(shelf.JobStruct)
 
 
 def long(mask: Mask, N: int = 40_000, **more: Any) -> AttentionMatrix:
@@ -335,7 +342,7 @@ def test_rows_that_see_more_than_was_asked_of_others_are_read_in_parts_and_memor
     softcap: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = long(alone_among(40_000), softcap=softcap)
-    folds = Received(), Entropy(), Peak()
+    folds = Received(), Entropy(), ArgMax()
     cut = loop.plan(matrix._scores, folds)
     assert cut.rows == loop.MOST_ROWS
     assert cut.wider is not None
@@ -385,6 +392,6 @@ def test_how_much_is_held_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(loop, "read_strip", counting)
-    matrix.read(Received(), Entropy(), Peak())
+    matrix.read(Received(), Entropy(), ArgMax())
     said = matrix.why(Received()).worker_bytes
     assert said / 3 < held <= said

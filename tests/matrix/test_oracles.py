@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limelight.matrix import Entropy, Received, Stats, masks, reference
-from limelight.matrix.logits import Scores
+from limelight.matrix import Entropy, Received, SoftmaxStats, masks, reference
+from limelight.matrix.logits import Logits
 from tests import oracle
 from tests.oracle import CUTS, MASKS, B, Case, H, M, N, random_case
 from tests.tolerance import check
@@ -66,7 +66,7 @@ def rounded_to_bf16(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda *arguments: method(*arguments).bfloat16().float()
 
 
-def one_log_sum_exp(self: Stats, scores: Tensor, room: Tensor | None = None) -> Tensor:
+def one_log_sum_exp(self: SoftmaxStats, scores: Tensor, room: Tensor | None = None) -> Tensor:
     """What a single log-sum-exp a row would give: the log of the sum is rounded away beside the maximum."""
     return scores - (self.maximum + self.log_sum)[..., None]
 
@@ -74,16 +74,16 @@ def one_log_sum_exp(self: Stats, scores: Tensor, room: Tensor | None = None) -> 
 def test_scores_of_low_precision_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case()
     oracle.expect_all(case, CUTS["strips"])
-    monkeypatch.setattr(Scores, "_product", rounded_to_bf16(Scores._product))
+    monkeypatch.setattr(Logits, "_product", rounded_to_bf16(Logits._product))
     with pytest.raises(AssertionError):
         oracle.expect_all(case, CUTS["strips"])
 
 
 def test_a_tile_that_is_not_masked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    block = Scores.block
+    block = Logits.block
     case = random_case(masks.causal())
     monkeypatch.setattr(
-        Scores,
+        Logits,
         "block",
         lambda self, i0, i1, span, arena: block(self, i0, i1, replace(span, partial=()), arena),
     )
@@ -95,7 +95,7 @@ def test_one_log_sum_exp_in_place_of_two_numbers_is_noticed(monkeypatch: pytest.
     bias = torch.full((1, 1, N, M), torch.finfo(torch.float32).min)
     case = replace(random_case(), bias=bias)
     oracle.expect_all(case, CUTS["squares"])
-    monkeypatch.setattr(Stats, "subtract_from", one_log_sum_exp)
+    monkeypatch.setattr(SoftmaxStats, "subtract_from", one_log_sum_exp)
     with pytest.raises(AssertionError):
         oracle.expect_all(case, CUTS["squares"])
 
@@ -107,8 +107,8 @@ class CausalOffByOne(masks.Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int, device: Any = None) -> Tensor:
         return masks.causal(offset=m - n - 1).block(i0, i1, j0, j1, n, m, device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int) -> masks.Cover:
-        return masks.Cover.SOME
+    def cover(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int) -> masks.TileCoverage:
+        return masks.TileCoverage.SOME
 
 
 def test_a_mask_that_is_off_by_one_is_noticed() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, masks, rollout_layer
 from limelight.matrix.rollout import Rollout
 from limelight.matrix.rollout_layer import Layer
@@ -325,22 +325,34 @@ bare = AttentionMatrix(torch.ones(B, H, T, 7), torch.ones(B, H, T, 7))
 @pytest.mark.parametrize(
     ("build", "error", "says"),
     [
-        (lambda: Rollout([], heads="mean"), KindError, "one AttentionMatrix a layer"),
-        (lambda: Rollout([torch.ones(2)], heads="mean"), KindError, "got Tensor"),
+        (lambda: Rollout([], heads="mean"), ArgumentTypeError, "one AttentionMatrix a layer"),
+        (lambda: Rollout([torch.ones(2)], heads="mean"), ArgumentTypeError, "got Tensor"),
         (lambda: Rollout([square], heads="max"), InputError, 'must be "mean"'),
         (lambda: Rollout([square], heads=[H]), InputError, f"from 0 to {H - 1}"),
         (lambda: Rollout([square], heads=[]), InputError, "at least one"),
         (lambda: Rollout([square], heads=[1, 1]), InputError, "different numbers"),
-        (lambda: Rollout([square], heads=[1.5]), KindError, "whole numbers of heads"),
-        (lambda: Rollout([square], heads=0), KindError, "the numbers of heads, or their weights; got 0"),
+        (lambda: Rollout([square], heads=[1.5]), ArgumentTypeError, "whole numbers of heads"),
+        (
+            lambda: Rollout([square], heads=0),
+            ArgumentTypeError,
+            "the numbers of heads, or their weights; got 0",
+        ),
         (
             lambda: Rollout([square], heads=None),
-            KindError,
+            ArgumentTypeError,
             "the numbers of heads, or their weights; got None",
         ),
-        (lambda: Rollout([square], heads="mean", residual="0.5"), KindError, "must be a number; got '0.5'"),
+        (
+            lambda: Rollout([square], heads="mean", residual="0.5"),
+            ArgumentTypeError,
+            "must be a number; got '0.5'",
+        ),
         (lambda: Rollout([headless], heads="mean"), InputError, "layer 0 has none"),
-        (lambda: Rollout([square], heads="mean").dense(limit=None), KindError, "whole number of bytes"),
+        (
+            lambda: Rollout([square], heads="mean").dense(limit=None),
+            ArgumentTypeError,
+            "whole number of bytes",
+        ),
         (lambda: Rollout([square], heads=torch.ones(H + 1)), ShapeError, "a weight for each head"),
         (lambda: Rollout([square], heads=torch.zeros(H)), InputError, "must be above 0"),
         (lambda: Rollout([square], heads=-torch.ones(H)), InputError, "must not be negative"),
@@ -349,8 +361,12 @@ bare = AttentionMatrix(torch.ones(B, H, T, 7), torch.ones(B, H, T, 7))
         (lambda: Rollout([square, wide], heads="mean", residual=0), ShapeError, "Layer 1 must look at"),
         (lambda: Rollout([bare], heads="mean", values=True), InputError, "layer 0 was made without"),
         (lambda: Rollout([square], heads="mean") @ torch.ones(T + 1), ShapeError, "v must have the shape"),
-        (lambda: Rollout([square], heads="mean").T @ torch.ones(T).int(), KindError, "takes a float tensor"),
-        (lambda: Rollout([square], heads="mean").rows(1.5), KindError, "whole numbers"),
+        (
+            lambda: Rollout([square], heads="mean").T @ torch.ones(T).int(),
+            ArgumentTypeError,
+            "takes a float tensor",
+        ),
+        (lambda: Rollout([square], heads="mean").rows(1.5), ArgumentTypeError, "whole numbers"),
     ],
 )
 def test_what_does_not_fit_is_said(build: Any, error: type[Exception], says: str) -> None:
@@ -390,5 +406,5 @@ def test_a_mutated_rollout_is_noticed(mutant: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["values", "renormalise"])
 def test_what_is_neither_true_nor_false_is_refused(name: str) -> None:
     matrix = AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4))
-    with pytest.raises(KindError, match=f"{name} must be True or False"):
+    with pytest.raises(ArgumentTypeError, match=f"{name} must be True or False"):
         Rollout([matrix], heads="mean", **{name: torch.zeros(2)})  # type: ignore[arg-type]

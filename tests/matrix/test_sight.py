@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.matrix import Mask, masks
-from limelight.matrix.engine.triton.block_mask import Sight, sight_of
+from limelight.matrix.engine.triton.block_mask import BlockMask, block_mask_of
 from tests.oracle import MASKS, B, H, M, N
 
-KNOWN = {name: mask for name, (mask, _) in MASKS.items() if isinstance(sight_of(mask, N, M), Sight)}
+KNOWN = {name: mask for name, (mask, _) in MASKS.items() if isinstance(block_mask_of(mask, N, M), BlockMask)}
 
 
 def expect_runs(mask: Mask, n: int, m: int, size: int, step: int, b: int = B, tight: bool = False) -> None:
@@ -20,8 +20,8 @@ def expect_runs(mask: Mask, n: int, m: int, size: int, step: int, b: int = B, ti
     fitted = mask.fit(b, H, n, m)
     seen_BNM = fitted.dense(n, m).any(1).expand(b, n, m)
     all_BNM = fitted.dense(n, m).all(1).expand(b, n, m)
-    sight = sight_of(fitted, n, m)
-    assert isinstance(sight, Sight)
+    sight = block_mask_of(fitted, n, m)
+    assert isinstance(sight, BlockMask)
     expect_covered(sight.runs(size, step, torch.device("cpu")), seen_BNM, all_BNM, size, step, tight)
     turned = sight.turned().runs(step, size, torch.device("cpu"))
     expect_covered(turned, seen_BNM.mT, all_BNM.mT, step, size, tight)
@@ -70,9 +70,9 @@ def test_documents_in_any_order_are_covered() -> None:
 
 def test_documents_are_compared_some_blocks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = torch.arange(61) // 7
-    whole = sight_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
+    whole = block_mask_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
     monkeypatch.setattr("limelight.matrix.engine.triton.block_mask.AT_ONCE", 9)
-    parts = sight_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
+    parts = block_mask_of(masks.documents(ids), 61, 61).runs(4, 8, torch.device("cpu"))  # type: ignore[union-attr]
     assert torch.equal(whole, parts)
 
 
@@ -109,8 +109,8 @@ def test_several_bands_boxes_and_tables_are_one() -> None:
     one, other = torch.rand(N, M) > 0.3, torch.rand(1, 1, N, 1) > 0.3
     mask = masks.causal() & masks.causal(3) & masks.window(9) & masks.dense(one) & masks.dense(other)
     mask = mask & masks.lengths(key=17) & masks.lengths(query=[5, 11], side="left")
-    sight = sight_of(mask, N, M)
-    assert isinstance(sight, Sight)
+    sight = block_mask_of(mask, N, M)
+    assert isinstance(sight, BlockMask)
     assert (sight.low, sight.high) == (M - N - 8, 3)
     assert sight.box_B4 is not None
     assert sight.box_B4.tolist() == [[N - 5, N, 0, 17], [N - 11, N, 0, 17]]
@@ -129,6 +129,6 @@ def test_several_bands_boxes_and_tables_are_one() -> None:
     ],
 )
 def test_what_is_no_sight_is_named(mask: Mask, says: str) -> None:
-    found = sight_of(mask, 2, 2)
+    found = block_mask_of(mask, 2, 2)
     assert isinstance(found, str)
     assert says in found

@@ -22,22 +22,22 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from limelight.errors import TooLargeError
 from limelight.matrix import (
-    Distance,
+    ArgMax,
+    AttentionOutput,
+    Downsample,
     Entropy,
-    Fold,
-    Output,
-    Peak,
-    Picture,
+    MeanDistance,
     Pool,
     Received,
+    Reduction,
     RowStats,
     SinkMass,
-    Top,
+    TopK,
     masks,
 )
-from limelight.matrix.engine.dispatch import TRITON, Choice
+from limelight.matrix.engine.dispatch import TRITON, BackendChoice
 from limelight.matrix.engine.plan import Plan, stats_bytes
-from limelight.matrix.engine.read_plan import Why, look_into
+from limelight.matrix.engine.read_plan import ReadPlan, plan_read
 from limelight.matrix.engine.triton import area_runs, block_mask, support
 from limelight.matrix.reductions.base import finish
 from limelight.matrix.reductions.products import Applied, TransposedApplied
@@ -57,11 +57,21 @@ CUT = Plan(rows=16, columns=32, panel_batches=1, panel_heads=1)
 ONE = Plan(rows=32, columns=32, panel_batches=1, panel_heads=1)
 SMALL = (2, 1, 1, N, M, 7, 5)
 """Two sequences of one head, two tiles by two."""
-READ = ("RowStats", "Received", "Entropy", "Peak", "Distance", "SinkMass", "Output", "A.T @ x", "Top(5)")
+READ = (
+    "RowStats",
+    "Received",
+    "Entropy",
+    "ArgMax",
+    "MeanDistance",
+    "SinkMass",
+    "AttentionOutput",
+    "A.T @ x",
+    "TopK(5)",
+)
 """Every kernel once, and a fold that is left to the plain loop."""
 
 
-def read(case: Case, *folds: Fold[Any], cut: Plan = CUT, known: Any = None) -> list[Any]:
+def read(case: Case, *folds: Reduction[Any], cut: Plan = CUT, known: Any = None) -> list[Any]:
     """What the Triton loop reads, back on the CPU."""
     inputs = tree_map_only(torch.Tensor, lambda x: x.to(DEVICE), case.inputs())
     scores = scores_of(**inputs)
@@ -97,7 +107,7 @@ def test_what_is_no_number_is_not_hidden() -> None:
     """The largest of a row of NaN is -∞ to a kernel, as if the row saw nothing."""
     case = random_case(masks.causal(), shape=SMALL)
     case.query[0, 0, 5] = torch.nan
-    folds = RowStats(), Entropy(), Peak(), Distance(), Output()
+    folds = RowStats(), Entropy(), ArgMax(), MeanDistance(), AttentionOutput()
     *ours, received = read(case, *folds, Received())
     theirs = case.matrix().read(*folds, loop="plain")
     assert theirs[0].log_sum.isnan().sum() == 1
@@ -113,16 +123,18 @@ def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 9, 37, 5, 3))
     case.query[0, 0, 2] = torch.nan
     case.key[0, 0, 33] = torch.nan
-    (peak,) = read(case, Peak())
+    (peak,) = read(case, ArgMax())
     assert peak.keys[0, 0].ge(0).tolist() == [True, True, False, True, True, *[False] * 4]
     assert torch.equal(peak.weights.isnan(), peak.keys < 0)
-    assert torch.equal(peak.keys, case.matrix().read(Peak(), loop="plain").keys)
+    assert torch.equal(peak.keys, case.matrix().read(ArgMax(), loop="plain").keys)
 
 
 # ---- masks, dtypes, sizes -----------------------------------------------------------------------------
 
 EVERY_MASK = [
-    name for name, (mask, _) in MASKS.items() if isinstance(block_mask.sight_of(mask, N, M), block_mask.Sight)
+    name
+    for name, (mask, _) in MASKS.items()
+    if isinstance(block_mask.block_mask_of(mask, N, M), block_mask.BlockMask)
 ]
 QUICK = ["causal window", "documents and earlier ones"]
 
@@ -153,13 +165,19 @@ def test_all_at_once_dressed() -> None:
 @pytest.mark.slow
 def test_each_query_head_has_its_own_key_head() -> None:
     shape = (1, 4, 2, 17, 33, 5, 3)
-    expect(random_case(masks.causal(), shape=shape), "Received", "Output", "A.T @ x", cut=Plan(32, 64, 1, 1))
+    expect(
+        random_case(masks.causal(), shape=shape),
+        "Received",
+        "AttentionOutput",
+        "A.T @ x",
+        cut=Plan(32, 64, 1, 1),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_inputs_give_float32_readings(dtype: torch.dtype) -> None:
     case = random_case(masks.causal(), dtype, shape=(1, 2, 1, 17, 19, 20, 17))
-    expect(case, "Received", "Entropy", "Output", cut=ONE)
+    expect(case, "Received", "Entropy", "AttentionOutput", cut=ONE)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 37), (5, 1)])
@@ -176,7 +194,7 @@ def test_nothing_to_read(shape: tuple[int, ...]) -> None:
 def test_heads_that_are_strided_views() -> None:
     whole = torch.randn(1, 33, 2, 3, 8)  # tokens first, then Q, K and V side by side, as models lay them
     q, k, v = (x.transpose(1, 2) for x in whole.unbind(-2))
-    expect(Case(q, k, v, masks.causal()), "Received", "Output", cut=ONE)
+    expect(Case(q, k, v, masks.causal()), "Received", "AttentionOutput", cut=ONE)
 
 
 # ---- extreme rows -------------------------------------------------------------------------------------
@@ -205,7 +223,7 @@ def test_scores_around_a_softcap_of_fifty() -> None:
 def test_of_equal_scores_the_lowest_key_wins() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 33, 65, 3, 2))
     case = replace(case, query=torch.zeros_like(case.query))
-    (peak,) = read(case, Peak(), cut=Plan(16, 16, 1, 1))
+    (peak,) = read(case, ArgMax(), cut=Plan(16, 16, 1, 1))
     assert bool((peak.keys == 0).all())
 
 
@@ -226,7 +244,7 @@ def test_known_stats_are_used_and_given_back() -> None:
 def test_two_products_and_two_distances_in_one_read() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     once = torch.linspace(-1, 1, 17)
-    folds = (Output(), Applied(torch.linspace(0, 1, 19)), Distance(), Distance(offset=-7))
+    folds = (AttentionOutput(), Applied(torch.linspace(0, 1, 19)), MeanDistance(), MeanDistance(offset=-7))
     output, line, plain, offset, turned, received = read(
         case, *folds, TransposedApplied(expected.transposed_factor(17)), TransposedApplied(once), cut=ONE
     )
@@ -284,7 +302,7 @@ def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
     row_groups = torch.tensor([0] * 26 + [-1] + [1] * 6)
     column_groups = torch.tensor([1] * 3 + [0] * 17 + [1] * 17)
     case = random_case(MASKS["causal"][0] & masks.window(30), shape=(1, 1, 1, 33, 37, 5, 3))
-    pool, picture = read(case, Pool(row_groups, column_groups), Picture(2, 1))
+    pool, picture = read(case, Pool(row_groups, column_groups), Downsample(2, 1))
     weights = case.truth().weights_BHNM
     rows_PN, columns_QM = expected.membership(row_groups), expected.membership(column_groups)
     truth = rows_PN @ weights @ columns_QM.T / rows_PN.sum(1, keepdim=True)
@@ -293,7 +311,7 @@ def test_pool_and_picture_area_by_area(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_areas_too_small_for_a_tile_go_to_the_plain_loop() -> None:
-    expect(random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2)), "Pool", "Picture")
+    expect(random_case(masks.causal(), shape=(1, 1, 1, 5, 7, 3, 2)), "Pool", "Downsample")
 
 
 @pytest.mark.slow
@@ -308,9 +326,9 @@ def test_twice_the_same_to_the_bit() -> None:
     ("change", "folds", "says"),
     [
         ({}, [Entropy()], None),
-        ({}, [Entropy(), Top(3)], None),
+        ({}, [Entropy(), TopK(3)], None),
         ({}, [], None),
-        ({}, [Top(3)], "no kernel reads Top"),
+        ({}, [TopK(3)], "no kernel reads Top"),
         ({"mask": ~masks.causal()}, [], "do not know a mask joined by"),
         ({"bias": lambda b, h, i, j: 1.0 * i}, [], "bias function"),
         ({"query": torch.zeros(2, 4, N, 7, dtype=torch.float64)}, [], "float64"),
@@ -323,7 +341,7 @@ def test_twice_the_same_to_the_bit() -> None:
     ],
 )
 def test_what_no_kernel_covers_is_said(
-    change: dict[str, Any], folds: list[Fold[Any]], says: str | None
+    change: dict[str, Any], folds: list[Reduction[Any]], says: str | None
 ) -> None:
     case = replace(random_case(shape=(2, 4, 2, N, M, 7, 5)), **change)
     found = support.lacks(scores_of(**case.inputs()), folds)
@@ -337,19 +355,19 @@ def test_the_plan_keeps_to_a_limit_or_says_what_it_needs() -> None:
     with pytest.raises(TooLargeError, match=str(stats_bytes(scores) + small.worker_bytes)):
         support.plan(scores, [Entropy()], limit=stats_bytes(scores))
     limit = 2**21
-    beside = support.plan(scores, [Entropy(), Top(3)], limit)
+    beside = support.plan(scores, [Entropy(), TopK(3)], limit)
     assert small.worker_bytes <= beside.worker_bytes <= limit - stats_bytes(scores)
-    assert support.plan(scores, [Entropy(), Top(3)]).worker_bytes > limit
+    assert support.plan(scores, [Entropy(), TopK(3)]).worker_bytes > limit
 
 
 def test_tiles_of_wide_heads_and_products_are_smaller() -> None:
-    def tile(width: int, dtype: torch.dtype, *folds: Fold[Any]) -> tuple[int, int | None]:
+    def tile(width: int, dtype: torch.dtype, *folds: Reduction[Any]) -> tuple[int, int | None]:
         case = random_case(dtype=dtype, shape=(1, 1, 1, 300, 300, width, 3))
         cut = support.plan(scores_of(**case.inputs()), folds)
         return cut.rows, cut.columns
 
     assert tile(128, torch.bfloat16, Received()) == (128, 64)
-    assert tile(128, torch.bfloat16, Received(), Output()) == (64, 64)
+    assert tile(128, torch.bfloat16, Received(), AttentionOutput()) == (64, 64)
     assert tile(100, torch.float32, Received()) == (64, 32)
     assert tile(256, torch.bfloat16, TransposedApplied(torch.zeros(300))) == (64, 32)
 
@@ -358,11 +376,11 @@ def test_the_plan_counts_every_product_that_lives_at_once_by_its_own_width() -> 
     B, H, N, M, width = 1, 2, 300, 200, 192
     scores = scores_of(**random_case(shape=(B, H, 1, N, M, 8, width)).inputs())
 
-    def beside(*folds: Fold[Any]) -> int:
+    def beside(*folds: Reduction[Any]) -> int:
         return support.plan(scores, folds).worker_bytes - support.plan(scores, [Received()]).worker_bytes
 
     floats = 4 * B * H
-    large = [Output(), Applied(torch.zeros(M, 128))]
+    large = [AttentionOutput(), Applied(torch.zeros(M, 128))]
     assert beside(*large) == floats * N * (2 * width + 128)  # both, and the wider one scaled
     turned = [TransposedApplied(torch.zeros(N, each)) for each in (100, 150, 250)]
     assert beside(*large, *turned) == beside(*large)  # those over queries come when those over keys are gone
@@ -373,13 +391,15 @@ def test_why_tells_the_walks_of_the_kernels() -> None:
     scores = scores_of(**random_case(shape=(1, 2, 1, 64, 64, 8, 4)).inputs())
     groups = torch.arange(64) // 32
 
-    def told(*folds: Fold[Any], known: bool = False) -> Why:
-        return look_into(scores, folds, Choice(TRITON, support.plan(scores, folds), ()), known)
+    def told(*folds: Reduction[Any], known: bool = False) -> ReadPlan:
+        return plan_read(scores, folds, BackendChoice(TRITON, support.plan(scores, folds), ()), known)
 
-    alone = told(Entropy(), Peak(), Distance(), Output())
+    alone = told(Entropy(), ArgMax(), MeanDistance(), AttentionOutput())
     assert alone.walks == 1
     assert "one walk finds the row stats and sums over keys" in str(alone)
-    both = told(Entropy(), Received(), Output(), Applied(torch.zeros(64)), Pool(groups, groups), Top(3))
+    both = told(
+        Entropy(), Received(), AttentionOutput(), Applied(torch.zeros(64)), Pool(groups, groups), TopK(3)
+    )
     assert both.each_walk == (
         "finds the row stats and sums over keys",
         "sums over keys",
@@ -402,7 +422,15 @@ def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.Mon
     monkeypatch.setattr(area_runs, "WORTH", 1)
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     groups = torch.arange(17) // 9, torch.arange(19) // 9
-    folds = [Distance(), Distance(offset=2), Output(), SinkMass([0]), Entropy(), Received(), Pool(*groups)]
+    folds = [
+        MeanDistance(),
+        MeanDistance(offset=2),
+        AttentionOutput(),
+        SinkMass([0]),
+        Entropy(),
+        Received(),
+        Pool(*groups),
+    ]
     read(case, *folds, cut=ONE)
     assert len(made) == len(support.walks(folds, ONE, known=False)) == 5
 
@@ -420,10 +448,10 @@ MUTANTS = {
         row_kernel,
         "behind_R = behind_R * wide_R",
         "behind_R = behind_R",
-        "Distance",
+        "MeanDistance",
     ),
-    "products are not brought down": (row_kernel, "mix_RX * down_R[:, None]", "mix_RX", "Output"),
-    "any key of the last tile": (row_kernel, "(here_R > m_R) |", "(here_R == here_R) |", "Peak"),
+    "products are not brought down": (row_kernel, "mix_RX * down_R[:, None]", "mix_RX", "AttentionOutput"),
+    "any key of the last tile": (row_kernel, "(here_R > m_R) |", "(here_R == here_R) |", "ArgMax"),
     "only the last tile counts": (column_kernel, "raw_C += tl.sum", "raw_C = tl.sum", "Received"),
     "hidden queries are counted": (column_kernel, '(s_RC != float("-inf"))', "(s_RC == s_RC)", "Received"),
     "one key too few": (tile, "ahead_RC <= sight.high", "ahead_RC < sight.high", "RowStats"),
@@ -444,7 +472,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
         monkeypatch.setitem(sys.modules, module.__name__, fresh)
         spec.loader.exec_module(fresh)
         if module is block_mask:
-            monkeypatch.setattr(block_mask.Sight, "_band", fresh.Sight._band)
+            monkeypatch.setattr(block_mask.BlockMask, "_band", fresh.Sight._band)
 
     def change(module: ModuleType, old: str, new: str) -> None:
         source = inspect.getsource(module)

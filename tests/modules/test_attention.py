@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix, masks, reference
 from limelight.matrix.biases import Alibi
 from limelight.modules import attention as module
-from limelight.modules.attention import LayerCache, MultiHeadAttention, kept_attention
+from limelight.modules.attention import LayerCache, MultiHeadAttention, record_attention
 from limelight.modules.positions import KINDS, positions
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.transformer import Transformer, TransformerConfig
 from tests.modules.truth import Truth
 from tests.tolerance import check
 
 B, N, M = 2, 11, 13
-SHAPE = Shape(width=36, heads=6)  # heads of six features, an even number, as rotary wants it
+SHAPE = TransformerConfig(width=36, heads=6)  # heads of six features, an even number, as rotary wants it
 SEEN = torch.rand(B, 1, N, M, generator=torch.Generator().manual_seed(3)) > 0.4
 SEEN[..., 0] = True
 
@@ -39,7 +39,7 @@ MASKS = {
 }
 
 
-def attention(shape: Shape = SHAPE, dtype: torch.dtype = torch.float32) -> MultiHeadAttention:
+def attention(shape: TransformerConfig = SHAPE, dtype: torch.dtype = torch.float32) -> MultiHeadAttention:
     layer = MultiHeadAttention(
         shape.width,
         shape.heads,
@@ -201,7 +201,7 @@ def test_kept_matrices_are_the_truth_and_give_the_output(kind: str) -> None:
     truth = Truth.of(layer, shape)
     for own_mask, cross_mask in MASKS.values():
         for other, mask in ((None, own_mask), (memory, cross_mask)):
-            with kept_attention(layer) as seen:
+            with record_attention(layer) as seen:
                 layer(x, other, mask=mask)
             stages = truth.attention_stages(x, other, mask)
             check("weights", seen[""].dense(), stages.weights_BHNM)
@@ -213,7 +213,7 @@ def test_kept_matrices_are_the_truth_and_give_the_output(kind: str) -> None:
 def test_with_a_cache_the_matrix_has_the_new_rows() -> None:
     layer, (x, _) = attention(), inputs()
     cache = LayerCache()
-    with kept_attention(layer) as seen:
+    with record_attention(layer) as seen:
         layer(x, mask=masks.causal())
         whole = seen[""].dense()
         layer(x[:, :8], mask=masks.causal(), cache=cache)
@@ -241,14 +241,14 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_keeping_costs_no_second_forward_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = Shape(36, 6, 29, 2, 3)
+    shape = TransformerConfig(36, 6, 29, 2, 3)
     model = Transformer(shape, 17, 19).eval()
     source, target = torch.randint(4, 17, (B, M)), torch.randint(4, 19, (B, N))
     calls = counted(monkeypatch)
     plain = model(source, target)
     without = list(calls)
     calls.clear()
-    with kept_attention(model) as seen:
+    with record_attention(model) as seen:
         assert torch.equal(model(source, target), plain)
         for matrix in seen.values():
             matrix[0, 0, 0]
@@ -264,8 +264,8 @@ def test_keeping_costs_no_second_forward_and_leaves_nothing(monkeypatch: pytest.
 
 
 def test_kept_matrices_stand_in_the_order_of_execution() -> None:
-    model = Transformer(Shape(36, 6, 29, 2, 2), 17, 19).eval()
-    with kept_attention(model) as seen:
+    model = Transformer(TransformerConfig(36, 6, 29, 2, 2), 17, 19).eval()
+    with record_attention(model) as seen:
         model(torch.randint(4, 17, (B, M)), torch.randint(4, 19, (B, N)))
     assert list(seen) == [
         "encoder.blocks.0.self_attention",
@@ -280,7 +280,7 @@ def test_kept_matrices_stand_in_the_order_of_execution() -> None:
 
 def test_an_error_inside_the_block_leaves_nothing_kept() -> None:
     layer = attention()
-    with pytest.raises(ShapeError), kept_attention(layer):
+    with pytest.raises(ShapeError), record_attention(layer):
         layer(torch.ones(3, 4))
     assert not layer.wanted
 
@@ -291,7 +291,7 @@ def test_threads_keep_each_their_own() -> None:
     begun = threading.Barrier(4)
 
     def kept(tokens: int) -> int:
-        with kept_attention(layer) as seen:
+        with record_attention(layer) as seen:
             begun.wait()
             layer(torch.ones(1, tokens, layer.Wq.in_features))
             begun.wait()
@@ -304,8 +304,8 @@ def test_threads_keep_each_their_own() -> None:
 
 def test_blocks_within_one_another_both_keep() -> None:
     layer, (x, _) = attention(), inputs()
-    with kept_attention(layer) as outer:
-        with kept_attention(layer) as inner:
+    with record_attention(layer) as outer:
+        with record_attention(layer) as inner:
             layer(x)
         assert outer[""] is inner[""]
         layer(x)
@@ -314,14 +314,14 @@ def test_blocks_within_one_another_both_keep() -> None:
 
 def test_of_alibi_the_rule_is_kept_and_no_table() -> None:
     layer, (x, _) = attention(replace(SHAPE, positions="alibi")), inputs()
-    with kept_attention(layer) as seen:
+    with record_attention(layer) as seen:
         layer(x)
     assert isinstance(seen[""]._scores.bias, Alibi)
 
 
 def test_a_kept_matrix_carries_no_gradient() -> None:
     layer, (x, _) = attention(), inputs()
-    with kept_attention(layer) as seen:
+    with record_attention(layer) as seen:
         layer(x.requires_grad_())
     assert isinstance(seen[""], AttentionMatrix)
     assert not seen[""].dense().requires_grad
@@ -332,7 +332,7 @@ def test_a_kept_matrix_carries_no_gradient() -> None:
 
 def test_a_table_of_bools_is_no_mask() -> None:
     layer, (x, _) = attention(), inputs()
-    with pytest.raises(KindError, match=r"masks\.dense\(table\)"):
+    with pytest.raises(ArgumentTypeError, match=r"masks\.dense\(table\)"):
         layer(x, mask=torch.ones(N, N, dtype=torch.bool))
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import ArgumentTypeError, ShapeError
 from limelight.modules.embeddings import TokenEmbedding
 from tests.tolerance import check
 
@@ -47,7 +47,7 @@ def test_start_from_takes_directions_and_keeps_the_spread() -> None:
 
 def test_nonsense_is_refused() -> None:
     embedding = TokenEmbedding(V, E)
-    with pytest.raises(KindError, match="must be integers; got torch.float32"):
+    with pytest.raises(ArgumentTypeError, match="must be integers; got torch.float32"):
         embedding(torch.ones(2, 3))
     with pytest.raises(ShapeError, match=r"\(29, 13\).*got \(29, 14\)"):
         embedding.start_from(torch.ones(V, E + 1))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from limelight.errors import InputError
 from limelight.matrix import reference
-from limelight.modules.attention import kept_attention
+from limelight.modules.attention import record_attention
 from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.modules.recurrent import (
-    Recurrence,
     RecurrentClassifier,
+    RecurrentConfig,
     RecurrentLanguageModel,
     RecurrentTranslator,
 )
@@ -25,7 +25,7 @@ from limelight.text.tokenizers import Tokenizer
 
 B, M, N, V, WIDTH = 3, 7, 5, 13, 10
 SHAPES = {
-    f"{cell}, {attention}, {layers} layers": Recurrence(cell, attention, WIDTH, 2, layers, dropout=0.0)
+    f"{cell}, {attention}, {layers} layers": RecurrentConfig(cell, attention, WIDTH, 2, layers, dropout=0.0)
     for cell in ("lstm", "gru")
     for attention in ("none", "bahdanau", "luong")
     for layers in (1, 2)
@@ -33,7 +33,7 @@ SHAPES = {
 LENGTHS = torch.tensor([7, 4, 1])
 
 
-def translator(shape: Recurrence) -> RecurrentTranslator:
+def translator(shape: RecurrentConfig) -> RecurrentTranslator:
     torch.manual_seed(0)
     return RecurrentTranslator(shape, V, V + 2).eval()
 
@@ -94,9 +94,9 @@ def test_rows_that_are_chosen_keep_what_they_remember(name: str) -> None:
 @pytest.mark.parametrize("attention", ["bahdanau", "luong"])
 def test_the_weights_that_are_handed_out_are_those_of_the_forward(cell: Any, attention: Any) -> None:
     """Replace the memory that the attention reads by single ones: the context is then the weights themselves."""
-    model = translator(Recurrence(cell, attention, WIDTH, 1, 1, dropout=0.0))
+    model = translator(RecurrentConfig(cell, attention, WIDTH, 1, 1, dropout=0.0))
     source, target = ids(B, M), ids(B, N)
-    with kept_attention(model) as seen:
+    with record_attention(model) as seen:
         model(source, target, LENGTHS)
     matrix = seen["cross_attention"]
     assert matrix.shape == (B, 1, N, M)
@@ -114,8 +114,8 @@ def test_the_weights_that_are_handed_out_are_those_of_the_forward(cell: Any, att
 
 
 def test_luongs_weights_are_the_softmax_of_the_general_score() -> None:
-    model = translator(Recurrence("lstm", "luong", WIDTH, 1, 1, dropout=0.0))
-    with kept_attention(model) as seen:
+    model = translator(RecurrentConfig("lstm", "luong", WIDTH, 1, 1, dropout=0.0))
+    with record_attention(model) as seen:
         model(ids(B, M), ids(B, N))
     states: list[Tensor] = []
     model.cross_attention.Wa.register_forward_hook(lambda m, args, out: states.append(out))  # type: ignore[union-attr]
@@ -130,7 +130,7 @@ def test_luongs_weights_are_the_softmax_of_the_general_score() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_language_model_goes_on_where_it_was(cell: Any) -> None:
     torch.manual_seed(0)
-    model = RecurrentLanguageModel(Recurrence(cell, width=WIDTH), V).eval()
+    model = RecurrentLanguageModel(RecurrentConfig(cell, width=WIDTH), V).eval()
     text = ids(B, N)
     decoder = RecurrentLanguageDecoder(model)
     first, rest = decoder.step(text[:, :2]), decoder.step(text[:, 2:])
@@ -139,7 +139,7 @@ def test_a_language_model_goes_on_where_it_was(cell: Any) -> None:
 
 def test_a_classifier_reads_both_ways_and_no_padding() -> None:
     torch.manual_seed(0)
-    model = RecurrentClassifier(Recurrence(width=WIDTH), V, 4).eval()
+    model = RecurrentClassifier(RecurrentConfig(width=WIDTH), V, 4).eval()
     text = ids(B, M)
     together = model(text, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -150,7 +150,7 @@ def test_a_classifier_reads_both_ways_and_no_padding() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_forget_gates_begin_open(cell: Any) -> None:
     """With zero inputs and weights the share of the old state that stays is the sigmoid of the bias."""
-    model = RecurrentLanguageModel(Recurrence(cell, width=WIDTH, decoder_layers=1, forget_bias=2.0), V)
+    model = RecurrentLanguageModel(RecurrentConfig(cell, width=WIDTH, decoder_layers=1, forget_bias=2.0), V)
     cells = model.decoder.cells
     for name, parameter in cells.named_parameters():
         if name.startswith("weight"):
@@ -168,7 +168,7 @@ def test_forget_gates_begin_open(cell: Any) -> None:
 def test_a_saved_one_predicts_the_same(attention: Any, tmp_path: Any) -> None:
     tokenizer = Tokenizer.train(["a b c d e"], "words")
     model = RecurrentTranslator(
-        Recurrence("lstm", attention, WIDTH, 1, 2), len(tokenizer), len(tokenizer), True
+        RecurrentConfig("lstm", attention, WIDTH, 1, 2), len(tokenizer), len(tokenizer), True
     )
     saved = SavedModel("translate", model.eval(), tokenizer, tokenizer, prediction={"longest": 6})
     again = load_model(save_model(saved, tmp_path / "model"))
@@ -184,8 +184,8 @@ def test_a_saved_one_predicts_the_same(attention: Any, tmp_path: Any) -> None:
 
 def test_what_is_refused() -> None:
     with pytest.raises(InputError, match="lstm, gru"):
-        Recurrence(cell="rnn")  # type: ignore[arg-type]
+        RecurrentConfig(cell="rnn")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none, bahdanau or luong"):
-        replace(Recurrence(), attention="self")  # type: ignore[arg-type]
+        replace(RecurrentConfig(), attention="self")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="even"):
-        Recurrence(width=7)
+        RecurrentConfig(width=7)

@@ -20,17 +20,17 @@ from limelight.modules.model_io import (
     load_model,
     save_model,
 )
-from limelight.modules.recurrent import Recurrence
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.recurrent import RecurrentConfig
+from limelight.modules.transformer import Transformer, TransformerConfig
 from limelight.text.tokenizers import Tokenizer
 
 TEXTS = ["the lime light lights the limelight", "a light in the dark"]
 BPE = Tokenizer.train(TEXTS, "bpe", 277)
 WORDS = Tokenizer.train(TEXTS, "words")
-SHAPE = Shape(20, 2, 29, 1, 1, key_value_heads=1, norm="post", activation="gelu")
+SHAPE = TransformerConfig(20, 2, 29, 1, 1, key_value_heads=1, norm="post", activation="gelu")
 
 
-def saved(kind: str = "transformer", shared: bool = False, shape: Shape = SHAPE) -> SavedModel:
+def saved(kind: str = "transformer", shared: bool = False, shape: TransformerConfig = SHAPE) -> SavedModel:
     source, target = BPE, BPE if shared or kind == "classifier" else WORDS
     model = build(kind, shape, len(source), len(target), shared, 3)
     classes = ("dull", "fair", "bright") if kind == "classifier" else ()
@@ -196,7 +196,7 @@ def test_what_is_saved_holds_no_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_is_built_by_its_name(kind: str) -> None:
-    shape = Recurrence(width=6) if kind.startswith("recurrent") else SHAPE
+    shape = RecurrentConfig(width=6) if kind.startswith("recurrent") else SHAPE
     made = build(kind, shape, 5, 7, False, 3)
     assert type(made) is ARCHITECTURES[kind]
     assert architecture(made.role, shape) == kind

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from benchmarks.torch_peer import TorchTransformer, peer_of, renamed
 from limelight.errors import InputError
 from limelight.matrix import masks
-from limelight.modules.attention import MultiHeadAttention, kept_attention
+from limelight.modules.attention import MultiHeadAttention, record_attention
 from limelight.modules.positions import sinusoids
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.transformer import Transformer, TransformerConfig
 from limelight.training.loop import loss_of
 from tests.tolerance import check
 
 B, N, M, SOURCES, TARGETS = 3, 7, 11, 19, 23
-SHAPE = Shape(20, 2, 29, 2, 3, positions="sinusoidal", attention_bias=True, longest=13, dropout=0.0)
+SHAPE = TransformerConfig(
+    20, 2, 29, 2, 3, positions="sinusoidal", attention_bias=True, longest=13, dropout=0.0
+)
 
 
-def both(shape: Shape, share: bool = False) -> tuple[Transformer, TorchTransformer]:
+def both(shape: TransformerConfig, share: bool = False) -> tuple[Transformer, TorchTransformer]:
     """Our model and PyTorch's with the same random weights, in float64."""
     ours = Transformer(shape, SOURCES, SOURCES if share else TARGETS, share=share).double()
     with torch.no_grad():
@@ -99,7 +101,7 @@ def test_attention_is_torch_nn_multiheadattention(cross: bool) -> None:
     got = ours(x, memory if cross else None, mask=mask)
     check("output", got.detach(), truth.detach())
 
-    with kept_attention(ours) as seen:
+    with record_attention(ours) as seen:
         ours(x, memory if cross else None, mask=mask)
     check("weights", seen[""].dense(), weights.detach())
 

@@ -13,21 +13,21 @@ from limelight.errors import InputError
 from limelight.matrix import masks
 from limelight.modules.positions import KINDS
 from limelight.modules.transformer import (
-    SHAPES,
+    PRESETS,
     Block,
     Classifier,
     FeedForward,
     LanguageModel,
-    Shape,
     Stack,
     TokenEmbedding,
     Transformer,
+    TransformerConfig,
 )
 from tests.modules.truth import Truth
 from tests.tolerance import check
 
 B, N, M, SOURCES, TARGETS = 3, 7, 11, 19, 23
-SHAPE = Shape(width=20, heads=2, feed_forward=29, encoder_layers=2, decoder_layers=3)
+SHAPE = TransformerConfig(width=20, heads=2, feed_forward=29, encoder_layers=2, decoder_layers=3)
 LENGTHS = torch.tensor([5, M, 1])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 NORMS = pytest.mark.parametrize("norm", ["pre", "post"])
@@ -228,7 +228,7 @@ def test_decoding_with_a_cache_is_one_forward(kind: str, cuts: list[int]) -> Non
 
 @pytest.mark.parametrize(("name", "millions"), [("base", 65), ("big", 213)])
 def test_named_shapes_are_those_of_table_3(name: str, millions: int) -> None:
-    shape = SHAPES[name]
+    shape = PRESETS[name]
     assert (shape.norm, shape.positions) == ("post", "sinusoidal")
     with torch.device("meta"):
         model = Transformer(shape, 37_000, 37_000, share=True)

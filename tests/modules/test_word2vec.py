@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from limelight.errors import InputError, KindError, ShapeError, TextError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TextError, TooLargeError
 from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.word2vec import Word2vec, WordVectors, words_of
 from limelight.text.segmentation import words
@@ -137,9 +137,9 @@ def test_a_text_with_too_few_words_is_refused(texts: list[str]) -> None:
 
 
 def test_one_text_where_many_are_meant_is_refused() -> None:
-    with pytest.raises(KindError, match=r"\[text\]"):
+    with pytest.raises(ArgumentTypeError, match=r"\[text\]"):
         Word2vec().train("a text")
-    with pytest.raises(KindError, match="train\\(texts\\)"):
+    with pytest.raises(ArgumentTypeError, match="train\\(texts\\)"):
         Word2vec().train_on_tokens(["a text"])
 
 
@@ -159,7 +159,7 @@ def test_one_text_where_many_are_meant_is_refused() -> None:
     ],
 )
 def test_settings_are_checked(wrong: dict[str, float]) -> None:
-    with pytest.raises((InputError, KindError), match=next(iter(wrong))):
+    with pytest.raises((InputError, ArgumentTypeError), match=next(iter(wrong))):
         Word2vec(**wrong)  # type: ignore[arg-type]
 
 
@@ -187,7 +187,7 @@ def test_an_unknown_word_is_answered_with_near_spellings(
     with pytest.raises(InputError, match="did not have it"):
         three.nearest("qqq")
     for count in (0, -1, 2.5, float("nan")):
-        with pytest.raises((InputError, KindError), match="count"):
+        with pytest.raises((InputError, ArgumentTypeError), match="count"):
             three.nearest("north", count)  # type: ignore[arg-type]
     assert len(three.nearest("north", 10**30)) == 2
 
@@ -204,7 +204,7 @@ def test_words_and_vectors_must_fit() -> None:
         WordVectors(("a", "b"), torch.zeros(3, 2))
     with pytest.raises(InputError, match="'a' is there more often"):
         WordVectors(("a", "b", "a"), torch.zeros(3, 2))
-    with pytest.raises(KindError, match="float64"):
+    with pytest.raises(ArgumentTypeError, match="float64"):
         WordVectors(("a",), torch.zeros(1, 2, dtype=torch.float64))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limelight.matrix import reference
 from limelight.matrix.masks import Mask, causal, lengths
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Truth:
     """
 
     weights: dict[str, Tensor]
-    shape: Shape
+    shape: TransformerConfig
     prefix: str = ""
-    seen: dict[str, reference.Attention] = field(default_factory=dict)
+    seen: dict[str, reference.AttentionStages] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, module: nn.Module, shape: Shape) -> Truth:
+    def of(cls, module: nn.Module, shape: TransformerConfig) -> Truth:
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         every = module.named_parameters(remove_duplicate=False)
         return cls({name: module.get_parameter(names[id(p)]).detach().double() for name, p in every}, shape)
@@ -68,7 +68,7 @@ class Truth:
 
     def attention_stages(
         self, x: Tensor, memory: Tensor | None = None, mask: Mask | None = None
-    ) -> reference.Attention:
+    ) -> reference.AttentionStages:
         """Self-attention of x, or its attention to the memory."""
         shape = self.shape
         groups = shape.key_value_heads or shape.heads

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from limelight.modules.model_io import SavedModel
-from limelight.modules.transformer import Classifier, LanguageModel, Shape, Transformer
+from limelight.modules.transformer import Classifier, LanguageModel, Transformer, TransformerConfig
 from limelight.predicting.search import NEVER, Hypothesis
 from limelight.text.tokenizers import END, PAD, START, Tokenizer
 
-SHAPE = Shape(width=20, heads=2, feed_forward=29, encoder_layers=2, decoder_layers=2, dropout=0.1)
+SHAPE = TransformerConfig(width=20, heads=2, feed_forward=29, encoder_layers=2, decoder_layers=2, dropout=0.1)
 VOCABULARY = 7
 WORDS = (4, 5, 6)
 """All tokens but the special ones: what answers are made of."""
@@ -46,7 +46,7 @@ def padded_sources() -> tuple[Tensor, Tensor]:
 TEXTS = ["the lime light lights the limelight", "a light in the dark", "dark limes in the light of day"]
 
 
-def saved(kind: str, seed: int = 0, shape: Shape = SHAPE) -> SavedModel:
+def saved(kind: str, seed: int = 0, shape: TransformerConfig = SHAPE) -> SavedModel:
     """A model with tokenizers that were trained on TEXTS."""
     torch.manual_seed(seed)
     source, target = Tokenizer.train(TEXTS, "bpe", 280), Tokenizer.train(TEXTS, "characters")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from limelight.ablation.own_models import output_without
-from limelight.errors import InputError, KindError, TooLargeError
-from limelight.explain.reference_model import PlainModel
+from limelight.ablation.own_models import masked_forward
+from limelight.errors import ArgumentTypeError, InputError, TooLargeError
+from limelight.explain.reference_model import ReferenceModel
 from limelight.modules.model_io import SavedModel, load_model, save_model
 from limelight.modules.transformer import LanguageModel
 from limelight.predicting.predictor import Predictor
@@ -47,7 +47,7 @@ def test_beyond_the_window_a_token_attends_to_start_and_the_latest(positions: st
     for matrix in trace.layers("decoder"):
         assert torch.equal(matrix.dense()[0, 0] > 0, seen_NN)
     ids = torch.tensor([[START, *answer.source_ids, *answer.target_ids]])
-    plain = PlainModel(predictor.model.double()).run(None, ids).scores
+    plain = ReferenceModel(predictor.model.double()).run(None, ids).scores
     torch.testing.assert_close(plain, predictor.model.double()(ids))
 
 
@@ -70,7 +70,7 @@ def test_steps_of_a_long_prompt_are_those_of_one_forward(monkeypatch: pytest.Mon
     written = [*answer.target_ids, END][:13]
     assert scores.argmax(-1).tolist()[len(answer.source_ids) :][: len(written)] == written
     kept = torch.ones(1, 1 + len(ids), dtype=torch.bool)
-    again = output_without(predictor.model, [START, *ids])(kept)[0]
+    again = masked_forward(predictor.model, [START, *ids])(kept)[0]
     again[:, list(NEVER)] = -math.inf
     torch.testing.assert_close(again, scores)
 
@@ -180,7 +180,7 @@ def test_the_models_own_beginning_as_a_prefix_changes_nothing() -> None:
     ],
 )
 def test_a_prefix_that_cannot_be_is_refused(kind: str, prefix: object, says: str) -> None:
-    with pytest.raises((InputError, KindError), match=says):
+    with pytest.raises((InputError, ArgumentTypeError), match=says):
         Predictor(saved(kind)).predict(["the light"], prefix=prefix)  # type: ignore[arg-type]
 
 
@@ -234,7 +234,7 @@ def test_where_memory_runs_out_the_longest_text_is_named(
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     for kind in ("transformer", "classifier"):
-        with pytest.raises((InputError, KindError), match=next(iter(options))):
+        with pytest.raises((InputError, ArgumentTypeError), match=next(iter(options))):
             Predictor(saved(kind)).predict(["the light"], **options)  # type: ignore[arg-type]
 
 
@@ -252,5 +252,5 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> N
     ],
 )
 def test_numbers_of_drawing_are_finite_and_whole(options: dict[str, object]) -> None:
-    with pytest.raises((InputError, KindError), match=next(iter(options))):
+    with pytest.raises((InputError, ArgumentTypeError), match=next(iter(options))):
         Sampling(**options)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import torch
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix, masks, reference
 from limelight.readings import documents, row_attention
-from limelight.readings.documents import looked_at, ways_to_look
+from limelight.readings.documents import attention_to_units, ways_to_look
 from limelight.readings.row_attention import MANY, Weigh
 from limelight.text.segments import Segments
 from tests.readings.cases import random_layers
@@ -29,7 +29,7 @@ def test_the_text_has_as_many_tokens_as_the_matrices() -> None:
 def test_few_rows_and_many_rows_are_read_alike(count: int) -> None:
     layers = random_layers(masks.causal(), layers=2, shape=(1, H, T, T))
     looking = torch.randperm(T)[:count].tolist()
-    found = looked_at(layers.matrices, TEXT, looking)
+    found = attention_to_units(layers.matrices, TEXT, looking)
     truth = layers.truth_LBHNM[:, 0].mean((0, 1))[looking].mean(0)
     expected = [float(truth[TEXT.index("document") == number].sum()) for number in range(3)]
     np.testing.assert_allclose(found.documents.values, expected, atol=CLOSE)
@@ -39,9 +39,9 @@ def test_few_rows_and_many_rows_are_read_alike(count: int) -> None:
 def test_rows_that_are_not_there_are_refused(looking: list[int]) -> None:
     for matrices, heads in (([], None), (random_layers(layers=1, shape=(1, H, T, T)).matrices, [])):
         with pytest.raises(InputError, match="at least one head"):
-            looked_at(matrices, TEXT, [0], heads=heads)
+            attention_to_units(matrices, TEXT, [0], heads=heads)
     with pytest.raises(InputError, match="rows"):
-        looked_at(random_layers(layers=1, shape=(1, H, T, T)).matrices, TEXT, looking)
+        attention_to_units(random_layers(layers=1, shape=(1, H, T, T)).matrices, TEXT, looking)
 
 
 def test_all_ways_to_look_are_told_of_one_reading() -> None:
@@ -87,4 +87,4 @@ def test_the_rows_of_all_ways_are_read_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_names_of_documents_that_are_a_tensor_are_refused() -> None:
     matrices = random_layers(layers=1, shape=(1, H, T, T)).matrices
     with pytest.raises(LimelightError):
-        looked_at(matrices, TEXT, [T - 1], among=torch.zeros(2))  # type: ignore[arg-type]
+        attention_to_units(matrices, TEXT, [T - 1], among=torch.zeros(2))  # type: ignore[arg-type]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix import AttentionMatrix, Received, RowStats, biases, masks, only_queries
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix import AttentionMatrix, Received, RowStats, biases, masks, select_queries
 from limelight.readings import Groups, received_words
 from limelight.readings.atlas import MEASURES, atlas
-from limelight.readings.documents import looked_at
+from limelight.readings.documents import attention_to_units
 from limelight.text.segments import Segments
 
 H, G, T, D = 4, 2, 23, 7
@@ -108,8 +108,8 @@ def test_the_first_token_of_a_padded_text_is_left_out_of_documents() -> None:
     spans = [(2 * number, 2 * number + 1) for number in range(REAL)]
     short = Segments.from_spans(words, spans)
     long = Segments.from_spans(words, [(0, 0)] * (T - REAL) + spans)
-    found = looked_at(padded, long, [-1], sink_free=True)
-    expected = looked_at(alone, short, [-1], sink_free=True)
+    found = attention_to_units(padded, long, [-1], sink_free=True)
+    expected = attention_to_units(alone, short, [-1], sink_free=True)
     np.testing.assert_allclose(found.words.values, expected.words.values, atol=1e-6)
     assert found.words.values[0] == 0
 
@@ -126,9 +126,9 @@ def test_ids_and_sinks_that_do_not_go_with_the_text() -> None:
         atlas(matrix, ids, sinks=(0,), batch=1)
     with pytest.raises(ShapeError, match=r"the last token was never read by the model: .* out\[:, :-1\]"):
         atlas(matrix, torch.randint(0, 9, (2, T + 1)))
-    with pytest.raises(KindError, match=r"queries=mask.bool\(\)"):
+    with pytest.raises(ArgumentTypeError, match=r"queries=mask.bool\(\)"):
         atlas(matrix, ids, queries=torch.ones(2, T))
-    with pytest.raises(KindError, match="ids must be whole numbers"):
+    with pytest.raises(ArgumentTypeError, match="ids must be whole numbers"):
         atlas(matrix, "abc")  # type: ignore[arg-type]
 
 
@@ -139,7 +139,7 @@ def test_only_the_chosen_queries_look(each: bool) -> None:
     matrix = AttentionMatrix(
         torch.randn(2, H, T, D), torch.randn(2, G, T, D), torch.randn(2, G, T, 3), **given
     )
-    some = only_queries(matrix, chosen)
+    some = select_queries(matrix, chosen)
     rows = chosen.expand(2, T)[:, None, :, None]
     torch.testing.assert_close(some.dense(), matrix.dense() * rows, atol=1e-6, rtol=0)
     stats, received = some.read(RowStats(), Received())
@@ -160,7 +160,7 @@ def test_gradients_flow_to_what_was_given() -> None:
     query, key = (torch.randn(1, H, T, D, dtype=torch.float64, requires_grad=True) for _ in range(2))
     bias = torch.randn(1, H, T, T, dtype=torch.float64, requires_grad=True)
     value, chosen = torch.randn(1, H, T, 3, dtype=torch.float64), torch.arange(T) % 2 == 0
-    (only_queries(AttentionMatrix(query, key, bias=bias), chosen) @ value).square().sum().backward()
+    (select_queries(AttentionMatrix(query, key, bias=bias), chosen) @ value).square().sum().backward()
     found = [each.grad.clone() for each in (query, key, bias)]
     weights = (query @ key.mT / D**0.5 + bias).softmax(-1) * chosen[:, None]
     expected = torch.autograd.grad((weights @ value).square().sum(), (query, key, bias))
@@ -172,7 +172,7 @@ def test_each_query_must_be_spoken_of() -> None:
     matrix = AttentionMatrix(torch.randn(2, H, T, D), torch.randn(2, G, T, D))
     for wrong in (torch.ones(T + 1, dtype=torch.bool), torch.ones(1, 1, T, dtype=torch.bool)):
         with pytest.raises(ShapeError, match="whether it looks"):
-            only_queries(matrix, wrong)
+            select_queries(matrix, wrong)
     for other in (torch.ones(T), [True] * T):
-        with pytest.raises(KindError, match="must be a bool tensor"):
-            only_queries(matrix, other)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentTypeError, match="must be a bool tensor"):
+            select_queries(matrix, other)  # type: ignore[arg-type]

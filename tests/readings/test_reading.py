@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.readings import Reading, name_heads, visible
 
 
@@ -93,7 +93,7 @@ def test_values_cannot_be_changed_and_are_not_those_of_the_caller() -> None:
         (np.ones((2, 3), np.float32), ("a", "b"), (("x", "y", "z"), ("x", "y")), ShapeError),
         (np.ones((1, 1), np.float32), ("a", "a"), (("x",), ("x",)), ShapeError),
         (np.array([np.inf], np.float32), ("a",), (("x",),), InputError),
-        (np.array([1]), ("a",), (("x",),), KindError),
+        (np.array([1]), ("a",), (("x",),), ArgumentTypeError),
     ],
 )
 def test_what_disagrees_is_refused(values: Any, axes: Any, labels: Any, error: type[Exception]) -> None:

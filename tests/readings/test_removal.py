@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limelight.ablation.leave_one_out import removal_check, spearman
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.ablation.leave_one_out import leave_one_out, spearman
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.readings import Groups, Reading
 
 TEXT = Groups(("one", "two", "three"), (-1, 0, 0, 1, 2, 2, 2, -1), "document")
@@ -22,7 +22,7 @@ def output(kept_JM: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_movement_is_the_divergence_of_the_distributions() -> None:
-    found = removal_check(output, TEXT, at_once=2)
+    found = leave_one_out(output, TEXT, at_once=2)
     p = np.array([6.3, 0.0])
     p = np.exp(p) / np.exp(p).sum()
     for value, taken in zip(found.moved.values, (3, 4, 56), strict=True):
@@ -36,24 +36,24 @@ def test_the_movement_is_the_divergence_of_the_distributions() -> None:
 
 
 def test_vectors_move_by_their_length() -> None:
-    found = removal_check(output, TEXT, kind="vector")
+    found = leave_one_out(output, TEXT, kind="vector")
     assert found.moved.values == pytest.approx([3 / 63, 4 / 63, 56 / 63])
     assert found.moved.unit == "relative distance"
 
 
 def test_it_stands_beside_the_attention() -> None:
     attended = Reading(np.float64([0.2, 0.1, 0.7]), ("document",), (TEXT.names,), "probability", "By hand.")
-    found = removal_check(output, TEXT, attended)
+    found = leave_one_out(output, TEXT, attended)
     assert found.correlation == pytest.approx(0.5)  # one step from the order of the movements
     only = Reading(np.float64([0.2, 0.7]), ("document",), (("one", "three"),), "probability", "By hand.")
-    assert removal_check(output, TEXT, only, among=[0, 2]).correlation == pytest.approx(1)
+    assert leave_one_out(output, TEXT, only, among=[0, 2]).correlation == pytest.approx(1)
     with pytest.raises(ShapeError, match="each of the 3 documents"):
-        removal_check(output, TEXT, only)
+        leave_one_out(output, TEXT, only)
 
 
 def test_an_output_of_another_length_is_refused() -> None:
     with pytest.raises(ShapeError, match="a row for each of the 3 removals"):
-        removal_check(lambda kept_JM: torch.zeros(1, 2), TEXT)
+        leave_one_out(lambda kept_JM: torch.zeros(1, 2), TEXT)
 
 
 # ── Ranks ──
@@ -79,19 +79,21 @@ def test_a_token_that_can_never_come_moves_nothing() -> None:
     def closed(kept_JM: torch.Tensor) -> torch.Tensor:
         return torch.cat([output(kept_JM), torch.full((len(kept_JM), 1), -torch.inf)], dim=-1)
 
-    assert removal_check(closed, TEXT).moved.values == pytest.approx(removal_check(output, TEXT).moved.values)
+    assert leave_one_out(closed, TEXT).moved.values == pytest.approx(leave_one_out(output, TEXT).moved.values)
 
 
 def test_a_forward_takes_at_least_one_removal() -> None:
     with pytest.raises(InputError, match="at_once must be at least 1"):
-        removal_check(output, TEXT, at_once=0)
+        leave_one_out(output, TEXT, at_once=0)
 
 
 def test_what_is_no_output_and_no_groups_is_called_so() -> None:
     groups = Groups(("a", "b"), (0, 1))
-    with pytest.raises(KindError, match="function of which tokens are kept.*got Linear.*output_without"):
-        removal_check(torch.nn.Linear(2, 2), groups)
-    with pytest.raises(KindError, match="must be Groups; got tuple"):
-        removal_check(lambda kept: kept.float(), groups.index)  # type: ignore[arg-type]
+    with pytest.raises(
+        ArgumentTypeError, match="function of which tokens are kept.*got Linear.*output_without"
+    ):
+        leave_one_out(torch.nn.Linear(2, 2), groups)
+    with pytest.raises(ArgumentTypeError, match="must be Groups; got tuple"):
+        leave_one_out(lambda kept: kept.float(), groups.index)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="one of distribution, vector; got 'logits'"):
-        removal_check(lambda kept: kept.float(), groups, kind="logits")  # type: ignore[arg-type]
+        leave_one_out(lambda kept: kept.float(), groups, kind="logits")  # type: ignore[arg-type]

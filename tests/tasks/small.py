@@ -21,7 +21,7 @@ from rich.console import Console
 from limelight.modules.model_io import SavedModel
 from limelight.tasks.recipe import Recipe, parse_recipe
 from limelight.tasks.run import train_recipe
-from limelight.training.loop import Outcome
+from limelight.training.loop import TrainResult
 from limelight.training.reporting import Reporter
 
 PHONES = {"a": "AH", "b": "B", "d": "D", "i": "IY", "n": "N", "o": "OW", "s": "S", "t": "T"}
@@ -110,7 +110,7 @@ def quiet(folder: Path) -> Reporter:
 
 
 @cache
-def trained(task: str) -> tuple[SavedModel, Outcome, Path]:
+def trained(task: str) -> tuple[SavedModel, TrainResult, Path]:
     """The task's model, trained once a process; the folder holds `data` and the run `out`."""
     folder = Path(mkdtemp(prefix=f"limelight-{task}-"))
     atexit.register(rmtree, folder, ignore_errors=True)

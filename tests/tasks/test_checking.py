@@ -11,7 +11,7 @@ from rich.console import Console
 
 from limelight.errors import InputError, TextError
 from limelight.modules.model_io import SavedModel
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 from limelight.tasks.recipe import Recipe
 from limelight.tasks.run import train_recipe
 from limelight.training.reporting import Reporter
@@ -85,7 +85,7 @@ def test_texts_beyond_learned_positions_are_refused_before_the_first_update(
     ):
         told(recipe, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert isinstance(recipe.model, Shape)
+    assert isinstance(recipe.model, TransformerConfig)
     told(replace(recipe, model=replace(recipe.model, longest=61)), data, tmp_path / "run")
 
 

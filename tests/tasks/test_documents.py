@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 
 from limelight.capture import watch
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.modules.model_io import architecture, build
-from limelight.modules.recurrent import Recurrence
+from limelight.modules.recurrent import RecurrentConfig
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.documents import VIEWS, DocumentsLook, look_conversation, look_documents
 from limelight.tasks.documents_shown import shown
@@ -355,7 +355,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> N
 def recurrent(task: str, attention: str = "none") -> OwnReader:
     """A small trained model's tokenizers around a fresh recurrent network."""
     saved = small.trained(task)[0]
-    shape = Recurrence("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
+    shape = RecurrentConfig("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
     sizes = len(saved.source), len(saved.target), saved.shared, len(saved.classes or ())
     model = build(architecture(saved.model.role, shape), shape, *sizes)  # type: ignore[arg-type]
     return OwnReader(Predictor(replace(saved, model=model.eval(), prediction={})), task)
@@ -410,9 +410,11 @@ def test_slips_at_the_doors_are_told_with_the_way_out() -> None:
         lambda: look_conversation(read.model, [{"role": "user", "content": "a"}]),
         lambda: atlas_of(read.model),
     ):
-        with pytest.raises(KindError, match=r"A reader must be given.*HuggingFaceReader\(model, tokenizer\)"):
+        with pytest.raises(
+            ArgumentTypeError, match=r"A reader must be given.*HuggingFaceReader\(model, tokenizer\)"
+        ):
             call()
-    with pytest.raises(KindError, match=r"heads must be \(layer, head\) pairs.*got \[3\]"):
+    with pytest.raises(ArgumentTypeError, match=r"heads must be \(layer, head\) pairs.*got \[3\]"):
         look_documents(read, "the sun0 .", heads=[3])  # type: ignore[list-item]
     with pytest.raises(InputError, match="'a' is empty. Leave it out"):
         look_documents(read, {"a": " ", "b": "the sun0 ."})

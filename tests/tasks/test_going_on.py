@@ -17,7 +17,7 @@ from limelight.modules.model_io import SavedModel, load_model
 from limelight.tasks.recipe import Recipe, Search, changed, parse_recipe
 from limelight.tasks.run import train_recipe
 from limelight.tasks.task import TASKS
-from limelight.training.loop import Outcome
+from limelight.training.loop import TrainResult
 from limelight.training.reporting import Reporter
 from tests.tasks import small
 
@@ -26,7 +26,7 @@ OFTEN = {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
 
 def run(
     out: Path, data: Path, recipe: Recipe | None = None, **training: object
-) -> tuple[SavedModel, Outcome, str]:
+) -> tuple[SavedModel, TrainResult, str]:
     """A run of the classifier in `out`, and what it told."""
     said = io.StringIO()
     reporter = Reporter(out, Console(file=said, width=10_000), tensorboard=False)

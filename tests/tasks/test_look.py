@@ -12,9 +12,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.modules.model_io import SavedModel, build
-from limelight.modules.transformer import Shape
+from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.shown import picture, shown
@@ -50,7 +50,7 @@ def pieces(tokenizer: Tokenizer, ids: list[int]) -> tuple[list[str], list[list[i
 def untrained(kind: str, tokens: Kind = "characters") -> SavedModel:
     """A model of two layers and grouped keys that was never trained; its words have several tokens."""
     tokenizer = Tokenizer.train([small.SENTENCE, " ".join(small.WORDS)] * 2, tokens, 290)
-    shape = Shape(24, 4, 20, 2, 2, key_value_heads=2)
+    shape = TransformerConfig(24, 4, 20, 2, 2, key_value_heads=2)
     classes = ("a", "b", "c") if kind == "classifier" else ()
     model = build(kind, shape, len(tokenizer), len(tokenizer), True, len(classes))
     torch.manual_seed(SEEDS[kind])
@@ -318,7 +318,10 @@ def test_a_text_without_a_word_is_refused(task: str, text: str) -> None:
 def test_an_answer_without_a_word_is_refused_and_its_text_named() -> None:
     saved = small.trained("translate")[0]
     silent = replace(
-        saved, model=build("transformer", Shape(8, 2, 8, 1, 1), len(saved.source), len(saved.source), True, 0)
+        saved,
+        model=build(
+            "transformer", TransformerConfig(8, 2, 8, 1, 1), len(saved.source), len(saved.source), True, 0
+        ),
     )
     with torch.no_grad():
         for parameter in silent.model.parameters():
@@ -357,7 +360,7 @@ def test_texts_may_come_from_anywhere_and_answers_are_shown_as_they_are() -> Non
 
 def test_answers_that_are_none_are_refused() -> None:
     predictor = Predictor(small.trained("translate")[0])
-    with pytest.raises(KindError, match="Give one for each text"):
+    with pytest.raises(ArgumentTypeError, match="Give one for each text"):
         look(predictor, ["red cats"], answers=[None])  # type: ignore[list-item]
     with pytest.raises(InputError, match="the answer to 'red cats' holds no word"):
         look(predictor, ["red cats"], answers=[""])
@@ -371,7 +374,7 @@ def test_answers_that_are_none_are_refused() -> None:
 
 def test_one_string_is_no_list_of_texts() -> None:
     for given in ("green cats", [3]):
-        with pytest.raises(KindError, match=r"Write look\(predictor, \[text\]\)"):
+        with pytest.raises(ArgumentTypeError, match=r"Write look\(predictor, \[text\]\)"):
             look(Predictor(small.trained("translate")[0]), given)
 
 

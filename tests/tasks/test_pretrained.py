@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from limelight.errors import CheckpointError, InputError, KindError, MissingExtraError
+from limelight.errors import ArgumentTypeError, CheckpointError, InputError, MissingExtraError
 from limelight.tasks import pretrained
 from limelight.tasks.documents import look_documents
 from limelight.tasks.heads import atlas_of
@@ -196,13 +196,13 @@ def test_an_encoder_decoder_that_cannot_write_is_read_as_its_encoder() -> None:
     "given", [7, "a/folder", None, nn.Linear(2, 2), {"model": 1}, nn.ModuleList()], ids=repr
 )
 def test_what_is_no_model_is_refused(given: Any) -> None:
-    with pytest.raises(KindError, match="must be given a model of transformers"):
+    with pytest.raises(ArgumentTypeError, match="must be given a model of transformers"):
         HuggingFaceReader(given, foreign.word_tokenizer(WORDS))
 
 
 @pytest.mark.parametrize("given", [7, "words", None, nn.Linear(2, 2)], ids=repr)
 def test_what_is_no_tokenizer_is_refused(given: Any) -> None:
-    with pytest.raises(KindError, match="must be given the model's tokenizer"):
+    with pytest.raises(ArgumentTypeError, match="must be given the model's tokenizer"):
         HuggingFaceReader(foreign.bert(), given)
 
 

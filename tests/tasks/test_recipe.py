@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limelight.errors import InputError, RecipeError, TextError
-from limelight.modules.recurrent import Recurrence
+from limelight.modules.recurrent import RecurrentConfig
 from limelight.predicting.predictor import DEFAULTS
 from limelight.tasks.recipe import (
     TASK_NAMES,
@@ -202,7 +202,7 @@ def test_a_recipe_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_another_architecture_keeps_width_depth_and_dropout() -> None:
     recipe = load_recipe("translate")
     rival = with_architecture(recipe, "luong").model
-    assert isinstance(rival, Recurrence)
+    assert isinstance(rival, RecurrentConfig)
     assert (rival.cell, rival.attention) == ("lstm", "luong")
     kept = ("width", "encoder_layers", "decoder_layers", "dropout")
     assert [getattr(rival, word) for word in kept] == [getattr(recipe.model, word) for word in kept]
@@ -213,7 +213,7 @@ def test_another_architecture_keeps_width_depth_and_dropout() -> None:
 
 def test_a_recurrent_recipe_knows_no_heads() -> None:
     text = 'task = "classify"\n[model]\narchitecture = "recurrent"\n[training]\nsteps = 3'
-    assert parse_recipe(text).model == Recurrence()
+    assert parse_recipe(text).model == RecurrentConfig()
     with pytest.raises(RecipeError, match="unknown entry 'heads'"):
         parse_recipe(text.replace('"recurrent"', '"recurrent"\nheads = 4'))
     with pytest.raises(RecipeError, match="transformer, recurrent; got 'lstm'"):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from limelight.ablation.own_models import output_without
+from limelight.ablation.own_models import masked_forward
 from limelight.errors import InputError, RecipeError
 from limelight.modules.model_io import SavedModel, load_model, save_model
-from limelight.modules.recurrent import Recurrence, RecurrentClassifier, RecurrentLanguageModel
-from limelight.modules.transformer import Classifier, LanguageModel, Shape
+from limelight.modules.recurrent import RecurrentClassifier, RecurrentConfig, RecurrentLanguageModel
+from limelight.modules.transformer import Classifier, LanguageModel, TransformerConfig
 from limelight.predicting.predictor import Predictor
 from limelight.tasks.look import look
 from limelight.tasks.recipe import changed, load_recipe
@@ -27,11 +27,11 @@ TEXTS = [f"{a} {b} {c}" for a in small.WORDS for b in ("good", "bad") for c in (
 def language(kind: str) -> SavedModel:
     torch.manual_seed(5)
     tokenizer = Tokenizer.train(TEXTS, "words", 97)
-    shape = Shape(24, 3, 29, 1, 2, dropout=0.1)
+    shape = TransformerConfig(24, 3, 29, 1, 2, dropout=0.1)
     model = (
         LanguageModel(shape, len(tokenizer))
         if kind == "transformer"
-        else RecurrentLanguageModel(Recurrence(width=22, decoder_layers=2), len(tokenizer))
+        else RecurrentLanguageModel(RecurrentConfig(width=22, decoder_layers=2), len(tokenizer))
     )
     return SavedModel("language", model.eval(), tokenizer, tokenizer)
 
@@ -129,7 +129,7 @@ def test_the_removal_check_of_a_classifier_is_that_of_the_words_left_out(causal:
     assert found.removal is not None
     assert found.removal.attended is found.received
     words, ids = found.received.labels[0], found.prediction.source_ids
-    output = output_without(made.model, [*ids, END])
+    output = masked_forward(made.model, [*ids, END])
     with torch.no_grad():
         whole = output(torch.ones(1, len(ids) + 1, dtype=torch.bool)).log_softmax(-1)
         for number in range(len(words)):
@@ -145,7 +145,7 @@ def test_the_last_word_taken_from_a_causal_classifier_is_as_if_it_had_not_been_w
     torch.manual_seed(7)
     made.model.output.weight.data.normal_()
     made.model.eval()
-    output = output_without(made.model, [5, 6, 7])
+    output = masked_forward(made.model, [5, 6, 7])
     with torch.no_grad():
         torch.testing.assert_close(
             output(torch.tensor([[True, True, False]])),

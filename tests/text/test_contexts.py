@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.text.chat_template import plain_message
 from limelight.text.contexts import Context, encode
 from limelight.text.tokenizers import Tokenizer
@@ -127,7 +127,7 @@ def test_the_package_tokenizers_and_our_own_do_too() -> None:
 def test_documents_without_names_are_numbered() -> None:
     assert Context.of(tokenizer("byte-level"), ["a", "b"]).names == ("document 1", "document 2")
     assert Context.of(tokenizer("byte-level"), "a", "  ").names == ("document 1",)
-    with pytest.raises(KindError, match="document 2 is int"):
+    with pytest.raises(ArgumentTypeError, match="document 2 is int"):
         Context.of(tokenizer("byte-level"), ["a", 5])  # type: ignore[list-item]
 
 
@@ -140,7 +140,7 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
 
     with pytest.raises(InputError, match="must tell which characters each token covers; Slow cannot"):
         Context.of(Slow(), "a")
-    with pytest.raises(KindError, match="got int"):
+    with pytest.raises(ArgumentTypeError, match="got int"):
         Context.of(7, "a")
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limelight.errors import InputError, KindError
+from limelight.errors import ArgumentTypeError, InputError
 from limelight.text.segments import NO_UNIT, Segments
 from limelight.text.tokenizers import Tokenizer
 
@@ -86,7 +86,7 @@ def test_a_function_may_stand_for_the_tokenizer() -> None:
     by_class = Segments.of(DOCUMENTS, TOKENIZER)
     assert Segments.of(DOCUMENTS, TOKENIZER.encode) == by_class
     assert Segments.of(DOCUMENTS, lambda text: TOKENIZER.encode(text).spans) == by_class
-    with pytest.raises(KindError, match="a Tokenizer or a function; got str"):
+    with pytest.raises(ArgumentTypeError, match="a Tokenizer or a function; got str"):
         Segments.of(DOCUMENTS, "bpe")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limelight.errors import InputError, KindError, TextError
+from limelight.errors import ArgumentTypeError, InputError, TextError
 from limelight.text import tokenizers as module
 from limelight.text.tokenizers import END, PAD, SPECIALS, START, UNKNOWN, Encoded, Tokenizer
 
@@ -157,7 +157,7 @@ def test_a_size_too_small_is_refused(kind: str) -> None:
 def test_bad_training_input_is_refused() -> None:
     with pytest.raises(InputError, match="bpe, characters, words; got 'wordpiece'"):
         Tokenizer.train(TEXTS, kind="wordpiece")
-    with pytest.raises(KindError, match="Wrap it in a list"):
+    with pytest.raises(ArgumentTypeError, match="Wrap it in a list"):
         Tokenizer.train("one text")
     for kind in ("characters", "words"):
         with pytest.raises(InputError, match="they are empty"):
@@ -201,9 +201,9 @@ def test_decode_refuses_ids_that_do_not_exist(tokenizer: Tokenizer) -> None:
 
 
 def test_texts_that_are_none_are_refused() -> None:
-    with pytest.raises(KindError, match="text 1 is bytes"):
+    with pytest.raises(ArgumentTypeError, match="text 1 is bytes"):
         BPE.encode_batch(["a", b"b"])
-    with pytest.raises(KindError, match="got one str"):
+    with pytest.raises(ArgumentTypeError, match="got one str"):
         BPE.encode_batch("text")
     with pytest.raises(TextError, match="lone surrogate"):
         BPE.encode("\ud800")
@@ -289,5 +289,5 @@ def test_decode_spans_of_any_ids(tokenizer: Tokenizer, data: st.DataObject) -> N
 def test_what_is_no_text_is_not_learned_from() -> None:
     with pytest.raises(TextError, match="lone surrogate"):
         Tokenizer.train(["fine", "a \ud83d b"])
-    with pytest.raises(KindError, match="text 1 is int"):
+    with pytest.raises(ArgumentTypeError, match="text 1 is int"):
         Tokenizer.train(["fine", 2])  # type: ignore[list-item]

@@ -12,7 +12,7 @@ import torch
 from limelight.errors import CheckpointError
 from limelight.training import checkpoints as module
 from limelight.training.checkpoints import (
-    Progress,
+    TrainState,
     checkpoints,
     load_checkpoint,
     load_weights,
@@ -36,7 +36,7 @@ def parts(seed: int = 0, **changes: int) -> tuple:
 
 def test_a_checkpoint_puts_everything_back(tmp_path: Path) -> None:
     saved = parts()
-    progress = Progress(7, 2, 3, 1001, 4.5, -0.25, 6, [{"step": 6, "loss": 0.25}])
+    progress = TrainState(7, 2, 3, 1001, 4.5, -0.25, 6, [{"step": 6, "loss": 0.25}])
     path = save_checkpoint(tmp_path, progress, *saved)
     drawn = torch.rand(5)
 
@@ -66,14 +66,14 @@ def test_random_states_of_gpus_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
     for step in (3, 5, 12):
-        save_checkpoint(tmp_path, Progress(step), *parts())
+        save_checkpoint(tmp_path, TrainState(step), *parts())
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000012"]
 
 
 def test_a_step_that_is_saved_is_not_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_checkpoint(tmp_path, Progress(3), *parts())
+    path = save_checkpoint(tmp_path, TrainState(3), *parts())
     monkeypatch.setattr(module, "save_tensors", None)  # calling it would fail
-    assert save_checkpoint(tmp_path, Progress(3), *parts()) == path
+    assert save_checkpoint(tmp_path, TrainState(3), *parts()) == path
 
 
 def test_half_written_checkpoints_are_ignored(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_checkpoint_without_its_states_is_refused(tmp_path: Path, file: str) -
 
 
 def refuses(folder: Path, file: str, damage: str) -> None:
-    path = save_checkpoint(folder, Progress(3), *parts())
+    path = save_checkpoint(folder, TrainState(3), *parts())
     whole = (path / file).read_bytes()
     (path / file).unlink()
     if damage != "missing":

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limelight.errors import DivergedError, InputError, KindError
-from limelight.modules.transformer import Classifier, Shape
-from limelight.training.batches import IGNORE, Labelled, Order
-from limelight.training.checkpoints import Progress, checkpoints, save_weights
+from limelight.errors import ArgumentTypeError, DivergedError, InputError
+from limelight.modules.transformer import Classifier, TransformerConfig
+from limelight.training.batches import IGNORE, BatchSampler, LabelledTexts
+from limelight.training.checkpoints import TrainState, checkpoints, save_weights
 from limelight.training.interrupts import Terminated
-from limelight.training.loop import BEST, Evaluation, Settings, groups, loss_of
+from limelight.training.loop import BEST, Evaluation, TrainConfig, groups, loss_of
 from limelight.training.optimizer import averaged
 from tests.tolerance import check
 from tests.training import tiny
@@ -67,7 +67,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
         model = tiny.fresh_model(PLAIN)
         tiny.run(tmp_path / name, settings, model=model, examples=examples)
         ends.append(weights(model))
-    assert len(Order(examples.lengths(), small.tokens).epoch(0)) > 3
+    assert len(BatchSampler(examples.lengths(), small.tokens).epoch(0)) > 3
     for name, truth in ends[0].items():
         # Adam divides by the gradient's size, so rounding of a gradient that is almost zero counts in full.
         torch.testing.assert_close(ends[1][name], truth, rtol=1e-4, atol=3e-5)
@@ -85,7 +85,7 @@ def test_an_update_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None
     model, plain = tiny.fresh_model(PLAIN), tiny.fresh_model(PLAIN)
     tiny.run(tmp_path, settings, model=model, examples=examples)
 
-    batch = examples.batch(Order(examples.lengths(), settings.tokens, settings.seed).epoch(0)[0])
+    batch = examples.batch(BatchSampler(examples.lengths(), settings.tokens, settings.seed).epoch(0)[0])
     (loss_of(plain(**batch.inputs), batch.labels, settings.smoothing) / batch.tokens).backward()
     gradients = {name: parameter.grad.double() for name, parameter in plain.named_parameters()}
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
@@ -122,17 +122,17 @@ def test_a_run_that_diverges_says_so_before_anything_is_written(tmp_path: Path) 
 
 
 def test_groups_go_on_where_progress_stands() -> None:
-    order = Order([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
+    order = BatchSampler([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
 
-    def first(progress: Progress, count: int) -> list[tuple[list[list[int]], int, int]]:
+    def first(progress: TrainState, count: int) -> list[tuple[list[list[int]], int, int]]:
         updates = groups(order, 3, progress)
         return [next(updates) for _ in range(count)]
 
-    everything = first(Progress(), 11)
+    everything = first(TrainState(), 11)
     assert everything[-1][1] >= 1, "the test must reach the next epoch"
     for done in range(1, 10):
         _, epoch, position = everything[done - 1]
-        assert first(Progress(epoch=epoch, batch=position), 11 - done) == everything[done:]
+        assert first(TrainState(epoch=epoch, batch=position), 11 - done) == everything[done:]
     epoch_0 = [batch for group, epoch, _ in everything if epoch == 0 for batch in group]
     assert epoch_0 == order.epoch(0)
 
@@ -167,8 +167,8 @@ def test_without_an_average_the_last_weights_are_kept(tmp_path: Path) -> None:
 def classified(folder: Path, steps: int, output_rate: float) -> dict[str, torch.Tensor]:
     """A small classifier after so many updates at a level rate: the weights themselves, not their average."""
     torch.manual_seed(0)
-    model = Classifier(Shape(16, 2, 16, 1, 1), 11, 3)
-    examples = Labelled([[4 + n % 7, 5, n % 5 + 4] for n in range(31)], [n % 3 for n in range(31)])
+    model = Classifier(TransformerConfig(16, 2, 16, 1, 1), 11, 3)
+    examples = LabelledTexts([[4 + n % 7, 5, n % 5 + 4] for n in range(31)], [n % 3 for n in range(31)])
     settings = replace(SHORT, steps=steps, tokens=40, schedule="constant", warmup=0, average=0.0)
     settings = replace(settings, output_rate=output_rate, clip=0.0)
     outcome = tiny.run(folder, settings, model=model, examples=examples, evaluate=None)
@@ -177,7 +177,7 @@ def classified(folder: Path, steps: int, output_rate: float) -> dict[str, torch.
 
 def test_the_last_layer_has_a_rate_of_its_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    begun = weights(Classifier(Shape(16, 2, 16, 1, 1), 11, 3))
+    begun = weights(Classifier(TransformerConfig(16, 2, 16, 1, 1), 11, 3))
     alike, faster = classified(tmp_path / "1", 1, 1.0), classified(tmp_path / "10", 1, 10.0)
     for name, weight in begun.items():
         step = alike[name] - weight
@@ -259,7 +259,7 @@ def test_a_run_ends_at_the_checkpoint_after_which_it_is_told_to(tmp_path: Path) 
     settings = replace(SHORT, steps=100, checkpoint_every=4, patience=2)
     asked: list[int] = []
 
-    def until(progress: Progress) -> bool:
+    def until(progress: TrainState) -> bool:
         asked.append(progress.step)
         return progress.step >= 8
 
@@ -395,27 +395,27 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 )
 def test_settings_refuse_nonsense(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Settings(**({"steps": 5} | wrong))
+        TrainConfig(**({"steps": 5} | wrong))
 
 
 def test_shape_refuses_nonsense() -> None:
     with pytest.raises(InputError, match='norm must be "pre" or "post"'):
-        Shape(norm="between")
+        TransformerConfig(norm="between")
     with pytest.raises(InputError, match="activation must be one of relu, gelu, silu"):
-        Shape(activation="tanh")
+        TransformerConfig(activation="tanh")
 
 
 # ── Gone on with, otherwise ──
 
 
 def test_an_epoch_goes_on_with_other_batches_without_what_was_seen() -> None:
-    order = Order([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
+    order = BatchSampler([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
     first = [row for batch in order.epoch(2)[:3] for row in batch]
-    other = Order(order.lengths, 17, seed=11)
+    other = BatchSampler(order.lengths, 17, seed=11)
     rest = [row for batch in other.epoch(2, {*first}) for row in batch]
     assert sorted(first + rest) == [*range(41)]
     assert other.epoch(2, range(41)) == []
-    progress = Progress(epoch=2, batch=1, passes=[[3, 29, 3]])
+    progress = TrainState(epoch=2, batch=1, passes=[[3, 29, 3]])
     then = groups(other, 1, progress)
     assert next(then)[0] == [other.epoch(2, {*first})[1]]
 
@@ -478,18 +478,18 @@ def test_a_signal_to_end_writes_a_checkpoint_first(number: signal.Signals, tmp_p
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        ({"steps": "3"}, KindError),
-        ({"steps": 2.5}, KindError),
-        ({"steps": True}, KindError),
-        ({"rate": "high"}, KindError),
+        ({"steps": "3"}, ArgumentTypeError),
+        ({"steps": 2.5}, ArgumentTypeError),
+        ({"steps": True}, ArgumentTypeError),
+        ({"rate": "high"}, ArgumentTypeError),
         ({"warmup": 2**70}, InputError),
         ({"weight_decay": math.inf}, InputError),
         ({"decay": math.nan}, InputError),
         ({"average": math.nan}, InputError),
         ({"rate": math.nan}, InputError),
-        ({"seed": 1.0}, KindError),
+        ({"seed": 1.0}, ArgumentTypeError),
     ],
 )
 def test_settings_are_numbers_within_their_limits(wrong: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(wrong))):
-        Settings(**{"steps": 3} | wrong)  # type: ignore[arg-type]
+        TrainConfig(**{"steps": 3} | wrong)  # type: ignore[arg-type]

@@ -15,15 +15,15 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from limelight.modules.transformer import Shape, Transformer
+from limelight.modules.transformer import Transformer, TransformerConfig
 from limelight.training import checkpoints, loop
-from limelight.training.batches import Order, Pairs
-from limelight.training.loop import Evaluation, Outcome, Settings, loss_of
+from limelight.training.batches import BatchSampler, Pairs
+from limelight.training.loop import Evaluation, TrainConfig, TrainResult, loss_of
 from limelight.training.reporting import Reporter
 
 VOCABULARY = 11
-SHAPE = Shape(width=20, heads=2, feed_forward=23, encoder_layers=1, decoder_layers=1, dropout=0.1)
-SETTINGS = Settings(
+SHAPE = TransformerConfig(width=20, heads=2, feed_forward=23, encoder_layers=1, decoder_layers=1, dropout=0.1)
+SETTINGS = TrainConfig(
     steps=67,
     tokens=37,
     rate=3e-3,
@@ -47,7 +47,7 @@ def backwards(count: int, seed: int = 0, longest: int = 7) -> Pairs:
     return Pairs(rows, [row[::-1] for row in rows])
 
 
-def fresh_model(shape: Shape = SHAPE, seed: int = 0) -> Transformer:
+def fresh_model(shape: TransformerConfig = SHAPE, seed: int = 0) -> Transformer:
     torch.manual_seed(seed)
     return Transformer(shape, VOCABULARY, VOCABULARY, share=True)
 
@@ -56,7 +56,7 @@ def judge(model: nn.Module) -> Evaluation:
     """Held-out loss of the weights as they are."""
     examples = backwards(17, seed=1)
     loss = 0.0
-    for rows in Order(examples.lengths(), 97).epoch(0):
+    for rows in BatchSampler(examples.lengths(), 97).epoch(0):
         batch = examples.batch(rows)
         loss += loss_of(model(**batch.inputs), batch.labels).item()
     return Evaluation({"loss": loss}, -loss)
@@ -68,7 +68,7 @@ def quiet(folder: Path) -> Reporter:
     return Reporter(folder, Console(quiet=True), tensorboard=False)
 
 
-def run(folder: Path, settings: Settings = SETTINGS, **changes: Any) -> Outcome:
+def run(folder: Path, settings: TrainConfig = SETTINGS, **changes: Any) -> TrainResult:
     """The tiny run in `folder`: begun, or gone on with."""
     keywords: dict[str, Any] = {
         "model": fresh_model(),

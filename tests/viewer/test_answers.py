@@ -114,7 +114,7 @@ def test_agreement_is_one_where_all_heads_look_alike() -> None:
 def test_documents_by_documents_are_those_of_between() -> None:
     segments = cases.context().segments
     for rows, columns in (("document", "document"), ("sentence", "document"), ("document", "word")):
-        reading = ll.between(cases.matrices(), segments, rows, columns)  # type: ignore[arg-type]
+        reading = ll.attention_between(cases.matrices(), segments, rows, columns)  # type: ignore[arg-type]
         found = ask(cases.subject(), "between", rows=rows, columns=columns)
         np.testing.assert_allclose(found.arrays["values"], reading.values, **CLOSE)
         assert found.head["how"] == reading.how.replace(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import limelight as ll
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.modules.model_io import build
-from limelight.modules.recurrent import Recurrence
+from limelight.modules.recurrent import RecurrentConfig
 from limelight.tasks.documents import look_documents
 from limelight.tasks.look import look
 from limelight.tasks.own import OwnReader
@@ -24,7 +24,7 @@ from limelight.viewer.builders.from_look import (
     subject_from_look,
 )
 from limelight.viewer.builders.from_matrices import build_subject
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.subject import Subject
 from tests.tasks import small
 from tests.viewer.cases import ask
@@ -121,7 +121,7 @@ def test_documents_show_what_the_answer_looked_at() -> None:
     assert [attention.name for attention in about.attentions] == ["answer", "self-attention"]
     place = 1 if run.answer is None else run.rows[0]
     values = ask(about, "row", level="token", by="document", place=place).arrays["values"]
-    alone = ll.looked_at(run.layers, run.context.segments, [place]).documents
+    alone = ll.attention_to_units(run.layers, run.context.segments, [place]).documents
     np.testing.assert_allclose(values, alone.values, atol=1e-6)
     table = ask(about, "between", attention=1).arrays["values"]
     assert seen.table is not None
@@ -131,7 +131,7 @@ def test_documents_show_what_the_answer_looked_at() -> None:
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
 def test_a_recurrent_translator_has_a_page_of_its_cross_attention(attention: str) -> None:
     saved = predictor("translate").saved
-    shape = Recurrence("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
+    shape = RecurrentConfig("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]
     model = build("recurrent", shape, len(saved.source), len(saved.target), saved.shared, 0)
     made = ll.Predictor(replace(saved, model=model.eval(), prediction={}))
     [seen] = look(made, ["red cats"])
@@ -158,7 +158,9 @@ def test_a_page_begins_with_a_table_of_several_units() -> None:
         told = ask(about, "about").head["attentions"][0]["between"]
         assert told == {"rows": level, "columns": level}
         table = ask(about, "between", **told).arrays["values"]
-        np.testing.assert_allclose(table, ll.between({0: matrix}, segments, level, level).values, atol=1e-6)
+        np.testing.assert_allclose(
+            table, ll.attention_between({0: matrix}, segments, level, level).values, atol=1e-6
+        )
     [numbers] = build_subject(matrix).attentions
     assert numbers.between == ("word", "word")
 
@@ -201,7 +203,7 @@ def test_texts_that_do_not_fit_are_refused() -> None:
         build_subject(matrix, list("abcd"))
 
 
-def names(side: Side) -> tuple[str, ...]:
+def names(side: TokenAxis) -> tuple[str, ...]:
     return side.groups("token").names
 
 
@@ -288,10 +290,10 @@ def test_matrices_stand_under_layers_or_names() -> None:
     ]
     assert list(build_subject({np.int64(2): matrix, 5: matrix}).attentions[0].layers) == [2, 5]
     for odd, said in (({0: 1}, "at 0 is int"), ({"a": query}, "at 'a' is Tensor"), ([matrix, 3], "at 1 is")):
-        with pytest.raises(KindError, match=said):
+        with pytest.raises(ArgumentTypeError, match=said):
             build_subject(odd)
     for key in (-1, 0.5, None, (0, 1)):
-        with pytest.raises(KindError, match="number from 0, or by its name"):
+        with pytest.raises(ArgumentTypeError, match="number from 0, or by its name"):
             build_subject({key: matrix})
 
 

@@ -58,7 +58,7 @@ def test_the_widget_sends_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_reading_and_what_was_captured_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("anywidget", reason="the extra notebook is not installed")
     monkeypatch.setattr(template, "built", PAGE.get)
-    reading = ll.between(cases.matrices(), cases.context().segments)
+    reading = ll.attention_between(cases.matrices(), cases.context().segments)
     assert ll.show(reading).answers.subject.title == " by ".join(reading.axes)
     attention = ll.MultiHeadAttention(width=6, heads=2)
     with ll.watch(attention) as seen:

@@ -15,7 +15,7 @@ from limelight.errors import InputError, TooLargeError
 from limelight.text.segments import Segments
 from limelight.viewer.builders.from_look import with_special
 from limelight.viewer.builders.from_matrices import build_subject
-from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.attention_layers import AttentionLayers
 from limelight.viewer.compute.reweighting import weighed
 from limelight.viewer.protocol.requests import WEIGHS
 from limelight.viewer.protocol.responses import from_bytes
@@ -60,7 +60,7 @@ def told(all_given: dict[int, dict[str, Any]], weigh: str, sinks: list[int]) -> 
     return torch.cat(found)
 
 
-def pooled(weights_XNM: torch.Tensor, attention: Attention, rows: str, columns: str) -> np.ndarray:
+def pooled(weights_XNM: torch.Tensor, attention: AttentionLayers, rows: str, columns: str) -> np.ndarray:
     """Units by units: MEAN over the queries of a unit that see anything, SUM over its keys, mean over the heads."""
     looking = [n for n in range(attention.N) if attention.kind == "cross" or n != NOTHING]
     table = np.zeros((attention.queries.count(rows), attention.keys.count(columns)))
@@ -169,7 +169,7 @@ def across() -> tuple[Subject, dict[int, dict[str, Any]], list[int]]:
     keys = with_special("text", Segments.from_spans("ab " * 28, spans), before=1, after=2)
     queries = with_special("answer", Segments.from_spans("ab " * 19, spans[:19]))
     layers = {1: inputs(19, 31, 8)}
-    attention = Attention("cross-attention", "cross", queries, keys, matrices_of(layers))
+    attention = AttentionLayers("cross-attention", "cross", queries, keys, matrices_of(layers))
     return Subject("Across", [attention]), layers, [0, 29, 30]
 
 
@@ -192,7 +192,7 @@ def test_each_way_is_offered_where_it_says_something() -> None:
 
     assert weighs(subject()) == ["weight", "sink-free", "value"]
     assert weighs(cases.subject()) == ["weight", "sink-free"]  # made without values
-    reading = ll.between(cases.matrices(), cases.context().segments, "document", "document")
+    reading = ll.attention_between(cases.matrices(), cases.context().segments, "document", "document")
     assert weighs(build_subject(reading)) == ["weight"]
     with pytest.raises(InputError, match="made without values"):
         ask(cases.subject(), "row", place=0, weigh="value")

@@ -12,15 +12,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from limelight.capture.decoding.caches import Held
+from limelight.capture.decoding.caches import CacheState
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.matrix import Mask
 from limelight.matrix.masks.base import Dense
 from limelight.matrix.masks.by_token import Function
 
 
-def without_room(inputs: Inputs, length: int | None, fixed: bool = False) -> Inputs:
+def without_room(inputs: AttentionInputs, length: int | None, fixed: bool = False) -> AttentionInputs:
     """Without the columns behind the text, and apart from the memory of the cache, which will be written to.
 
     `length` is how many tokens the cache says that it holds; None where it does not say. A `fixed` cache is known to
@@ -42,12 +42,12 @@ def without_room(inputs: Inputs, length: int | None, fixed: bool = False) -> Inp
     return cut(inputs, end)
 
 
-def without_room_of(inputs: Inputs, held: Held | None) -> Inputs:
+def without_room_of(inputs: AttentionInputs, held: CacheState | None) -> AttentionInputs:
     """The same, of the call's own cache, if it is known."""
     return without_room(inputs, None) if held is None else without_room(inputs, held.length, held.fixed)
 
 
-def cut(inputs: Inputs, end: int) -> Inputs:
+def cut(inputs: AttentionInputs, end: int) -> AttentionInputs:
     """With the first `end` columns alone, copied."""
     M = inputs.key.shape[2]
     value = None if inputs.value is None else inputs.value[:, :, :end].clone()
@@ -60,7 +60,7 @@ def cut(inputs: Inputs, end: int) -> Inputs:
     return replace(inputs, key=key, value=value, mask=mask, bias=bias)
 
 
-def hides_from(inputs: Inputs, end: int) -> bool:
+def hides_from(inputs: AttentionInputs, end: int) -> bool:
     """Whether no query sees a column from `end` on."""
     M = inputs.key.shape[2]
     if end >= M:
@@ -86,7 +86,7 @@ def first_columns(bias: Tensor, end: int) -> Tensor:
 # ---- inside -------------------------------------------------------------------------------------------
 
 
-def _seen(inputs: Inputs, mask: Mask, j0: int, j1: int) -> Tensor:
+def _seen(inputs: AttentionInputs, mask: Mask, j0: int, j1: int) -> Tensor:
     """What the mask lets the queries see of columns j0:j1."""
     M = inputs.key.shape[2]
     if isinstance(mask, Dense):
@@ -96,7 +96,7 @@ def _seen(inputs: Inputs, mask: Mask, j0: int, j1: int) -> Tensor:
     return mask.fit(B, H, N, M).block(0, N, j0, j1, N, M, inputs.query.device)
 
 
-def _end(inputs: Inputs) -> tuple[int, bool]:
+def _end(inputs: AttentionInputs) -> tuple[int, bool]:
     """Where the text of a cache that is not known ends, and whether it may have ended before."""
     N, M = inputs.query.shape[2], inputs.key.shape[2]
     if isinstance(inputs.mask, Dense):
@@ -118,7 +118,7 @@ def _end(inputs: Inputs) -> tuple[int, bool]:
     return (end, False) if each_its_own else (M, True)
 
 
-def _copied(inputs: Inputs) -> Inputs:
+def _copied(inputs: AttentionInputs) -> AttentionInputs:
     """With keys and values of its own; where they stood is remembered, since the next step is known by that."""
     value = None if inputs.value is None else inputs.value.clone()
     memory = inputs.key.data_ptr() if inputs.memory is None else inputs.memory

@@ -17,7 +17,7 @@ from weakref import ReferenceType, ref
 
 from torch import nn
 
-from limelight.capture.listeners import Shared, everyone
+from limelight.capture.listeners import RefCountedPatch, everyone
 
 _HOME = "transformers.cache_utils"
 _LAYER = ("layer_idx", "layer_id")
@@ -27,7 +27,7 @@ _SPECULATING = frozenset(["_assisted_decoding", "get_candidates"])
 
 
 @dataclass(frozen=True)
-class Held:
+class CacheState:
     """A cache after the keys of one call went into it.
 
     owner   the cache itself, weakly
@@ -43,13 +43,13 @@ class Held:
     fixed: bool = False
     layer: int = 0
 
-    def now(self) -> Held | None:
+    def now(self) -> CacheState | None:
         """What the cache says by now; None if it is gone."""
         cache = self.owner()
         return None if cache is None else _held(cache, self.layer)
 
 
-def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
+def cache_of(module: nn.Module, frame: FrameType | None) -> CacheState | None:
     """The cache of transformers that `module`, which runs in or above `frame`, was given; None if there is none."""
     home = sys.modules.get(_HOME)
     if home is None:
@@ -97,7 +97,7 @@ def _hear_crops() -> Callable[[], None]:
     return lambda: setattr(kind, "crop", original)
 
 
-_CROPS = Shared(_hear_crops)
+_CROPS = RefCountedPatch(_hear_crops)
 
 
 def is_speculating(frame: FrameType | None) -> bool:
@@ -121,14 +121,14 @@ def _layer_of(module: nn.Module, variables: Mapping[str, Any]) -> int:
     return next((layer for layer in told if isinstance(layer, int)), 0)
 
 
-def _held(cache: Any, layer: int) -> Held | None:
+def _held(cache: Any, layer: int) -> CacheState | None:
     try:
         owner = ref(cache)
     except TypeError:  # a class that allows no weak references
         return None
     layers = getattr(cache, "layers", ())
     fixed = any(hasattr(one, "max_cache_len") for one in layers)
-    return Held(owner, type(cache).__name__, _length(cache, layer), fixed, layer)
+    return CacheState(owner, type(cache).__name__, _length(cache, layer), fixed, layer)
 
 
 def _length(cache: Any, layer: int) -> int | None:

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from limelight.capture.decoding.cache_room import without_room_of
-from limelight.capture.decoding.caches import Held
-from limelight.capture.decoding.segmented_mask import Piece, Pieces, piece_of
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.decoding.caches import CacheState
+from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, piece_of
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.inputs.relative_bias import Diagonals, laid_out
 from limelight.capture.inputs.tensor_memo import version
 
@@ -34,7 +34,7 @@ ROUNDING = 2, 16
 the last place, in float32, of the largest. A cache that rounds is further off, most of all in small entries."""
 
 
-class Strand:
+class IncrementalCall:
     """The calls of one attention that belong to one text, as one call.
 
     first    the first of them, without room
@@ -44,18 +44,23 @@ class Strand:
     """
 
     def __init__(
-        self, first: Inputs, held: Held | None = None, *, values: bool = True, outputs: bool = False
+        self,
+        first: AttentionInputs,
+        held: CacheState | None = None,
+        *,
+        values: bool = True,
+        outputs: bool = False,
     ) -> None:
         self._first = first
         self._handed_values = values
-        self._joined: Inputs | None = self._shown(first)
+        self._joined: AttentionInputs | None = self._shown(first)
         self._queries = [first.query]
         self.rows = first.query.shape[2]
         """The queries so far."""
         self._outputs = [first.output] if outputs and first.output is not None else None
-        self._keys = Rows(first.key)
-        self._values = None if first.value is None else Rows(first.value)
-        self._pieces: list[Piece] = []
+        self._keys = GrowingBuffer(first.key)
+        self._values = None if first.value is None else GrowingBuffer(first.value)
+        self._pieces: list[MaskSegment] = []
         self._latest = 0
         """The row with which the latest call began."""
         self._before = 0 if first.kind == "cross" else first.key.shape[2] - first.query.shape[2]
@@ -76,7 +81,7 @@ class Strand:
         return {**vars(self), "_held": None}
 
     @property
-    def first(self) -> Inputs:
+    def first(self) -> AttentionInputs:
         """The first call."""
         return self._first
 
@@ -90,7 +95,7 @@ class Strand:
         """Whether calls came since `inputs()` was last asked."""
         return self._joined is None
 
-    def belongs_to(self, held: Held | None) -> bool:
+    def belongs_to(self, held: CacheState | None) -> bool:
         """Whether its latest call was computed with this very cache."""
         if held is None or self._held is None:
             return False
@@ -106,10 +111,10 @@ class Strand:
             version(tensor) != before for tensor, before in (*self._referred, *self._lasting)
         )
 
-    def inputs(self) -> Inputs:
+    def inputs(self) -> AttentionInputs:
         """All calls as one."""
         if self._joined is None:
-            mask = self._pieces[0].rule() if len(self._pieces) == 1 else Pieces(tuple(self._pieces))
+            mask = self._pieces[0].rule() if len(self._pieces) == 1 else SegmentedMask(tuple(self._pieces))
             self._queries = [torch.cat(self._queries, dim=2)]
             self._late = self.overwritten()
             self._referred = _versions(self._first.key) if self._first.kind == "cross" else []
@@ -124,7 +129,7 @@ class Strand:
             self._joined = self._shown(whole)
         return self._joined
 
-    def to_verify(self) -> Inputs | None:
+    def to_verify(self) -> AttentionInputs | None:
         """All calls as one, with what the backend gave for each; None where that was not kept."""
         if self._outputs is None:
             return None
@@ -134,7 +139,7 @@ class Strand:
 
     # ---- whether a call goes on with this text ----------------------------------------------------
 
-    def takes(self, inputs: Inputs, held: Held | None = None) -> bool:
+    def takes(self, inputs: AttentionInputs, held: CacheState | None = None) -> bool:
         """Add this call, with the room that it came with, if it goes on with the whole of this text."""
         inputs = without_room_of(inputs, held)
         place = self.place_of(inputs, held)
@@ -148,7 +153,7 @@ class Strand:
         """The place at which the next call goes on with the whole of it: its keys, or rows of cross-attention."""
         return self.rows if self._first.kind == "cross" else self.length
 
-    def place_of(self, inputs: Inputs, held: Held | None, cuttable: bool = True) -> int | None:
+    def place_of(self, inputs: AttentionInputs, held: CacheState | None, cuttable: bool = True) -> int | None:
         """How much of this text the call goes on with (see `end`); None if with nothing of it.
 
         Less than all of it where the cache has forgotten tokens that were guessed wrong, or was copied before them;
@@ -169,14 +174,14 @@ class Strand:
                 return place
         return None
 
-    def differs_behind(self, place: int, raw: Inputs, call: Inputs) -> bool:
+    def differs_behind(self, place: int, raw: AttentionInputs, call: AttentionInputs) -> bool:
         """Whether what comes behind this place in the memory of a cache with room is something else than here: where
         it is not, nothing was taken back."""
         if place >= self.end or raw.key.shape[2] == call.key.shape[2]:
             return True
         return not torch.equal(raw.key[:, :, place], self._keys.part(place, place + 1)[:, :, 0])
 
-    def joins(self, inputs: Inputs) -> bool:
+    def joins(self, inputs: AttentionInputs) -> bool:
         """Whether a call is of the same kind, sizes and form, so that it could be one of this text."""
         first = self._first
         sizes = (
@@ -192,7 +197,7 @@ class Strand:
         biases = (Tensor, Diagonals, type(None))
         return isinstance(inputs.bias, biases) and isinstance(first.bias, biases)
 
-    def add(self, inputs: Inputs, held: Held | None) -> None:
+    def add(self, inputs: AttentionInputs, held: CacheState | None) -> None:
         """Go on with this call, from `end`."""
         old = inputs.key.shape[2] - inputs.query.shape[2]
         if self._first.kind == "cross":
@@ -252,7 +257,7 @@ class Strand:
             if self._can_be_cut(place):
                 self.cut(place)
 
-    def branch(self, place: int) -> Strand:
+    def branch(self, place: int) -> IncrementalCall:
         """Another text that begins as this one does, up to this place."""
         other = copy(self)
         other._keys = self._keys.shared()
@@ -265,19 +270,19 @@ class Strand:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _shown(self, inputs: Inputs) -> Inputs:
+    def _shown(self, inputs: AttentionInputs) -> AttentionInputs:
         """As it is handed out."""
         if inputs.output is None and (self._handed_values or inputs.value is None):
             return inputs
         return replace(inputs, output=None, value=inputs.value if self._handed_values else None)
 
-    def _how_far_ahead(self, held: Held | None) -> int | None:
+    def _how_far_ahead(self, held: CacheState | None) -> int | None:
         return None if held is None or held.length is None else held.length - self.end
 
     def _rows_at(self, place: int) -> int:
         return place if self._first.kind == "cross" else place - self._before
 
-    def _place_of_cross(self, inputs: Inputs, held: Held | None) -> int | None:
+    def _place_of_cross(self, inputs: AttentionInputs, held: CacheState | None) -> int | None:
         """The keys stay: the very same memory is looked at again, or the same numbers with the same cache."""
         keys, mine = self._first.key, self.belongs_to(held)
         if inputs.key.shape != keys.shape:
@@ -291,7 +296,7 @@ class Strand:
         place = held.length - inputs.query.shape[2] - self._ahead
         return place if 0 < place <= self.rows and self._can_be_cut(place) else None
 
-    def _places(self, old_BGMD: Tensor, inputs: Inputs, held: Held | None) -> Iterator[int]:
+    def _places(self, old_BGMD: Tensor, inputs: AttentionInputs, held: CacheState | None) -> Iterator[int]:
         """Where the old keys may end in this text, the likeliest first."""
         old, kept = old_BGMD.shape[2], self._keys.length
         tried = set[int]()
@@ -325,7 +330,7 @@ class Strand:
         rows = self._rows_at(place)
         return all(piece.cut(rows, place) is not None for piece in self._begun() if piece.i0 < rows)
 
-    def _begun(self) -> list[Piece]:
+    def _begun(self) -> list[MaskSegment]:
         """The pieces, once there is more than the first call."""
         self._pieces = self._pieces or [piece_of(_with_table(self._first), 0, 0)]
         return self._pieces
@@ -342,7 +347,7 @@ class Strand:
         return whole
 
 
-def same_batch_in_other_order(old_BGMD: Tensor, strand: Strand) -> bool:
+def same_batch_in_other_order(old_BGMD: Tensor, strand: IncrementalCall) -> bool:
     """Whether each row of a batch of keys is some row of before: the cache was reordered."""
     old, kept = old_BGMD.shape[2], strand.length
     if old > kept or old_BGMD.shape[:2] != strand.first.key.shape[:2]:
@@ -366,12 +371,12 @@ def _same(keys: Tensor, others: Tensor, computed_anew: bool) -> bool:
     return bool(((keys - others).abs() <= bound).all())
 
 
-def _place(inputs: Inputs) -> int:
+def _place(inputs: AttentionInputs) -> int:
     """Where the model had the keys."""
     return inputs.key.data_ptr() if inputs.memory is None else inputs.memory
 
 
-def _with_table(inputs: Inputs) -> Inputs:
+def _with_table(inputs: AttentionInputs) -> AttentionInputs:
     """With a bias of distances laid out: every step adds rows of its own."""
     if not isinstance(inputs.bias, Diagonals):
         return inputs
@@ -382,12 +387,12 @@ def _versions(*given: object) -> list[tuple[Tensor, int | None]]:
     return [(tensor, version(tensor)) for tensor in given if isinstance(tensor, Tensor)]
 
 
-def _tables(inputs: Inputs) -> tuple[Tensor, ...]:
+def _tables(inputs: AttentionInputs) -> tuple[Tensor, ...]:
     """What the mask refers to."""
     return () if inputs.mask is None else inputs.mask.tensors
 
 
-class Rows:
+class GrowingBuffer:
     """Keys or values (B, G, M, D) that grow: a reference at first, and a copy of its own once more come."""
 
     def __init__(self, first_BGMD: Tensor) -> None:
@@ -395,9 +400,9 @@ class Rows:
         self._owned = False
         self.length = first_BGMD.shape[2]
 
-    def shared(self) -> Rows:
+    def shared(self) -> GrowingBuffer:
         """The same rows, which are copied once more come."""
-        return Rows(self.all())
+        return GrowingBuffer(self.all())
 
     def append(self, new_BGMD: Tensor) -> None:
         end = self.length + new_BGMD.shape[2]

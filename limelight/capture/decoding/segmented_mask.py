@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from limelight.capture.decoding.cache_room import first_columns, not_hidden
-from limelight.capture.inputs.attention_inputs import Inputs
-from limelight.matrix import Cover, Mask, masks
+from limelight.capture.inputs.attention_inputs import AttentionInputs
+from limelight.matrix import Mask, TileCoverage, masks
 from limelight.matrix.index_functions import Device
 from limelight.matrix.masks.base import And, Dense
 from limelight.matrix.masks.positional import Causal
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class MaskSegment:
     """Rows i0:i1 of the whole, which may look at nothing but columns j0:j1, and there:
 
     causal   up to their own column, the last row up to the last
@@ -47,7 +47,7 @@ class Piece:
         rule = masks.causal() if self.causal else masks.everything()
         return rule if self.columns is None else rule & masks.dense(self.columns)
 
-    def followed_by(self, new: Piece) -> Piece | None:
+    def followed_by(self, new: MaskSegment) -> MaskSegment | None:
         """Both as one piece, if one can say what they say."""
         for piece in (self, new):
             if piece.other is not None or piece.bias is not None or piece.j0 != 0:
@@ -64,7 +64,7 @@ class Piece:
                 return None
         return replace(self, i1=new.i1, j1=new.j1, columns=columns)
 
-    def cut(self, rows: int, columns: int | None = None) -> Piece | None:
+    def cut(self, rows: int, columns: int | None = None) -> MaskSegment | None:
         """Without the rows from `rows` on and, if that is given, the columns from `columns` on.
 
         None where a row that stays sees a column that goes.
@@ -90,12 +90,12 @@ class Piece:
         )
 
 
-def piece_of(inputs: Inputs, i0: int, j0: int) -> Piece:
+def piece_of(inputs: AttentionInputs, i0: int, j0: int) -> MaskSegment:
     """The rows of one call, from row i0 and column j0 of the whole on."""
     B, H, N = inputs.query.shape[:3]
     M = inputs.key.shape[2]
     bias = inputs.bias if isinstance(inputs.bias, Tensor) else None
-    whole = Piece(
+    whole = MaskSegment(
         i0, i0 + N, j0, j0 + M, False, bias=None if bias is None else bias[(None,) * (4 - bias.dim())]
     )
     alone = N == 1 and inputs.kind == "self"  # a new token, which stands in the last column
@@ -121,10 +121,10 @@ def _is_row(mask: Mask) -> TypeGuard[Dense]:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces(Mask):
+class SegmentedMask(Mask):
     """The masks of all pieces, each in its place; outside of its columns a row sees nothing."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[MaskSegment, ...]
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         tiles = [
@@ -137,18 +137,18 @@ class Pieces(Mask):
             seen[:, :, r0 - i0 : r1 - i0, c0 - j0 : c1 - j0] = tile
         return seen
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         covers, entries = [], 0
         for (r0, r1, c0, c1), rule, inside, sizes in self._cut(i0, i1, j0, j1):
             covers.append(rule.cover(*inside, *sizes))
             entries += (r1 - r0) * (c1 - c0)
-        if all(cover is Cover.NONE for cover in covers):
-            return Cover.NONE
-        whole = entries == (i1 - i0) * (j1 - j0) and all(cover is Cover.ALL for cover in covers)
-        return Cover.ALL if whole else Cover.SOME
+        if all(cover is TileCoverage.NONE for cover in covers):
+            return TileCoverage.NONE
+        whole = entries == (i1 - i0) * (j1 - j0) and all(cover is TileCoverage.ALL for cover in covers)
+        return TileCoverage.ALL if whole else TileCoverage.SOME
 
     def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
-        return Pieces(
+        return SegmentedMask(
             tuple(
                 replace(piece, causal=False, columns=None, other=piece.rule().at(b0, b1, h0, h1))
                 for piece in self.pieces

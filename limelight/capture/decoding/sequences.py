@@ -17,9 +17,9 @@ from types import FrameType
 from torch import Tensor
 
 from limelight.capture.decoding.cache_room import cut, hides_from, without_room_of
-from limelight.capture.decoding.caches import Held, is_speculating
-from limelight.capture.decoding.incremental import Strand, same_batch_in_other_order
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.decoding.caches import CacheState, is_speculating
+from limelight.capture.decoding.incremental import IncrementalCall, same_batch_in_other_order
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 
 LIVING = 128
@@ -60,25 +60,27 @@ class Placed:
     apart   why it stands apart, though its keys are more than its queries; None where there is nothing to tell
     """
 
-    begun: Strand | None
+    begun: IncrementalCall | None
     apart: str | None = None
 
 
-class Strands:
+class OpenSequences:
     """The texts of one attention, by the cache that they are written with and by their keys."""
 
     def __init__(self, values: bool = True, outputs: bool = False) -> None:
         self._values, self._outputs = values, outputs
-        self._all: list[Strand] = []
+        self._all: list[IncrementalCall] = []
 
-    def place(self, inputs: Inputs, held: Held | None, frame: FrameType | None = None) -> Placed:
+    def place(
+        self, inputs: AttentionInputs, held: CacheState | None, frame: FrameType | None = None
+    ) -> Placed:
         """Add a call to the text that it belongs to. Raises CaptureError where the cache has reordered the batch, or
         has written over keys that were only referred to."""
         call = without_room_of(inputs, held)
         found = self._found(inputs, call, held)
         if found is None:
             apart = self._why_apart(call, held)
-            strand = Strand(call, held, values=self._values, outputs=self._outputs)
+            strand = IncrementalCall(call, held, values=self._values, outputs=self._outputs)
             self._all.append(strand)
             return Placed(strand, apart)
         strand, place, call = found
@@ -101,11 +103,13 @@ class Strands:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _found(self, raw: Inputs, call: Inputs, held: Held | None) -> tuple[Strand, int, Inputs] | None:
+    def _found(
+        self, raw: AttentionInputs, call: AttentionInputs, held: CacheState | None
+    ) -> tuple[IncrementalCall, int, AttentionInputs] | None:
         """The text that a call goes on with, from which place, and the call without its room."""
         if call.kind == "self" and raw.key.shape[2] <= raw.query.shape[2]:
             return None
-        best: tuple[tuple[bool, bool, bool], tuple[Strand, int, Inputs]] | None = None
+        best: tuple[tuple[bool, bool, bool], tuple[IncrementalCall, int, AttentionInputs]] | None = None
         for strand in self._candidates(held):
             for given in (*_as_it_ends(raw, call, strand, held), call):
                 place = strand.place_of(given, held)
@@ -120,13 +124,13 @@ class Strands:
                 break
         return None if best is None else best[1]
 
-    def _candidates(self, held: Held | None) -> list[Strand]:
+    def _candidates(self, held: CacheState | None) -> list[IncrementalCall]:
         latest_first = self._all[::-1]
         mine = [strand for strand in latest_first if strand.belongs_to(held)]
         others = [strand for strand in latest_first[:LIVING] if not strand.belongs_to(held)]
         return mine + others
 
-    def _why_apart(self, call: Inputs, held: Held | None) -> str | None:
+    def _why_apart(self, call: AttentionInputs, held: CacheState | None) -> str | None:
         N, M = call.query.shape[2], call.key.shape[2]
         mine = [strand for strand in self._candidates(held) if strand.belongs_to(held)]
         if call.kind == "cross":
@@ -149,7 +153,7 @@ class Strands:
             return OTHER_KEYS.format(cache=held.name)
         return OTHER_BATCH if len(mine[0].first.key) != len(call.key) else OTHER_FORM
 
-    def _refuse_reordered(self, old_BGMD: Tensor, strands: list[Strand]) -> None:
+    def _refuse_reordered(self, old_BGMD: Tensor, strands: list[IncrementalCall]) -> None:
         for strand in strands:
             if strand.overwritten() and _share_memory(strand.first.key, old_BGMD):
                 raise CaptureError(
@@ -165,7 +169,9 @@ class Strands:
                 )
 
 
-def _as_it_ends(raw: Inputs, call: Inputs, strand: Strand, held: Held | None) -> list[Inputs]:
+def _as_it_ends(
+    raw: AttentionInputs, call: AttentionInputs, strand: IncrementalCall, held: CacheState | None
+) -> list[AttentionInputs]:
     """A call whose cache does not say where the text ends: as it is if it ends right behind this text."""
     end = strand.length + raw.query.shape[2]
     if raw.kind == "cross" or (held is not None and held.length is not None):

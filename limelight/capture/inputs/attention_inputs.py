@@ -12,13 +12,13 @@ from limelight.capture.inputs.autograd import Graph
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
 from limelight.matrix.index_functions import PlaceFunction
-from limelight.matrix.part import Part
+from limelight.matrix.part import HeadRange
 
 Kind = Literal["self", "cross"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Inputs:
+class AttentionInputs:
     """References to what one call of attention was computed from; nothing is copied, and what is kept (`to_keep`)
     keeps no graph alive.
 
@@ -44,7 +44,7 @@ class Inputs:
     """Whether the keys come from the queries' own sequence or from another."""
     memory: int | None = None
     """Where the keys stood before they were moved to another device; None for what was not moved."""
-    part: Part | None = None
+    part: HeadRange | None = None
     """Which of the layer's heads these are, where other processes have the rest."""
     sure: bool = True
     """False where the backend's conventions are not known: then its output must be verified."""
@@ -82,13 +82,13 @@ class Inputs:
         matrix._part = self.part
         return matrix
 
-    def to_keep(self, values: bool) -> Inputs:
+    def to_keep(self, values: bool) -> AttentionInputs:
         """Without what need not be kept: the output, the graph, and the values unless they are wanted."""
         if self.output is None and self.graph is None and (values or self.value is None):
             return self
         return replace(self, output=None, graph=None, value=self.value if values else None)
 
-    def cast(self) -> Inputs:
+    def cast(self) -> AttentionInputs:
         """Under autocast, with queries, keys and values rounded as the backend rounds them."""
         device = self.query.device.type
         if not torch.is_autocast_enabled(device):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from limelight.capture.inputs.relative_bias import Diagonals, by_distance
-from limelight.capture.inputs.tensor_memo import Known
-from limelight.errors import KindError
+from limelight.capture.inputs.tensor_memo import TensorMemo
+from limelight.errors import ArgumentTypeError
 from limelight.matrix import Mask, masks
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ParsedMask:
     """What a mask tensor says: who may look at whom (None: everyone at everything), and what is added."""
 
     mask: Mask | None
@@ -23,10 +23,10 @@ class Reading:
     """Whether there are queries that may look at nothing."""
 
 
-_READ: Known[Reading] = Known()
+_READ: TensorMemo[ParsedMask] = TensorMemo()
 
 
-def read(tensor: Tensor) -> Reading:
+def read(tensor: Tensor) -> ParsedMask:
     """A mask tensor that broadcasts to (B, H, N, M): a bool one, True = may attend, or a float one that is added.
 
     Adding the least number of a dtype is the same as hiding, exactly, in every row that sees something else: the
@@ -51,19 +51,19 @@ def with_position_bias(
     return told.mask, by_distance(position_bias) if told.bias is None else position_bias + told.bias
 
 
-def _read(tensor: Tensor) -> Reading:
+def _read(tensor: Tensor) -> ParsedMask:
     wide = tensor.detach()[(None,) * (4 - tensor.dim())]
     if wide.dtype == torch.bool:
-        return Reading(shortest(wide), None, _hides_rows(wide))
+        return ParsedMask(shortest(wide), None, _hides_rows(wide))
     if not wide.is_floating_point():
-        raise KindError(f"A mask tensor must be bool or float; got {tensor.dtype}.")
+        raise ArgumentTypeError(f"A mask tensor must be bool or float; got {tensor.dtype}.")
     hidden = wide <= torch.finfo(wide.dtype).min / 2
     if not bool((hidden | (wide == 0)).all()):
-        return Reading(None, wide)
+        return ParsedMask(None, wide)
     seen = ~hidden
     if _hides_rows(seen) and not bool((seen.any(-1) | (wide == -torch.inf).all(-1)).all()):
-        return Reading(None, wide)
-    return Reading(shortest(seen), None, _hides_rows(seen))
+        return ParsedMask(None, wide)
+    return ParsedMask(shortest(seen), None, _hides_rows(seen))
 
 
 def _hides_rows(seen_BHNM: Tensor) -> bool:

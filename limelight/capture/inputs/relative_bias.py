@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.capture.inputs.tensor_memo import Known
-from limelight.matrix.biases import OfDistance
-from limelight.matrix.index_functions import Place, part
+from limelight.capture.inputs.tensor_memo import TensorMemo
+from limelight.matrix.biases import DistanceBias
+from limelight.matrix.index_functions import TileIndex, part
 
 LARGE = 2**20
 """Numbers from which on a table is looked at: smaller ones may stay."""
 
-_KNOWN: Known[Diagonals | None] = Known()
+_KNOWN: TensorMemo[Diagonals | None] = TensorMemo()
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonals(OfDistance):
+class Diagonals(DistanceBias):
     """numbers_HX: of each head (or 1 for all) what is added at the distances 1 - N … M - 1 of the key ahead."""
 
     numbers_HX: Tensor
@@ -69,5 +69,5 @@ def _diagonals(table_BHNM: Tensor) -> Diagonals | None:
 def laid_out(bias: Diagonals, M: int) -> Tensor:
     """As a table again, (1, heads, N, M), for steps to be joined."""
     H, N = bias.heads_of(), bias.queries
-    place = Place(range(1), range(H), range(N), range(M), N, M)
+    place = TileIndex(range(1), range(H), range(N), range(M), N, M)
     return bias.apply(torch.zeros(1, H, N, M, dtype=bias.numbers_HX.dtype), place)

@@ -45,7 +45,7 @@ def _once(tensor: Tensor) -> Tensor:
     return tensor[tuple(slice(1) if stride == 0 else slice(None) for stride in tensor.stride())]
 
 
-class Known(Generic[T]):
+class TensorMemo(Generic[T]):
     """A memory of what was found, by tensors and a key."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""OnDemand: an attention matrix in the clothes of a tensor.
+"""LazyAttentionTensor: an attention matrix in the clothes of a tensor.
 
 Other people's code wants `outputs.attentions` to be tensors: it slices them, stacks them, turns them into NumPy
-arrays. An `OnDemand` answers all of that, and computes only what is asked for, when it is asked for.
+arrays. An `LazyAttentionTensor` answers all of that, and computes only what is asked for, when it is asked for.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def _renamed(plain: Function) -> Function:
     return lambda lazy, other: plain(lazy, other)
 
 
-class OnDemand(Tensor):
+class LazyAttentionTensor(Tensor):
     """The weights of an `AttentionMatrix` as a tensor (batch, heads, queries, keys) that holds no entries.
 
-    It is a `torch.Tensor` to `isinstance`, since code that takes tensors asks for that, and an `OnDemand` to
-    those who want to know. Shape, dtype, device and length cost nothing. Indexing computes the block that is
+    It is a `torch.Tensor` to `isinstance`, since code that takes tensors asks for that, and a `LazyAttentionTensor`
+    to those who want to know. Shape, dtype, device and length cost nothing. Indexing computes the block that is
     asked for. Everything else (torch functions, arithmetic, comparison, NumPy, pickling) computes the matrix
     once, acts on that and gives ordinary tensors; above the limit of `AttentionMatrix.dense` it is refused with
     TooLargeError. Nothing is kept: whoever needs the whole matrix twice calls `clone()` first.
@@ -83,9 +83,9 @@ class OnDemand(Tensor):
     as it does through an eager model's. No gradient is kept at the weights themselves: asked for it, they refuse with
     CaptureError and say what to do.
 
-    >>> lazy = OnDemand(AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4)))
+    >>> lazy = LazyAttentionTensor(AttentionMatrix(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4)))
     >>> lazy, isinstance(lazy, Tensor)
-    (OnDemand(1 × 2 heads, 3 queries × 5 keys, torch.float32, cpu), True)
+    (LazyAttentionTensor(1 × 2 heads, 3 queries × 5 keys, torch.float32, cpu), True)
     >>> lazy[0, 1, 2]
     tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000])
     >>> torch.stack([lazy, lazy]).shape, round(float(lazy.sum()))
@@ -103,18 +103,18 @@ class OnDemand(Tensor):
         dtype: torch.dtype | None = None,
         referred: Sequence[Tensor] = (),
         graph: Graph | None = None,
-    ) -> OnDemand:
-        lazy: OnDemand = Tensor._make_wrapper_subclass(
+    ) -> LazyAttentionTensor:
+        lazy: LazyAttentionTensor = Tensor._make_wrapper_subclass(
             cls, matrix.shape, dtype=dtype or matrix.dtype, device=matrix.device
         )
         lazy.matrix, lazy.graph = matrix, graph
         lazy._referred = tuple((tensor, version(tensor)) for tensor in referred)
         return lazy
 
-    def _without_graph(self) -> OnDemand:
+    def _without_graph(self) -> LazyAttentionTensor:
         if self.graph is None:
             return self
-        lazy = OnDemand(self.matrix, self.dtype)
+        lazy = LazyAttentionTensor(self.matrix, self.dtype)
         lazy._referred = self._referred
         return lazy
 
@@ -122,7 +122,7 @@ class OnDemand(Tensor):
         B, H, N, M = self.matrix.shape
         part = self.matrix._part
         heads = f"{H} heads" if part is None else f"{H} heads ({part})"
-        return f"OnDemand({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
+        return f"LazyAttentionTensor({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
     def __format__(self, _: str) -> str:
         return repr(self)
@@ -168,7 +168,7 @@ class OnDemand(Tensor):
         if func in _TOLD:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        if isinstance(first, OnDemand):
+        if isinstance(first, LazyAttentionTensor):
             if func in (_ASKS, _IS_LEAF):
                 return (first.graph is None) == (func == _IS_LEAF)
             if func == _GRAD:
@@ -202,7 +202,7 @@ class OnDemand(Tensor):
 def _holds_one(given: Any) -> bool:
     if isinstance(given, (list, tuple)):
         return any(map(_holds_one, given))
-    return isinstance(given, OnDemand)
+    return isinstance(given, LazyAttentionTensor)
 
 
 def _writes(func: Function) -> bool:
@@ -211,7 +211,7 @@ def _writes(func: Function) -> bool:
     return func is Tensor.__setitem__ or (name.endswith("_") and not name.endswith("__"))
 
 
-def _stays(lazy: OnDemand, func: Function, args: Any, kwargs: dict[str, Any]) -> bool:
+def _stays(lazy: LazyAttentionTensor, func: Function, args: Any, kwargs: dict[str, Any]) -> bool:
     """Whether a conversion changes neither dtype nor device, so that nothing needs to be computed."""
     if kwargs.get("copy") or "memory_format" in kwargs:
         return False
@@ -221,9 +221,11 @@ def _stays(lazy: OnDemand, func: Function, args: Any, kwargs: dict[str, Any]) ->
 
 def _computed(given: Any) -> Any:
     """The same structure with ordinary tensors in it."""
-    if isinstance(given, OnDemand):
+    if isinstance(given, LazyAttentionTensor):
         return given.computed()
-    if isinstance(given, (list, tuple)) and any(isinstance(each, (OnDemand, list, tuple)) for each in given):
+    if isinstance(given, (list, tuple)) and any(
+        isinstance(each, (LazyAttentionTensor, list, tuple)) for each in given
+    ):
         parts = [_computed(each) for each in given]
         return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
     if isinstance(given, dict):
@@ -231,7 +233,7 @@ def _computed(given: Any) -> Any:
     return given
 
 
-def _part(lazy: OnDemand, index: Any) -> Tensor:
+def _part(lazy: LazyAttentionTensor, index: Any) -> Tensor:
     """`lazy[index]` for every index that a tensor takes: a block of plain ranges, then the rest of the index. Of
     queries here and there only those rows are computed."""
     asked = list(index) if isinstance(index, tuple) else [index]

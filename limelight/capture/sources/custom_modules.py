@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.listeners import Listener, is_quiet, listeners, reporting
 from limelight.capture.sources.call_site import Running, kind_of, running_modules
 from limelight.capture.sources.code_origin import any_foreign
@@ -187,7 +187,7 @@ class _Everywhere:
             near.append(each)
         return near
 
-    def record(self, module: nn.Module, inputs: Inputs) -> None:
+    def record(self, module: nn.Module, inputs: AttentionInputs) -> None:
         self._record(module, inputs)
 
     def missed(self, module: nn.Module, why: str) -> None:

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.overrides import _get_current_function_mode_stack
 
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs
-from limelight.capture.listeners import Shared, listeners, miss, tell
+from limelight.capture.inputs.attention_inputs import AttentionInputs
+from limelight.capture.listeners import RefCountedPatch, listeners, miss, tell
 from limelight.capture.recordable import outside_of_transforms, side_by_side, why_unreadable
 from limelight.capture.sources.call_site import running
 from limelight.matrix import Mask
@@ -89,7 +89,9 @@ def _tell(
         rule = _rule(seen)
         tell(
             module,
-            Inputs(query=q, key=k, value=v, mask=rule, output=output, backend="multi_head_attention_forward"),
+            AttentionInputs(
+                query=q, key=k, value=v, mask=rule, output=output, backend="multi_head_attention_forward"
+            ),
         )
 
 
@@ -159,5 +161,5 @@ def _overrides(given: Any) -> bool:
     return own is not None and own is not torch._C._disabled_torch_function_impl
 
 
-PATH = Shared(_let_the_fused_path_be)
+PATH = RefCountedPatch(_let_the_fused_path_be)
 """While it is held, PyTorch takes its fused path as it does without a watch."""

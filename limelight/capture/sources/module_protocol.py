@@ -18,13 +18,13 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from limelight.capture.hooks import Ours, copies_left_alone
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
-from limelight.capture.listeners import Listener, Shared, listeners, tell
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
+from limelight.capture.listeners import Listener, RefCountedPatch, listeners, tell
 from limelight.matrix import AttentionMatrix
 
 Keep = Callable[[AttentionMatrix], None]
 
-_KEEPERS: WeakKeyDictionary[nn.Module, Shared] = WeakKeyDictionary()
+_KEEPERS: WeakKeyDictionary[nn.Module, RefCountedPatch] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def own(modules: Sequence[nn.Module], listener: Listener) -> Iterator[None]:
         stack.enter_context(copies_left_alone())
         for module in modules:
             if tells_of_itself(module):
-                shared = _KEEPERS.setdefault(module, Shared(partial(_put_keeper, module)))
+                shared = _KEEPERS.setdefault(module, RefCountedPatch(partial(_put_keeper, module)))
                 stack.enter_context(shared.held())
         yield
 
@@ -97,10 +97,10 @@ def _kind(variables: Mapping[str, Any]) -> Kind:
     return "cross" if other else "self"
 
 
-def inputs_of(matrix: AttentionMatrix, kind: Kind) -> Inputs:
+def inputs_of(matrix: AttentionMatrix, kind: Kind) -> AttentionInputs:
     """A matrix taken apart again, for steps of a decoder to be joined."""
     scores = matrix._scores
-    return Inputs(
+    return AttentionInputs(
         query=scores.q_BHND,
         key=scores.k_BGMD,
         value=matrix.value,

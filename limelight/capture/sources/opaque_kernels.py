@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from limelight.capture.inputs.attention_inputs import Inputs
-from limelight.capture.listeners import Shared, anyone_listens, miss, tell, unheard
+from limelight.capture.inputs.attention_inputs import AttentionInputs
+from limelight.capture.listeners import RefCountedPatch, anyone_listens, miss, tell, unheard
 from limelight.capture.sources.call_site import kind_of, running
 from limelight.capture.sources.op_tracing.tape import Tape
 from limelight.capture.verification import Verified, verify
@@ -58,7 +58,7 @@ def _with_ear(*args: Any, **kwargs: Any) -> Any:
 
 
 _ORIGINAL: list[Any] = []
-FLEX = Shared(_listen_to_flex)
+FLEX = RefCountedPatch(_listen_to_flex)
 """Inside, `flex_attention` is heard, however it was imported."""
 
 
@@ -87,7 +87,7 @@ def _tell_flex(
 ) -> None:
     score_mod, block_mask = given.get("score_mod"), given.get("block_mask")
     mask: Mask | None = None if block_mask is None else masks.function(block_mask.mask_mod)
-    inputs = Inputs(
+    inputs = AttentionInputs(
         query=q,
         key=k,
         value=v,
@@ -133,7 +133,7 @@ def _listen_to_scripts() -> Callable[[], None]:
     return undo
 
 
-SCRIPTS = Shared(_listen_to_scripts)
+SCRIPTS = RefCountedPatch(_listen_to_scripts)
 """Inside, the functions that torch.jit.script has made are heard."""
 
 _HAS_ATTENTION: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()

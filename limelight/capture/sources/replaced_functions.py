@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.listeners import miss, note
 from limelight.capture.verification import Verified, verify
 
@@ -150,7 +150,7 @@ def is_context_parallel(kernel: Kernel) -> bool:
     return home.startswith("torch.distributed") and "_attention" in home
 
 
-def accept(module: nn.Module, name: str, kernel: Kernel, inputs: Inputs) -> bool:
+def accept(module: nn.Module, name: str, kernel: Kernel, inputs: AttentionInputs) -> bool:
     """Whether a replacement computed what the inputs say. Whoever listens is told, of the first or the other."""
     who = in_words(kernel)
     replaced = f"torch.nn.functional.{name} is replaced by {who}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from limelight.capture.listeners import Listener, Shared
+from limelight.capture.listeners import Listener, RefCountedPatch
 
 
 @contextmanager
@@ -43,4 +43,4 @@ def _force_eager() -> Callable[[], None]:
     return lambda: stance.__exit__(None, None, None)
 
 
-_AS_WRITTEN = Shared(_force_eager)
+_AS_WRITTEN = RefCountedPatch(_force_eager)

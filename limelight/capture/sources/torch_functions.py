@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from limelight.capture.head_axes import heads_apart
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.listeners import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.recordable import (
     memory_of,
@@ -44,7 +44,7 @@ from limelight.capture.verification import TOLERANCE
 from limelight.matrix import Mask, masks
 
 
-class Ear(TorchFunctionMode):
+class SdpaMode(TorchFunctionMode):
     """Lets every torch function pass, and tells of attention."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -62,7 +62,7 @@ class _Here(threading.local):
     """The ear of this thread, how many watches need it, and which kind `multi_head_attention_forward` computes."""
 
     def __init__(self) -> None:
-        self.ear = Ear()
+        self.ear = SdpaMode()
         self.watches = 0
         self.kind: Kind | None = None
         self.others: list[Kernel] = []
@@ -166,7 +166,7 @@ def _inputs(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Inputs | str:
+) -> AttentionInputs | str:
     """What the function was given, or why it cannot be kept."""
     query, key, value, attn_mask, output = side_by_side((query, key, value, attn_mask, output))
     why = why_unreadable(query, key, value, attn_mask, output)
@@ -183,7 +183,7 @@ def _inputs(
             note(module, said)
     q_BHND, k_BGMD, v_BGMX, o_BHNX = _four_axes(query, key, value, told)
     rule, bias = _mask(attn_mask, is_causal, query.dim())
-    return Inputs(
+    return AttentionInputs(
         query=q_BHND,
         key=k_BGMD,
         value=v_BGMX,
@@ -265,7 +265,7 @@ def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     query, key, _, _, heads = args[:5]
     before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
     try:
-        with EarInside(_HERE.kind, heads):
+        with MhaMode(_HERE.kind, heads):
             return _under_a_mode()(*args, **kwargs)
     finally:
         _HERE.kind = before
@@ -332,7 +332,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     )
 
 
-class EarInside(TorchFunctionMode):
+class MhaMode(TorchFunctionMode):
     """Inside `multi_head_attention_forward`: asked for the weights, it multiplies matrices itself."""
 
     def __init__(self, kind: Kind, heads: int) -> None:
@@ -377,7 +377,7 @@ class EarInside(TorchFunctionMode):
             return tensor.unflatten(0, (-1, self.heads)) if len(tensor) > 1 else tensor[None]
 
         rule, bias = _mask(None if added is None else apart(added), False, axes=4)
-        inputs = Inputs(
+        inputs = AttentionInputs(
             query=q.unflatten(0, (-1, self.heads)),
             key=k_turned.transpose(1, 2).unflatten(0, (-1, self.heads)),
             value=v.unflatten(0, (-1, self.heads)),

@@ -1,4 +1,4 @@
-"""What a transformers backend means by its arguments, in the words of `Inputs`.
+"""What a transformers backend means by its arguments, in the words of `AttentionInputs`.
 
     sdpa    mask bool (B, 1, N, M), or None: causal from the top left if `is_causal` says so, and more than one query
     eager   mask float, or None: everything; softcap, position bias and sinks where the model's own function has them;
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.inputs.autograd import Graph
 from limelight.capture.inputs.relative_bias import Diagonals
 from limelight.errors import CaptureError
@@ -76,7 +76,7 @@ def understand(
     kwargs: dict[str, Any],
     output_BNHX: Tensor,
     kind: Kind,
-) -> Inputs:
+) -> AttentionInputs:
     """What the backend `name` computed in `function(module, *args, **kwargs)`. Raises CaptureError if it cannot."""
     given = dict(zip(("query", "key", "value", "attention_mask"), args, strict=False)) | kwargs
     query, key, value = given["query"], given["key"], given["value"]
@@ -96,7 +96,7 @@ def understand(
     sink = told("s_aux")
     if sink is None and "sinks" in takes:  # eager functions take it from the module, or by this name
         sink = given.get("sinks", getattr(module, "sinks", None))
-    inputs = Inputs(
+    inputs = AttentionInputs(
         query=query,
         key=key,
         value=value,
@@ -114,7 +114,7 @@ def understand(
     return _marked(inputs, told("position_bias"), given.get("attention_mask"))
 
 
-def _marked(inputs: Inputs, position_bias: Tensor | None, mask: Any) -> Inputs:
+def _marked(inputs: AttentionInputs, position_bias: Tensor | None, mask: Any) -> AttentionInputs:
     """The same, marked where a bias or a mask has a gradient that is not followed."""
     asks = [isinstance(each, Tensor) and each.requires_grad for each in (position_bias, mask)]
     if not (

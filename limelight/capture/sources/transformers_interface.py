@@ -19,7 +19,7 @@ from torch import nn
 from limelight.capture.inputs.attention_inputs import Kind
 from limelight.capture.listeners import (
     Listener,
-    Shared,
+    RefCountedPatch,
     anyone_listens,
     listeners,
     miss,
@@ -82,7 +82,7 @@ def _listen() -> Callable[[], None]:
     return undo
 
 
-_INTERFACE = Shared(_listen)
+_INTERFACE = RefCountedPatch(_listen)
 
 
 @functools.lru_cache(maxsize=256)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from limelight.ablation.leave_one_out import divergence, outputs_without
-from limelight.ablation.own_models import output_without
-from limelight.explain.attention_view import View
+from limelight.ablation.own_models import masked_forward
+from limelight.explain.attention_view import AttentionView
 from limelight.explain.explanation import TOLERANCE, Stage, compare, number_text
-from limelight.explain.paired_run import Walk
-from limelight.explain.selection import Choice
+from limelight.explain.paired_run import PairedRun
+from limelight.explain.selection import Selection
 from limelight.explain.stages.output import scores_of
 from limelight.explain.tables import named, ranked, shapes
 from limelight.modules.transformer import Classifier, LanguageModel
@@ -26,7 +26,7 @@ CELLS = 2_000_000
 """Cells of attention that one batch of removals may have: it bounds the memory."""
 
 
-def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage]:
+def removal_stages(walk: PairedRun, choice: Selection, v: AttentionView, part: str) -> list[Stage]:
     """One stage, or none where there is no token to take away. `v` is the attention to set beside it."""
     places = _removable(walk, choice, v)
     if not places:
@@ -72,7 +72,7 @@ def removal_stages(walk: Walk, choice: Choice, v: View, part: str) -> list[Stage
     ]
 
 
-def _removable(walk: Walk, choice: Choice, v: View) -> list[int]:
+def _removable(walk: PairedRun, choice: Selection, v: AttentionView) -> list[int]:
     """Source tokens; of a language model those before the one whose row is read, which cannot be closed to
     itself. A source of one token cannot lose it."""
     if isinstance(walk.model, LanguageModel):
@@ -82,17 +82,17 @@ def _removable(walk: Walk, choice: Choice, v: View) -> list[int]:
 
 
 @torch.inference_mode()
-def distributions_without(walk: Walk, choice: Choice, places: list[int]) -> Tensor:
+def distributions_without(walk: PairedRun, choice: Selection, places: list[int]) -> Tensor:
     """Log-probabilities of the candidates, (removals, V), in float64, from the model's own fused forward."""
     written = () if walk.decoder is None else walk.decoder.ids[: choice.step + 1]
     read = written if walk.encoder is None else walk.encoder.ids
-    output = output_without(walk.model, read, written[1:], rows=-1)
+    output = masked_forward(walk.model, read, written[1:], rows=-1)
     tokens = Groups.tokens(list(map(str, read)))
     at_once = max(1, CELLS // max(len(read), len(written)) ** 2)
     return torch.cat(list(outputs_without(output, tokens, places, at_once=at_once)))
 
 
-def _attended(v: View, places: list[int]) -> tuple[Tensor, Tensor]:
+def _attended(v: AttentionView, places: list[int]) -> tuple[Tensor, Tensor]:
     """What the places receive: in this head, and in all heads of the layer averaged. Of a classifier, whose
     answer is a mean over all queries, averaged over them too."""
     weights_HNM = v.run.steps.weights_BHNM[0]

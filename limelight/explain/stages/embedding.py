@@ -7,20 +7,20 @@ import math
 import torch
 
 from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, number_text, table
-from limelight.explain.paired_run import Side, Walk
+from limelight.explain.paired_run import PairedRun, StackText
 from limelight.explain.tables import shapes
 from limelight.modules.positions import ALiBi, Learned, Rotary, Sinusoidal
 
 NEAREST = 8
 
 
-def input_stages(walk: Walk, name: str, part: str, row: int) -> list[Stage]:
+def input_stages(walk: PairedRun, name: str, part: str, row: int) -> list[Stage]:
     """The stages of one stack, for the token at place `row`."""
     side = walk.side(name)
     return [_tokens(side, part, row), _embedding(walk, name, part, row), _position(walk, name, part, row)]
 
 
-def _tokens(side: Side, part: str, row: int) -> Stage:
+def _tokens(side: StackText, part: str, row: int) -> Stage:
     covered = {place for span in side.spans if span is not None for place in range(*span)}
     missing = [
         place for place, letter in enumerate(side.text) if not letter.isspace() and place not in covered
@@ -54,7 +54,7 @@ def _tokens(side: Side, part: str, row: int) -> Stage:
     )
 
 
-def _embedding(walk: Walk, name: str, part: str, row: int) -> Stage:
+def _embedding(walk: PairedRun, name: str, part: str, row: int) -> Stage:
     side, run = walk.side(name), walk.run(name)
     table_VE = walk.truth.weight(f"{name}.embedding.table.weight")
     vector_E = run.row_BNE[0, row]
@@ -96,7 +96,7 @@ def _embedding(walk: Walk, name: str, part: str, row: int) -> Stage:
     )
 
 
-def _position(walk: Walk, name: str, part: str, row: int) -> Stage:
+def _position(walk: PairedRun, name: str, part: str, row: int) -> Stage:
     side, run = walk.side(name), walk.run(name)
     positions = walk.stack(name).positions
     added_NE = walk.truth.position_NE(name, positions, len(side.ids), run.embedded_BNE.shape[-1])

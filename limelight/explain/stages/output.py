@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
-from limelight.explain.paired_run import Walk
-from limelight.explain.selection import Choice, written, written_id
+from limelight.explain.paired_run import PairedRun
+from limelight.explain.selection import Selection, written, written_id
 from limelight.explain.tables import named, ranked, shapes, strip
 from limelight.modules.transformer import Classifier, LanguageModel
 from limelight.predicting.search import NEVER
@@ -18,14 +18,14 @@ from limelight.text.tokenizers import END
 CANDIDATES = 10
 
 
-def scores_of(walk: Walk, choice: Choice) -> tuple[Tensor, Tensor]:
+def scores_of(walk: PairedRun, choice: Selection) -> tuple[Tensor, Tensor]:
     """The scores that the chosen token is drawn from, (V,) or (classes,): the model's own, and in float64."""
     if isinstance(walk.model, Classifier):
         return walk.live.output[0], walk.plain.scores[0]
     return walk.live.output[0, choice.step], walk.plain.scores[0, choice.step]
 
 
-def outcome(walk: Walk, choice: Choice) -> tuple[list[str], int]:
+def outcome(walk: PairedRun, choice: Selection) -> tuple[list[str], int]:
     """The names of all candidates, and which of them it became."""
     if isinstance(walk.model, Classifier):
         classes = list(walk.predictor.saved.classes)
@@ -34,13 +34,13 @@ def outcome(walk: Walk, choice: Choice) -> tuple[list[str], int]:
     return [target.token(each) for each in range(len(target))], written_id(walk, choice.step)
 
 
-def answer_stages(walk: Walk, choice: Choice, part: str) -> list[Stage]:
+def answer_stages(walk: PairedRun, choice: Selection, part: str) -> list[Stage]:
     stages = [_last_norm(walk, choice, part)] if walk.model.shape.norm == "pre" else []
     stages += [_logits(walk, choice, part), _probabilities(walk, choice, part)]
     return [*stages, _whole_answer(walk, part)]
 
 
-def _last_norm(walk: Walk, choice: Choice, part: str) -> Stage:
+def _last_norm(walk: PairedRun, choice: Selection, part: str) -> Stage:
     name = "encoder" if isinstance(walk.model, Classifier) else "decoder"
     row, side, run = choice.rows[name], walk.side(name), walk.run(name)
     return Stage(
@@ -59,7 +59,7 @@ def _last_norm(walk: Walk, choice: Choice, part: str) -> Stage:
     )
 
 
-def _logits(walk: Walk, choice: Choice, part: str) -> Stage:
+def _logits(walk: PairedRun, choice: Selection, part: str) -> Stage:
     names, became = outcome(walk, choice)
     _, scores_V = scores_of(walk, choice)
     best = scores_V.topk(min(CANDIDATES, len(scores_V))).indices
@@ -94,7 +94,7 @@ def _logits(walk: Walk, choice: Choice, part: str) -> Stage:
     )
 
 
-def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
+def _probabilities(walk: PairedRun, choice: Selection, part: str) -> Stage:
     names, became = outcome(walk, choice)
     live_V, plain_V = scores_of(walk, choice)
     p_V = plain_V.softmax(-1)
@@ -133,7 +133,7 @@ def _probabilities(walk: Walk, choice: Choice, part: str) -> Stage:
     )
 
 
-def _whole_answer(walk: Walk, part: str) -> Stage:
+def _whole_answer(walk: PairedRun, part: str) -> Stage:
     """The log-probability of the answer, step by step, against the one that the search found with its caches."""
     found = torch.tensor(walk.prediction.log_probability)
     if isinstance(walk.model, Classifier):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from limelight.explain.attention_view import View
+from limelight.explain.attention_view import AttentionView
 from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, table
-from limelight.explain.paired_run import Walk
+from limelight.explain.paired_run import PairedRun
 from limelight.explain.selection import kinds
 
 
-def paths_stage(v: View, part: str) -> Stage:
+def paths_stage(v: AttentionView, part: str) -> Stage:
     """Table 1 of the paper: attention joins two tokens in one step, a recurrent net in as many as lie between."""
     places = v.seen_M.nonzero().flatten().tolist()
     far = max(places, key=lambda place: _recurrent_steps(v, place))
@@ -32,7 +32,7 @@ def paths_stage(v: View, part: str) -> Stage:
     )
 
 
-def _recurrent_steps(v: View, key: int) -> int:
+def _recurrent_steps(v: AttentionView, key: int) -> int:
     """How often a recurrent net would rewrite its state between the two: through the rest of the source, and
     for cross-attention on through the answer. A token beside itself counts as one step, its own."""
     if v.kind == "cross":
@@ -40,7 +40,7 @@ def _recurrent_steps(v: View, key: int) -> int:
     return max(abs(v.row - key), 1)
 
 
-def fused_stage(walk: Walk, part: str) -> Stage:
+def fused_stage(walk: PairedRun, part: str) -> Stage:
     """The largest difference of every attention of the model, not of the chosen layer alone."""
     rows, values, pairs = [], [], []
     for kind in kinds(walk):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.explain.attention_view import View
+from limelight.explain.attention_view import AttentionView
 from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
 from limelight.explain.formulas import angles, turned
 from limelight.explain.tables import ranked, shapes, strip
@@ -14,7 +14,7 @@ from limelight.modules.positions import Rotary
 SHIFTS = (0, 1, 2, 4, 8, 16, 32, 64)
 
 
-def rotary_stage(v: View) -> Stage:
+def rotary_stage(v: AttentionView) -> Stage:
     positions = v.module.positions
     assert isinstance(positions, Rotary)
     q_111D = v.run.split_q_BHND[0, v.head, v.row].view(1, 1, 1, -1)
@@ -58,7 +58,7 @@ def rotary_stage(v: View) -> Stage:
     )
 
 
-def penalty_stage(v: View) -> Stage:
+def penalty_stage(v: AttentionView) -> Stage:
     assert v.run.bias_HNM is not None
     bias_M = v.run.bias_HNM[v.head, v.row]
     slope = -float(v.run.bias_HNM[v.head, 0, 1]) if len(bias_M) > 1 else 0.0

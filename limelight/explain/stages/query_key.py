@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from limelight.explain.attention_view import TINY, View
+from limelight.explain.attention_view import TINY, AttentionView
 from limelight.explain.explanation import TOLERANCE, Check, Numbers, Stage, compare, number_text, table
 from limelight.explain.stages.positional import penalty_stage, rotary_stage
 from limelight.explain.tables import cells, named, ranked, shapes, strip
@@ -14,7 +14,7 @@ from limelight.modules.positions import Rotary
 from limelight.modules.transformer import Classifier
 
 
-def score_stages(v: View) -> list[Stage]:
+def score_stages(v: AttentionView) -> list[Stage]:
     """From the vectors that enter to the masked scores."""
     stages = [_projections(v), _split(v)]
     if isinstance(v.module.positions, Rotary):
@@ -25,7 +25,7 @@ def score_stages(v: View) -> list[Stage]:
     return [*stages, _mask(v)]
 
 
-def _projections(v: View) -> Stage:
+def _projections(v: AttentionView) -> Stage:
     D, own = v.module.head_width, v.kind != "cross"
     q_D = v.run.q_BNX[0, v.row].view(-1, D)[v.head]
     k_D, v_D = (x[0, v.key_row].view(-1, D)[v.group] for x in (v.run.k_BMX, v.run.v_BMX))
@@ -60,7 +60,7 @@ def _projections(v: View) -> Stage:
     )
 
 
-def _split(v: View) -> Stage:
+def _split(v: AttentionView) -> Stage:
     D, H, G = v.module.head_width, v.module.heads, v.module.groups
     pairs = [(v.call.v_BGMD, v.run.v_BGMD)]
     if not isinstance(v.module.positions, Rotary):
@@ -89,7 +89,7 @@ def _split(v: View) -> Stage:
     )
 
 
-def _scores(v: View) -> Stage:
+def _scores(v: AttentionView) -> Stage:
     row_M = v.of_row(v.run.steps.scores_BHNM)
     k_BHMD = v.call.k_BGMD.repeat_interleave(v.module.heads // v.module.groups, dim=1)
     low, high = int(row_M.argmin()), int(row_M.argmax())
@@ -118,7 +118,7 @@ def _scores(v: View) -> Stage:
     )
 
 
-def _scale(v: View) -> Stage:
+def _scale(v: AttentionView) -> Stage:
     before, after = v.run.steps.scores_BHNM[0, v.head], v.run.steps.scaled_BHNM[0, v.head]
     D = v.module.head_width
     rows = {"this row": (before[v.row], after[v.row]), "the whole head": (before, after)}
@@ -143,7 +143,7 @@ def _scale(v: View) -> Stage:
     )
 
 
-def _mask(v: View) -> Stage:
+def _mask(v: AttentionView) -> Stage:
     seen_NM, N, M = v.run.seen_NM, *v.run.seen_NM.shape
     hidden = int((~v.seen_M).sum())
     model = v.walk.model
@@ -170,7 +170,7 @@ def _mask(v: View) -> Stage:
     )
 
 
-def _cells_of_mask(v: View) -> Numbers:
+def _cells_of_mask(v: AttentionView) -> Numbers:
     """The whole mask, or one row of it where nothing is closed."""
     seen_NM = v.run.seen_NM
     if bool(seen_NM.all()):

@@ -6,16 +6,16 @@ import math
 
 import torch
 
-from limelight.explain.attention_view import View
+from limelight.explain.attention_view import AttentionView
 from limelight.explain.explanation import TOLERANCE, Stage, compare, number_text
 from limelight.explain.tables import cells, named, ranked, shapes, strip
 
 
-def weight_stages(v: View) -> list[Stage]:
+def weight_stages(v: AttentionView) -> list[Stage]:
     return [_softmax(v), _weigh(v), _side_by_side(v)]
 
 
-def _softmax(v: View) -> Stage:
+def _softmax(v: AttentionView) -> Stage:
     row_M, score_M = v.of_row(v.run.steps.weights_BHNM), v.of_row(v.run.steps.masked_BHNM)
     entropy = float(torch.special.entr(row_M).sum())
     open_keys = int(v.seen_M.sum())
@@ -58,7 +58,7 @@ def _softmax(v: View) -> Stage:
     )
 
 
-def _weigh(v: View) -> Stage:
+def _weigh(v: AttentionView) -> Stage:
     assert v.run.steps.output_BHND is not None
     row_M, v_MD = v.of_row(v.run.steps.weights_BHNM), v.run.v_BGMD[0, v.group]
     norm_M = v_MD.norm(dim=-1)
@@ -91,7 +91,7 @@ def _weigh(v: View) -> Stage:
     )
 
 
-def _side_by_side(v: View) -> Stage:
+def _side_by_side(v: AttentionView) -> Stage:
     weights_HM = v.run.steps.weights_BHNM[0, :, v.row]
     entropies = torch.special.entr(weights_HM).sum(-1)
     flat, sharp = int(entropies.argmax()), int(entropies.argmin())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limelight.explain.attention_view import View
+from limelight.explain.attention_view import AttentionView
 from limelight.explain.explanation import TOLERANCE, Numbers, Stage, compare, number_text, table
 from limelight.explain.reference_model import FeedForwardRun
 from limelight.explain.tables import shapes, strip
@@ -13,7 +13,7 @@ from limelight.explain.tables import shapes, strip
 NORM = "(x − mean) / √(variance + ε) · g + b  over the features"
 
 
-def entering_stage(v: View, layer: int) -> Stage:
+def entering_stage(v: AttentionView, layer: int) -> Stage:
     """What the layers before this one have made of the token."""
     name = "encoder" if v.kind == "encoder" else "decoder"
     start_E, x_E = v.walk.run(name).positioned_BNE[0, v.row], v.run.x_BNE[0, v.row]
@@ -41,14 +41,14 @@ def entering_stage(v: View, layer: int) -> Stage:
     )
 
 
-def norm_before(v: View) -> list[Stage]:
+def norm_before(v: AttentionView) -> list[Stage]:
     """Pre-norm only: what the projections read."""
     if not v.block.pre:
         return []
     return [_norm(v, f"{_block_name(v)}.{_norm_name(v)}", "Norm", v.run.x_BNE, v.run.normed_BNE)]
 
 
-def mixing_stages(v: View) -> list[Stage]:
+def mixing_stages(v: AttentionView) -> list[Stage]:
     """Concatenation, Wo, residual, and under post-norm the norm."""
     stages = [_concatenate(v), _residual(v)]
     if not v.block.pre:
@@ -56,7 +56,7 @@ def mixing_stages(v: View) -> list[Stage]:
     return stages
 
 
-def feed_forward_stages(v: View, run: FeedForwardRun) -> list[Stage]:
+def feed_forward_stages(v: AttentionView, run: FeedForwardRun) -> list[Stage]:
     """`v` is the view of the last attention in its block."""
     name = _block_name(v)
     hidden_F = run.hidden_BNF[0, v.row]
@@ -110,7 +110,7 @@ def feed_forward_stages(v: View, run: FeedForwardRun) -> list[Stage]:
     return stages
 
 
-def _concatenate(v: View) -> Stage:
+def _concatenate(v: AttentionView) -> Stage:
     joined_X, mixed_E = v.run.joined_BNX[0, v.row], v.run.mixed_BNE[0, v.row]
     wo_XE = v.walk.truth.weight(f"{v.name}.Wo.weight").T
     D, H = v.module.head_width, v.module.heads
@@ -145,12 +145,12 @@ def _concatenate(v: View) -> Stage:
     )
 
 
-def _output_bias(v: View) -> Tensor:
+def _output_bias(v: AttentionView) -> Tensor:
     name = f"{v.name}.Wo.bias"
     return v.walk.truth.weight(name) if name in v.walk.truth.weights else torch.zeros(())
 
 
-def _residual(v: View) -> Stage:
+def _residual(v: AttentionView) -> Stage:
     name = _block_name(v)
     if not v.block.pre:
         reader = _norm_name(v)
@@ -191,7 +191,7 @@ def _added(x_E: Tensor, added_E: Tensor, sum_E: Tensor) -> str:
     )
 
 
-def _norm(v: View, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor) -> Stage:
+def _norm(v: AttentionView, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor) -> Stage:
     before_E, after_E = before_BNE[0, v.row], after_BNE[0, v.row]
     means = [number_text(round(float(x_E.mean()), 9)) for x_E in (before_E, after_E)]
     variances = [number_text(x_E.var(correction=0)) for x_E in (before_E, after_E)]
@@ -212,9 +212,9 @@ def _norm(v: View, module: str, name: str, before_BNE: Tensor, after_BNE: Tensor
     )
 
 
-def _block_name(v: View) -> str:
+def _block_name(v: AttentionView) -> str:
     return v.name.rpartition(".")[0]
 
 
-def _norm_name(v: View) -> str:
+def _norm_name(v: AttentionView) -> str:
     return "cross_norm" if v.kind == "cross" else "self_norm"

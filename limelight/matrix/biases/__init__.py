@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix.checks import maybe_whole, whole_number
-from limelight.matrix.index_functions import Place, part
+from limelight.matrix.index_functions import TileIndex, part
 from limelight.matrix.memory import demand_memory
 
 __all__ = ["Bias", "alibi", "alibi_slopes", "relative"]
@@ -43,7 +43,7 @@ def alibi(heads: int | Sequence[float] | Tensor, offset: int | None = None) -> B
     if slopes_H.dim() == 0 and not slopes_H.is_floating_point():
         slopes_H = alibi_slopes(whole_number(heads, _HEADS))
     if slopes_H.dim() != 1:
-        raise KindError(f"{_HEADS}, or hold a slope for each, (H,); got {heads!r}.")
+        raise ArgumentTypeError(f"{_HEADS}, or hold a slope for each, (H,); got {heads!r}.")
     return Alibi(slopes_H, maybe_whole(offset, "alibi(…, offset) must be a whole number of positions"))
 
 
@@ -75,7 +75,7 @@ def relative(
     """
     if not isinstance(table, Tensor) or not table.is_floating_point():
         came = table.dtype if isinstance(table, Tensor) else type(table).__name__
-        raise KindError(f"relative(table) must be a float tensor (buckets, heads); got {came}.")
+        raise ArgumentTypeError(f"relative(table) must be a float tensor (buckets, heads); got {came}.")
     demand_memory("relative(table)", table)
     least = 4 if bidirectional else 2
     if table.dim() != 2 or len(table) < least:
@@ -100,7 +100,7 @@ class Bias(ABC):
     """What every bias must give (`apply`), and may give (the rest)."""
 
     @abstractmethod
-    def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
+    def apply(self, s_BHRC: Tensor, place: TileIndex) -> Tensor:
         """The scores of a tile with the bias; it may write into them."""
 
     @property
@@ -126,7 +126,7 @@ class Bias(ABC):
 # ---- biases of distance -------------------------------------------------------------------------------
 
 
-class OfDistance(Bias):
+class DistanceBias(Bias):
     """A number for each distance and head: a tile has few distances, and the same along each diagonal."""
 
     offset: int | None
@@ -139,7 +139,7 @@ class OfDistance(Bias):
     def of(self, ahead_X: Tensor, heads: range, dtype: torch.dtype) -> Tensor:
         """The numbers of keys so many positions ahead of their query (below 0: behind), (H, X)."""
 
-    def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
+    def apply(self, s_BHRC: Tensor, place: TileIndex) -> Tensor:
         shift = place.M - place.N if self.offset is None else self.offset
         nearest = place.columns.start - (place.rows.stop - 1 + shift)
         R, C = s_BHRC.shape[2:]
@@ -158,7 +158,7 @@ class OfDistance(Bias):
 
 
 @dataclass(frozen=True, eq=False)
-class Alibi(OfDistance):
+class Alibi(DistanceBias):
     """-slope·|distance|."""
 
     slopes_H: Tensor
@@ -181,7 +181,7 @@ class Alibi(OfDistance):
 
 
 @dataclass(frozen=True, eq=False)
-class Relative(OfDistance):
+class Relative(DistanceBias):
     """The number of the distance's bucket."""
 
     table_XH: Tensor

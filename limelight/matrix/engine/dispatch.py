@@ -16,11 +16,11 @@ from limelight.matrix.engine.plan import Plan, plan_for
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.engine.triton import support
 from limelight.matrix.engine.triton.loop import read_triton
-from limelight.matrix.logits import Scores
-from limelight.matrix.reductions.base import Fold
-from limelight.matrix.tile import Frame, Stats
+from limelight.matrix.logits import Logits
+from limelight.matrix.reductions.base import Reduction
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats
 
-Folds = Sequence[Fold[Any]]
+Folds = Sequence[Reduction[Any]]
 
 
 def walks_of_tiles(folds: Folds, cut: Plan, known: bool) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def walks_of_tiles(folds: Folds, cut: Plan, known: bool) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Loop:
+class Backend:
     """A way of walking over the matrix.
 
     name     what `read(…, loop=name)` asks for
@@ -45,24 +45,24 @@ class Loop:
 
     name: str
     runs: str
-    refuses: Callable[[Scores, Folds], str | None]
-    plan: Callable[[Scores, Folds, int | None], Plan]
-    read: Callable[[Scores, Frame, Folds, Stats | None, Plan], tuple[list[Any], Stats]]
+    refuses: Callable[[Logits, Folds], str | None]
+    plan: Callable[[Logits, Folds, int | None], Plan]
+    read: Callable[[Logits, MatrixSpec, Folds, SoftmaxStats | None, Plan], tuple[list[Any], SoftmaxStats]]
     leaves: Callable[[Folds], list[int]] = lambda folds: []
     walks: Callable[[Folds, Plan, bool], tuple[str, ...]] = walks_of_tiles
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackendChoice:
     """The loop that reads, how it cuts, and why the quicker ones do not."""
 
-    loop: Loop
+    loop: Backend
     cut: Plan
     passed_over: tuple[tuple[str, str], ...]
     """The name of each quicker loop, and its reason."""
 
 
-PLAIN = Loop(
+PLAIN = Backend(
     name="plain",
     runs="plain PyTorch",
     refuses=lambda scores, folds: None,
@@ -70,7 +70,7 @@ PLAIN = Loop(
     read=read_tiles,
 )
 
-NATIVE = Loop(
+NATIVE = Backend(
     name="native",
     runs="C++",
     refuses=native.refuses,
@@ -79,7 +79,7 @@ NATIVE = Loop(
     leaves=native.leaves,
 )
 
-TRITON = Loop(
+TRITON = Backend(
     name="triton",
     runs="Triton",
     refuses=support.refuses,
@@ -94,12 +94,12 @@ LOOPS = (NATIVE, TRITON, PLAIN)
 
 
 def choose(
-    scores: Scores,
+    scores: Logits,
     folds: Folds,
     limit: int | None = None,
     only: str | None = None,
-    loops: Sequence[Loop] | None = None,
-) -> Choice:
+    loops: Sequence[Backend] | None = None,
+) -> BackendChoice:
     """The first loop that can read these folds within the limit; with `only`, that one or an InputError with its
     reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
     loops = LOOPS if loops is None else loops
@@ -113,7 +113,7 @@ def choose(
         reason = loop.refuses(scores, folds)
         if reason is None:
             try:
-                return Choice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+                return BackendChoice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
             except TooLargeError as error:
                 if only is not None or loop is loops[-1]:
                     raise

@@ -13,7 +13,7 @@ import torch
 
 from limelight.errors import TooLargeError
 from limelight.matrix.engine.threads import how_many
-from limelight.matrix.logits import Scores
+from limelight.matrix.logits import Logits
 from limelight.matrix.tile import Arena
 
 STRIP_ROWS = 64
@@ -61,11 +61,11 @@ class Plan:
         columns = min(self.columns or self.width or M, M)
         return self.panel_batches * self.panel_heads * min(self.rows, N) * columns
 
-    def arena(self, scores: Scores) -> Arena:
+    def arena(self, scores: Logits) -> Arena:
         """Memory for all that the tiles of a row block, or one square, hold at a time."""
         return Arena(TENSORS_A_TILE * self.entries(scores.N, scores.M), scores.dtype, scores.device)
 
-    def workers(self, scores: Scores) -> int:
+    def workers(self, scores: Logits) -> int:
         """How many read at once: the threads there are, as far as memory and work go round."""
         entries = len(scores.batches) * len(scores.heads) * scores.N * scores.M
         return min(how_many(entries, scores.device), self.most_workers or entries + 1)
@@ -93,7 +93,7 @@ def plan(B: int, H: int, G: int, N: int, M: int, entries: int | None = None, on_
     return Plan(rows, None, 1, heads // group * group if heads >= group else 1, grain)
 
 
-def plan_for(scores: Scores, limit: int | None = None) -> Plan:
+def plan_for(scores: Logits, limit: int | None = None) -> Plan:
     """The cut of these logits, within so many bytes. Raises TooLargeError where even the smallest is larger."""
     sizes = len(scores.batches), len(scores.heads), scores.k_BGMD.shape[1], scores.N, scores.M
     on_gpu = scores.device.type == "cuda"
@@ -107,7 +107,7 @@ def plan_for(scores: Scores, limit: int | None = None) -> Plan:
 
 
 def fitting(
-    scores: Scores, cut_of: Callable[[int], Plan], entries: int, fewest: int, limit: int | None
+    scores: Logits, cut_of: Callable[[int], Plan], entries: int, fewest: int, limit: int | None
 ) -> Plan:
     """The cut of so many entries; or of half as many, and so on down to `fewest`, until a worker fits the limit."""
     cut = cut_of(entries)
@@ -126,7 +126,7 @@ def within(cut: Plan, limit: int | None, already: int) -> Plan:
     return replace(cut, most_workers=max(1, (limit - already) // max(1, cut.worker_bytes)), limit=limit)
 
 
-def _weighed(scores: Scores, cut: Plan) -> Plan:
+def _weighed(scores: Logits, cut: Plan) -> Plan:
     number = torch.finfo(scores.dtype).bits // 8
     k, H = scores.k_BGMD, len(scores.heads)
     keys = 0
@@ -136,12 +136,12 @@ def _weighed(scores: Scores, cut: Plan) -> Plan:
     return replace(cut, worker_bytes=number * (tiles + keys))
 
 
-def stats_bytes(scores: Scores) -> int:
+def stats_bytes(scores: Logits) -> int:
     """Two numbers a query."""
     return 2 * torch.finfo(scores.dtype).bits // 8 * len(scores.batches) * len(scores.heads) * scores.N
 
 
-def too_large(scores: Scores, cut: Plan, limit: int) -> TooLargeError:
+def too_large(scores: Logits, cut: Plan, limit: int) -> TooLargeError:
     """What to say when the smallest cut does not fit."""
     needed = stats_bytes(scores) + cut.worker_bytes
     return TooLargeError(
@@ -150,7 +150,7 @@ def too_large(scores: Scores, cut: Plan, limit: int) -> TooLargeError:
     )
 
 
-def panels_of(scores: Scores, cut: Plan) -> Iterator[tuple[range, range]]:
+def panels_of(scores: Logits, cut: Plan) -> Iterator[tuple[range, range]]:
     """Which batches and heads go together."""
     for b0 in range(0, len(scores.batches), cut.panel_batches):
         for h0 in range(0, len(scores.heads), cut.panel_heads):

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from limelight.matrix.engine.dispatch import Choice
+from limelight.matrix.engine.dispatch import BackendChoice
 from limelight.matrix.engine.plan import Plan, panels_of, stats_bytes
-from limelight.matrix.logits import Scores
-from limelight.matrix.reductions.base import Fold
+from limelight.matrix.logits import Logits
+from limelight.matrix.reductions.base import Reduction
 
 LOOKED_AT = 1_000  # row blocks asked of the mask; beyond, every n-th stands for its neighbours
 
 
 @dataclass(frozen=True)
-class Why:
+class ReadPlan:
     """Print it to read it; every figure is a field."""
 
     loop: str
@@ -78,7 +78,9 @@ class Why:
         )
 
 
-def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known: bool) -> Why:
+def plan_read(
+    scores: Logits, folds: Sequence[Reduction[Any]], choice: BackendChoice, known: bool
+) -> ReadPlan:
     """Foresee a reading of `scores`; `known` says whether the row stats are there already."""
     names = [type(fold).__name__ for fold in folds]
     cut = choice.cut
@@ -86,7 +88,7 @@ def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known:
     number = torch.finfo(scores.dtype).bits // 8
     heads = cut.panel_batches * cut.panel_heads
     columns = min(cut.columns or cut.width or M, M)
-    return Why(
+    return ReadPlan(
         loop=choice.loop.name,
         runs=choice.loop.runs,
         shape=cut.shape,
@@ -109,7 +111,7 @@ def look_into(scores: Scores, folds: Sequence[Fold[Any]], choice: Choice, known:
     )
 
 
-def _computed(scores: Scores, cut: Plan) -> float:
+def _computed(scores: Logits, cut: Plan) -> float:
     blocks = [
         (batches, heads, i0)
         for batches, heads in panels_of(scores, cut)

@@ -25,7 +25,7 @@ InRoom = TypeVar("InRoom", contravariant=True)
 WORTH_A_THREAD = 2**18  # entries; with fewer a matrix is read before a thread has begun
 
 
-class Reader(Protocol[InRoom, Found]):
+class PanelReader(Protocol[InRoom, Found]):
     """Reads one panel of the matrix, row block by row block."""
 
     def read(self, i0: int, i1: int, room: InRoom) -> Found:
@@ -45,7 +45,7 @@ def how_many(entries: int, device: torch.device) -> int:
 def read_all(
     panels: Sequence[Panel],
     blocks: Sequence[tuple[int, int]],
-    open_panel: Callable[[Panel], Reader[Room, Found]],
+    open_panel: Callable[[Panel], PanelReader[Room, Found]],
     make_room: Callable[[], Room],
     workers: int,
     device: torch.device,
@@ -121,7 +121,7 @@ class _Shared(Generic[Panel, Room, Found]):
     def __init__(
         self,
         panel: Panel,
-        open_panel: Callable[[Panel], Reader[Room, Found]],
+        open_panel: Callable[[Panel], PanelReader[Room, Found]],
         blocks: Sequence[tuple[int, int]],
         crew: _Crew[Panel],
     ) -> None:
@@ -130,7 +130,7 @@ class _Shared(Generic[Panel, Room, Found]):
         self._blocks = blocks
         self._crew = crew
         self._opening = threading.Lock()
-        self._reader: Reader[Room, Found] | None = None
+        self._reader: PanelReader[Room, Found] | None = None
         self._given = self._taken = 0
 
     def work(self, room: Room) -> None:

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from limelight.matrix.engine.plan import Plan, as_slice, panels_of, row_blocks
 from limelight.matrix.engine.threads import read_all
-from limelight.matrix.logits import Scores
-from limelight.matrix.reductions.base import Fold
+from limelight.matrix.logits import Logits
+from limelight.matrix.reductions.base import Reduction
 from limelight.matrix.reductions.row_stats import RowStats
-from limelight.matrix.tile import Arena, Frame, Stats, Tile
+from limelight.matrix.tile import Arena, MatrixSpec, SoftmaxStats, Tile
 
 
 def read_tiles(
-    scores: Scores, frame: Frame, folds: Sequence[Fold[Any]], known: Stats | None, cut: Plan
-) -> tuple[list[Any], Stats]:
+    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+) -> tuple[list[Any], SoftmaxStats]:
     """Walk over the matrix; give every fold's state, and the row stats, found on the way if not `known`."""
     states = [fold.start(frame) for fold in folds]
     stats = RowStats().finish(RowStats().start(frame)) if known is None else known
@@ -42,7 +42,7 @@ def read_tiles(
 
 class _Block(NamedTuple):
     place: tuple[slice, slice, slice]
-    stats: Stats
+    stats: SoftmaxStats
     tiles: Iterable[Tile]
 
 
@@ -50,12 +50,12 @@ class _Block(NamedTuple):
 class _Reader:
     """Reads one panel: finds a row block's stats beside other workers, then feeds the folds in turn."""
 
-    panel: Scores
+    panel: Logits
     cut: Plan
-    folds: Sequence[Fold[Any]]
+    folds: Sequence[Reduction[Any]]
     states: Sequence[Any]
-    stats: Stats
-    known: Stats | None
+    stats: SoftmaxStats
+    known: SoftmaxStats | None
 
     def read(self, i0: int, i1: int, room: Arena) -> _Block:
         panel, cut = self.panel, self.cut
@@ -83,7 +83,7 @@ class _Reader:
                 fold.absorb(state, tile)
 
 
-def weigh_block(panel: Scores, known: Stats | None, rows: range, columns: range, cut: Plan) -> Tensor:
+def weigh_block(panel: Logits, known: SoftmaxStats | None, rows: range, columns: range, cut: Plan) -> Tensor:
     """The weights of some rows and columns of a panel, (B, H, R, C); `known` are the stats of those rows."""
     B, H = len(panel.batches), len(panel.heads)
     block = torch.zeros(B, H, len(rows), len(columns), dtype=panel.dtype, device=panel.device)
@@ -101,7 +101,7 @@ def weigh_block(panel: Scores, known: Stats | None, rows: range, columns: range,
     return block
 
 
-def find_stats(panel: Scores, rows: int, walk: Iterable[Tile]) -> Stats:
+def find_stats(panel: Logits, rows: int, walk: Iterable[Tile]) -> SoftmaxStats:
     """The row stats of one row block, from all its tiles."""
     finder = RowStats()
     sums = finder.start(panel.frame(rows))
@@ -110,13 +110,13 @@ def find_stats(panel: Scores, rows: int, walk: Iterable[Tile]) -> Stats:
     return finder.finish(sums)
 
 
-def panels(scores: Scores, cut: Plan) -> Iterator[Scores]:
+def panels(scores: Logits, cut: Plan) -> Iterator[Logits]:
     """Some batches and heads after the other."""
     for batches, heads in panels_of(scores, cut):
         yield scores.panel(batches, heads)
 
 
-def tiles(panel: Scores, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: Arena) -> Iterator[Tile]:
+def tiles(panel: Logits, i0: int, i1: int, j0: int, j1: int, cut: Plan, arena: Arena) -> Iterator[Tile]:
     """The tiles of rows i0:i1 and columns j0:j1 of which something may be seen, from left to right.
 
     Those of a strip live together until the next strip; a square lives until the next square.

@@ -29,15 +29,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, is_one_of
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, is_one_of
 from limelight.matrix.checks import maybe_whole, tensor_of, whole_number
 from limelight.matrix.index_functions import PlaceFunction
-from limelight.matrix.masks.base import Cover, Dense, Everything, Mask
+from limelight.matrix.masks.base import Dense, FullMask, Mask, TileCoverage
 from limelight.matrix.masks.by_token import Documents, Function, Lengths
 from limelight.matrix.masks.positional import Causal, Window
 
 __all__ = [
-    "Cover",
+    "TileCoverage",
     "Mask",
     "causal",
     "dense",
@@ -51,7 +51,7 @@ __all__ = [
 
 def everything() -> Mask:
     """No mask: every query may look at every key."""
-    return Everything()
+    return FullMask()
 
 
 def causal(offset: int | None = None) -> Mask:
@@ -103,7 +103,7 @@ def documents(
     Ids are whole numbers, (N,) for all sequences or (B, N) for each; `key_ids` are the same unless given.
     """
     if query_ids is None:
-        raise KindError("documents(query_ids) must be whole numbers, one a query; got None.")
+        raise ArgumentTypeError("documents(query_ids) must be whole numbers, one a query; got None.")
     query_BN = _whole_numbers("query_ids", query_ids, axes=2)
     key_BM = query_BN if key_ids is None else _whole_numbers("key_ids", key_ids, axes=2)
     assert query_BN is not None and key_BM is not None
@@ -123,7 +123,9 @@ def function(mask_mod: PlaceFunction, batch: int | None = None, heads: int | Non
     so no tile can be skipped: join it with another mask (`causal() & function(…)`) where one fits.
     """
     if not callable(mask_mod):
-        raise KindError(f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}.")
+        raise ArgumentTypeError(
+            f"mask_mod must be a function (b, h, q_idx, kv_idx); got {type(mask_mod).__name__}."
+        )
     counts = [
         maybe_whole(given, f"function({name}) must be a whole number: how many the answer is for")
         for name, given in (("batch", batch), ("heads", heads))
@@ -138,7 +140,7 @@ def _whole_numbers(name: str, given: Tensor | Sequence[int] | int | None, axes: 
     numbers = tensor_of(given, f"{name} must be whole numbers", "cpu").detach()
     if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
         if numbers.numel():  # an empty list has no numbers and torch calls it float
-            raise KindError(f"{name} must be whole numbers; got {numbers.dtype}.")
+            raise ArgumentTypeError(f"{name} must be whole numbers; got {numbers.dtype}.")
     while numbers.dim() < axes:
         numbers = numbers[None]
     if numbers.dim() > axes:

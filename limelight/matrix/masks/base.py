@@ -16,12 +16,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import ArgumentTypeError, ShapeError
 from limelight.matrix.index_functions import Device, part
 from limelight.matrix.memory import demand_memory
 
 
-class Cover(IntEnum):
+class TileCoverage(IntEnum):
     """How much of a tile may be seen, over all batches and heads."""
 
     NONE = 0
@@ -39,7 +39,7 @@ class Mask(ABC):
         """The bool tile of rows i0:i1 and columns j0:j1; broadcasts over batch and heads."""
 
     @abstractmethod
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         """How much of the tile may be seen. SOME where it is not worth finding out."""
 
     # ---- may give ---------------------------------------------------------------------------------
@@ -102,14 +102,14 @@ class Mask(ABC):
 
 
 @dataclass(frozen=True)
-class Everything(Mask):
+class FullMask(Mask):
     """Every query may look at every key."""
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return torch.ones(1, 1, i1 - i0, j1 - j0, dtype=torch.bool, device=device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
-        return Cover.ALL
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.ALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +120,10 @@ class Dense(Mask):
 
     @classmethod
     def of(cls, seen: Tensor) -> Dense:
-        """The mask of a bool tensor; KindError or ShapeError where it is no mask."""
+        """The mask of a bool tensor; ArgumentTypeError or ShapeError where it is no mask."""
         if not isinstance(seen, Tensor) or seen.dtype != torch.bool:
             came = str(seen.dtype) if isinstance(seen, Tensor) else type(seen).__name__
-            raise KindError(
+            raise ArgumentTypeError(
                 f"A dense mask must be a bool tensor, True where a query may attend; got {came}. {_instead(seen)}"
             )
         if seen.device.type != "meta":  # of a device without numbers until it is read
@@ -142,11 +142,11 @@ class Dense(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return self.seen_BHNM.expand(-1, -1, N, M)[:, :, i0:i1, j0:j1].to(device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         if self.seen_BHNM.device.type != "cpu":  # looking would make the host wait for the device
-            return Cover.SOME
+            return TileCoverage.SOME
         tile = self.block(i0, i1, j0, j1, N, M)
-        return judge(none=not tile.any(), all=bool(tile.all()))
+        return coverage_of(none=not tile.any(), all=bool(tile.all()))
 
     @property
     def own(self) -> tuple[int, int]:
@@ -169,7 +169,7 @@ class Dense(Mask):
 
 
 @dataclass(frozen=True, eq=False)
-class Joined(Mask):
+class BinaryMask(Mask):
     """Two masks, place by place."""
 
     left: Mask
@@ -192,31 +192,31 @@ class Joined(Mask):
 
 
 @dataclass(frozen=True, eq=False)
-class And(Joined):
+class And(BinaryMask):
     """What both may see."""
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         place = (i0, i1, j0, j1, N, M, device)
         return self.left.block(*place) & self.right.block(*place)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         place = (i0, i1, j0, j1, N, M)
         left = self.left.cover(*place)
-        return left if left is Cover.NONE else min(left, self.right.cover(*place))
+        return left if left is TileCoverage.NONE else min(left, self.right.cover(*place))
 
 
 @dataclass(frozen=True, eq=False)
-class Or(Joined):
+class Or(BinaryMask):
     """What either may see."""
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         place = (i0, i1, j0, j1, N, M, device)
         return self.left.block(*place) | self.right.block(*place)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         place = (i0, i1, j0, j1, N, M)
         left = self.left.cover(*place)
-        return left if left is Cover.ALL else max(left, self.right.cover(*place))
+        return left if left is TileCoverage.ALL else max(left, self.right.cover(*place))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +228,8 @@ class Not(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return ~self.other.block(i0, i1, j0, j1, N, M, device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
-        return Cover(Cover.ALL - self.other.cover(i0, i1, j0, j1, N, M))
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage(TileCoverage.ALL - self.other.cover(i0, i1, j0, j1, N, M))
 
     @property
     def own(self) -> tuple[int, int]:
@@ -250,14 +250,14 @@ class Not(Mask):
 
 
 def _as_mask(other: Mask | Tensor) -> Mask:
-    """What a mask is joined with: another, or a bool tensor; KindError for anything else."""
+    """What a mask is joined with: another, or a bool tensor; ArgumentTypeError for anything else."""
     if isinstance(other, Mask):
         return other
     return Dense.of(other)
 
 
-def judge(none: bool | Tensor, all: bool | Tensor) -> Cover:
-    return Cover.NONE if none else Cover.ALL if all else Cover.SOME
+def coverage_of(none: bool | Tensor, all: bool | Tensor) -> TileCoverage:
+    return TileCoverage.NONE if none else TileCoverage.ALL if all else TileCoverage.SOME
 
 
 def _instead(seen: object) -> str:

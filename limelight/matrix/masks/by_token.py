@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix.index_functions import Device, PlaceFunction, few_rows, over_places, part
-from limelight.matrix.masks.base import Cover, Mask, judge
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix.index_functions import Device, PlaceFunction, part, row_chunks, vmap_over_tile
+from limelight.matrix.masks.base import Mask, TileCoverage, coverage_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +27,13 @@ class Lengths(Mask):
         columns_BC = self._real(self.key_B, j0, j1, M)
         return (rows_BR[:, None, :, None] & columns_BC[:, None, None, :]).to(device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         rows, columns = self._lengths
         seen = [
             (_overlap(i0, i1, *self._span(row, N)), _overlap(j0, j1, *self._span(column, M)))
             for row, column in zip(rows, columns, strict=True)
         ]
-        return judge(
+        return coverage_of(
             none=not any(R and C for R, C in seen), all=all(each == (i1 - i0, j1 - j0) for each in seen)
         )
 
@@ -99,9 +99,9 @@ class Documents(Mask):
         columns_BC = self.key_BM[:, j0:j1].to(device)[:, None, None, :]
         return columns_BC <= rows_BR if self.earlier else columns_BC == rows_BR
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         if i0 == i1 or j0 == j1 or 0 in (len(self.query_BN), len(self.key_BM)):
-            return Cover.NONE
+            return TileCoverage.NONE
         rows = _bounds(self.query_BN, self._rising[0], i0, i1)
         columns = _bounds(self.key_BM, self._rising[1], j0, j1)
         if len(rows) != len(columns):
@@ -110,7 +110,7 @@ class Documents(Mask):
         for (row_low, row_high), (low, high) in zip(rows, columns, strict=True):
             none &= low > row_high or (high < row_low and not self.earlier)
             full &= high <= row_low if self.earlier else row_low == row_high == low == high
-        return judge(none=none, all=full)
+        return coverage_of(none=none, all=full)
 
     @property
     def own(self) -> tuple[int, int]:
@@ -152,8 +152,8 @@ class Function(Mask):
             )
         both, columns = (self.batches, self.heads), range(j0, j1)
         seen = [
-            _as_bools(over_places(self.mask_mod, *both, rows, columns, device))
-            for rows in few_rows(*both, range(i0, i1), columns, device)
+            _as_bools(vmap_over_tile(self.mask_mod, *both, rows, columns, device))
+            for rows in row_chunks(*both, range(i0, i1), columns, device)
         ]
         return (
             torch.cat(seen, 2)
@@ -161,8 +161,8 @@ class Function(Mask):
             else torch.zeros(*map(len, both), 0, len(columns), device=device).bool()
         )
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
-        return Cover.SOME
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.SOME
 
     @property
     def own(self) -> tuple[int, int]:
@@ -185,7 +185,7 @@ class Function(Mask):
 
 def _as_bools(found: Tensor) -> Tensor:
     if found.is_floating_point() and found.numel():  # of no places, it has not been asked
-        raise KindError(
+        raise ArgumentTypeError(
             f"mask_mod must answer with True where a query may attend; got {found.dtype}, where all but 0 would be "
             "True. Give a function of what is added to the scores as bias=."
         )

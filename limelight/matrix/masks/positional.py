@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.index_functions import Device
-from limelight.matrix.masks.base import Cover, Mask, judge
+from limelight.matrix.masks.base import Mask, TileCoverage, coverage_of
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Causal(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return (_ahead(self.offset, i0, i1, j0, j1, N, M, device) <= 0)[None, None]
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         nearest, farthest = _ahead_range(self.offset, i0, i1, j0, j1, N, M)
-        return judge(none=nearest > 0, all=farthest <= 0)
+        return coverage_of(none=nearest > 0, all=farthest <= 0)
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Window(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return (_ahead(self.offset, i0, i1, j0, j1, N, M, device).abs() < self.w)[None, None]
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> Cover:
+    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         low, high = _ahead_range(self.offset, i0, i1, j0, j1, N, M)
-        return judge(none=low >= self.w or high <= -self.w, all=-self.w < low and high < self.w)
+        return coverage_of(none=low >= self.w or high <= -self.w, all=-self.w < low and high < self.w)
 
 
 # ---- helpers ------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.checks import maybe_whole
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 
-class DistanceReading(NamedTuple):
+class DistanceResult(NamedTuple):
     """How far each query looks, (B, H, N) each, in positions."""
 
     mean: Tensor
@@ -32,8 +32,8 @@ class Reach(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Distance:
-    """The mean distance that each query looks, without and with its direction: `DistanceReading`.
+class MeanDistance:
+    """The mean distance that each query looks, without and with its direction: `DistanceResult`.
 
     Query i stands at key position p = i + offset. Without an offset the last query stands beside the last
     key, offset = M - N, as in the masks. The weights are taken as they are: a sink's share counts as no
@@ -45,12 +45,12 @@ class Distance:
     offset: int | None = None
 
     def __post_init__(self) -> None:
-        offset = maybe_whole(self.offset, "Distance(offset) must be a whole number of positions")
+        offset = maybe_whole(self.offset, "MeanDistance(offset) must be a whole number of positions")
         object.__setattr__(self, "offset", offset)
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Reach:
+    def start(self, frame: MatrixSpec) -> Reach:
         shape = (frame.B, frame.H, frame.N)
         offset = frame.M - frame.N if self.offset is None else self.offset
         return Reach(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=frame.wide), offset)
@@ -76,10 +76,10 @@ class Distance:
     def merge(self, state: Reach, other: Reach) -> Reach:
         return Reach(state.behind + other.behind, state.ahead + other.ahead, state.offset)
 
-    def finish(self, state: Reach, stats: Stats) -> DistanceReading:
+    def finish(self, state: Reach, stats: SoftmaxStats) -> DistanceResult:
         dtype = stats.maximum.dtype
         mean, signed = state.ahead + state.behind, state.ahead - state.behind
-        return DistanceReading(mean.to(dtype), signed.to(dtype))
+        return DistanceResult(mean.to(dtype), signed.to(dtype))
 
 
 def _moments(weights: Tensor, from_first: bool) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ from torch import Tensor
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix.checks import whole_bytes, whole_number
 from limelight.matrix.reductions.base import maybe_hidden
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 
-class PictureReading(NamedTuple):
+class DownsampleResult(NamedTuple):
     """The cells of a picture, (B, H, height, width) each."""
 
     mean: Tensor
@@ -34,8 +34,8 @@ class Raster(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """The matrix resampled to `height` × `width` cells: `PictureReading`.
+class Downsample:
+    """The matrix resampled to `height` × `width` cells: `DownsampleResult`.
 
     Cell r takes in the queries ⌊r·N/height⌋ up to ⌊(r+1)·N/height⌋, and the columns likewise: every entry
     is in one cell, and cells of an uneven division differ by one row or column, each with a mean of its own.
@@ -52,17 +52,17 @@ class Picture:
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
-            cells = whole_number(getattr(self, name), f"Picture({name}) must be a whole number of cells")
+            cells = whole_number(getattr(self, name), f"Downsample({name}) must be a whole number of cells")
             object.__setattr__(self, name, cells)
-        object.__setattr__(self, "limit", whole_bytes(self.limit, "Picture"))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "Downsample"))
         if self.height < 1 or self.width < 1:
             raise InputError(
-                f"Picture(height, width) must have at least one cell; got {self.height} × {self.width}."
+                f"Downsample(height, width) must have at least one cell; got {self.height} × {self.width}."
             )
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Raster:
+    def start(self, frame: MatrixSpec) -> Raster:
         rows, columns = _edges(self.height, frame.N), _edges(self.width, frame.M)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)
         number = 3 * torch.finfo(frame.dtype).bits + 2 * torch.finfo(frame.wide).bits
@@ -71,7 +71,7 @@ class Picture:
             raise TooLargeError(
                 f"Picture would keep {frame.B} × {frame.H} × {self.height} × {self.width} cells, {needed} bytes, "
                 f"and may keep {self.limit}. Ask for fewer cells, or raise it: "
-                f"Picture({self.height}, {self.width}, limit={needed})."
+                f"Downsample({self.height}, {self.width}, limit={needed})."
             )
         wide = frame.wide
         sums, maximum, seen = (
@@ -82,7 +82,7 @@ class Picture:
         return Raster(sums, maximum, seen, rows, columns)
 
     def absorb(self, state: Raster, tile: Tile) -> None:
-        rows, columns = Run.of(state.rows, tile.i0, tile.i1), Run.of(state.columns, tile.j0, tile.j1)
+        rows, columns = CellRun.of(state.rows, tile.i0, tile.i1), CellRun.of(state.columns, tile.j0, tile.j1)
         panel = (slice(tile.batches.start, tile.batches.stop), slice(tile.heads.start, tile.heads.stop))
         place = (*panel, rows.cells, columns.cells)
         state.sums[place] += columns.sums(rows.sums(tile.weights, axis=-2), axis=-1)
@@ -90,7 +90,7 @@ class Picture:
         state.maximum[place] = torch.maximum(state.maximum[place], maximum)
         state.seen[place] += torch.outer(rows.lengths, columns.lengths).to(state.seen)
         for start, stop in maybe_hidden(tile):
-            some = Run.of(state.columns, start, stop)
+            some = CellRun.of(state.columns, start, stop)
             hidden = tile.scores[..., start - tile.j0 : stop - tile.j0] == -torch.inf
             counts = some.sums(rows.sums(hidden.to(tile.scores.dtype), axis=-2), axis=-1)
             state.seen[(*panel, rows.cells, some.cells)] -= counts
@@ -99,13 +99,13 @@ class Picture:
         maximum = torch.maximum(state.maximum, other.maximum)
         return state._replace(sums=state.sums + other.sums, maximum=maximum, seen=state.seen + other.seen)
 
-    def finish(self, state: Raster, stats: Stats) -> PictureReading:
+    def finish(self, state: Raster, stats: SoftmaxStats) -> DownsampleResult:
         area = torch.outer(state.rows.diff(), state.columns.diff()).to(state.sums).clamp(min=1)
         mean, seen = torch.empty_like(state.maximum), torch.empty_like(state.maximum)
         for shares, totals in ((mean, state.sums), (seen, state.seen)):
             for share, total in zip(shares.flatten(0, 1), totals.flatten(0, 1), strict=True):
                 share.copy_(total / area)  # head by head: all at once would need another wide picture
-        return PictureReading(*(self._resized(each) for each in (mean, state.maximum, seen)))
+        return DownsampleResult(*(self._resized(each) for each in (mean, state.maximum, seen)))
 
     def _resized(self, picture: Tensor) -> Tensor:
         """Rows and columns repeated where the picture is finer than the matrix."""
@@ -128,7 +128,7 @@ def _edges(cells: int, size: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Run:
+class CellRun:
     """Neighbouring rows (or columns) of a tile, and which cells they fall into; sums and maxima a cell.
 
     A cell's members are brought side by side, as many as the longest cell has. Where a cell is shorter, its
@@ -141,7 +141,7 @@ class Run:
     twice: Tensor | None
 
     @classmethod
-    def of(cls, edges: Tensor, start: int, stop: int) -> Run:
+    def of(cls, edges: Tensor, start: int, stop: int) -> CellRun:
         """The cells that the rows start:stop touch, and how much of them."""
         first = int(torch.searchsorted(edges, start, right=True)) - 1
         last = int(torch.searchsorted(edges, stop))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Entropy:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Tensor:
+    def start(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
 
     def absorb(self, state: Tensor, tile: Tile) -> None:
@@ -35,5 +35,5 @@ class Entropy:
     def merge(self, state: Tensor, other: Tensor) -> Tensor:
         return state + other
 
-    def finish(self, state: Tensor, stats: Stats) -> Tensor:
+    def finish(self, state: Tensor, stats: SoftmaxStats) -> Tensor:
         return state.to(stats.maximum.dtype).clamp(min=0.0)

@@ -12,12 +12,12 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.matrix.checks import a_number, whole_number
 from limelight.matrix.reductions.base import maybe_hidden
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 MOST_BINS = 2**24
 
 
-class HistogramReading(NamedTuple):
+class HistogramResult(NamedTuple):
     """How many weights fall into each bin."""
 
     counts: Tensor
@@ -28,7 +28,7 @@ class HistogramReading(NamedTuple):
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many of a head's weights are of which size: `HistogramReading`, in bins of equal width of ln a.
+    """How many of a head's weights are of which size: `HistogramResult`, in bins of equal width of ln a.
 
     The bins divide `low` to `high`, natural logs of weights (for powers of ten, n · ln 10). Whatever is
     smaller counts in the first bin, a weight too small for its float among it, and whatever is larger in the
@@ -57,7 +57,7 @@ class Histogram:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Tensor:
+    def start(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, self.bins, dtype=torch.int64)
 
     def absorb(self, state: Tensor, tile: Tile) -> None:
@@ -83,6 +83,6 @@ class Histogram:
     def merge(self, state: Tensor, other: Tensor) -> Tensor:
         return state + other
 
-    def finish(self, state: Tensor, stats: Stats) -> HistogramReading:
+    def finish(self, state: Tensor, stats: SoftmaxStats) -> HistogramResult:
         edges = torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64, device=state.device)
-        return HistogramReading(state, edges.to(stats.maximum.dtype))
+        return HistogramResult(state, edges.to(stats.maximum.dtype))

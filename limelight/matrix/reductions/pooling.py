@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError, TooLargeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix.checks import tensor_of, whole_bytes
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 ENTRIES = 2**18  # of the result, brought to its dtype together
 
@@ -47,7 +47,7 @@ class Pool:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Pooled:
+    def start(self, frame: MatrixSpec) -> Pooled:
         rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
         cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)
         wide, own = (torch.finfo(dtype).bits // 8 for dtype in (frame.wide, frame.dtype))
@@ -74,7 +74,7 @@ class Pool:
     def merge(self, state: Pooled, other: Pooled) -> Pooled:
         return state._replace(sums=state.sums + other.sums)
 
-    def finish(self, state: Pooled, stats: Stats) -> Tensor:
+    def finish(self, state: Pooled, stats: SoftmaxStats) -> Tensor:
         looking_BHN = (~stats.empty).to(state.sums.dtype)
         queries_BHP = state.sums.new_zeros(state.sums.shape[:3])  # whole numbers: their sums are exact
         queries_BHP.scatter_add_(-1, state.rows_BN[:, None].expand_as(looking_BHN), looking_BHN)
@@ -122,7 +122,9 @@ def _groups(
         ids = _numbered(ids)
     groups = tensor_of(ids, f"Pool({name}=…) must be whole numbers, the group of each token", device)
     if groups.numel() and (groups.is_floating_point() or groups.dtype == torch.bool):
-        raise KindError(f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}.")
+        raise ArgumentTypeError(
+            f"Pool({name}=…) must be whole numbers, the group of each token; got {groups.dtype}."
+        )
     if tuple(groups.shape) not in ((size,), (1, size), (B, size)):
         raise ShapeError(
             f"Pool({name}=…) must name one group a token, ({size},) or ({B}, {size}); "

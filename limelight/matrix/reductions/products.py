@@ -12,17 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.errors import KindError, ShapeError
+from limelight.errors import ArgumentTypeError, ShapeError
 from limelight.matrix.memory import demand_memory
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 FLUSH = 32  # tiles whose sums are taken in their own dtype before they go to a wider one
 
 
-class Product(NamedTuple):
+class ProductSums(NamedTuple):
     given: Tensor
     result: Tensor
-    few: dict[tuple[int, int], Few] | None = None
+    few: dict[tuple[int, int], PendingSums] | None = None
     """What waits to be added to a wider result: by panel, so that workers at different panels do not meet."""
 
     def settled(self) -> Tensor:
@@ -33,7 +33,7 @@ class Product(NamedTuple):
 
 
 @dataclass
-class Few:
+class PendingSums:
     """The sums of a panel's last few tiles: to widen those of each alone would cost as much as the tile.
 
     They lie the other way round, so that both factors of a product are read along their rows.
@@ -65,27 +65,27 @@ class Applied:
     def factor(self) -> Tensor:
         return self.v
 
-    def fit(self, frame: Frame) -> Tensor:
+    def fit(self, frame: MatrixSpec) -> Tensor:
         """v with all four axes, (B, heads, M, X)."""
         return _with_axes("v", self.v, frame, frame.M, heads=(1, frame.G, frame.H))
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Product:
+    def start(self, frame: MatrixSpec) -> ProductSums:
         v = self.fit(frame).detach()
-        return Product(v, frame.full(frame.B, frame.H, frame.N, v.shape[-1]))
+        return ProductSums(v, frame.full(frame.B, frame.H, frame.N, v.shape[-1]))
 
-    def absorb(self, state: Product, tile: Tile) -> None:
+    def absorb(self, state: ProductSums, tile: Tile) -> None:
         B, H, R, C = tile.weights.shape
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
         v_BGCX = state.given[tile.batches.start : tile.batches.stop, heads, tile.j0 : tile.j1]
         product = tile.weights.reshape(B, v_BGCX.shape[1], -1, C) @ v_BGCX
         state.result[tile.rows] += product.reshape(B, H, R, -1)
 
-    def merge(self, state: Product, other: Product) -> Product:
-        return Product(state.given, state.result + other.result)
+    def merge(self, state: ProductSums, other: ProductSums) -> ProductSums:
+        return ProductSums(state.given, state.result + other.result)
 
-    def finish(self, state: Product, stats: Stats) -> Tensor:
+    def finish(self, state: ProductSums, stats: SoftmaxStats) -> Tensor:
         return state.result[..., 0] if self.v.dim() == 1 else state.result
 
 
@@ -105,17 +105,17 @@ class TransposedApplied:
     def factor(self) -> Tensor:
         return self.x
 
-    def fit(self, frame: Frame) -> Tensor:
+    def fit(self, frame: MatrixSpec) -> Tensor:
         """x with all four axes, (B, heads, N, X)."""
         return _with_axes("x", self.x, frame, frame.N, heads=(1, frame.H))
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Product:
+    def start(self, frame: MatrixSpec) -> ProductSums:
         x = self.fit(frame).detach()
-        return Product(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide), {})
+        return ProductSums(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide), {})
 
-    def absorb(self, state: Product, tile: Tile) -> None:
+    def absorb(self, state: ProductSums, tile: Tile) -> None:
         assert state.few is not None
         B, H = tile.weights.shape[:2]
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
@@ -124,17 +124,17 @@ class TransposedApplied:
         if few is None:
             panel, (M, X) = tile.rows[:2], state.result.shape[2:]
             zeros = torch.zeros(B, H, X, M, dtype=x_BHRX.dtype, device=x_BHRX.device)
-            few = state.few[key] = Few(panel, zeros)
+            few = state.few[key] = PendingSums(panel, zeros)
         for sums_HXM, weights_HRC, x_HRX in zip(few.sums_BHXM, tile.weights, x_BHRX, strict=True):
             sums_HXM[..., tile.j0 : tile.j1].baddbmm_(x_HRX.transpose(1, 2).expand(H, -1, -1), weights_HRC)
         few.tiles += 1
         if few.tiles == FLUSH:
             few.settle(state.result)
 
-    def merge(self, state: Product, other: Product) -> Product:
-        return Product(state.given, state.settled() + other.settled(), {})
+    def merge(self, state: ProductSums, other: ProductSums) -> ProductSums:
+        return ProductSums(state.given, state.settled() + other.settled(), {})
 
-    def finish(self, state: Product, stats: Stats) -> Tensor:
+    def finish(self, state: ProductSums, stats: SoftmaxStats) -> Tensor:
         result = state.settled().to(stats.maximum.dtype)
         return result[..., 0] if self.x.dim() == 1 else result
 
@@ -156,11 +156,11 @@ def heads_of(tile: Tile, held: int, heads: int) -> slice:
     return slice(tile.heads.start // share, (tile.heads.stop - 1) // share + 1)
 
 
-def _with_axes(name: str, given: Tensor, frame: Frame, size: int, heads: tuple[int, ...]) -> Tensor:
+def _with_axes(name: str, given: Tensor, frame: MatrixSpec, size: int, heads: tuple[int, ...]) -> Tensor:
     """The factor with all four axes and the dtype of the tiles; one batch is expanded to all."""
     if not isinstance(given, Tensor) or not given.is_floating_point():
         came = given.dtype if isinstance(given, Tensor) else type(given).__name__
-        raise KindError(f"A product with an attention matrix takes a float tensor; got {came}.")
+        raise ArgumentTypeError(f"A product with an attention matrix takes a float tensor; got {came}.")
     demand_memory(name, given)
     full = given[:, None] if given.dim() == 1 else given
     full = full[None, None] if full.dim() == 2 else full

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix.checks import a_number, whole_bytes
-from limelight.matrix.reductions.base import Again
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.reductions.base import NextPass
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 BITS = 6  # of a digit
 DIGITS = 2**BITS
@@ -28,7 +28,7 @@ GRAINS = 2.0**60  # in a weight of 1; a row's sum of whole numbers is far from o
 ENTRIES = 2**16  # of a tile, looked at together
 
 
-class QuantileReading(NamedTuple):
+class QuantileResult(NamedTuple):
     """(B, H, N, shares) each; 0 for a query that sees nothing, or whose sink leaves less than a grain.
 
     A query whose weights are no numbers has -1 keys, and NaN for their weight.
@@ -63,7 +63,7 @@ class Masses(NamedTuple):
 
 @dataclass(frozen=True, init=False)
 class Quantiles:
-    """How many keys hold a share of each query's attention, and down to which weight: `QuantileReading`.
+    """How many keys hold a share of each query's attention, and down to which weight: `QuantileResult`.
 
     `Quantiles(0.5, 0.9)` gives for each query the least number of keys that together hold half, and nine
     tenths, of what all its keys get, and the smallest weight among those: quantiles of the weights, each
@@ -92,7 +92,7 @@ class Quantiles:
     panels_apart = True
     walks_again = True
 
-    def start(self, frame: Frame) -> Masses:
+    def start(self, frame: MatrixSpec) -> Masses:
         P = len(self.shares)
         a_query = (1 + 2 * P) * DIGITS + 2 * P * len(
             Spelled._fields
@@ -112,7 +112,7 @@ class Quantiles:
     def merge(self, state: Masses, other: Masses) -> Masses:
         return _merge(state, other)
 
-    def finish(self, state: Masses, stats: Stats) -> Again[QuantileReading] | QuantileReading:
+    def finish(self, state: Masses, stats: SoftmaxStats) -> NextPass[QuantileResult] | QuantileResult:
         return _finish(state, stats, self.shares)
 
 
@@ -126,7 +126,7 @@ class NextDigit:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Masses:
+    def start(self, frame: MatrixSpec) -> Masses:
         return _start(self.known.digits, self.known, self.left)
 
     def absorb(self, state: Masses, tile: Tile) -> None:
@@ -135,7 +135,7 @@ class NextDigit:
     def merge(self, state: Masses, other: Masses) -> Masses:
         return _merge(state, other)
 
-    def finish(self, state: Masses, stats: Stats) -> Again[QuantileReading] | QuantileReading:
+    def finish(self, state: Masses, stats: SoftmaxStats) -> NextPass[QuantileResult] | QuantileResult:
         return _finish(state, stats, self.shares)
 
 
@@ -177,8 +177,8 @@ def _merge(state: Masses, other: Masses) -> Masses:
 
 
 def _finish(
-    state: Masses, stats: Stats, shares: tuple[float, ...]
-) -> Again[QuantileReading] | QuantileReading:
+    state: Masses, stats: SoftmaxStats, shares: tuple[float, ...]
+) -> NextPass[QuantileResult] | QuantileResult:
     known = state.known
     if known is None:
         wanted = torch.tensor(shares, dtype=torch.float64, device=state.grains.device)
@@ -190,10 +190,10 @@ def _finish(
     ]
     digits, above = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
     if state.left:
-        return Again(NextDigit(shares, Spelled(digits, above, known.target), state.left - 1))
+        return NextPass(NextDigit(shares, Spelled(digits, above, known.target), state.left - 1))
     nothing, lost = known.target == 0, stats.lost[..., None]
     weights = _as_float(digits, stats.maximum.dtype).masked_fill(nothing, 0.0).masked_fill(lost, torch.nan)
-    return QuantileReading(above.masked_fill(nothing, 0).masked_fill(lost, -1), weights)
+    return QuantileResult(above.masked_fill(nothing, 0).masked_fill(lost, -1), weights)
 
 
 def _next_digit(state: Masses, known: Spelled, rows: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 
-class ReceivedReading(NamedTuple):
+class ReceivedResult(NamedTuple):
     """What each key receives, every tensor (B, H, M)."""
 
     raw: Tensor
@@ -39,7 +39,7 @@ class Received:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> KeySums:
+    def start(self, frame: MatrixSpec) -> KeySums:
         shape = (frame.B, frame.H, frame.M)
         return KeySums(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64))
 
@@ -50,7 +50,7 @@ class Received:
     def merge(self, state: KeySums, other: KeySums) -> KeySums:
         return KeySums(state.raw + other.raw, state.queries + other.queries)
 
-    def finish(self, state: KeySums, stats: Stats) -> ReceivedReading:
+    def finish(self, state: KeySums, stats: SoftmaxStats) -> ReceivedResult:
         dtype = stats.maximum.dtype
         per_query = state.raw / state.queries.clamp(min=1)
-        return ReceivedReading(state.raw.to(dtype), per_query.to(dtype), state.queries)
+        return ReceivedResult(state.raw.to(dtype), per_query.to(dtype), state.queries)

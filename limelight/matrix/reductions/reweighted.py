@@ -8,17 +8,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
-from limelight.matrix.reductions.base import Again, Fold
-from limelight.matrix.reductions.distance import Distance
-from limelight.matrix.reductions.downsample import Picture
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.matrix.reductions.base import NextPass, Reduction
+from limelight.matrix.reductions.distance import MeanDistance
+from limelight.matrix.reductions.downsample import Downsample
 from limelight.matrix.reductions.pooling import Pool
 from limelight.matrix.reductions.received import Received
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 Result = TypeVar("Result")
 
-TAKES = (Distance, Picture, Pool, Received)
+TAKES = (MeanDistance, Downsample, Pool, Received)
 """Folds that read nothing but weights. Others rank scores or take logs, and would not notice the factors."""
 
 
@@ -28,10 +28,10 @@ class Factored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted(Generic[Result]):
+class Reweighted(Generic[Result]):
     """What `fold` reads when every weight is multiplied by a number of its key, α·w in place of α.
 
-    With the lengths of the values, `Weighted(Pool(rows, cols), matrix.read(Norms()).lengths)` pools ‖α·v‖
+    With the lengths of the values, `Reweighted(Pool(rows, cols), matrix.read(Norms()).lengths)` pools ‖α·v‖
     between words; with 0 for some keys and 1 for the others those keys are left out, the rest unchanged.
     `fold` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
     for a Picture none is below 0.
@@ -39,25 +39,27 @@ class Weighted(Generic[Result]):
     State: that of the fold.    Neutral and law: those of the fold.
     """
 
-    fold: Fold[Result]
+    fold: Reduction[Result]
     factors: Tensor
 
     def __post_init__(self) -> None:
         if not isinstance(self.fold, TAKES):
             names = ", ".join(each.__name__ for each in TAKES)
-            raise KindError(f"Weighted(fold, factors) takes one of {names}; got {self.fold!r}.")
+            raise ArgumentTypeError(f"Reweighted(fold, factors) takes one of {names}; got {self.fold!r}.")
         if not isinstance(self.factors, Tensor) or not self.factors.is_floating_point():
             came = self.factors.dtype if isinstance(self.factors, Tensor) else type(self.factors).__name__
-            raise KindError(f"Weighted(…, factors) must be a float tensor, a number a key; got {came}.")
-        if isinstance(self.fold, Picture) and bool((self.factors < 0).any()):
+            raise ArgumentTypeError(
+                f"Reweighted(…, factors) must be a float tensor, a number a key; got {came}."
+            )
+        if isinstance(self.fold, Downsample) and bool((self.factors < 0).any()):
             raise InputError(
-                "Weighted(Picture(…), factors) must have factors of 0 or more, since a cell's maximum begins at 0; "
-                f"got {float(self.factors.min())}."
+                "Reweighted(Downsample(…), factors) must have factors of 0 or more, since a cell's maximum begins at "
+                f"0; got {float(self.factors.min())}."
             )
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Factored:
+    def start(self, frame: MatrixSpec) -> Factored:
         B, H, M = frame.B, frame.H, frame.M
         factors = self.factors.detach().to(frame.device, frame.dtype)
         if factors.dim() == 2:
@@ -67,7 +69,7 @@ class Weighted(Generic[Result]):
         )
         if not fits or factors.shape[-1] != M:
             raise ShapeError(
-                f"Weighted(…, factors) must hold a number a key, ({M},), ({B} or 1, {M}) or "
+                f"Reweighted(…, factors) must hold a number a key, ({M},), ({B} or 1, {M}) or "
                 f"({B} or 1, {H} or 1, {M}); got shape {tuple(self.factors.shape)}."
             )
         return Factored(self.fold.start(frame), factors.expand(B, H, M))
@@ -82,5 +84,5 @@ class Weighted(Generic[Result]):
     def merge(self, state: Factored, other: Factored) -> Factored:
         return state._replace(inner=self.fold.merge(state.inner, other.inner))
 
-    def finish(self, state: Factored, stats: Stats) -> Result | Again[Result]:
+    def finish(self, state: Factored, stats: SoftmaxStats) -> Result | NextPass[Result]:
         return self.fold.finish(state.inner, stats)

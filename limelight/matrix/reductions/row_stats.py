@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.matrix.tile import Frame, Stats, Tile, finite
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile, finite
 
 
 class RowSums(NamedTuple):
@@ -19,7 +19,7 @@ class RowSums(NamedTuple):
 
 @dataclass(frozen=True)
 class RowStats:
-    """The row maximum m and the log-sum l of every query: `Stats(maximum, log_sum)`, each (B, H, N).
+    """The row maximum m and the log-sum l of every query: `SoftmaxStats(maximum, log_sum)`, each (B, H, N).
 
     State: (m, t), t = Σ exp(s - m).    Neutral: (-∞, 0).
     Law: (m, t) ∘ (m', t') = (M, t·exp(m - M) + t'·exp(m' - M)) with M = max(m, m').
@@ -27,7 +27,7 @@ class RowStats:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> RowSums:
+    def start(self, frame: MatrixSpec) -> RowSums:
         shape = (frame.B, frame.H, frame.N)
         return RowSums(
             frame.full(*shape, value=-torch.inf), frame.full(*shape, dtype=frame.wide), frame.sink_H
@@ -46,9 +46,9 @@ class RowStats:
         ours, others = (each.total * torch.exp(each.maximum - finite(maximum)) for each in (state, other))
         return RowSums(maximum, ours + others, state.sink_H)
 
-    def finish(self, state: RowSums, stats: Stats | None = None) -> Stats:
+    def finish(self, state: RowSums, stats: SoftmaxStats | None = None) -> SoftmaxStats:
         log_sum = state.total.log()
         if state.sink_H is not None:
             log_sum = torch.logaddexp(log_sum, state.sink_H[:, None].to(log_sum) - finite(state.maximum))
         empty = state.maximum == -torch.inf
-        return Stats(state.maximum, log_sum.to(state.maximum.dtype).masked_fill(empty, 0.0))
+        return SoftmaxStats(state.maximum, log_sum.to(state.maximum.dtype).masked_fill(empty, 0.0))

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix.checks import tensor_of
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 FEW = 4
 """Runs of neighbouring keys that are summed one by one; of more, the keys are gathered."""
 
 
-class SinkReading(NamedTuple):
+class SinkResult(NamedTuple):
     """Where the attention rests, as shares of one, (B, H, N) each."""
 
     sink: Tensor
@@ -40,7 +40,7 @@ class Mass(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SinkMass:
-    """What each query gives to the sink, and to `keys` that serve as one: `SinkReading`.
+    """What each query gives to the sink, and to `keys` that serve as one: `SinkResult`.
 
     `keys` are positions for all sequences alike, counted from the end where negative (`SinkMass([0])` is the
     first token), or a bool tensor (M,) or (B, M), True for the keys to count, such as all separators of each
@@ -55,7 +55,7 @@ class SinkMass:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Mass:
+    def start(self, frame: MatrixSpec) -> Mass:
         named_BM = _named(self.keys, frame)
         return Mass(frame.full(frame.B, frame.H, frame.N, dtype=frame.wide), named_BM, frame.sink_H)
 
@@ -78,15 +78,15 @@ class SinkMass:
     def merge(self, state: Mass, other: Mass) -> Mass:
         return state._replace(total=state.total + other.total)
 
-    def finish(self, state: Mass, stats: Stats) -> SinkReading:
+    def finish(self, state: Mass, stats: SoftmaxStats) -> SinkResult:
         keys = state.total.to(stats.maximum.dtype)
         sink = torch.zeros_like(keys)
         if state.sink_H is not None:
             sink = stats.share_of(state.sink_H)
-        return SinkReading(sink, keys, sink + keys)
+        return SinkResult(sink, keys, sink + keys)
 
 
-def _named(keys: Tensor | Sequence[int], frame: Frame) -> Tensor | None:
+def _named(keys: Tensor | Sequence[int], frame: MatrixSpec) -> Tensor | None:
     """Which keys are named, bool (B, M); None for none."""
     B, M = frame.B, frame.M
     given = tensor_of(
@@ -102,7 +102,7 @@ def _named(keys: Tensor | Sequence[int], frame: Frame) -> Tensor | None:
     if given.numel() == 0:
         return None
     if given.is_floating_point() or given.dim() != 1:
-        raise KindError(
+        raise ArgumentTypeError(
             "SinkMass(keys=…) takes positions, [0, 5, -1], or a bool tensor; got "
             f"{given.dtype} of shape {tuple(given.shape)}."
         )

@@ -19,13 +19,13 @@ from torch import Tensor
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix.checks import whole_bytes, whole_number
 from limelight.matrix.reductions.base import maybe_hidden
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 CHUNK = 32
 LIMIT = 2**31  # bytes, unless another is given
 
 
-class Ranked(NamedTuple):
+class TopKResult(NamedTuple):
     """The entries that won: for Peak (B, H, N) each, for Top and Bottom (B, H, N, k), the winner first."""
 
     weights: Tensor
@@ -40,7 +40,7 @@ class Best(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Peak:
+class ArgMax:
     """The largest weight of each query and its key, (B, H, N) each.
 
     State: (score, key).    Neutral: (-∞, -1).    Law: the larger score wins, of equals the lower key.
@@ -48,7 +48,7 @@ class Peak:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Best:
+    def start(self, frame: MatrixSpec) -> Best:
         shape = (frame.B, frame.H, frame.N)
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 
@@ -62,13 +62,13 @@ class Peak:
         wins = (other.scores > state.scores) | ((other.scores == state.scores) & (other.keys < state.keys))
         return Best(other.scores.where(wins, state.scores), other.keys.where(wins, state.keys))
 
-    def finish(self, state: Best, stats: Stats) -> Ranked:
+    def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
         weights = stats.weigh(state.scores[..., None])[..., 0]
-        return Ranked(weights, state.keys.masked_fill(stats.lost, -1))
+        return TopKResult(weights, state.keys.masked_fill(stats.lost, -1))
 
 
 @dataclass(frozen=True)
-class Top:
+class TopK:
     """The `k` largest weights of each query and their keys, (B, H, N, k) each, the largest first.
 
     The state is as large as the reading: above `limit` bytes for both it is refused.
@@ -81,13 +81,13 @@ class Top:
     limit: int = field(default=LIMIT, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", _entries("Top", self.k))
-        object.__setattr__(self, "limit", whole_bytes(self.limit, "Top"))
+        object.__setattr__(self, "k", _entries("TopK", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "TopK"))
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Best:
-        return _no_entries("Top", self.k, self.limit, frame)
+    def start(self, frame: MatrixSpec) -> Best:
+        return _no_entries("TopK", self.k, self.limit, frame)
 
     def absorb(self, state: Best, tile: Tile) -> None:
         _keep_first(state, tile, tile.scores, self.k)
@@ -95,12 +95,12 @@ class Top:
     def merge(self, state: Best, other: Best) -> Best:
         return _merged(state, other, self.k)
 
-    def finish(self, state: Best, stats: Stats) -> Ranked:
-        return Ranked(stats.weigh(state.scores), state.keys.masked_fill(stats.lost[..., None], -1))
+    def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
+        return TopKResult(stats.weigh(state.scores), state.keys.masked_fill(stats.lost[..., None], -1))
 
 
 @dataclass(frozen=True)
-class Bottom:
+class BottomK:
     """The `k` smallest weights of each query among the keys that it sees, (B, H, N, k) each, the smallest first.
 
     The state is as large as the reading: above `limit` bytes for both it is refused.
@@ -113,13 +113,13 @@ class Bottom:
     limit: int = field(default=LIMIT, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", _entries("Bottom", self.k))
-        object.__setattr__(self, "limit", whole_bytes(self.limit, "Bottom"))
+        object.__setattr__(self, "k", _entries("BottomK", self.k))
+        object.__setattr__(self, "limit", whole_bytes(self.limit, "BottomK"))
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Best:
-        return _no_entries("Bottom", self.k, self.limit, frame)
+    def start(self, frame: MatrixSpec) -> Best:
+        return _no_entries("BottomK", self.k, self.limit, frame)
 
     def absorb(self, state: Best, tile: Tile) -> None:
         turned = torch.neg(tile.scores, out=tile.scratch)
@@ -131,10 +131,10 @@ class Bottom:
     def merge(self, state: Best, other: Best) -> Best:
         return _merged(state, other, self.k)
 
-    def finish(self, state: Best, stats: Stats) -> Ranked:
+    def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
         scores, lost = -state.scores, stats.lost[..., None]
         weights = stats.weigh(scores, scores).masked_fill_((state.keys < 0) & ~lost, 0.0)
-        return Ranked(weights, state.keys.masked_fill(lost, -1))
+        return TopKResult(weights, state.keys.masked_fill(lost, -1))
 
 
 def _entries(fold: str, k: int) -> int:
@@ -144,7 +144,7 @@ def _entries(fold: str, k: int) -> int:
     return k
 
 
-def _no_entries(fold: str, k: int, limit: int, frame: Frame) -> Best:
+def _no_entries(fold: str, k: int, limit: int, frame: MatrixSpec) -> Best:
     shape = (frame.B, frame.H, frame.N, k)
     needed = math.prod(shape) * (2 * torch.finfo(frame.dtype).bits + torch.iinfo(torch.int64).bits) // 8
     if needed > limit:

@@ -14,17 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix.memory import demand_memory
-from limelight.matrix.reductions.products import Applied, Product
+from limelight.matrix.reductions.products import Applied, ProductSums
 from limelight.matrix.reductions.topk import largest
-from limelight.matrix.tile import Frame, Stats, Tile
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 
 KEYS_AT_ONCE = 1_024  # projected to the model's width at a time
 
 
 @dataclass(frozen=True)
-class Output:
+class AttentionOutput:
     """A @ V, each query's mean of the values weighted by its attention, (B, H, N, Dv), in the same walk.
 
     The values are those that the matrix was given; without any, InputError.
@@ -34,20 +34,20 @@ class Output:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> Product:
-        return Applied(_values("Output", frame)).start(frame)
+    def start(self, frame: MatrixSpec) -> ProductSums:
+        return Applied(_values("AttentionOutput", frame)).start(frame)
 
-    def absorb(self, state: Product, tile: Tile) -> None:
+    def absorb(self, state: ProductSums, tile: Tile) -> None:
         Applied(state.given).absorb(state, tile)
 
-    def merge(self, state: Product, other: Product) -> Product:
+    def merge(self, state: ProductSums, other: ProductSums) -> ProductSums:
         return Applied(state.given).merge(state, other)
 
-    def finish(self, state: Product, stats: Stats) -> Tensor:
+    def finish(self, state: ProductSums, stats: SoftmaxStats) -> Tensor:
         return Applied(state.given).finish(state, stats)
 
 
-class NormsReading(NamedTuple):
+class ValueNormsResult(NamedTuple):
     """‖α·v‖, read by query and by key."""
 
     received: Tensor
@@ -71,8 +71,8 @@ class NormSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Norms:
-    """Weights times the length of what they weigh, ‖α·v‖: `NormsReading`.
+class ValueNorms:
+    """Weights times the length of what they weigh, ‖α·v‖: `ValueNormsResult`.
 
     `output` is the model's output projection, each head's own part of it, (H, Dv, E): with it ‖α·v·Wo‖, how
     far the key moves what the layer writes. The values are those that the matrix was given.
@@ -87,14 +87,14 @@ class Norms:
 
     panels_apart = True
 
-    def start(self, frame: Frame) -> NormSums:
+    def start(self, frame: MatrixSpec) -> NormSums:
         B, H, N, M = frame.B, frame.H, frame.N, frame.M
         return NormSums(
             frame.full(B, H, M, dtype=frame.wide),
             frame.full(B, H, N, dtype=frame.wide),
             frame.full(B, H, N),
             frame.full(B, H, N, value=-1, dtype=torch.int64),
-            _lengths(_values("Norms", frame), self.output, frame),
+            _lengths(_values("ValueNorms", frame), self.output, frame),
         )
 
     def absorb(self, state: NormSums, tile: Tile) -> None:
@@ -112,10 +112,10 @@ class Norms:
         received, total = state.received + other.received, state.total + other.total
         return NormSums(received, total, peak, keys, state.lengths)
 
-    def finish(self, state: NormSums, stats: Stats) -> NormsReading:
+    def finish(self, state: NormSums, stats: SoftmaxStats) -> ValueNormsResult:
         dtype = stats.maximum.dtype
         peak, keys = state.peak.masked_fill(stats.lost, torch.nan), state.keys.masked_fill(stats.lost, -1)
-        return NormsReading(state.received.to(dtype), state.total.to(dtype), peak, keys, state.lengths)
+        return ValueNormsResult(state.received.to(dtype), state.total.to(dtype), peak, keys, state.lengths)
 
 
 def _larger(state: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -124,7 +124,7 @@ def _larger(state: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple
     return others.where(wins, norm), other_key.where(wins, key)
 
 
-def _values(fold: str, frame: Frame) -> Tensor:
+def _values(fold: str, frame: MatrixSpec) -> Tensor:
     if frame.v_BGMD is None:
         raise InputError(
             f"{fold} needs the values; the matrix has none. "
@@ -133,7 +133,7 @@ def _values(fold: str, frame: Frame) -> Tensor:
     return frame.v_BGMD
 
 
-def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: Frame) -> Tensor:
+def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: MatrixSpec) -> Tensor:
     """‖v‖ or ‖v·Wo‖ for every query head and key, (B, H, M)."""
     share = frame.H // max(frame.G, 1)  # query heads a key head
     lengths = frame.full(frame.B, frame.H, frame.M)
@@ -144,12 +144,12 @@ def _lengths(v_BGMD: Tensor, output_HDE: Tensor | None, frame: Frame) -> Tensor:
         return lengths
     if not isinstance(output_HDE, Tensor) or not output_HDE.is_floating_point():
         came = output_HDE.dtype if isinstance(output_HDE, Tensor) else type(output_HDE).__name__
-        raise KindError(f"Norms(output=…) must be a float tensor; got {came}.")
-    demand_memory("Norms(output=…)", output_HDE)
+        raise ArgumentTypeError(f"ValueNorms(output=…) must be a float tensor; got {came}.")
+    demand_memory("ValueNorms(output=…)", output_HDE)
     D = v_BGMD.shape[-1]
     if output_HDE.dim() != 3 or output_HDE.shape[:2] != (frame.H, D):
         raise ShapeError(
-            f"Norms(output=…) must hold each head's part of the output projection, ({frame.H}, {D}, any); "
+            f"ValueNorms(output=…) must hold each head's part of the output projection, ({frame.H}, {D}, any); "
             f"got shape {tuple(output_HDE.shape)}. Of a weight (model width, H·Dv), as nn.Linear has it, "
             f"that is weight.T.view({frame.H}, {D}, -1)."
         )

@@ -18,13 +18,13 @@ from limelight.readings.word_attention import by_layer
 from limelight.tasks.documents import DocumentsLook, look_documents
 from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.own import OwnReader
-from limelight.tasks.readers import Reader, Run
+from limelight.tasks.readers import ForwardPass, Reader
 from limelight.text.contexts import Context, encode
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, START
-from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.attention_layers import AttentionLayers
 from limelight.viewer.compute.next_tokens import Step, steps_of
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.subject import Subject
 
 BEGINS, ENDS = "⟨start⟩", "⟨end⟩"
@@ -60,25 +60,25 @@ def subject_from_look(predictor: Predictor, seen: Look, heads: Sequence[Head] | 
     )
 
 
-def _attentions(predictor: Predictor, trace: Trace, start: str) -> list[Attention]:
+def _attentions(predictor: Predictor, trace: Trace, start: str) -> list[AttentionLayers]:
     """Those that the model has: of a recurrent network the cross-attention alone, if any."""
     answer = trace.prediction
     if predictor.model.role == "language":
         read = with_special("text", trace.source, before=1)
         predicted = with_special("next token", trace.source, after=1)
         layers = by_layer(trace.layers("decoder"))
-        return [Attention("decoder", "self", predicted, read, layers, start=start, note=PREDICTS)]
+        return [AttentionLayers("decoder", "self", predicted, read, layers, start=start, note=PREDICTS)]
     source = with_special("text", trace.source, after=1)
     found = []
     if trace.target is not None:
         predicted = with_special("answer", trace.target, after=1)
         layers = by_layer(trace.layers("cross"))
-        found += [Attention("cross-attention", "cross", predicted, source, layers, note=PREDICTS)]
+        found += [AttentionLayers("cross-attention", "cross", predicted, source, layers, note=PREDICTS)]
     if layers := by_layer(trace.layers("encoder")):
-        found += [Attention("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))]
+        found += [AttentionLayers("encoder", "self", source, source, layers, ids=(*answer.source_ids, END))]
     if trace.target is not None and (layers := by_layer(trace.layers("decoder"))):
         read = with_special("answer so far", trace.target, before=1)
-        found += [Attention("decoder", "self", read, read, layers, ids=(START, *answer.target_ids))]
+        found += [AttentionLayers("decoder", "self", read, read, layers, ids=(START, *answer.target_ids))]
     return [replace(found[0], start=start), *found[1:]]
 
 
@@ -125,13 +125,13 @@ def _number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def with_special(name: str, segments: Segments, before: int = 0, after: int = 0) -> Side:
+def with_special(name: str, segments: Segments, before: int = 0, after: int = 0) -> TokenAxis:
     """A text with start or end tokens around it, which cover no characters."""
     end = len(segments.text)
     spans = (*[(0, 0)] * before, *segments.spans, *[(end, end)] * after)
     labels = dict.fromkeys(range(before), BEGINS)
     labels |= dict.fromkeys(range(len(spans) - after, len(spans)), ENDS)
-    return Side(name, Segments(segments.text, spans, segments.documents, segments.names), labels)
+    return TokenAxis(name, Segments(segments.text, spans, segments.documents, segments.names), labels)
 
 
 def slice_text(heads: Sequence[Head], layers: Sequence[int] = ()) -> str:
@@ -167,13 +167,13 @@ class RecordingReader:
 
     def __init__(self, reader: Reader) -> None:
         self.inner = reader
-        self.first: Run | None = None
+        self.first: ForwardPass | None = None
         self.count = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def run(self, context: Context, answer_tokens: int) -> Run:
+    def run(self, context: Context, answer_tokens: int) -> ForwardPass:
         run = self.inner.run(context, answer_tokens)
         self.first = self.first or run
         self.count += 1
@@ -212,26 +212,33 @@ def of_documents(
     )
 
 
-def of_run(reader: Reader, run: Run, start: str = "mean") -> list[Attention]:
+def of_run(reader: Reader, run: ForwardPass, start: str = "mean") -> list[AttentionLayers]:
     """What wrote the answer first, then what the parts of the text see of each other."""
     context = run.context
-    text = Side("text", context.segments, _special_names(reader, context))
+    text = TokenAxis("text", context.segments, _special_names(reader, context))
     ids = context.ids if len(context.ids) == len(context.segments) else ()
-    within = Attention("self-attention", "self", text, text, run.layers, ids=ids) if run.layers else None
+    within = (
+        AttentionLayers("self-attention", "self", text, text, run.layers, ids=ids) if run.layers else None
+    )
     if run.looking is not run.layers:
         rows = next(iter(run.looking.values())).shape[2]
         answer = _answer_side(reader, run.answer or "", rows)
-        cross = Attention("cross-attention", "cross", answer, text, run.looking, start=start, note=PREDICTS)
+        cross = AttentionLayers(
+            "cross-attention", "cross", answer, text, run.looking, start=start, note=PREDICTS
+        )
         return [cross] if within is None else [cross, within]
     assert within is not None, "what looks is the self-attention"
     if reader.architecture != "decoder" or run.answer is None:
         return [replace(within, start=start)]
     old = context.segments
     spans = (*old.spans[1:], (len(old.text), len(old.text)))
-    predicted = Side(
+    predicted = TokenAxis(
         "next token", Segments(old.text, spans, old.documents, old.names), {len(spans) - 1: ENDS}
     )
-    return [Attention("answer", "self", predicted, text, run.layers, start=start, note=PREDICTS), within]
+    return [
+        AttentionLayers("answer", "self", predicted, text, run.layers, start=start, note=PREDICTS),
+        within,
+    ]
 
 
 def _special_names(reader: Reader, context: Context) -> dict[int, str]:
@@ -245,7 +252,7 @@ def _special_names(reader: Reader, context: Context) -> dict[int, str]:
     return {place: spell(context.ids[place]) for place in places} if spell else {}
 
 
-def _answer_side(reader: Reader, answer: str, rows: int) -> Side:
+def _answer_side(reader: Reader, answer: str, rows: int) -> TokenAxis:
     """The tokens of an answer whose text alone is known; by number where they are others than were written."""
     tokenizer = (
         reader.predictor.saved.target if isinstance(reader, OwnReader) else getattr(reader, "tokenizer", None)
@@ -254,4 +261,4 @@ def _answer_side(reader: Reader, answer: str, rows: int) -> Side:
         _, spans = encode(tokenizer, answer, special=False)
         if rows - len(spans) in (0, 1):
             return with_special("answer", Segments.from_spans(answer, spans), after=rows - len(spans))
-    return Side.numbered("answer", rows)
+    return TokenAxis.numbered("answer", rows)

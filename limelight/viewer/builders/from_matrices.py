@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError, KindError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.reading import Reading
 from limelight.text.contexts import Context
 from limelight.text.segments import Segments
 from limelight.viewer.builders.precomputed import PrecomputedMatrix
-from limelight.viewer.compute.attention_layers import Attention, Matrix
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.attention_layers import AttentionLayers, Matrix
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.subject import Subject
 
 Text = Segments | Context | Sequence[str] | None
@@ -36,9 +36,8 @@ def build_subject(
     queries  the queries' tokens, of cross-attention: a matrix alone with as many queries is taken for that
     batch    which text of the matrices' batch, counted from 0
 
-    Raises KindError for anything else, ShapeError where a text has another number of tokens, where there is no such
-    text of the batch, and where there is nothing to show; InputError for texts of what has its own.
-    """
+    Raises ArgumentTypeError for anything else, ShapeError where a text has another number of tokens, where there is
+    no such text of the batch, and where there is nothing to show; InputError for texts of what has its own. """
     if isinstance(what, Subject | Reading):
         if text is not None or queries is not None or batch:
             raise InputError(
@@ -54,15 +53,15 @@ def build_subject(
         if asked and isinstance(text, Context)
         else None
     )
-    return Subject(title or "Attention", found, notes=notes, question=question)
+    return Subject(title or "AttentionLayers", found, notes=notes, question=question)
 
 
 def of_matrices(
     groups: Mapping[str, tuple[Kind, Mapping[int, Matrix], Mapping[int, str]]],
     text: Text,
-    asking: Side | None,
+    asking: TokenAxis | None,
     batch: int,
-) -> list[Attention]:
+) -> list[AttentionLayers]:
     """Name → (kind, layers, their names) as attentions between the texts, of which each belongs to one at least."""
     keys = None if text is None else side_of("text", text)
     found = []
@@ -76,7 +75,7 @@ def of_matrices(
         )
         ids = text.ids if isinstance(text, Context) and kind == "self" and len(text.ids) == N == M else ()
         note = f"Text {batch + 1} of {B} of the batch." if B > 1 else ""
-        found.append(Attention(name, kind, rows, columns, layers, names, ids, batch=batch, note=note))
+        found.append(AttentionLayers(name, kind, rows, columns, layers, names, ids, batch=batch, note=note))
         known += [side for side in (columns, rows) if side not in known]
     for side in (keys, asking):
         if side is not None and not any(side in (each.queries, each.keys) for each in found):
@@ -88,18 +87,18 @@ def of_matrices(
     return found
 
 
-def side_of(name: str, text: Segments | Context | Sequence[str]) -> Side:
+def side_of(name: str, text: Segments | Context | Sequence[str]) -> TokenAxis:
     """One side out of a text."""
     if isinstance(text, Context):
-        return Side(name, text.segments)
+        return TokenAxis(name, text.segments)
     if isinstance(text, Segments):
-        return Side(name, text)
+        return TokenAxis(name, text)
     if isinstance(text, str):
-        raise KindError(
+        raise ArgumentTypeError(
             "A text must come with its tokens: Segments.of(text, tokenizer), Context.of(tokenizer, text), or a list "
             "of one label a token; got a bare string."
         )
-    return Side.of_labels(name, [str(label) for label in text])
+    return TokenAxis.of_labels(name, [str(label) for label in text])
 
 
 def of_reading(reading: Reading, title: str = "") -> Subject:
@@ -120,15 +119,15 @@ def of_reading(reading: Reading, title: str = "") -> Subject:
         )
     if bool((values < 0).any()):
         raise InputError("A page colours from 0 up, and this Reading holds numbers below 0.")
-    rows, columns = (Side.of_labels(axis, names) for axis, names in zip(axes, labels, strict=True))
+    rows, columns = (TokenAxis.of_labels(axis, names) for axis, names in zip(axes, labels, strict=True))
     layers = {0: PrecomputedMatrix(values[None])}
-    attention = Attention(
+    attention = AttentionLayers(
         f"{axes[0]} × {axes[1]}", "cross", rows, columns, layers, note=f"Unit: {reading.unit}."
     )
     return Subject(title or " by ".join(axes), [attention], how=reading.how, level="token")
 
 
-def _groups(what: Any, asking: Side | None) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]:
+def _groups(what: Any, asking: TokenAxis | None) -> dict[str, tuple[Kind, dict[int, Any], dict[int, str]]]:
     """Name → what belongs together: of one kind, in one part of the model, of one size.
 
     Where nothing tells the kind, as many queries as `asking` has, or another number than keys, make it "cross".
@@ -140,7 +139,7 @@ def _groups(what: Any, asking: Side | None) -> dict[str, tuple[Kind, dict[int, A
     elif isinstance(what, Iterable) and not isinstance(what, str | bytes | Tensor):
         what = [_entry(number, each) for number, each in enumerate(what)]
     else:
-        raise KindError(
+        raise ArgumentTypeError(
             "A page shows an AttentionMatrix, several of them, what limelight.watch has seen, or a Reading; got "
             f"{type(what).__name__}."
         )
@@ -170,7 +169,7 @@ def _named(key: Any, each: Any) -> tuple[int, str, Kind | None, AttentionMatrix]
         _, _, told, matrix = _entry(key, each)
         return 0, key, told, matrix
     if not isinstance(key, Integral) or key < 0:
-        raise KindError(f"A layer is told by a number from 0, or by its name; got {key!r}.")
+        raise ArgumentTypeError(f"A layer is told by a number from 0, or by its name; got {key!r}.")
     _, name, told, matrix = _entry(key, each)
     return int(key), name, told, matrix
 
@@ -180,10 +179,12 @@ def _entry(number: Any, each: Any) -> tuple[int, str, Kind | None, AttentionMatr
         return number, "", None, each
     if hasattr(each, "matrix") and getattr(each, "kind", None) in get_args(Kind):
         return each.layer, each.name, each.kind, each.matrix
-    raise KindError(f"A page shows attention matrices; what stands at {number!r} is {type(each).__name__}.")
+    raise ArgumentTypeError(
+        f"A page shows attention matrices; what stands at {number!r} is {type(each).__name__}."
+    )
 
 
-def _fitting(what: str, tokens: int, known: Sequence[Side], given: bool) -> Side:
+def _fitting(what: str, tokens: int, known: Sequence[TokenAxis], given: bool) -> TokenAxis:
     """The first side of so many tokens; tokens by number where there is none."""
     for side in known:
         if len(side) == tokens:
@@ -193,4 +194,4 @@ def _fitting(what: str, tokens: int, known: Sequence[Side], given: bool) -> Side
             f"The text of the {what} must have a token for each of the matrix's {tokens} {what}; those given have "
             f"{', '.join(str(len(side)) for side in known)}. Special tokens count too."
         )
-    return Side.numbered(what, tokens)
+    return TokenAxis.numbered(what, tokens)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.matrix import Frame, Mask, Stats, Tile, masks
+from limelight.matrix import Mask, MatrixSpec, SoftmaxStats, Tile, masks
 from limelight.matrix.tile import Arena
 
 
@@ -41,8 +41,8 @@ class PrecomputedMatrix:
         """As `AttentionMatrix.read`."""
         B, H, N, M = self.shape
         zeros = torch.zeros(B, H, N, dtype=self.weights.dtype)
-        stats = Stats(zeros.masked_fill(~(self.weights > 0).any(-1), -torch.inf), zeros)
-        frame = Frame(B, H, H, N, M, self.weights.dtype, self.device)
+        stats = SoftmaxStats(zeros.masked_fill(~(self.weights > 0).any(-1), -torch.inf), zeros)
+        frame = MatrixSpec(B, H, H, N, M, self.weights.dtype, self.device)
         arena = Arena(0, self.weights.dtype, self.device)
         tile = Tile(range(B), range(H), 0, N, 0, M, self.weights.log(), (), arena, stats)
         tile.__dict__["weights"] = self.weights  # to the last bit, where exp(log(w)) would round

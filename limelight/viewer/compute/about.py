@@ -9,14 +9,17 @@ from typing import Any
 from limelight._version import __version__
 from limelight.viewer.compute import head_stats as numbers
 from limelight.viewer.compute import reweighting
-from limelight.viewer.compute.attention_layers import TILE, Attention
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.attention_layers import TILE, AttentionLayers
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.protocol.requests import LEVELS
 from limelight.viewer.protocol.responses import Answer, Array
 
 
 def about(
-    sides: Sequence[Side], attentions: Sequence[Attention], has: dict[str, bool], head: dict[str, Any]
+    sides: Sequence[TokenAxis],
+    attentions: Sequence[AttentionLayers],
+    has: dict[str, bool],
+    head: dict[str, Any],
 ) -> Answer:
     """Sides and attentions, and what `head` says beside them."""
     arrays: dict[str, Array] = {}
@@ -41,7 +44,7 @@ def about(
     return Answer("about", found, arrays)
 
 
-def _told(attention: Attention, sides: Sequence[Side]) -> dict[str, Any]:
+def _told(attention: AttentionLayers, sides: Sequence[TokenAxis]) -> dict[str, Any]:
     return {
         "name": attention.name,
         "kind": attention.kind,

@@ -13,7 +13,7 @@ from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
 from limelight.readings.reading import MOST_HEADS_NAMED, Head, name_heads
 from limelight.readings.word_attention import head_labels
-from limelight.viewer.compute.token_axis import UNITS, Side
+from limelight.viewer.compute.token_axis import UNITS, TokenAxis
 
 TILE = 256
 """Cells of a tile's side."""
@@ -75,7 +75,7 @@ class Reweighting:
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class AttentionLayers:
     """Layers of one kind between the same two sides.
 
     layers  number of the layer → matrix, all of the same size
@@ -90,8 +90,8 @@ class Attention:
 
     name: str
     kind: Literal["self", "cross"]
-    queries: Side
-    keys: Side
+    queries: TokenAxis
+    keys: TokenAxis
     layers: Mapping[int, Matrix]
     names: Mapping[int, str] = field(default_factory=dict)
     ids: tuple[int, ...] = ()
@@ -187,7 +187,7 @@ class Attention:
         return f"Mean of {name_heads(heads)}, each with equal weight."
 
 
-def _several(side: Side) -> str:
+def _several(side: TokenAxis) -> str:
     return next((level for level in reversed(UNITS) if side.count(level) > 1), "document")
 
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from limelight.matrix import AttentionMatrix, Distance, Entropy, Received, RowStats, SinkMass, Tile
-from limelight.matrix.reductions.downsample import PictureReading
+from limelight.matrix import AttentionMatrix, Entropy, MeanDistance, Received, RowStats, SinkMass, Tile
+from limelight.matrix.reductions.downsample import DownsampleResult
 from limelight.matrix.reductions.products import Applied, TransposedApplied
 from limelight.readings.padding import first_key, texts_of
-from limelight.viewer.compute.attention_layers import Attention, Matrix
+from limelight.viewer.compute.attention_layers import AttentionLayers, Matrix
 from limelight.viewer.compute.grid_reduction import Cells
 
 MAP_BYTES = 2**28
@@ -47,7 +47,7 @@ class LayerSummary:
     """
 
     zoom: int
-    map: PictureReading
+    map: DownsampleResult
     raw: Tensor
     per_query: Tensor
     looking: Tensor
@@ -64,7 +64,7 @@ class LayerSummary:
         return sum(each.nbytes for each in tensors if each is not None)
 
 
-def map_zoom(attention: Attention) -> int:
+def map_zoom(attention: AttentionLayers) -> int:
     """The deepest zoom whose cells, of all heads of a layer, fit into `MAP_BYTES`."""
     heads = max(matrix.shape[1] for matrix in attention.layers.values())
     for zoom in range(attention.deepest, 0, -1):
@@ -76,7 +76,7 @@ def map_zoom(attention: Attention) -> int:
     return 0
 
 
-def sinks_of(attention: Attention) -> Tensor:
+def sinks_of(attention: AttentionLayers) -> Tensor:
     """(M,) bool: where attention rests whatever the text says: the first token of self-attention that is no padding,
     the special tokens of cross-attention."""
     at = torch.zeros(attention.M, dtype=torch.bool)
@@ -88,12 +88,12 @@ def sinks_of(attention: Attention) -> Tensor:
     return at
 
 
-def sinks_told(attention: Attention) -> str:
+def sinks_told(attention: AttentionLayers) -> str:
     """The sinks in words."""
     return "the first token" if attention.kind == "self" else "special tokens"
 
 
-def summarise_layer(attention: Attention, layer: int, heard: Callable[[Tile], None]) -> LayerSummary:
+def summarise_layer(attention: AttentionLayers, layer: int, heard: Callable[[Tile], None]) -> LayerSummary:
     """Read one layer in one pass. `heard` is called with every tile."""
     matrix, b = attention.layers[layer], attention.batch
     zoom, sinks = map_zoom(attention), sinks_of(attention).to(matrix.device)
@@ -101,7 +101,7 @@ def summarise_layer(attention: Attention, layer: int, heard: Callable[[Tile], No
         RowStats(),
         Received(),
         Entropy(),
-        Distance(),
+        MeanDistance(),
         SinkMass(sinks),
         SinkMass(
             ~sinks
@@ -126,7 +126,7 @@ def summarise_layer(attention: Attention, layer: int, heard: Callable[[Tile], No
     means = {name: ((x[b].double() * counted_HN).sum(-1) / count_H).cpu() for name, x in per_query.items()}
     return LayerSummary(
         zoom,
-        PictureReading(
+        DownsampleResult(
             cells.mean[b].float().cpu(),
             cells.maximum[b].float().cpu(),
             cells.seen[b, :1].float().cpu().clone(),
@@ -141,7 +141,7 @@ def summarise_layer(attention: Attention, layer: int, heard: Callable[[Tile], No
     )
 
 
-def _members(attention: Attention, side: str, device: torch.device) -> Tensor:
+def _members(attention: AttentionLayers, side: str, device: torch.device) -> Tensor:
     """(tokens, documents): 1 where a token is in a document."""
     index = torch.from_numpy(getattr(attention, side).index("document"))
     return one_hot(index + 1)[:, 1:].float().to(device)
@@ -169,7 +169,7 @@ class PassProgress:
 class FirstPass:
     """Over the layers of some attentions; what it has kept stands in `summaries`, one dictionary an attention."""
 
-    def __init__(self, attentions: Sequence[Attention]) -> None:
+    def __init__(self, attentions: Sequence[AttentionLayers]) -> None:
         self.attentions = attentions
         self.summaries: list[dict[int, LayerSummary]] = [{} for _ in attentions]
         self.reading = PassProgress(sum(map(weights, attentions)))
@@ -216,6 +216,6 @@ class FirstPass:
         return heard
 
 
-def weights(attention: Attention) -> int:
+def weights(attention: AttentionLayers) -> int:
     """How many there are, of all heads and layers."""
     return len(attention.heads) * attention.N * attention.M

@@ -1,7 +1,7 @@
 """A fold for maps: the matrix in square cells of one size, counted from its first entry on.
 
-`Picture` has as many cells as it is asked for, of sizes that differ by one. A map that is zoomed needs cells that lie
-in each other: those of side 2s are four of side s.
+`Downsample` has as many cells as it is asked for, of sizes that differ by one. A map that is zoomed needs cells that
+lie in each other: those of side 2s are four of side s.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from limelight.matrix import Frame, Picture, Stats, Tile
-from limelight.matrix.reductions.downsample import PictureReading, Raster
+from limelight.matrix import Downsample, MatrixSpec, SoftmaxStats, Tile
+from limelight.matrix.reductions.downsample import DownsampleResult, Raster
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The matrix in cells of side × side entries; those at its end are smaller: `PictureReading`.
+    """The matrix in cells of side × side entries; those at its end are smaller: `DownsampleResult`.
 
     heard  is given each tile when it was read; what it raises ends the pass
 
@@ -31,23 +31,23 @@ class Cells:
 
     panels_apart = True  # `heard` may be called by several threads at once
 
-    def start(self, frame: Frame) -> Raster:
+    def start(self, frame: MatrixSpec) -> Raster:
         rows, columns = edges(frame.N, self.side), edges(frame.M, self.side)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)
         sums, seen = (frame.full(*shape, dtype=frame.wide) for _ in range(2))
         return Raster(sums, frame.full(*shape), seen, rows, columns)
 
     def absorb(self, state: Raster, tile: Tile) -> None:
-        Picture(1, 1).absorb(state, tile)  # which looks at the state's cells alone
+        Downsample(1, 1).absorb(state, tile)  # which looks at the state's cells alone
         self.heard(tile)
 
     def merge(self, state: Raster, other: Raster) -> Raster:
-        return Picture(1, 1).merge(state, other)
+        return Downsample(1, 1).merge(state, other)
 
-    def finish(self, state: Raster, stats: Stats) -> PictureReading:
+    def finish(self, state: Raster, stats: SoftmaxStats) -> DownsampleResult:
         area = areas(state.rows, state.columns).to(state.sums)
         dtype = stats.maximum.dtype
-        return PictureReading((state.sums / area).to(dtype), state.maximum, (state.seen / area).to(dtype))
+        return DownsampleResult((state.sums / area).to(dtype), state.maximum, (state.seen / area).to(dtype))
 
 
 def edges(size: int, side: int) -> Tensor:

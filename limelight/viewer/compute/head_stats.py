@@ -12,10 +12,10 @@ from torch import Tensor
 
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
-from limelight.matrix.reductions.downsample import Run
+from limelight.matrix.reductions.downsample import CellRun
 from limelight.readings.atlas import MEASURES as ATLAS
 from limelight.readings.atlas import atlas
-from limelight.viewer.compute.attention_layers import Attention
+from limelight.viewer.compute.attention_layers import AttentionLayers
 from limelight.viewer.compute.first_pass import LayerSummary, sinks_told
 from limelight.viewer.compute.grid_reduction import areas, edges
 from limelight.viewer.protocol.responses import Array
@@ -32,7 +32,7 @@ class Measure(NamedTuple):
     how: str
 
 
-def measures(attention: Attention) -> list[Measure]:
+def measures(attention: AttentionLayers) -> list[Measure]:
     """Which there are for this attention."""
     sinks = sinks_told(attention)
     found = [
@@ -66,7 +66,7 @@ assert set(FROM_ATLAS) < set(ATLAS)
 
 
 def values(
-    attention: Attention,
+    attention: AttentionLayers,
     measure: str,
     summaries: Mapping[int, LayerSummary],
     go_on: Callable[[], None] = lambda: None,
@@ -85,7 +85,7 @@ def values(
     return table(attention, rows)
 
 
-def table(attention: Attention, rows: list[Tensor]) -> Array:
+def table(attention: AttentionLayers, rows: list[Tensor]) -> Array:
     """Rows of as many numbers as their layer has heads, side by side."""
     most = max(matrix.shape[1] for matrix in attention.layers.values())
     found = np.full((len(rows), most), np.nan, dtype=np.float32)
@@ -94,7 +94,7 @@ def table(attention: Attention, rows: list[Tensor]) -> Array:
     return found
 
 
-def thumbs(attention: Attention, summaries: Mapping[int, LayerSummary]) -> Array:
+def thumbs(attention: AttentionLayers, summaries: Mapping[int, LayerSummary]) -> Array:
     """(layers, most heads, rows, columns) float32: the mean weight of a cell."""
     pictures = [_small(attention, summaries[layer]) for layer in attention.layers]
     most = max(len(each) for each in pictures)
@@ -104,12 +104,12 @@ def thumbs(attention: Attention, summaries: Mapping[int, LayerSummary]) -> Array
     return found
 
 
-def _small(attention: Attention, summary: LayerSummary) -> Tensor:
+def _small(attention: AttentionLayers, summary: LayerSummary) -> Tensor:
     """(H, rows, columns) float64: the cells of the map, several together, each by its area."""
     step = attention.step(summary.zoom)
     cells = summary.map.mean.double()
     area = areas(edges(attention.N, step), edges(attention.M, step)).double()
-    sums = [Run.of(_parts(size), 0, size) for size in cells.shape[1:]]
+    sums = [CellRun.of(_parts(size), 0, size) for size in cells.shape[1:]]
     down, across = sums
     return across.sums(down.sums(cells * area, -2), -1) / across.sums(down.sums(area, -2), -1)
 
@@ -131,10 +131,10 @@ def _agreement(summaries: Mapping[int, LayerSummary]) -> list[Tensor]:
     return [torch.minimum(each, mean).sum(-1)[:, looking].mean(-1) for each in shares]
 
 
-_FOUND: WeakKeyDictionary[Attention, dict[str, Array]] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[AttentionLayers, dict[str, Array]] = WeakKeyDictionary()
 
 
-def _from_atlas(attention: Attention, go_on: Callable[[], None]) -> dict[str, Array]:
+def _from_atlas(attention: AttentionLayers, go_on: Callable[[], None]) -> dict[str, Array]:
     """The measures that need the tokens' numbers: one pass of their own for all of them."""
     if attention in _FOUND:
         return _FOUND[attention]

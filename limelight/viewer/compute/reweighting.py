@@ -20,7 +20,7 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.matrix import AttentionMatrix
 from limelight.readings.row_attention import value_lengths
-from limelight.viewer.compute.attention_layers import Attention, Reweighting
+from limelight.viewer.compute.attention_layers import AttentionLayers, Reweighting
 from limelight.viewer.compute.first_pass import LayerSummary, sinks_of, sinks_told
 from limelight.viewer.protocol.requests import WEIGHS
 
@@ -28,13 +28,13 @@ PLAIN, SINK_FREE, VALUE = WEIGHS
 VALUE_NORM = "value norm"
 
 
-def offered(attention: Attention) -> list[str]:
+def offered(attention: AttentionLayers) -> list[str]:
     """Those that say something here: without sinks where there are some, by value where values are known."""
     sinks = bool(sinks_of(attention).any())
     return [PLAIN, *([SINK_FREE] if sinks else []), *([VALUE] if _valued(attention) else [])]
 
 
-def weighed(attention: Attention, weigh: str, summaries: Mapping[int, LayerSummary]) -> Attention:
+def weighed(attention: AttentionLayers, weigh: str, summaries: Mapping[int, LayerSummary]) -> AttentionLayers:
     """The same attention, told in this way. Raises InputError for one that is not offered.
 
     summaries  layer → what the first pass has kept so far; it may be filled later
@@ -60,14 +60,14 @@ def weighed(attention: Attention, weigh: str, summaries: Mapping[int, LayerSumma
     return replace(attention, reweightings=reweightings, unit=VALUE_NORM, rule=rule)
 
 
-def _valued(attention: Attention) -> bool:
+def _valued(attention: AttentionLayers) -> bool:
     return all(
         isinstance(matrix, AttentionMatrix) and matrix.value is not None
         for matrix in attention.layers.values()
     )
 
 
-def _sink_free(attention: Attention, layer: int, summaries: Mapping[int, LayerSummary]) -> Reweighting:
+def _sink_free(attention: AttentionLayers, layer: int, summaries: Mapping[int, LayerSummary]) -> Reweighting:
     matrix = attention.layers[layer]
     kept_M = (~sinks_of(attention)).float().to(matrix.device)
     return Reweighting(kept_M.expand(matrix.shape[1], -1), _others(layer, summaries, matrix.device.type))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from limelight.errors import InputError, TooLargeError
-from limelight.matrix.masks.base import Cover
-from limelight.matrix.reductions.downsample import Run
+from limelight.matrix.masks.base import TileCoverage
+from limelight.matrix.reductions.downsample import CellRun
 from limelight.readings.reading import Head
-from limelight.viewer.compute.attention_layers import TILE, Attention, Matrix, heads_by_layer
+from limelight.viewer.compute.attention_layers import TILE, AttentionLayers, Matrix, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary
 from limelight.viewer.compute.grid_reduction import areas, edges
 from limelight.viewer.protocol.responses import Array
@@ -40,14 +40,14 @@ class Tiled:
 
 
 @dataclass(frozen=True)
-class Place:
+class TileAddress:
     """Which cells: those of zoom `zoom` from (256·row, 256·column) on."""
 
     zoom: int
     row: int
     column: int
 
-    def within(self, attention: Attention) -> tuple[range, range]:
+    def within(self, attention: AttentionLayers) -> tuple[range, range]:
         """The queries and keys that the tile takes in. Raises InputError where there are none."""
         if self.zoom > attention.deepest:
             raise InputError(f"zoom is from 0 to {attention.deepest}; got {self.zoom}.")
@@ -61,7 +61,7 @@ class Place:
         return spans[0], spans[1]
 
 
-def work(attention: Attention, heads: tuple[Head, ...], place: Place) -> int:
+def work(attention: AttentionLayers, heads: tuple[Head, ...], place: TileAddress) -> int:
     """How many entries a tile is made of."""
     rows, columns = place.within(attention)
     return len(rows) * len(columns) * len(heads)
@@ -86,8 +86,8 @@ class Map:
         cls,
         summaries: Mapping[int, LayerSummary],
         heads: tuple[Head, ...],
-        attention: Attention,
-        place: Place,
+        attention: AttentionLayers,
+        place: TileAddress,
     ) -> Map:
         """What a tile needs of what the first pass has kept of each head."""
         first = summaries[heads[0][0]]
@@ -101,13 +101,13 @@ class Map:
             torch.maximum(maximum, kept.maximum[head][cut], out=maximum)
         return cls(first.zoom, mean / len(heads), maximum, seen)
 
-    def tile(self, attention: Attention, layer: int, place: Place, reduce: str) -> Tiled:
+    def tile(self, attention: AttentionLayers, layer: int, place: TileAddress, reduce: str) -> Tiled:
         """`layer` is the one whose mask says what may be seen."""
         rows, columns = place.within(attention)
         step, fine = attention.step(place.zoom), attention.step(self.zoom)
         sizes = (torch.tensor([min(fine, span.stop - at) for at in span[::fine]]) for span in (rows, columns))
         area = torch.outer(*sizes).double()
-        runs = [Run.of(edges(size, step // fine), 0, size) for size in area.shape]
+        runs = [CellRun.of(edges(size, step // fine), 0, size) for size in area.shape]
 
         def sums(cells: Tensor) -> Tensor:
             return runs[1].sums(runs[0].sums(cells, -2), -1)
@@ -125,14 +125,18 @@ class Map:
         return Tiled(found.numpy(), _share(seen))
 
 
-def cells_of(attention: Attention, place: Place, zoom: int) -> tuple[slice, ...]:
+def cells_of(attention: AttentionLayers, place: TileAddress, zoom: int) -> tuple[slice, ...]:
     """Where the cells of `zoom` that a tile is made of stand in the whole."""
     fine = attention.step(zoom)
     return tuple(slice(span.start // fine, -(-span.stop // fine)) for span in place.within(attention))
 
 
 def exact_tile(
-    attention: Attention, heads: tuple[Head, ...], place: Place, reduce: str, go_on: Callable[[], None]
+    attention: AttentionLayers,
+    heads: tuple[Head, ...],
+    place: TileAddress,
+    reduce: str,
+    go_on: Callable[[], None],
 ) -> Tiled:
     """From blocks of the matrix itself, a strip after the other; `go_on` is asked between, and may raise."""
     most_entries = MOST_WEIGHED if attention.reweightings else MOST_ENTRIES
@@ -147,7 +151,7 @@ def exact_tile(
     cells = torch.zeros(len(grid[0]) - 1, len(grid[1]) - 1, dtype=torch.float64)
     most = max(len(each) for each in heads_by_layer(heads).values())
     for strip in _strips(rows, step, STRIP // max(1, len(columns) * most)):
-        down = Run.of(grid[0], strip.start - rows.start, strip.stop - rows.start)
+        down = CellRun.of(grid[0], strip.start - rows.start, strip.stop - rows.start)
         for layer, some in heads_by_layer(heads).items():
             go_on()
             near = range(
@@ -155,7 +159,7 @@ def exact_tile(
             )
             if not near:
                 continue
-            across = Run.of(grid[1], 0, len(near))
+            across = CellRun.of(grid[1], 0, len(near))
             place_ = down.cells, across.cells
             for block_HRC in blocks(attention, layer, some, strip, near):
                 if reduce == "max":
@@ -171,7 +175,7 @@ def exact_tile(
 
 
 def blocks(
-    attention: Attention, layer: int, heads: list[int], rows: range, columns: range
+    attention: AttentionLayers, layer: int, heads: list[int], rows: range, columns: range
 ) -> Iterator[Tensor]:
     """What is told of some rows and columns, (H, R, C): of all heads of the layer together, or one by one."""
     for told_HRC, _ in told_and_plain(attention, layer, heads, rows, columns):
@@ -179,7 +183,7 @@ def blocks(
 
 
 def told_and_plain(
-    attention: Attention, layer: int, heads: list[int], rows: range, columns: range
+    attention: AttentionLayers, layer: int, heads: list[int], rows: range, columns: range
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`blocks`, and beside each the weights as the softmax gave them: the same, where none is reweighted."""
     matrix, reweighting, b = attention.layers[layer], attention.reweightings.get(layer), attention.batch
@@ -201,13 +205,15 @@ def _complete(matrix: Matrix, batch: int, heads: slice, rows: slice) -> Tensor:
     return found
 
 
-def reach(attention: Attention, layer: int, rows: range) -> range:
+def reach(attention: AttentionLayers, layer: int, rows: range) -> range:
     """The keys from the first on, up to where none of these queries may look any more."""
     mask, size = attention.layers[layer].mask, attention.M
     low, high = 0, -(-size // GRAIN)
     while low < high:
         middle = (low + high) // 2
-        hidden = mask.cover(rows.start, rows.stop, middle * GRAIN, size, attention.N, size) is Cover.NONE
+        hidden = (
+            mask.cover(rows.start, rows.stop, middle * GRAIN, size, attention.N, size) is TileCoverage.NONE
+        )
         low, high = (low, middle) if hidden else (middle + 1, high)
     return range(min(low * GRAIN, size))
 
@@ -219,7 +225,7 @@ def _strips(rows: range, step: int, most: int) -> Iterator[range]:
         yield range(start, min(start + height, rows.stop))
 
 
-def seen_cells(attention: Attention, layer: int, rows: range, columns: range, step: int) -> Tensor:
+def seen_cells(attention: AttentionLayers, layer: int, rows: range, columns: range, step: int) -> Tensor:
     """How many entries of each cell may be seen, float64, by the mask of the layer's first head.
 
     Asked by halves: of a region that may be seen as a whole, or not at all, no entry is looked at.
@@ -232,11 +238,11 @@ def seen_cells(attention: Attention, layer: int, rows: range, columns: range, st
         grid = edges(len(rows), step), edges(len(columns), step)
         place = rows.start, rows.stop, columns.start, columns.stop
         cover = mask.cover(*place, *sizes)
-        if cover is not Cover.SOME:
-            return float(cover is Cover.ALL) * areas(*grid).double()
+        if cover is not TileCoverage.SOME:
+            return float(cover is TileCoverage.ALL) * areas(*grid).double()
         if len(rows) * len(columns) <= LEAF or len(grid[0]) == len(grid[1]) == 2:
             block_RC = mask.block(*place, *sizes)[0, 0].expand(len(rows), len(columns)).double()
-            down, across = Run.of(grid[0], 0, len(rows)), Run.of(grid[1], 0, len(columns))
+            down, across = CellRun.of(grid[0], 0, len(rows)), CellRun.of(grid[1], 0, len(columns))
             return across.sums(down.sums(block_RC, -2), -1)
         axis = 0 if len(grid[0]) >= len(grid[1]) else 1
         middle = (rows, columns)[axis].start + int(grid[axis][len(grid[axis]) // 2])

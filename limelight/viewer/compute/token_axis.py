@@ -19,7 +19,7 @@ UNITS: tuple[Level, ...] = ("word", "sentence", "document")
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class TokenAxis:
     """The queries or the keys of an attention, as text.
 
     name      what people call it: "text", "answer"
@@ -32,7 +32,7 @@ class Side:
     labels: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of_labels(cls, name: str, labels: Sequence[str]) -> Side:
+    def of_labels(cls, name: str, labels: Sequence[str]) -> TokenAxis:
         """Each label a token and a word of its own, in one document."""
         spans: list[Span] = []
         at = 0
@@ -42,7 +42,7 @@ class Side:
         return cls(name, Segments.from_spans(" ".join(labels), spans))
 
     @classmethod
-    def numbered(cls, name: str, tokens: int) -> Side:
+    def numbered(cls, name: str, tokens: int) -> TokenAxis:
         """Tokens of which nothing is known but their number, from 0."""
         return cls.of_labels(name, [str(number) for number in range(tokens)])
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.matrix.reductions.downsample import Run
+from limelight.matrix.reductions.downsample import CellRun
 from limelight.matrix.reductions.pooling import group_sums
 from limelight.readings.reading import Head
-from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
+from limelight.viewer.compute.attention_layers import AttentionLayers, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary
 from limelight.viewer.compute.grid_reduction import areas, edges
 from limelight.viewer.compute.tiles import blocks, reach
@@ -88,7 +88,7 @@ class SweepResult:
 
 
 def answered(
-    found: TopRows, attention: Attention, heads: tuple[Head, ...], level: str, direction: str, most: int
+    found: TopRows, attention: AttentionLayers, heads: tuple[Head, ...], level: str, direction: str, most: int
 ) -> Answer:
     """As the page gets it, with unit and rule."""
     bare = found.kept(most)
@@ -101,7 +101,7 @@ def answered(
 
 
 def sweep(
-    attention: Attention,
+    attention: AttentionLayers,
     heads: tuple[Head, ...],
     levels: Sequence[str],
     summaries: Mapping[int, LayerSummary],
@@ -144,12 +144,15 @@ class _Map:
     columns: Tensor
 
     @classmethod
-    def of(cls, attention: Attention, side: int) -> _Map:
+    def of(cls, attention: AttentionLayers, side: int) -> _Map:
         rows, columns = edges(attention.N, side), edges(attention.M, side)
         return cls(torch.zeros(len(rows) - 1, len(columns) - 1, dtype=torch.float64), rows, columns)
 
     def take(self, weights_RM: Tensor, rows: range) -> None:
-        down, across = Run.of(self.rows, rows.start, rows.stop), Run.of(self.columns, 0, weights_RM.shape[1])
+        down, across = (
+            CellRun.of(self.rows, rows.start, rows.stop),
+            CellRun.of(self.columns, 0, weights_RM.shape[1]),
+        )
         self.sums[down.cells] += across.sums(down.sums(weights_RM, -2), -1)
 
     def mean(self, heads: int) -> Tensor:
@@ -160,7 +163,7 @@ class _Map:
 class _Table:
     """Units by units of one level, of which the strongest are kept; summed up as it is where it is small."""
 
-    attention: Attention
+    attention: AttentionLayers
     level: str
     share_XN: Tensor
     """By what the row of a head is multiplied, so that a sum over heads and a unit's rows is their mean."""
@@ -177,7 +180,9 @@ class _Table:
     to_sums: Tensor
 
     @classmethod
-    def of(cls, attention: Attention, level: str, looking_XN: Tensor, most: int, stretches: int) -> _Table:
+    def of(
+        cls, attention: AttentionLayers, level: str, looking_XN: Tensor, most: int, stretches: int
+    ) -> _Table:
         U, V = attention.queries.count(level), attention.keys.count(level)
         index_N = group_index(attention.queries, level)
         counts_XU = torch.zeros(len(looking_XN), U + 1, dtype=torch.float64)
@@ -257,7 +262,7 @@ def _stretches(units: int, most: int) -> Tensor:
     return torch.arange(parts + 1) * units // parts
 
 
-def _mixed(attention: Attention, heads: tuple[Head, ...], rows: range, share_XN: Tensor) -> Tensor:
+def _mixed(attention: AttentionLayers, heads: tuple[Head, ...], rows: range, share_XN: Tensor) -> Tensor:
     """(rows, M) float64: the heads together, each row by its share."""
     total = torch.zeros(len(rows), attention.M, dtype=torch.float64)
     share = {head: share_XN[place, rows.start : rows.stop] for place, head in enumerate(heads)}

@@ -17,10 +17,10 @@ from limelight.errors import InputError, TooLargeError
 from limelight.matrix.reductions.pooling import group_sums
 from limelight.readings.reading import Head
 from limelight.readings.word_attention import pooling_rule
-from limelight.viewer.compute.attention_layers import Attention, heads_by_layer
+from limelight.viewer.compute.attention_layers import AttentionLayers, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary
 from limelight.viewer.compute.tiles import blocks, reach, told_and_plain
-from limelight.viewer.compute.token_axis import Side
+from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.protocol.responses import Array
 
 STRIP = 2**23
@@ -30,14 +30,14 @@ MOST_ENTRIES = 2**33
 GoOn = Callable[[], None]
 
 
-class Row(NamedTuple):
+class UnitRow(NamedTuple):
     """`values` float32, one a unit of the other side; `elsewhere` what tokens of no unit have, None of a column."""
 
     values: Array
     elsewhere: float | None
 
 
-def how(attention: Attention, level: str, by: str, direction: str, heads: tuple[Head, ...]) -> str:
+def how(attention: AttentionLayers, level: str, by: str, direction: str, heads: tuple[Head, ...]) -> str:
     """The rule in words, as a Reading tells it."""
     queries, keys = (level, by) if direction == "from" else (by, level)
     rule = pooling_rule(attention.queries.groups(queries), attention.keys.groups(keys))
@@ -45,14 +45,14 @@ def how(attention: Attention, level: str, by: str, direction: str, heads: tuple[
 
 
 def attends_to(
-    attention: Attention,
+    attention: AttentionLayers,
     heads: tuple[Head, ...],
     level: str,
     place: int,
     by: str,
     summaries: Mapping[int, LayerSummary],
     go_on: GoOn,
-) -> Row:
+) -> UnitRow:
     """What one unit of the query side attends to, by units of the key side."""
     tokens = checked(attention.queries, level, place)
     weights_M = torch.zeros(attention.M, dtype=torch.float64)
@@ -68,18 +68,18 @@ def attends_to(
             continue
         weights_M += _mean_rows(attention, layer, some, tokens, go_on).sum(0)
     pooled = pool(weights_M[None] / len(heads), attention.keys, by)[0]
-    return Row(pooled[:-1].float().numpy(), float(pooled[-1]))
+    return UnitRow(pooled[:-1].float().numpy(), float(pooled[-1]))
 
 
 def receives_from(
-    attention: Attention,
+    attention: AttentionLayers,
     heads: tuple[Head, ...],
     level: str,
     place: int,
     by: str,
     summaries: Mapping[int, LayerSummary],
     go_on: GoOn,
-) -> Row:
+) -> UnitRow:
     """What one unit of the key side receives, from units of the query side. Needs the first pass."""
     tokens = checked(attention.keys, level, place)
     total = torch.zeros(attention.queries.count(by), dtype=torch.float64)
@@ -96,11 +96,11 @@ def receives_from(
             for x in (given_HN * looking_HN, looking_HN)
         )
         total += (sums_HU / counts_HU.clamp(min=1)).sum(0)
-    return Row((total / len(heads)).float().numpy(), None)
+    return UnitRow((total / len(heads)).float().numpy(), None)
 
 
 def received(
-    attention: Attention, layer: int, heads: list[int], summary: LayerSummary, go_on: GoOn
+    attention: AttentionLayers, layer: int, heads: list[int], summary: LayerSummary, go_on: GoOn
 ) -> tuple[Tensor, Tensor]:
     """What each key receives from all queries, and from a query that could see it, (heads, M) float64 each."""
     raw_HM, per_query_HM = summary.raw[heads].double(), summary.per_query[heads].double()
@@ -115,26 +115,28 @@ def received(
     return found_HM, found_HM * (per_query_HM / raw_HM.where(raw_HM > 0, 1))
 
 
-def checked(side: Side, level: str, place: int) -> Array:
+def checked(side: TokenAxis, level: str, place: int) -> Array:
     """The tokens of a unit. Raises InputError for one that is not there."""
     if not place < side.count(level):
         raise InputError(f"{side.name} has {side.count(level)} {level}s, counted from 0; got {place}.")
     return side.tokens_of(level, place)
 
 
-def group_index(side: Side, level: str) -> Tensor:
+def group_index(side: TokenAxis, level: str) -> Tensor:
     """(tokens,) the number of each token's unit, with one number more for tokens of none."""
     index = torch.from_numpy(side.index(level))
     return index.where(index >= 0, side.count(level))
 
 
-def pool(weights_RM: Tensor, keys: Side, by: str) -> Tensor:
+def pool(weights_RM: Tensor, keys: TokenAxis, by: str) -> Tensor:
     """(R, units + 1): summed over the tokens of a unit; last, what tokens of no unit have."""
     index = group_index(keys, by)
     return group_sums(weights_RM[:, None], index, keys.count(by) + 1, axis=2)[:, 0]
 
 
-def _mean_rows(attention: Attention, layer: int, heads: list[int], tokens: Array, go_on: GoOn) -> Tensor:
+def _mean_rows(
+    attention: AttentionLayers, layer: int, heads: list[int], tokens: Array, go_on: GoOn
+) -> Tensor:
     """(heads, M) float64: the mean over the queries that see anything."""
     _affordable(len(tokens) * attention.M * len(heads))
     found = []
@@ -150,7 +152,7 @@ def _mean_rows(attention: Attention, layer: int, heads: list[int], tokens: Array
     return torch.cat(found)
 
 
-def _sums_of_rows(attention: Attention, layer: int, heads: list[int], go_on: GoOn) -> Tensor:
+def _sums_of_rows(attention: AttentionLayers, layer: int, heads: list[int], go_on: GoOn) -> Tensor:
     """(heads, M) float64: the sum over all queries."""
     _affordable(attention.N * attention.M * len(heads))
     found = []
@@ -166,7 +168,7 @@ def _sums_of_rows(attention: Attention, layer: int, heads: list[int], go_on: GoO
     return torch.cat(found)
 
 
-def _columns(attention: Attention, layer: int, heads: list[int], tokens: Array, go_on: GoOn) -> Tensor:
+def _columns(attention: AttentionLayers, layer: int, heads: list[int], tokens: Array, go_on: GoOn) -> Tensor:
     """(heads, N) float64: the sum over some keys."""
     _affordable(len(tokens) * attention.N * len(heads))
     found = []
@@ -180,7 +182,7 @@ def _columns(attention: Attention, layer: int, heads: list[int], tokens: Array, 
     return torch.cat(found)
 
 
-def _apart(attention: Attention, layer: int, heads: list[int]) -> list[list[int]]:
+def _apart(attention: AttentionLayers, layer: int, heads: list[int]) -> list[list[int]]:
     """All heads of a layer together, or one by one."""
     return [heads] if len(heads) == attention.layers[layer].shape[1] else [[head] for head in heads]
 

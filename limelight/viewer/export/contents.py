@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from limelight.errors import LimelightError
-from limelight.viewer.compute.attention_layers import TILE, Attention
+from limelight.viewer.compute.attention_layers import TILE, AttentionLayers
 from limelight.viewer.compute.first_pass import weights
 from limelight.viewer.compute.head_stats import FROM_ATLAS, measures
 from limelight.viewer.compute.reweighting import PLAIN
@@ -58,12 +58,12 @@ class Filling:
     maps: dict[tuple[int, str], Tensor] = field(default_factory=dict)
     swept: dict[tuple[int, str, str, str], TopRows] = field(default_factory=dict)
 
-    def slices(self, attention: Attention) -> list[str]:
+    def slices(self, attention: AttentionLayers) -> list[str]:
         """Those that go in, the page's first one first."""
         asked = self.asked if attention is self.subject.attentions[0] else ()
         return list(dict.fromkeys([attention.start, "mean", *asked]))
 
-    def levels(self, attention: Attention) -> tuple[str, ...]:
+    def levels(self, attention: AttentionLayers) -> tuple[str, ...]:
         """Those whose rows are looked for."""
         return LEVELS if max(attention.N, attention.M) <= TOKENS else LEVELS[1:]
 
@@ -138,12 +138,12 @@ class Filling:
         head["file"] = {"kept": kept, "zoom": zoom, "said": said}
         return replace(answer, head=head)
 
-    def measures(self, attention: Attention) -> list[str]:
+    def measures(self, attention: AttentionLayers) -> list[str]:
         """Those that need no pass of their own, unless it is short."""
         cheap = weights(attention) <= CHEAP
         return [each.name for each in measures(attention) if cheap or each.name not in FROM_ATLAS]
 
-    def sweep(self, number: int, attention: Attention, chosen: str) -> None:
+    def sweep(self, number: int, attention: AttentionLayers, chosen: str) -> None:
         """The strongest of all rows of all levels, and the map."""
         summaries = self.subject.summaries(number)
         found = sweep(
@@ -162,7 +162,7 @@ class Filling:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _all(self) -> Iterator[tuple[int, Attention, str]]:
+    def _all(self) -> Iterator[tuple[int, AttentionLayers, str]]:
         for number, attention in enumerate(self.subject.attentions):
             for chosen in self.slices(attention):
                 yield number, attention, chosen
@@ -189,7 +189,7 @@ class Filling:
             self._rows(number, attention, chosen, level, keep)
 
     def _rows(
-        self, number: int, attention: Attention, chosen: str, level: str, keep: int, must: bool = False
+        self, number: int, attention: AttentionLayers, chosen: str, level: str, keep: int, must: bool = False
     ) -> bool:
         """Of both directions, or none; of tokens what they receive, too."""
         if level not in self.levels(attention):
@@ -212,7 +212,7 @@ class Filling:
                 self._tiles(number, attention, chosen, zoom, reduce)
 
     def _tiles(
-        self, number: int, attention: Attention, chosen: str, zoom: int, reduce: str, must: bool = False
+        self, number: int, attention: AttentionLayers, chosen: str, zoom: int, reduce: str, must: bool = False
     ) -> bool:
         """All tiles of a zoom, or none. Before anything is computed, a guess whether there is room."""
         step = attention.step(zoom)
@@ -236,7 +236,7 @@ class Filling:
             self.zoom[number] = zoom
         return complete
 
-    def _tile(self, question: Question, number: int, attention: Attention, chosen: str) -> Answer:
+    def _tile(self, question: Question, number: int, attention: AttentionLayers, chosen: str) -> Answer:
         """From the map that the sweep has made, where it is deep enough for what is asked."""
         made = self.maps.get((number, chosen))
         if made is None or question["reduce"] == "max":
@@ -246,12 +246,12 @@ class Filling:
         layer = attention.chosen(chosen)[0][0]
         return self.subject.tile_answer(question, cells.tile(attention, layer, place, "mean"))
 
-    def _between(self, number: int, attention: Attention, chosen: str) -> bool:
+    def _between(self, number: int, attention: AttentionLayers, chosen: str) -> bool:
         """The table that the page begins with."""
         rows, columns = self.levels_between(attention)
         return self._put("between", attention=number, slice=chosen, rows=rows, columns=columns)
 
-    def levels_between(self, attention: Attention) -> tuple[str, str]:
+    def levels_between(self, attention: AttentionLayers) -> tuple[str, str]:
         """Documents by documents, where a finer table were too large for a file, or took a pass of its own."""
         rows, columns = attention.between
         few = attention.queries.count(rows) * attention.keys.count(columns) <= BETWEEN
@@ -273,7 +273,7 @@ class Filling:
                     self.kept.pop((number, chosen), None)
                     return
 
-    def _all_of(self, number: int, attention: Attention, chosen: str) -> bool:
+    def _all_of(self, number: int, attention: AttentionLayers, chosen: str) -> bool:
         told: dict[str, Any] = {"attention": number, "slice": chosen}
         done = [self._put("received", level=level, **told) for level in LEVELS[1:]]
         done += [self._rows(number, attention, chosen, level, KEEP[2]) for level in self.levels(attention)]

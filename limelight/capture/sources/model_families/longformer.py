@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limelight.capture.inputs.attention_inputs import Inputs
+from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.listeners import Missed, Record
 from limelight.capture.sources.model_families.module_calls import Calls, calls_of
 from limelight.matrix import Mask, masks
@@ -30,7 +30,7 @@ def follow(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
         yield
 
 
-def _inputs(module: Any, call: Calls) -> Inputs:
+def _inputs(module: Any, call: Calls) -> AttentionInputs:
     H = module.num_heads
 
     def heads(x_NBE: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def _inputs(module: Any, call: Calls) -> Inputs:
         q_BHND = torch.cat([q_BHND * ~far_B1N1, far_q_BHND], -1)
         k_BHMD = torch.cat([k_BHMD, heads(call.outputs["key_global"][0])], -1)
     output = call.result[0] if isinstance(call.result, tuple) else call.result
-    return Inputs(
+    return AttentionInputs(
         query=q_BHND,
         key=k_BHMD,
         value=None if any_far else v_BHMD,

@@ -14,24 +14,26 @@ import torch
 from torch import Tensor
 
 from limelight.capture.sources.op_tracing.matmuls import einsum_of
-from limelight.capture.sources.op_tracing.scores import Known, Scores, Step
+from limelight.capture.sources.op_tracing.scores import ScoreMemo, Step, TracedScores
 
 
 def _linear(
-    scores: Scores, result: Tensor, known: Known, x: Any, weight: Any, *_: Any, **__: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, x: Any, weight: Any, *_: Any, **__: Any
+) -> TracedScores | None:
     axis = linear_axis(scores, known, x, weight)
     return None if axis is None else mixed(scores, axis, weight)
 
 
 def _convolution(
-    scores: Scores, result: Tensor, known: Known, x: Any, weight: Any, *more: Any, **kwargs: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, x: Any, weight: Any, *more: Any, **kwargs: Any
+) -> TracedScores | None:
     axis = convolution_axis(scores, known, result, x, weight)
     return None if axis is None else mixed(scores, axis, weight[:, :, 0, 0])
 
 
-def _einsum(scores: Scores, result: Tensor, known: Known, equation: Any, *operands: Any) -> Scores | None:
+def _einsum(
+    scores: TracedScores, result: Tensor, known: ScoreMemo, equation: Any, *operands: Any
+) -> TracedScores | None:
     read = einsum_axis(scores, known, equation, *operands)
     return None if read is None else mixed(scores, *read)
 
@@ -40,7 +42,7 @@ MIXTURES: dict[str, Step] = {"linear": _linear, "conv2d": _convolution, "einsum"
 """Of heads, before softmax."""
 
 
-def mixes_heads(name: str, scores: Scores, result: Tensor, known: Known, args: Any) -> bool:
+def mixes_heads(name: str, scores: TracedScores, result: Tensor, known: ScoreMemo, args: Any) -> bool:
     """Whether this operation mixes the heads of weights."""
     if name == "linear":
         return linear_axis(scores, known, *args[:2]) is not None
@@ -49,14 +51,16 @@ def mixes_heads(name: str, scores: Scores, result: Tensor, known: Known, args: A
     return name == "einsum" and einsum_axis(scores, known, *args) is not None
 
 
-def linear_axis(scores: Scores, known: Known, x: Any, weight: Any) -> int | None:
+def linear_axis(scores: TracedScores, known: ScoreMemo, x: Any, weight: Any) -> int | None:
     """The axis of heads (of the lead, from its end) that a linear layer mixes: the last one of the tensor."""
     if not isinstance(x, Tensor) or known.get(x) is not scores or -1 in scores.at or weight in known:
         return None
     return -1
 
 
-def convolution_axis(scores: Scores, known: Known, result: Tensor, x: Any, weight: Any) -> int | None:
+def convolution_axis(
+    scores: TracedScores, known: ScoreMemo, result: Tensor, x: Any, weight: Any
+) -> int | None:
     """The same for a convolution of single pixels, whose channels are the heads."""
     one_by_one = isinstance(weight, Tensor) and weight.dim() == 4 and tuple(weight.shape[2:]) == (1, 1)
     whole = one_by_one and weight.shape[1] == scores.laid_out[-3] if len(scores.shape) == 4 else False
@@ -65,7 +69,9 @@ def convolution_axis(scores: Scores, known: Known, result: Tensor, x: Any, weigh
     return -1 if tuple(result.shape[-2:]) == scores.laid_out[-2:] else None
 
 
-def einsum_axis(scores: Scores, known: Known, equation: Any, *operands: Any) -> tuple[int, Tensor] | None:
+def einsum_axis(
+    scores: TracedScores, known: ScoreMemo, equation: Any, *operands: Any
+) -> tuple[int, Tensor] | None:
     """The same for einsum with a table of two axes, and that table as (heads after, heads before)."""
     read = einsum_of(equation, operands)
     if read is None:
@@ -87,7 +93,7 @@ def einsum_axis(scores: Scores, known: Known, equation: Any, *operands: Any) -> 
     return lead.index(place) - len(lead), b if right[0] == new[0] else b.mT
 
 
-def mixed(scores: Scores, axis: int, weight_GH: Tensor) -> Scores | None:
+def mixed(scores: TracedScores, axis: int, weight_GH: Tensor) -> TracedScores | None:
     """Scores whose heads, along `axis` of the lead, are mixed; None where something was hidden before."""
     if (
         scores.hidden

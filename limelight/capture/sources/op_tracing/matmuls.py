@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from limelight.capture.sources.op_tracing.axis_origins import Axis, Label, Look, label_of
-from limelight.capture.sources.op_tracing.scores import Known, Product, Scores
+from limelight.capture.sources.op_tracing.scores import ScoreMemo, ScoreProduct, TracedScores
 
 Weighed = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def _product(of: Look, result: Tensor, a: Tensor, b: Tensor, **_: Any) -> Scores | None:
+def _product(of: Look, result: Tensor, a: Tensor, b: Tensor, **_: Any) -> TracedScores | None:
     """a @ b, where both are batches of matrices, or matrices that were computed; a single trained matrix is a
     projection."""
     made = _made(of, a, b, -2, -1)
@@ -27,10 +27,10 @@ def _product(of: Look, result: Tensor, a: Tensor, b: Tensor, **_: Any) -> Scores
     if made is None or a.dim() < fewest or b.dim() < fewest or result.dim() < 2:
         return None
     k = b.detach().transpose(-1, -2)
-    return Scores(a.detach(), k, tuple(result.shape), made=made, lead=_lead(of, result, a, b))
+    return TracedScores(a.detach(), k, tuple(result.shape), made=made, lead=_lead(of, result, a, b))
 
 
-def _made(of: Look, a: Tensor, b: Tensor, row: int, column: int) -> Product | None:
+def _made(of: Look, a: Tensor, b: Tensor, row: int, column: int) -> ScoreProduct | None:
     """What the axes of the product count; None for a product of two parameters."""
     left, right = of(a), of(b)
     constant = [origin is not None and origin.constant for origin in (left, right)]
@@ -40,7 +40,7 @@ def _made(of: Look, a: Tensor, b: Tensor, row: int, column: int) -> Product | No
     def label(origin: Any, axis: int) -> Label:
         return "unknown" if origin is None else label_of(origin.axes[axis])
 
-    return Product(label(left, row), label(right, column), not any(constant))
+    return ScoreProduct(label(left, row), label(right, column), not any(constant))
 
 
 def _lead(of: Look, result: Tensor, *operands: Tensor) -> tuple[Axis, ...] | None:
@@ -52,7 +52,9 @@ def _lead(of: Look, result: Tensor, *operands: Tensor) -> tuple[Axis, ...] | Non
     return None
 
 
-def _linear_product(of: Look, result: Tensor, a: Tensor, b: Tensor, *bias: Any, **_: Any) -> Scores | None:
+def _linear_product(
+    of: Look, result: Tensor, a: Tensor, b: Tensor, *bias: Any, **_: Any
+) -> TracedScores | None:
     """A linear layer whose weight was computed from the input."""
     origin = of(b)
     if origin is None or origin.constant or any(one is not None for one in bias):
@@ -70,14 +72,14 @@ def _added_product(
     beta: float = 1,
     alpha: float = 1,
     **_: Any,
-) -> Scores | None:
+) -> TracedScores | None:
     plain = _product(of, result, batch1, batch2)
     if plain is None:
         return None
     return replace(plain, scale=float(alpha), terms=((bias.detach(), float(beta)),) if beta else ())
 
 
-def _einsum_product(of: Look, result: Tensor, equation: Any, *operands: Any) -> Scores | None:
+def _einsum_product(of: Look, result: Tensor, equation: Any, *operands: Any) -> TracedScores | None:
     read = einsum_of(equation, operands)
     if read is None:
         return None
@@ -104,7 +106,7 @@ def _einsum_product(of: Look, result: Tensor, equation: Any, *operands: Any) -> 
         else tuple(origin.axes[left.index(letter)] for letter in lead)
     )
     shape = tuple(result.shape[out.index(letter)] for letter in lead + row + column)
-    return Scores(q.detach(), k.detach(), shape, at=at, made=made, lead=known)
+    return TracedScores(q.detach(), k.detach(), shape, at=at, made=made, lead=known)
 
 
 def _row_and_column(left: str, right: str, out: str) -> tuple[str, str] | None:
@@ -119,7 +121,7 @@ def _row_and_column(left: str, right: str, out: str) -> tuple[str, str] | None:
     return None
 
 
-def _weighing(weights: Scores, known: Known, a: Tensor, b: Tensor, **_: Any) -> Weighed | None:
+def _weighing(weights: TracedScores, known: ScoreMemo, a: Tensor, b: Tensor, **_: Any) -> Weighed | None:
     if known.get(a) is weights:
         if weights.at == (-2, -1):
             return lambda result: (b.detach(), result.detach())
@@ -128,7 +130,9 @@ def _weighing(weights: Scores, known: Known, a: Tensor, b: Tensor, **_: Any) -> 
     return None
 
 
-def _einsum_weighing(weights: Scores, known: Known, equation: Any, *operands: Any) -> Weighed | None:
+def _einsum_weighing(
+    weights: TracedScores, known: ScoreMemo, equation: Any, *operands: Any
+) -> Weighed | None:
     read = einsum_of(equation, operands)
     if read is None:
         return None
@@ -181,7 +185,7 @@ def _arranged(tensor: Tensor, letters: str, wanted: str) -> Tensor:
     return tensor[tuple(slice(None) if letter in letters else None for letter in wanted)]
 
 
-PRODUCTS: dict[str, Callable[..., Scores | None]] = {
+PRODUCTS: dict[str, Callable[..., TracedScores | None]] = {
     "matmul": _product,
     "bmm": _product,
     "mm": _product,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from limelight.matrix.biases import Bias
 from limelight.matrix.biases.custom import Table
-from limelight.matrix.index_functions import Place, part
+from limelight.matrix.index_functions import TileIndex, part
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Lookup:
         """The same with other leading axes, or on another device."""
         return replace(self, x=move(self.x), vectors=move(self.vectors))
 
-    def block(self, place: Place, like: Tensor) -> Tensor:
+    def block(self, place: TileIndex, like: Tensor) -> Tensor:
         """A tile, (B, H, R, C), of the device and dtype of `like`."""
         rows, columns = (place.columns, place.rows) if self.turned else (place.rows, place.columns)
         of = self.of.to(like.device)
@@ -57,7 +57,7 @@ class Lookup:
         return found.mT if self.turned else found
 
 
-def _panel(x_BHND: Tensor, place: Place) -> Tensor:
+def _panel(x_BHND: Tensor, place: TileIndex) -> Tensor:
     of_batches = part(x_BHND, place.batches.start, place.batches.stop)
     return part(of_batches, place.heads.start, place.heads.stop, axis=1)
 
@@ -69,7 +69,7 @@ class Looked(Bias):
     lookups: tuple[Lookup, ...]
     rest: Tensor | None = None
 
-    def apply(self, s_BHRC: Tensor, place: Place) -> Tensor:
+    def apply(self, s_BHRC: Tensor, place: TileIndex) -> Tensor:
         if self.rest is not None:
             s_BHRC = Table(self.rest).apply(s_BHRC, place)
         if s_BHRC.numel():

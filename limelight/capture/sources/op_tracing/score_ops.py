@@ -20,11 +20,11 @@ from limelight.capture.sources.op_tracing.head_mixing import MIXTURES
 from limelight.capture.sources.op_tracing.relative_lookups import Lookup, by_distance
 from limelight.capture.sources.op_tracing.scores import (
     FAR,
-    Known,
     PerQuery,
-    Scores,
+    ScoreMemo,
     Softmax,
     Step,
+    TracedScores,
     filling,
     number,
 )
@@ -33,7 +33,7 @@ from limelight.capture.sources.op_tracing.shape_ops import MOVES
 # ---- arithmetic ---------------------------------------------------------------------------------------
 
 
-def _times(scores: Scores, result: Tensor, known: Known, a: Any, b: Any) -> Scores | None:
+def _times(scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any) -> TracedScores | None:
     other = b if isinstance(a, Tensor) and known.get(a) is scores else a
     if scores.stage != "scores":
         return None
@@ -50,7 +50,9 @@ def _times(scores: Scores, result: Tensor, known: Known, a: Any, b: Any) -> Scor
     return None
 
 
-def _divided(scores: Scores, result: Tensor, known: Known, a: Any, b: Any, **more: Any) -> Scores | None:
+def _divided(
+    scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any, **more: Any
+) -> TracedScores | None:
     if not (isinstance(a, Tensor) and known.get(a) is scores) or more.get("rounding_mode"):
         return None
     if isinstance(b, Tensor) and isinstance(total := known.get(b), PerQuery):
@@ -61,7 +63,7 @@ def _divided(scores: Scores, result: Tensor, known: Known, a: Any, b: Any, **mor
     return _times(scores, result, known, a, 1 / b) if isinstance(b, Tensor) and b not in known else None
 
 
-def _scaled(scores: Scores, factor: float) -> Scores:
+def _scaled(scores: TracedScores, factor: float) -> TracedScores:
     return replace(
         scores,
         scale=scores.scale * factor,
@@ -72,27 +74,27 @@ def _scaled(scores: Scores, factor: float) -> Scores:
     )
 
 
-def _negative(scores: Scores, result: Tensor, known: Known, *_: Any) -> Scores | None:
+def _negative(scores: TracedScores, result: Tensor, known: ScoreMemo, *_: Any) -> TracedScores | None:
     return _scaled(scores, -1.0) if scores.stage == "scores" and not scores.hidden else None
 
 
 def _plus(
-    scores: Scores, result: Tensor, known: Known, a: Any, b: Any, *, alpha: float = 1.0
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any, *, alpha: float = 1.0
+) -> TracedScores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
     other, factor = (b, float(alpha)) if first else (a, 1.0)
     if (not first and alpha != 1) or scores.stage != "scores":
         return None
     if number(other) is not None:  # the same for every key: softmax does not see it
         return replace(scores, shifted=True)
-    if factor == 1 and isinstance(other, Tensor) and isinstance(beside := known.get(other), Scores):
+    if factor == 1 and isinstance(other, Tensor) and isinstance(beside := known.get(other), TracedScores):
         together = _with_lookups(scores, beside) or _with_lookups(beside, scores)
         if together is not None:
             return together
     return _joined(scores, result, other, factor)
 
 
-def _with_lookups(scores: Scores, looked: Scores) -> Scores | None:
+def _with_lookups(scores: TracedScores, looked: TracedScores) -> TracedScores | None:
     """Scores, or lookups, with the lookups of another tensor added; None where that is something else."""
     if looked.product or looked.hidden or looked.cap is not None or scores.shape != looked.shape:
         return None
@@ -102,8 +104,8 @@ def _with_lookups(scores: Scores, looked: Scores) -> Scores | None:
 
 
 def _minus(
-    scores: Scores, result: Tensor, known: Known, a: Any, b: Any, *, alpha: float = 1.0
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any, *, alpha: float = 1.0
+) -> TracedScores | None:
     if not (isinstance(a, Tensor) and known.get(a) is scores):
         return None
     if isinstance(b, Tensor) and isinstance(least := known.get(b), PerQuery):
@@ -115,7 +117,7 @@ def _minus(
     return _joined(scores, result, b, -float(alpha))
 
 
-def _joined(scores: Scores, result: Tensor, other: Any, factor: float) -> Scores | None:
+def _joined(scores: TracedScores, result: Tensor, other: Any, factor: float) -> TracedScores | None:
     if not isinstance(other, Tensor) or result.dim() < len(scores.shape):
         return None
     shape = scores.shape_of(result)
@@ -125,7 +127,7 @@ def _joined(scores: Scores, result: Tensor, other: Any, factor: float) -> Scores
     return replace(beside, terms=(*scores.terms, (beside.canonical(other), factor)))
 
 
-def _tanh(scores: Scores, result: Tensor, known: Known, *_: Any) -> Scores | None:
+def _tanh(scores: TracedScores, result: Tensor, known: ScoreMemo, *_: Any) -> TracedScores | None:
     return replace(scores, cap=1.0) if scores.bare and scores.stage == "scores" else None
 
 
@@ -133,15 +135,17 @@ def _tanh(scores: Scores, result: Tensor, known: Known, *_: Any) -> Scores | Non
 
 
 def _filled(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, mask: Tensor, value: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, mask: Tensor, value: Any
+) -> TracedScores | None:
     fill = number(value)
     if fill is None or scores.stage != "scores":
         return None
     return replace(scores, hidden=(*scores.hidden, (scores.canonical(mask).bool(), fill)))
 
 
-def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
+def _where(
+    scores: TracedScores, result: Tensor, known: ScoreMemo, condition: Tensor, a: Any, b: Any
+) -> TracedScores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
     fill = filling(b if first else a)
     if fill is None or tuple(result.shape) != scores.laid_out or scores.stage != "scores":
@@ -151,8 +155,8 @@ def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: A
 
 
 def _gathered(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, dim: int, index: Tensor, **__: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, dim: int, index: Tensor, **__: Any
+) -> TracedScores | None:
     """Products of each row with a few vectors, of which one is taken by distance."""
     last = scores.at == (-2, -1) and dim in (-1, result.dim() - 1)
     of = by_distance(index) if scores.bare and last and scores.stage == "scores" else None
@@ -163,13 +167,15 @@ def _gathered(
 
 
 def _clamped(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, min: Any = None, max: Any = None
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, min: Any = None, max: Any = None
+) -> TracedScores | None:
     """Scores with a least number so small that it hides: models lift -inf to it."""
     return scores if max is None and _hides(min) and scores.stage == "scores" else None
 
 
-def _maximum(scores: Scores, result: Tensor, known: Known, a: Any, b: Any = None) -> Scores | None:
+def _maximum(
+    scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any = None
+) -> TracedScores | None:
     """The same, the least number being a tensor."""
     least = b if isinstance(a, Tensor) and known.get(a) is scores else a
     return scores if _hides(least) and scores.stage == "scores" else None
@@ -183,7 +189,7 @@ def _hides(least: Any) -> bool:
 # ---- softmax ------------------------------------------------------------------------------------------
 
 
-def _towards(scores: Scores, result: Tensor, dim: Any) -> Scores | None:
+def _towards(scores: TracedScores, result: Tensor, dim: Any) -> TracedScores | None:
     """The scores with the axis `dim` for keys; None where it is neither that of N nor that of M."""
     if not isinstance(dim, int) or not scores.product:
         return None
@@ -194,26 +200,38 @@ def _towards(scores: Scores, result: Tensor, dim: Any) -> Scores | None:
 
 
 def _softmax(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, dim: int | None = None, *__: Any, **___: Any
-) -> Scores | None:
+    scores: TracedScores,
+    result: Tensor,
+    known: ScoreMemo,
+    _: Tensor,
+    dim: int | None = None,
+    *__: Any,
+    **___: Any,
+) -> TracedScores | None:
     keyed = _towards(scores, result, dim) if scores.stage == "scores" else None
     return None if keyed is None else replace(keyed, stage="weights", softmax=Softmax())
 
 
 def _log_softmax(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, dim: int | None = None, *__: Any, **___: Any
-) -> Scores | None:
+    scores: TracedScores,
+    result: Tensor,
+    known: ScoreMemo,
+    _: Tensor,
+    dim: int | None = None,
+    *__: Any,
+    **___: Any,
+) -> TracedScores | None:
     keyed = _towards(scores, result, dim) if scores.stage == "scores" else None
     return None if keyed is None else replace(keyed, stage="logarithms")
 
 
-def _exp(scores: Scores, result: Tensor, known: Known, *_: Any) -> Scores | None:
+def _exp(scores: TracedScores, result: Tensor, known: ScoreMemo, *_: Any) -> TracedScores | None:
     if scores.stage == "logarithms":
         return replace(scores, stage="weights", softmax=Softmax())
     return replace(scores, stage="exponentials") if scores.stage == "scores" and scores.product else None
 
 
-def _shifted(scores: Scores, least: PerQuery) -> Scores | None:
+def _shifted(scores: TracedScores, least: PerQuery) -> TracedScores | None:
     """Minus one number a query: the largest score, which softmax does not see, or the logarithm of its sum."""
     if scores.stage != "scores":
         return None
@@ -222,7 +240,7 @@ def _shifted(scores: Scores, least: PerQuery) -> Scores | None:
     return replace(scores, stage="logarithms") if least.what == "lse" and least.of is scores else None
 
 
-def _normalised(scores: Scores, total: PerQuery) -> Scores | None:
+def _normalised(scores: TracedScores, total: PerQuery) -> TracedScores | None:
     if scores.stage != "exponentials" or total.of is not scores:
         return None
     weights = replace(scores, stage="weights", softmax=Softmax())
@@ -234,7 +252,7 @@ def _normalised(scores: Scores, total: PerQuery) -> Scores | None:
     return replace(weights, sink=torch.full((heads,), math.log(total.plus), device=scores.q.device))
 
 
-def per_query(name: str, scores: Scores, result: Tensor, args: Any, kwargs: Any) -> PerQuery | None:
+def per_query(name: str, scores: TracedScores, result: Tensor, args: Any, kwargs: Any) -> PerQuery | None:
     """One number a query, kept beside its scores: the largest, or the sum after exp."""
     dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
     keep = kwargs.get("keepdim", args[2] if len(args) > 2 else False)

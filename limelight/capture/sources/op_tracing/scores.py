@@ -30,7 +30,7 @@ class Softmax:
 
 
 @dataclass(frozen=True)
-class Product:
+class ScoreProduct:
     """Which two tensors were multiplied to scores, told by the labels of their axes.
 
     rows, columns   what the axes of the scores count: places (tokens, pixels) or features (channels, heads)
@@ -54,7 +54,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Scores:
+class TracedScores:
     """cap·tanh(scale·QKᵀ ÷ cap) + the terms + the lookups, and `fill` where a mask hides, of the shape (…, N, M).
 
     q (…, N, D) and k (…, M, D), the terms (tensor, factor) and the hidden places (True = hidden, fill) all broadcast
@@ -81,7 +81,7 @@ class Scores:
     """The axes of the tensor that are N and M, counted from its end."""
     lead: tuple[Axis, ...] | None = None
     """What the axes before N and M count, where that is known."""
-    made: Product = field(default_factory=Product)
+    made: ScoreProduct = field(default_factory=ScoreProduct)
     softmax: Softmax | None = None
     changed: str = ""
     """The first operation that changed the weights after softmax; "" where they are what softmax gave."""
@@ -124,7 +124,7 @@ class Scores:
             *(result.shape[i] for i in ends),
         )
 
-    def turned(self) -> Scores:
+    def turned(self) -> TracedScores:
         """The same tensor, read with keys for queries and queries for keys."""
 
         def turn(tensor: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class Lost:
     """
 
     by: str
-    made: Product
+    made: ScoreProduct
     weighted: bool = False
     softmax: Softmax | None = None
 
@@ -168,12 +168,12 @@ class PerQuery:
     """
 
     what: Literal["max", "sum", "lse"]
-    of: Scores
+    of: TracedScores
     plus: float = 0.0
 
 
-class Known:
-    """What is known of tensors, while they live: `Scores`, `Lost` or `PerQuery`."""
+class ScoreMemo:
+    """What is known of tensors, while they live: `TracedScores`, `Lost` or `PerQuery`."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[Any, Any]] = {}
@@ -199,7 +199,7 @@ class Known:
         return [tensor for entry in list(self._entries.values()) if (tensor := entry[0]()) is not None]
 
 
-Step = Callable[..., "Scores | None"]
+Step = Callable[..., "TracedScores | None"]
 """What is known of the scores, the result of an operation on them, the dictionary of all known scores, and the
 operation's own arguments → what is known of the result, or None where that is no longer of this form."""
 

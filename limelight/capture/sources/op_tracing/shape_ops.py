@@ -9,14 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from limelight.capture.sources.op_tracing.axis_origins import Axis, regrouped
-from limelight.capture.sources.op_tracing.scores import Known, Scores, Step
+from limelight.capture.sources.op_tracing.scores import ScoreMemo, Step, TracedScores
 
 
-def same(scores: Scores, result: Tensor, *_: Any, **__: Any) -> Scores | None:
+def same(scores: TracedScores, result: Tensor, *_: Any, **__: Any) -> TracedScores | None:
     return scores if tuple(result.shape) == scores.laid_out else None
 
 
-def _reshaped(scores: Scores, result: Tensor, *_: Any, **__: Any) -> Scores | None:
+def _reshaped(scores: TracedScores, result: Tensor, *_: Any, **__: Any) -> TracedScores | None:
     """New leading axes; or queries that were folded into one axis with heads come apart."""
     if tuple(result.shape) == scores.laid_out:
         return scores
@@ -42,29 +42,29 @@ def _reshaped(scores: Scores, result: Tensor, *_: Any, **__: Any) -> Scores | No
 
 
 def _permuted(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, *dims: Any, **kwargs: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, *dims: Any, **kwargs: Any
+) -> TracedScores | None:
     order = kwargs.get("dims", dims[0] if len(dims) == 1 and isinstance(dims[0], Sequence) else dims)
     return _in_order(scores, result, [axis % result.dim() for axis in order])
 
 
 def _transposed(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, *dims: Any, **kwargs: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, *dims: Any, **kwargs: Any
+) -> TracedScores | None:
     one, other = (*dims, *kwargs.values())
     order = list(range(result.dim()))
     order[one], order[other] = order[other], order[one]
     return _in_order(scores, result, order)
 
 
-def _turned(scores: Scores, result: Tensor, *_: Any, **__: Any) -> Scores | None:
+def _turned(scores: TracedScores, result: Tensor, *_: Any, **__: Any) -> TracedScores | None:
     axes = result.dim()
     return _in_order(scores, result, [*range(axes - 2), axes - 1, axes - 2])
 
 
 def _axis_moved(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, source: Any, destination: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, source: Any, destination: Any
+) -> TracedScores | None:
     axes = result.dim()
     sources, destinations = (
         [at % axes for at in ((each,) if isinstance(each, int) else each)] for each in (source, destination)
@@ -74,7 +74,7 @@ def _axis_moved(
     return _in_order(scores, result, [there[i] if i in there else next(rest) for i in range(axes)])
 
 
-def _in_order(scores: Scores, result: Tensor, order: list[int]) -> Scores:
+def _in_order(scores: TracedScores, result: Tensor, order: list[int]) -> TracedScores:
     """The axes before N and M keep the order that they have in the tensor; where N and M stand is noted."""
     axes = result.dim()
     ends = [axes + scores.at[0], axes + scores.at[1]]
@@ -93,19 +93,19 @@ def _in_order(scores: Scores, result: Tensor, order: list[int]) -> Scores:
     return _and_turned(replace(turned, at=at))
 
 
-def _and_turned(scores: Scores) -> Scores:
+def _and_turned(scores: TracedScores) -> TracedScores:
     """What was looked up is added to scores, which have queries before keys."""
     return scores.turned() if not scores.product and scores.at == (-1, -2) else scores
 
 
 def _moved(
-    scores: Scores,
+    scores: TracedScores,
     shape: tuple[int, ...],
     q: Tensor,
     k: Tensor,
     moved: Callable[[Tensor], Tensor],
     lead: tuple[Axis, ...] | None,
-) -> Scores:
+) -> TracedScores:
     return replace(
         scores,
         q=q,

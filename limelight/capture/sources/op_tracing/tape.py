@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from limelight.capture.hooks import hooked
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.listeners import Missed, Record
 from limelight.capture.recordable import is_in_transform, unrecorded, why_unreadable
 from limelight.capture.sources.call_site import given_to, kind_of
@@ -33,13 +33,13 @@ from limelight.capture.sources.op_tracing.head_mixing import mixes_heads
 from limelight.capture.sources.op_tracing.matmuls import PRODUCTS, WEIGHINGS
 from limelight.capture.sources.op_tracing.score_ops import STEPS, per_query
 from limelight.capture.sources.op_tracing.scores import (
-    Known,
     Lost,
     Owners,
     PerQuery,
-    Product,
-    Scores,
+    ScoreMemo,
+    ScoreProduct,
     Softmax,
+    TracedScores,
 )
 from limelight.capture.sources.op_tracing.to_inputs import arrangement_of, inputs_of
 from limelight.capture.sources.op_tracing.torch_ops import (
@@ -73,7 +73,7 @@ IN_PIECES = (
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
-class Place(Protocol):
+class TapeSite(Protocol):
     """Where a tape lies: which module an operation belongs to, and who hears of it."""
 
     def owners(self) -> Owners:
@@ -82,7 +82,7 @@ class Place(Protocol):
     def find(self, owners: Owners) -> tuple[nn.Module, Kind] | None:
         """The module that encloses both this operation and an earlier one; None where nobody wants to hear of it."""
 
-    def record(self, module: nn.Module, inputs: Inputs) -> None: ...
+    def record(self, module: nn.Module, inputs: AttentionInputs) -> None: ...
 
     def missed(self, module: nn.Module, why: str) -> None: ...
 
@@ -94,11 +94,11 @@ class Place(Protocol):
 class Tape(TorchFunctionMode):
     """Notes the scores that are computed while it is on, and records the matrix when the values are weighed."""
 
-    def __init__(self, place: Place, origins: Origins | None = None) -> None:
+    def __init__(self, place: TapeSite, origins: Origins | None = None) -> None:
         super().__init__()
         self.place = place
         self.origins = origins or Origins()
-        self.known = Known()
+        self.known = ScoreMemo()
         self.pending: dict[Softmax, nn.Module] = {}
         self._pieces: dict[tuple[int, int], tuple[int, int]] = {}
         self.fused = 0
@@ -223,13 +223,13 @@ class Tape(TorchFunctionMode):
             operands = [one for one in args if isinstance(one, Tensor)]
             origins = [self.origins.of(one) for one in operands]
             if len(operands) == 2 and not any(one is not None and one.constant for one in origins):
-                self._keep(result, Lost(name, Product(owners=self.place.owners())))
+                self._keep(result, Lost(name, ScoreProduct(owners=self.place.owners())))
         elif name == "softmax" and result.dim() > 2:
             self._keep(result, _free(self.origins, result, *args, **kwargs))
         return None
 
     def _follow_scores(
-        self, name: str, scores: Scores, result: Tensor, args: Any, kwargs: Any
+        self, name: str, scores: TracedScores, result: Tensor, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
         number_a_query = per_query(name, scores, result, args, kwargs)
         step = STEPS.get(name)
@@ -250,7 +250,7 @@ class Tape(TorchFunctionMode):
         return self._follow_lost(name, Lost(name, scores.made), result, args, kwargs)
 
     def _follow_weights(
-        self, name: str, weights: Scores, result: Tensor, args: Any, kwargs: Any
+        self, name: str, weights: TracedScores, result: Tensor, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
         if mixes_heads(name, weights, result, self.known, args):
             return lambda: self._complete(weights, None, None, MIXED_HEADS)
@@ -265,7 +265,7 @@ class Tape(TorchFunctionMode):
             return lambda: self._complete(weights, *weighed(result))
         if name in MEETINGS:
             others = [self.known.get(one) for one in args if isinstance(one, Tensor)]
-            both = [one for one in others if isinstance(one, Scores) and one.weights]
+            both = [one for one in others if isinstance(one, TracedScores) and one.weights]
             if len(both) == 2 and both[0].softmax is not both[1].softmax and any(one.product for one in both):
                 return lambda: self._complete_both(both)
         if name in REDUCTIONS or name in PROJECTIONS:
@@ -294,14 +294,14 @@ class Tape(TorchFunctionMode):
         return None
 
     def _met(
-        self, name: str, before: Scores | Lost, lost: Lost, result: Tensor, args: Any, kwargs: Any
+        self, name: str, before: TracedScores | Lost, lost: Lost, result: Tensor, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
         """Scores that no softmax has made weights, or that are lost, have met another matrix: values, maybe."""
         others = [one for one in operands_of(args) if self.known.get(one) is not before]
         origins = [self.origins.of(one) for one in others]
         computed = any(one is None or not one.constant for one in origins)
         made = lost.made
-        sure = made.rows == made.columns == "places" if isinstance(before, Scores) else made.of_tokens
+        sure = made.rows == made.columns == "places" if isinstance(before, TracedScores) else made.of_tokens
         attention = lost.weighted or (made.activations and (sure or made.among_features))
         if not attention or not (computed or lost.softmax is not None):
             return self._begin(name, result, args, kwargs)
@@ -313,9 +313,14 @@ class Tape(TorchFunctionMode):
 
     def _follow_several(self, name: str, before: Any, results: Any, args: Any, kwargs: Any) -> None:
         tensors = [one for one in results if isinstance(one, Tensor) and one.is_floating_point()]
-        if isinstance(before, Scores) and name in PARTS and before.made.among_features and not before.weights:
+        if (
+            isinstance(before, TracedScores)
+            and name in PARTS
+            and before.made.among_features
+            and not before.weights
+        ):
             return
-        if isinstance(before, Scores) and tensors:
+        if isinstance(before, TracedScores) and tensors:
             number_a_query = per_query(name, before, tensors[0], args, kwargs)
             if number_a_query is not None:
                 self._keep(tensors[0], number_a_query)
@@ -324,7 +329,7 @@ class Tape(TorchFunctionMode):
 
     def _lose(self, before: Any, result: Any, by: str) -> None:
         lost = before if isinstance(before, Lost) else None
-        if isinstance(before, Scores) and before.product:
+        if isinstance(before, TracedScores) and before.product:
             by = f"{by} after softmax" if before.weights else by
             lost = Lost(by, before.made, before.weights, before.softmax)
         for one in result if isinstance(result, (tuple, list)) else (result,):
@@ -333,7 +338,7 @@ class Tape(TorchFunctionMode):
 
     # ---- what is known --------------------------------------------------------------------------------
 
-    def _operand(self, args: Any, kwargs: Any) -> Scores | Lost | PerQuery | None:
+    def _operand(self, args: Any, kwargs: Any) -> TracedScores | Lost | PerQuery | None:
         """What is known of the operands: of the one that is changed; of two alike, of the first."""
         found = [
             one
@@ -350,20 +355,22 @@ class Tape(TorchFunctionMode):
                 if isinstance(self.known.get(tensor), PerQuery):
                     self.known.forget(tensor)
 
-    def _keep(self, tensor: Tensor, known: Scores | Lost | PerQuery | None) -> None:
+    def _keep(self, tensor: Tensor, known: TracedScores | Lost | PerQuery | None) -> None:
         if known is None:
             self.known.forget(tensor)
         else:
             self.known[tensor] = known
 
-    def _await(self, weights: Scores) -> None:
+    def _await(self, weights: TracedScores) -> None:
         found = self.place.find(weights.made.owners)
         if found is not None and weights.softmax is not None:
             self.pending[weights.softmax] = found[0]
 
     # ---- what is told ---------------------------------------------------------------------------------
 
-    def _complete(self, weights: Scores, value: Tensor | None, output: Tensor | None, note: str = "") -> None:
+    def _complete(
+        self, weights: TracedScores, value: Tensor | None, output: Tensor | None, note: str = ""
+    ) -> None:
         softmax = weights.softmax
         if softmax is None or softmax.done:
             return
@@ -394,7 +401,7 @@ class Tape(TorchFunctionMode):
             self.place.note(f"{self.place.name(module)} {note or IN_PIECES}.")
         self.place.record(module, inputs)
 
-    def _is_a_piece(self, weights: Scores) -> bool:
+    def _is_a_piece(self, weights: TracedScores) -> bool:
         """Whether its queries lie in one memory with those of an earlier product in the same call of a module."""
         if not weights.made.owners or not weights.product:
             return False
@@ -403,17 +410,17 @@ class Tape(TorchFunctionMode):
         self._pieces = {weights.made.owners[0]: (memory, at)}
         return before is not None and before[0] == memory and before[1] != at
 
-    def _complete_both(self, mixed: Sequence[Scores]) -> None:
+    def _complete_both(self, mixed: Sequence[TracedScores]) -> None:
         for one in mixed:
             self._complete(one, None, None, MIXED)
 
-    def _weighed_freely(self, weights: Scores) -> None:
+    def _weighed_freely(self, weights: TracedScores) -> None:
         """Values were weighed by a softmax, over other tokens, of something that is no product."""
         if weights.softmax is not None and not weights.softmax.done:
             self._settle(weights.softmax)
             self._miss((), ADDITIVE)
 
-    def _refuse(self, weights: Scores, reason: str) -> None:
+    def _refuse(self, weights: TracedScores, reason: str) -> None:
         if weights.softmax is not None and not weights.softmax.done:
             self._settle(weights.softmax)
             reason = CHANNELS if weights.made.among_features else reason
@@ -429,7 +436,7 @@ class Tape(TorchFunctionMode):
             self.place.missed(found[0], why)
 
 
-def _unsuited(weights: Scores) -> str | None:
+def _unsuited(weights: TracedScores) -> str | None:
     """Why weights that were followed are no matrix of tokens, or cannot be kept."""
     if weights.made.among_features:
         return CHANNELS
@@ -444,7 +451,7 @@ def _reason(lost: Lost) -> str:
     return _through(lost.by) if lost.by != LINEAR else LINEAR
 
 
-def _unweighed(scores: Scores) -> str:
+def _unweighed(scores: TracedScores) -> str:
     return "no softmax" if not scores.made.among_features else LINEAR
 
 
@@ -460,23 +467,27 @@ def _through(by: str) -> str:
 
 def _free(
     origins: Origins, result: Tensor, x: Tensor, dim: int | None = None, *_: Any, **__: Any
-) -> Scores | None:
+) -> TracedScores | None:
     """Weights whose scores are no product: they have the scores for a bias, and queries and keys of 0."""
     if dim not in (-1, result.dim() - 1):
         return None
     origin = origins.of(x)
-    made = Product() if origin is None else Product(label_of(origin.axes[-2]), label_of(origin.axes[-1]))
+    made = (
+        ScoreProduct()
+        if origin is None
+        else ScoreProduct(label_of(origin.axes[-2]), label_of(origin.axes[-1]))
+    )
     nothing = x.new_zeros(()).detach()
     q, k = (nothing.expand(*x.shape[:-2], size, 1) for size in x.shape[-2:])
-    return Scores(
+    return TracedScores(
         q, k, tuple(x.shape), terms=((x.detach(), 1.0),), product=False, stage="weights", softmax=Softmax(),
         made=made, lead=None if origin is None else origin.axes[:-2],
     )  # fmt: skip
 
 
-def _rank(known: Scores | Lost | PerQuery) -> int:
+def _rank(known: TracedScores | Lost | PerQuery) -> int:
     """Which operand an operation is taken to change: scores, before what is lost, before what stands beside them."""
-    if isinstance(known, Scores):
+    if isinstance(known, TracedScores):
         return 0 if known.product or not known.weights else 3
     return 1 if isinstance(known, Lost) else 2
 
@@ -541,7 +552,7 @@ class _Call:
     def find(self, owners: Owners) -> tuple[nn.Module, Kind] | None:
         return self.module, self.kind
 
-    def record(self, module: nn.Module, inputs: Inputs) -> None:
+    def record(self, module: nn.Module, inputs: AttentionInputs) -> None:
         self.recorded += 1
         self._record(module, inputs)
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from limelight.capture.head_axes import heads_in, number_of_heads
 from limelight.capture.inputs import mask_inference
-from limelight.capture.inputs.attention_inputs import Inputs, Kind
+from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.inputs.relative_bias import by_distance
-from limelight.capture.inputs.tensor_memo import Known
+from limelight.capture.inputs.tensor_memo import TensorMemo
 from limelight.capture.sources.op_tracing.relative_lookups import Looked, Lookup
-from limelight.capture.sources.op_tracing.scores import FAR, Scores
+from limelight.capture.sources.op_tracing.scores import FAR, TracedScores
 from limelight.matrix import masks
 from limelight.matrix.biases import Bias
 from limelight.matrix.masks import Mask
@@ -25,7 +25,7 @@ from limelight.matrix.masks import Mask
 class Whole:
     """Scores of four axes (B, H, N, M), with V (B, H or 1, M, D) and the output (B, H, N, D) likewise."""
 
-    scores: Scores
+    scores: TracedScores
     value: Tensor | None
     output: Tensor | None
 
@@ -53,7 +53,7 @@ class Arrangement:
         return prod(self.factors) // max(H, 1), H
 
 
-def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
+def arrangement_of(scores: TracedScores, module: nn.Module) -> Arrangement:
     """Heads are a part of the features; else that axis which is as long as the module's own number of heads; else
     the last of several, and of a single one as many as the module has."""
     lead = scores.shape[:-2]
@@ -81,7 +81,9 @@ def arrangement_of(scores: Scores, module: nn.Module) -> Arrangement:
     return Arrangement(lead, (), line if lead[0] > 1 else "")
 
 
-def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, module: nn.Module) -> Whole:
+def split_heads(
+    scores: TracedScores, value: Tensor | None, output: Tensor | None, module: nn.Module
+) -> Whole:
     """The axes before N and M as batch and heads."""
     lead = scores.shape[:-2]
     N, M = scores.shape[-2:]
@@ -121,8 +123,8 @@ def split_heads(scores: Scores, value: Tensor | None, output: Tensor | None, mod
 
 
 Parts = tuple[Tensor, Tensor | None]
-_PARTS: Known[Parts | None] = Known()
-_RULES: Known[Mask | None] = Known()
+_PARTS: TensorMemo[Parts | None] = TensorMemo()
+_RULES: TensorMemo[Mask | None] = TensorMemo()
 
 
 def parts_of(tensor: Tensor, factor: float) -> Parts | None:
@@ -160,8 +162,8 @@ def _rule(seen_BHNM: Tensor, blind: bool) -> Mask | None:
 
 
 def inputs_of(
-    scores: Scores, value: Tensor | None, output: Tensor | None, module: nn.Module, kind: Kind
-) -> Inputs | None:
+    scores: TracedScores, value: Tensor | None, output: Tensor | None, module: nn.Module, kind: Kind
+) -> AttentionInputs | None:
     """These scores in the words of `AttentionMatrix`: what is far below every other score is masked, the rest is
     added. None where a place was filled with a number that hides nothing."""
     whole = split_heads(scores, value, output, module)
@@ -172,7 +174,7 @@ def inputs_of(
     mask, terms = split
     key, value = _shared(scores.k, whole.value, scores.shape)
     output = whole.output
-    return Inputs(
+    return AttentionInputs(
         query=scores.q.expand(*scores.shape[:-1], scores.q.shape[-1]),
         key=key,
         value=value,
@@ -188,7 +190,7 @@ def inputs_of(
     )
 
 
-def _mask_and_terms(scores: Scores) -> tuple[Mask | None, list[tuple[Tensor, float]]] | None:
+def _mask_and_terms(scores: TracedScores) -> tuple[Mask | None, list[tuple[Tensor, float]]] | None:
     hidden = [places for places, fill in scores.hidden if fill <= FAR]
     softly = [places for places, fill in scores.hidden if fill > FAR]
     rest = []

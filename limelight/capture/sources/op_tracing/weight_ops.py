@@ -12,19 +12,21 @@ from typing import Any
 
 from torch import Tensor
 
-from limelight.capture.sources.op_tracing.scores import Known, Scores, Step, filling, number
+from limelight.capture.sources.op_tracing.scores import ScoreMemo, Step, TracedScores, filling, number
 from limelight.capture.sources.op_tracing.shape_ops import MOVES, same
 
 
 def _zeroed(
-    scores: Scores, result: Tensor, known: Known, _: Tensor, mask: Tensor, value: Any
-) -> Scores | None:
+    scores: TracedScores, result: Tensor, known: ScoreMemo, _: Tensor, mask: Tensor, value: Any
+) -> TracedScores | None:
     if number(value) != 0 or scores.changed:
         return None
     return _set_to_zero(scores, scores.canonical(mask).bool(), "masked_fill")
 
 
-def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: Any, b: Any) -> Scores | None:
+def _where(
+    scores: TracedScores, result: Tensor, known: ScoreMemo, condition: Tensor, a: Any, b: Any
+) -> TracedScores | None:
     first = isinstance(a, Tensor) and known.get(a) is scores
     if filling(b if first else a) != 0 or tuple(result.shape) != scores.laid_out or scores.changed:
         return None
@@ -32,23 +34,23 @@ def _where(scores: Scores, result: Tensor, known: Known, condition: Tensor, a: A
     return _set_to_zero(scores, ~condition if first else condition, "where")
 
 
-def _set_to_zero(scores: Scores, places: Tensor, by: str) -> Scores:
+def _set_to_zero(scores: TracedScores, places: Tensor, by: str) -> TracedScores:
     return replace(scores, zeroed=(*scores.zeroed, places), zeroed_by=scores.zeroed_by or by)
 
 
 def _dropped(
-    scores: Scores,
+    scores: TracedScores,
     result: Tensor,
-    known: Known,
+    known: ScoreMemo,
     _: Tensor,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
-) -> Scores | None:
+) -> TracedScores | None:
     return replace(scores, dropout=p if training else 0.0)
 
 
-def _times(scores: Scores, result: Tensor, known: Known, a: Any, b: Any) -> Scores | None:
+def _times(scores: TracedScores, result: Tensor, known: ScoreMemo, a: Any, b: Any) -> TracedScores | None:
     """Times 1 or 0, the weights are zeroed; times anything else they may still be mixed with others."""
     other = b if isinstance(a, Tensor) and known.get(a) is scores else a
     if isinstance(other, Tensor) and (other in known or tuple(result.shape) != scores.laid_out):

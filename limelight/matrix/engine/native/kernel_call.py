@@ -11,14 +11,14 @@ from torch import Tensor
 from limelight.matrix.engine.native.library import (
     PANEL,
     ROOM_ROWS,
-    Job,
+    JobStruct,
     PartialStruct,
     SpanStruct,
     loaded,
 )
 from limelight.matrix.engine.native.reduction_adapters import Found, Wanted, new, room_for
 from limelight.matrix.engine.plan import Plan, as_slice
-from limelight.matrix.logits import Scores, Span
+from limelight.matrix.logits import Logits, Span
 from limelight.matrix.reductions.pooling import Pooled
 from limelight.matrix.tile import Arena
 
@@ -35,7 +35,7 @@ class Keys:
     """Which group that is."""
 
     @staticmethod
-    def of(panel: Scores, pool: Pooled | None, packed: bool) -> Keys:
+    def of(panel: Logits, pool: Pooled | None, packed: bool) -> Keys:
         stops = groups = None
         if pool is not None:
             cols_BM = pool.cols_BM[panel.batches.start : panel.batches.stop]
@@ -63,7 +63,7 @@ def held_numbers(M: int, cut: Plan) -> int:
 
 
 def read_strip(
-    panel: Scores, keys: Keys, wanted: Wanted, cut: Plan, spans: list[Span], i0: int, i1: int, room: Arena
+    panel: Logits, keys: Keys, wanted: Wanted, cut: Plan, spans: list[Span], i0: int, i1: int, room: Arena
 ) -> Found:
     """What the rows i0:i1 hold; `spans` are the keys that they may see."""
     H, R = len(panel.heads), i1 - i0
@@ -73,7 +73,7 @@ def read_strip(
         L += -(-(span.j1 - span.j0) // PANEL) * PANEL
     place = as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1)
     found = room_for(wanted, place, list(zip(starts, spans, strict=True)), L)
-    job = Job(B=len(panel.batches), H=H, R=R, heads_a_key_head=H // panel.k_BGMD.shape[1], k=wanted.k)
+    job = JobStruct(B=len(panel.batches), H=H, R=R, heads_a_key_head=H // panel.k_BGMD.shape[1], k=wanted.k)
     alive: list[Tensor] = []  # what the job points to must live as long as the call
 
     def point(name: str, tensor: Tensor | None) -> None:
@@ -114,10 +114,10 @@ def _room_for(rows: int, L: int, spans: list[Span]) -> int:
     return numbers
 
 
-POINTERS = {name for name, kind, *_ in Job._fields_ if kind is ctypes.c_void_p}
+POINTERS = {name for name, kind, *_ in JobStruct._fields_ if kind is ctypes.c_void_p}
 
 
-def _masked(panel: Scores, i0: int, i1: int, span: Span, alive: list[Tensor]) -> SpanStruct:
+def _masked(panel: Logits, i0: int, i1: int, span: Span, alive: list[Tensor]) -> SpanStruct:
     """A span that is still to be multiplied, and the mask where it hides something."""
     partials = []
     for start, stop in span.partial:
@@ -135,7 +135,7 @@ def _masked(panel: Scores, i0: int, i1: int, span: Span, alive: list[Tensor]) ->
     return _struct(span, partials)
 
 
-def _computed(panel: Scores, i0: int, i1: int, span: Span, room: Arena, alive: list[Tensor]) -> SpanStruct:
+def _computed(panel: Logits, i0: int, i1: int, span: Span, room: Arena, alive: list[Tensor]) -> SpanStruct:
     """A span whose scores PyTorch computes, masked; a bias may have hidden keys of its own."""
     scores = panel.block(i0, i1, span, room)
     alive.append(scores)

@@ -34,7 +34,7 @@ class SpanStruct(ctypes.Structure):
     ]
 
 
-class Job(ctypes.Structure):
+class JobStruct(ctypes.Structure):
     _fields_ = [
         *((name, _number) for name in ("B", "H", "R", "D", "heads_a_key_head")),
         ("q", _pointer),
@@ -64,7 +64,7 @@ def library(path: Path = LIBRARY) -> ctypes.CDLL | str:
         found.limelight_room.restype = found.limelight_size_of_job.restype = _number
         found.limelight_room.argtypes = [_number] * 3
         same = found.limelight_source().decode() == source()
-        same &= found.limelight_size_of_job() == ctypes.sizeof(Job)
+        same &= found.limelight_size_of_job() == ctypes.sizeof(JobStruct)
     except (OSError, AttributeError) as error:
         return f"its C++ part cannot be loaded ({error})"
     return found if same else "its C++ part was built from other sources; build it again"

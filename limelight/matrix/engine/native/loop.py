@@ -30,10 +30,10 @@ from limelight.matrix.engine.plan import (
 )
 from limelight.matrix.engine.threads import read_all
 from limelight.matrix.engine.tiled import read_tiles
-from limelight.matrix.logits import Scores, Span
-from limelight.matrix.reductions.base import Fold
+from limelight.matrix.logits import Logits, Span
+from limelight.matrix.reductions.base import Reduction
 from limelight.matrix.reductions.row_stats import RowStats
-from limelight.matrix.tile import Arena, Frame, Stats
+from limelight.matrix.tile import Arena, MatrixSpec, SoftmaxStats
 
 CALL_ENTRIES = 2**22  # of one call: enough that calling costs nothing beside it
 MOST_ROWS = 5 * ROOM_ROWS  # of one call: float32 sums over more would lose digits
@@ -44,7 +44,7 @@ FEW_OF = 8  # of so many calls one is asked
 TALL = 12  # rows that are multiplied together on the C++ side
 
 
-def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+def refuses(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
     """Why this loop cannot read these folds; None where it can, or can read some of them."""
     if scores.device.type != "cpu":
         return f"it runs on the CPU, and the matrix is on {scores.device}"
@@ -56,13 +56,13 @@ def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
+def leaves(folds: Sequence[Reduction[Any]]) -> list[int]:
     """The places of the folds that the plain loop reads afterwards."""
     taken = those_taken(folds)
     return [place for place in range(len(folds)) if place not in taken]
 
 
-def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
+def plan(scores: Logits, folds: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
     """Some hundred rows a call, and as many heads as make the call worth its while, within `limit` bytes.
 
     What the plain loop reads afterwards counts too. Raises TooLargeError where even the smallest cut is larger.
@@ -76,7 +76,7 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     return within(cut, limit, stats_bytes(scores))
 
 
-def _widest(scores: Scores) -> int:
+def _widest(scores: Logits) -> int:
     """How many columns the rows of a call may see, as far as some calls tell; all where that changes nothing."""
     (B, H, N, _), M = scores.q_BHND.shape, scores.M
     blocks = range(0, N, MOST_ROWS)
@@ -98,7 +98,7 @@ def _columns(spans: Sequence[Span]) -> int:
     return sum(span.j1 - span.j0 for span in spans)
 
 
-def _cut(scores: Scores, entries: int, widest: int) -> Plan:
+def _cut(scores: Logits, entries: int, widest: int) -> Plan:
     """For rows that see `widest` columns; rows that see more than fit a call of that cut are cut by all of them."""
     whole = _cut_by(scores, entries, scores.M, scores.M)
     narrow = _cut_by(scores, entries, widest, max(widest, entries // MOST_ROWS))
@@ -107,7 +107,7 @@ def _cut(scores: Scores, entries: int, widest: int) -> Plan:
     return replace(cut, worker_bytes=needed)
 
 
-def _cut_by(scores: Scores, entries: int, usual: int, width: int) -> Plan:
+def _cut_by(scores: Logits, entries: int, usual: int, width: int) -> Plan:
     """For rows that see `usual` columns, and up to `width`."""
     (B, H, N, _), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
     usual, width = max(usual, 1), max(width, 1)
@@ -127,7 +127,7 @@ def _cut_by(scores: Scores, entries: int, usual: int, width: int) -> Plan:
     return Plan(rows, None, batches, heads, held=held, width=width if width < M else None)
 
 
-def _bytes(scores: Scores, cut: Plan) -> int:
+def _bytes(scores: Logits, cut: Plan) -> int:
     """What a worker holds: its room, the keys as they come and are multiplied, queries, sums a column, and masks."""
     (_, H, _, D), G, M = scores.q_BHND.shape, max(scores.k_BGMD.shape[1], 1), max(scores.M, 1)
     batches, heads, rows = cut.panel_batches, cut.panel_heads, cut.rows
@@ -142,21 +142,21 @@ def _whole(count: int, of: int) -> int:
     return count // of * of or count
 
 
-def _room(scores: Scores, cut: Plan) -> int:
+def _room(scores: Logits, cut: Plan) -> int:
     """How many numbers a worker's arena holds: the rows between their sweeps, and scores if PyTorch has them."""
     cuts = (cut, cut.wider or cut)
     computed = 0 if multiplies(scores) else max(each.entries(scores.N, scores.M) for each in cuts)
     return held_numbers(scores.M, cut) + computed
 
 
-def multiplies(scores: Scores) -> bool:
+def multiplies(scores: Logits) -> bool:
     """Whether the C++ part multiplies Q and K. PyTorch does where more is done to the scores than masking."""
     return scores.bias is None and scores.softcap is None
 
 
 def read(
-    scores: Scores, frame: Frame, folds: Sequence[Fold[Any]], known: Stats | None, cut: Plan
-) -> tuple[list[Any], Stats]:
+    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+) -> tuple[list[Any], SoftmaxStats]:
     """Every fold's state, and the row stats, as `tiles.read_tiles` gives them.
 
     Folds that this loop does not know are read by the plain one afterwards, which is given the row stats.
@@ -191,15 +191,15 @@ def read(
 class _Reader:
     """Reads one panel: a row block at a time beside other workers, its answers taken in turn."""
 
-    panel: Scores
+    panel: Logits
     cut: Plan
     wanted: Wanted
     taken: Sequence[Taken]
-    stats: Stats
+    stats: SoftmaxStats
     keys: Keys
 
     @staticmethod
-    def of(panel: Scores, cut: Plan, wanted: Wanted, taken: Sequence[Taken], stats: Stats) -> _Reader:
+    def of(panel: Logits, cut: Plan, wanted: Wanted, taken: Sequence[Taken], stats: SoftmaxStats) -> _Reader:
         keys = Keys.of(panel, wanted.pool, packed=multiplies(panel))
         return _Reader(panel, cut, wanted, taken, stats, keys)
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.logits import Span
-from limelight.matrix.reductions.base import Fold
-from limelight.matrix.reductions.distance import Distance
+from limelight.matrix.reductions.base import Reduction
+from limelight.matrix.reductions.distance import MeanDistance
 from limelight.matrix.reductions.entropy import Entropy
 from limelight.matrix.reductions.pooling import Pool, Pooled
 from limelight.matrix.reductions.received import Received
-from limelight.matrix.reductions.topk import Peak, Top
+from limelight.matrix.reductions.topk import ArgMax, TopK
 
-Taken = tuple[Fold[Any], Any]
+Taken = tuple[Reduction[Any], Any]
 """A fold and its state."""
 
 LARGEST_K = 64  # entries that are kept in order one by one
@@ -125,17 +125,17 @@ def _take_entropy(fold: Entropy, state: Any, found: Found) -> None:
     state[found.rows] = found.entropy
 
 
-def _take_distance(fold: Distance, state: Any, found: Found) -> None:
+def _take_distance(fold: MeanDistance, state: Any, found: Found) -> None:
     state.behind[found.rows] = found.behind
     state.ahead[found.rows] = found.ahead
 
 
-def _take_peak(fold: Peak, state: Any, found: Found) -> None:
+def _take_peak(fold: ArgMax, state: Any, found: Found) -> None:
     state.scores[found.rows] = found.maximum
     state.keys[found.rows] = found.peak
 
 
-def _take_top(fold: Top, state: Any, found: Found) -> None:
+def _take_top(fold: TopK, state: Any, found: Found) -> None:
     assert found.top_scores is not None and found.top_keys is not None
     state.scores[found.rows] = found.top_scores[..., : fold.k]
     state.keys[found.rows] = found.top_keys[..., : fold.k]
@@ -153,22 +153,22 @@ def _take_pool(fold: Pool, state: Pooled, found: Found) -> None:
 TAKES: dict[type, Callable[[Any, Any, Found], None]] = {
     Received: _take_received,
     Entropy: _take_entropy,
-    Distance: _take_distance,
-    Peak: _take_peak,
-    Top: _take_top,
+    MeanDistance: _take_distance,
+    ArgMax: _take_peak,
+    TopK: _take_top,
     Pool: _take_pool,
 }
 """How each known fold takes what was found into its state; what `absorb` does with a tile."""
 
 
-def those_taken(folds: Sequence[Fold[Any]]) -> list[int]:
+def those_taken(folds: Sequence[Reduction[Any]]) -> list[int]:
     """The places of the folds that go together in one walk: one Pool, and distances from one offset."""
     places: list[int] = []
-    single: dict[type, Fold[Any]] = {}
+    single: dict[type, Reduction[Any]] = {}
     for place, fold in enumerate(folds):
-        if type(fold) not in TAKES or (isinstance(fold, Top) and fold.k > LARGEST_K):
+        if type(fold) not in TAKES or (isinstance(fold, TopK) and fold.k > LARGEST_K):
             continue
-        if isinstance(fold, Pool | Distance) and single.setdefault(type(fold), fold) != fold:
+        if isinstance(fold, Pool | MeanDistance) and single.setdefault(type(fold), fold) != fold:
             continue
         places.append(place)
     return places
@@ -180,8 +180,8 @@ def wanted_of(taken: Sequence[Taken]) -> Wanted:
     return Wanted(
         columns=Received in kinds,
         entropy=Entropy in kinds,
-        offset=kinds[Distance].offset if Distance in kinds else None,
-        peak=Peak in kinds,
-        k=max((fold.k for fold, _ in taken if isinstance(fold, Top)), default=0),
+        offset=kinds[MeanDistance].offset if MeanDistance in kinds else None,
+        peak=ArgMax in kinds,
+        k=max((fold.k for fold, _ in taken if isinstance(fold, TopK)), default=0),
         pool=kinds.get(Pool),
     )

@@ -1,4 +1,4 @@
-"""The areas of a `Pool` or a `Picture`: runs of neighbouring tokens, and the group or cell that each is part of."""
+"""The areas of a `Pool` or a `Downsample`: runs of neighbouring tokens, and the group or cell of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.matrix.reductions.downsample import Picture, Raster
+from limelight.matrix.reductions.downsample import Downsample, Raster
 from limelight.matrix.reductions.pooling import Pool, Pooled, group_sums
 
 LONGEST = 2**11  # tokens of a run: an area of more is split, so that many programs share it
@@ -42,7 +42,7 @@ def areas_of(fold: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
         rows = runs_of_groups(state.rows_BN, state.sums.shape[2])
         columns = runs_of_groups(state.cols_BM, state.sums.shape[3])
         entries = state.rows_BN.shape[1] * state.cols_BM.shape[1]
-    elif type(fold) is Picture and isinstance(state, Raster):
+    elif type(fold) is Downsample and isinstance(state, Raster):
         rows, columns = (_runs_of_edges(edges, B) for edges in (state.rows, state.columns))
         entries = int(state.rows[-1]) * int(state.columns[-1])
         numbers = rows.groups * columns.groups

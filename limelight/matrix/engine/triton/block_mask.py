@@ -1,7 +1,7 @@
 """A mask in the few numbers that a kernel takes, and the tiles that it lets each block see.
 
 Causal masks and windows are a band: low ≤ j - i ≤ high. Lengths are a box a sequence: its rows and its columns.
-Documents are two lists of ids, a dense mask is a table. Joined by `&`, they are a `Sight`; masks joined by `|`,
+Documents are two lists of ids, a dense mask is a table. Joined by `&`, they are a `BlockMask`; masks joined by `|`,
 negated ones and functions are none.
 """
 
@@ -14,7 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from limelight.matrix.masks.base import And, Dense, Everything, Mask
+from limelight.matrix.masks.base import And, Dense, FullMask, Mask
 from limelight.matrix.masks.by_token import Documents, Lengths
 from limelight.matrix.masks.positional import Causal, Window
 
@@ -22,7 +22,7 @@ AT_ONCE = 2**24  # pairs of blocks whose documents are compared at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class BlockMask:
     """Query i may see key j where all of these allow it; None allows everything."""
 
     N: int
@@ -51,7 +51,7 @@ class Sight:
             runs[..., 2] = runs[..., 1] = runs[..., 0]
         return runs.to(torch.int32).contiguous()
 
-    def turned(self) -> Sight:
+    def turned(self) -> BlockMask:
         """The same seen from the keys: which queries see them."""
         low, high = (None if self.high is None else -self.high), (None if self.low is None else -self.low)
         box = None if self.box_B4 is None else self.box_B4[:, [2, 3, 0, 1]]
@@ -60,7 +60,7 @@ class Sight:
             # "Not later than the query's" is, seen from the key, "not earlier": negated ids say so.
             query, key = turned.query_BN, turned.key_BM
             turned = Documents(-key, -query, True) if turned.earlier else Documents(key, query)
-        return Sight(self.M, self.N, low, high, box, turned, self.table_BHNM)
+        return BlockMask(self.M, self.N, low, high, box, turned, self.table_BHNM)
 
     def _band(self, start: Tensor, stop: Tensor, step: int) -> Tensor:
         nothing, everything = torch.zeros_like(start), torch.full_like(start, self.M)
@@ -79,15 +79,15 @@ class Sight:
         return _within(runs, _on_grid(first, first, behind_full, last, self.M, step))
 
 
-def sight_of(mask: Mask, N: int, M: int) -> Sight | str:
-    """The mask as a `Sight` for N queries and M keys, or the words for what in it is no part of one."""
+def block_mask_of(mask: Mask, N: int, M: int) -> BlockMask | str:
+    """The mask as a `BlockMask` for N queries and M keys, or the words for what in it is no part of one."""
     parts = list(_parts(mask))
     shift = M - N
     lows, highs, boxes = [], [], []
     documents, tables = [], []
     for part in parts:
         match part:
-            case Everything():
+            case FullMask():
                 pass
             case Causal(offset):
                 highs.append(shift if offset is None else offset)
@@ -105,7 +105,7 @@ def sight_of(mask: Mask, N: int, M: int) -> Sight | str:
                 return f"a mask joined by | or ~ or a function ({type(part).__name__})"
     if len(documents) > 1:
         return "more than one mask of documents"
-    return Sight(
+    return BlockMask(
         N,
         M,
         max(lows, default=None),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.engine.triton.area_runs import Runs
-from limelight.matrix.engine.triton.block_mask import Sight, sight_of
+from limelight.matrix.engine.triton.block_mask import BlockMask, block_mask_of
 from limelight.matrix.engine.triton.operands import (
     AreasFound,
     ColumnsFound,
@@ -19,8 +19,8 @@ from limelight.matrix.engine.triton.operands import (
     operand,
     padded,
 )
-from limelight.matrix.logits import Scores
-from limelight.matrix.tile import Stats
+from limelight.matrix.logits import Logits
+from limelight.matrix.tile import SoftmaxStats
 
 ROOM_FOR_THREE = 2**17 + 2**14
 """Bytes of shared memory that three tiles of keys, or of values, on their way to a program take."""
@@ -29,10 +29,10 @@ ROOM_FOR_THREE = 2**17 + 2**14
 class Kernels:
     """The kernels over one matrix, cut into tiles by one plan."""
 
-    def __init__(self, scores: Scores, cut: Plan) -> None:
+    def __init__(self, scores: Logits, cut: Plan) -> None:
         assert cut.columns is not None, "a kernel takes so many columns at a time"
-        sight = sight_of(scores.mask, scores.N, scores.M)
-        assert isinstance(sight, Sight), sight
+        sight = block_mask_of(scores.mask, scores.N, scores.M)
+        assert isinstance(sight, BlockMask), sight
         self._sight, self._logits = sight, logits_of(scores, sight)
         self._rows, self._columns = cut.rows, cut.columns
         self._device = scores.device
@@ -67,7 +67,7 @@ class Kernels:
         )
         return found
 
-    def columns(self, stats: Stats, raw: bool = False, factors: Tensor | None = None) -> ColumnsFound:
+    def columns(self, stats: SoftmaxStats, raw: bool = False, factors: Tensor | None = None) -> ColumnsFound:
         """The column sums that are asked for."""
         from limelight.matrix.engine.triton.column_kernel import columns_kernel
 
@@ -93,7 +93,7 @@ class Kernels:
         )
         return found
 
-    def areas(self, stats: Stats, rows: Runs, columns: Runs) -> AreasFound:
+    def areas(self, stats: SoftmaxStats, rows: Runs, columns: Runs) -> AreasFound:
         """The weights where each run of queries meets each run of keys."""
         from limelight.matrix.engine.triton.area_kernel import areas_kernel
 
@@ -144,5 +144,5 @@ def _shared_memory(device: torch.device) -> int:
     return int(getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0))
 
 
-def _side_by_side(stats: Stats) -> Stats:
-    return Stats(stats.maximum.contiguous(), stats.log_sum.contiguous())
+def _side_by_side(stats: SoftmaxStats) -> SoftmaxStats:
+    return SoftmaxStats(stats.maximum.contiguous(), stats.log_sum.contiguous())

@@ -18,27 +18,27 @@ from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.engine.triton.area_runs import Runs, areas_of, gather_maxima, gather_sums
 from limelight.matrix.engine.triton.launch import Kernels
 from limelight.matrix.engine.triton.support import COLUMN_FOLDS, ROW_FOLDS, WIDEST
-from limelight.matrix.logits import Scores
-from limelight.matrix.reductions.base import Fold
-from limelight.matrix.reductions.distance import Distance
+from limelight.matrix.logits import Logits
+from limelight.matrix.reductions.base import Reduction
+from limelight.matrix.reductions.distance import MeanDistance
 from limelight.matrix.reductions.downsample import Raster
 from limelight.matrix.reductions.entropy import Entropy
 from limelight.matrix.reductions.pooling import Pooled
-from limelight.matrix.reductions.products import Applied, Product, TransposedApplied
+from limelight.matrix.reductions.products import Applied, ProductSums, TransposedApplied
 from limelight.matrix.reductions.received import Received
 from limelight.matrix.reductions.row_stats import RowStats, RowSums
 from limelight.matrix.reductions.sink_mass import SinkMass
-from limelight.matrix.reductions.topk import Peak
-from limelight.matrix.reductions.value_norms import Output
-from limelight.matrix.tile import Frame, Stats
+from limelight.matrix.reductions.topk import ArgMax
+from limelight.matrix.reductions.value_norms import AttentionOutput
+from limelight.matrix.tile import MatrixSpec, SoftmaxStats
 
-Taken = tuple[Fold[Any], Any]
+Taken = tuple[Reduction[Any], Any]
 """A fold and its state."""
 
 
 def read_triton(
-    scores: Scores, frame: Frame, folds: Sequence[Fold[Any]], known: Stats | None, cut: Plan
-) -> tuple[list[Any], Stats]:
+    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+) -> tuple[list[Any], SoftmaxStats]:
     """Every fold's state, and the row stats, found on the way if not `known`; as `tiles.read_tiles`."""
     states = [fold.start(frame) for fold in folds]
     if 0 in (frame.B, frame.H, frame.N, frame.M):
@@ -49,7 +49,7 @@ def read_triton(
     areas: list[tuple[Any, Runs, Runs]] = []
     rest: list[int] = []
     for place, (fold, state) in enumerate(zip(folds, states, strict=True)):
-        too_wide = isinstance(state, Product) and not 0 < state.given.shape[-1] <= WIDEST
+        too_wide = isinstance(state, ProductSums) and not 0 < state.given.shape[-1] <= WIDEST
         if cut_into := areas_of(fold, state, frame.B):
             areas.append((state, *cut_into))
         elif type(fold) in ROW_FOLDS and not too_wide:
@@ -74,15 +74,15 @@ def read_triton(
     return states, stats
 
 
-def _read_rows(kernels: Kernels, frame: Frame, taken: Sequence[Taken]) -> Stats:
+def _read_rows(kernels: Kernels, frame: MatrixSpec, taken: Sequence[Taken]) -> SoftmaxStats:
     """Fill the states of folds that sum over keys, and find the row stats."""
     kinds = {type(fold) for fold, _ in taken}
     products = [product for fold, state in taken for product in _products(fold, state, frame)]
-    distances = [state for fold, state in taken if isinstance(fold, Distance)]
+    distances = [state for fold, state in taken if isinstance(fold, MeanDistance)]
     # One walk finds everything but a second product or distance, which have their own.
     found = kernels.rows(
         entropy=Entropy in kinds,
-        key=Peak in kinds,
+        key=ArgMax in kinds,
         offset=distances[0].offset if distances else None,
         values=products[0][0] if products else None,
     )
@@ -96,7 +96,7 @@ def _read_rows(kernels: Kernels, frame: Frame, taken: Sequence[Taken]) -> Stats:
         if isinstance(fold, Entropy):
             assert found.u is not None
             state += (wide.log_sum * found.t - found.u) * share  # -ln a = l - (s - m)
-        elif isinstance(fold, Peak):
+        elif isinstance(fold, ArgMax):
             assert found.key is not None
             state.scores.copy_(found.m)
             state.keys.copy_(found.key.long().masked_fill(wide.empty, -1))
@@ -107,10 +107,10 @@ def _read_rows(kernels: Kernels, frame: Frame, taken: Sequence[Taken]) -> Stats:
     for (_, result), sums in zip(products, mixes, strict=False):
         assert sums.mix is not None
         result.copy_(sums.mix * share[..., None].to(sums.mix.dtype))
-    return Stats(found.m, wide.log_sum.to(found.m.dtype))
+    return SoftmaxStats(found.m, wide.log_sum.to(found.m.dtype))
 
 
-def _products(fold: Fold[Any], state: Any, frame: Frame) -> list[tuple[Tensor, Tensor]]:
+def _products(fold: Reduction[Any], state: Any, frame: MatrixSpec) -> list[tuple[Tensor, Tensor]]:
     """What this fold multiplies the weights with, (B, some heads, M, X), and where the product goes.
 
     Values that came as bf16 are handed on as bf16, which is exact and quicker.
@@ -118,7 +118,7 @@ def _products(fold: Fold[Any], state: Any, frame: Frame) -> list[tuple[Tensor, T
     if isinstance(fold, SinkMass):
         named = state.named_BM
         return [] if named is None else [(named[:, None, :, None].float(), state.total[..., None])]
-    if not isinstance(fold, Output | Applied):
+    if not isinstance(fold, AttentionOutput | Applied):
         return []
     came = fold.v if isinstance(fold, Applied) else frame.v_BGMD
     given = state.given
@@ -127,7 +127,7 @@ def _products(fold: Fold[Any], state: Any, frame: Frame) -> list[tuple[Tensor, T
     return [(given, state.result)]
 
 
-def _read_columns(kernels: Kernels, stats: Stats, taken: Sequence[Taken]) -> None:
+def _read_columns(kernels: Kernels, stats: SoftmaxStats, taken: Sequence[Taken]) -> None:
     """Fill the states of folds that sum over queries."""
     received = [state for fold, state in taken if isinstance(fold, Received)]
     products = [state for fold, state in taken if isinstance(fold, TransposedApplied)]
@@ -144,7 +144,9 @@ def _read_columns(kernels: Kernels, stats: Stats, taken: Sequence[Taken]) -> Non
         state.result.copy_(sums.mix)
 
 
-def _read_areas(kernels: Kernels, stats: Stats, state: Pooled | Raster, rows: Runs, columns: Runs) -> None:
+def _read_areas(
+    kernels: Kernels, stats: SoftmaxStats, state: Pooled | Raster, rows: Runs, columns: Runs
+) -> None:
     """Fill the state of a fold that sums over areas."""
     found = kernels.areas(stats, rows, columns)
     state.sums.copy_(gather_sums(found.total, rows, columns))

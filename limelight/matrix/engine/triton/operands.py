@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limelight.matrix.engine.triton.block_mask import Sight
-from limelight.matrix.logits import Scores
+from limelight.matrix.engine.triton.block_mask import BlockMask
+from limelight.matrix.logits import Logits
 
 NARROWEST = 16  # matrix products of less there are none in Triton
 
@@ -21,7 +21,7 @@ class Operand(NamedTuple):
 
 
 class Masked(NamedTuple):
-    """A `Sight` on the device; what is given a token or a sequence has a batch axis."""
+    """A `BlockMask` on the device; what is given a token or a sequence has a batch axis."""
 
     low: int | None
     high: int | None
@@ -32,7 +32,7 @@ class Masked(NamedTuple):
     table: Operand | None
 
 
-class Logits(NamedTuple):
+class LogitOperands(NamedTuple):
     """Everything that the scores are made of."""
 
     q: Operand
@@ -89,12 +89,12 @@ class AreasFound(NamedTuple):
     """How many column runs there are."""
 
 
-def logits_of(scores: Scores, sight: Sight) -> Logits:
+def logits_of(scores: Logits, sight: BlockMask) -> LogitOperands:
     """The argument that every kernel over these scores shares."""
     B, (H, N), (G, M) = len(scores.batches), scores.q_BHND.shape[1:3], scores.k_BGMD.shape[1:3]
     device, bias = scores.device, scores.bias
     assert bias is None or isinstance(bias, Tensor)
-    return Logits(
+    return LogitOperands(
         q=operand(scores.q_BHND),
         k=operand(scores.k_BGMD),
         bias=None if bias is None else operand(bias.detach().to(device).expand(B, H, N, M)),
@@ -124,7 +124,7 @@ def operand(x: Tensor) -> Operand:
     return Operand(x, x.stride())
 
 
-def _masked(sight: Sight, shape: tuple[int, int, int, int], device: torch.device) -> Masked:
+def _masked(sight: BlockMask, shape: tuple[int, int, int, int], device: torch.device) -> Masked:
     ids, table = sight.documents, sight.table_BHNM
 
     def on_device(x: Tensor) -> Operand:

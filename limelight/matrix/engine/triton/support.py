@@ -10,37 +10,37 @@ import torch
 from torch import Tensor
 
 from limelight.matrix.engine.plan import Plan, plan_for, stats_bytes, too_large
-from limelight.matrix.engine.triton.block_mask import sight_of
+from limelight.matrix.engine.triton.block_mask import block_mask_of
 from limelight.matrix.engine.triton.operands import padded
-from limelight.matrix.logits import Scores
-from limelight.matrix.reductions.base import Fold
-from limelight.matrix.reductions.distance import Distance
-from limelight.matrix.reductions.downsample import Picture
+from limelight.matrix.logits import Logits
+from limelight.matrix.reductions.base import Reduction
+from limelight.matrix.reductions.distance import MeanDistance
+from limelight.matrix.reductions.downsample import Downsample
 from limelight.matrix.reductions.entropy import Entropy
 from limelight.matrix.reductions.pooling import Pool
 from limelight.matrix.reductions.products import Applied, TransposedApplied
 from limelight.matrix.reductions.received import Received
 from limelight.matrix.reductions.sink_mass import SinkMass
-from limelight.matrix.reductions.topk import Peak
-from limelight.matrix.reductions.value_norms import Output
+from limelight.matrix.reductions.topk import ArgMax
+from limelight.matrix.reductions.value_norms import AttentionOutput
 
 WIDEST = 256  # a head, or a row of a factor; a wider tile leaves no room beside it in a multiprocessor
 MOST_HEADS = 2**16 - 1  # of all batches: the second axis of a grid
 
-ROW_FOLDS = (Entropy, Peak, Distance, SinkMass, Output, Applied)
+ROW_FOLDS = (Entropy, ArgMax, MeanDistance, SinkMass, AttentionOutput, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
-AREA_FOLDS = (Pool, Picture)
+AREA_FOLDS = (Pool, Downsample)
 KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
 """These types themselves: what inherits from one may absorb otherwise, and goes to the plain loop."""
-PRODUCTS = (Output, Applied, TransposedApplied)
-ALWAYS_READ = (Entropy, Peak, Distance, SinkMass, Received)
+PRODUCTS = (AttentionOutput, Applied, TransposedApplied)
+ALWAYS_READ = (Entropy, ArgMax, MeanDistance, SinkMass, Received)
 """The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
 
 BYTES_A_QUERY = 64  # t, u, key, behind and ahead, and what is computed of them, mostly float64
 BYTES_A_KEY = 16
 
 
-def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+def refuses(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
     """Why Triton cannot read this, a sentence without a full stop; None where it can."""
     if scores.device.type != "cuda":
         return f"Triton runs on CUDA, and this matrix is on {scores.device.type}"
@@ -49,7 +49,7 @@ def refuses(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     return lacks(scores, folds)
 
 
-def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
+def lacks(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
     """What no kernel covers here, whatever the device; None where all is covered, or can be read beside it."""
     q_BHND, k_BGMD = scores.q_BHND, scores.k_BGMD
     if scores.dtype != torch.float32 or q_BHND.dtype != k_BGMD.dtype:
@@ -60,7 +60,7 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
         return f"the kernels take up to {MOST_HEADS} heads of all batches together"
     if scores.bias is not None and not isinstance(scores.bias, Tensor):
         return "the kernels cannot call a bias function"
-    sight = sight_of(scores.mask, scores.N, scores.M)
+    sight = block_mask_of(scores.mask, scores.N, scores.M)
     if isinstance(sight, str):
         return f"the kernels do not know {sight}"
     if folds and not any(type(fold) in KERNELS for fold in folds):
@@ -68,12 +68,12 @@ def lacks(scores: Scores, folds: Sequence[Fold[Any]]) -> str | None:
     return None
 
 
-def leaves(folds: Sequence[Fold[Any]]) -> list[int]:
+def leaves(folds: Sequence[Reduction[Any]]) -> list[int]:
     """The places of the folds that no kernel reads, nor would if they were narrower."""
     return [place for place, fold in enumerate(folds) if type(fold) not in KERNELS]
 
 
-def walks(folds: Sequence[Fold[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
+def walks(folds: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
     """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Picture.
 
     A second product or distance has a walk of its own.
@@ -84,7 +84,9 @@ def walks(folds: Sequence[Fold[Any]], cut: Plan, known: bool) -> tuple[str, ...]
     found = []
     if any(kind in ROW_FOLDS for kind in kinds):
         found += ["finds the row stats and sums over keys"]
-        found += ["sums over keys"] * (max(0, len(mixed) - turned - 1) + max(0, kinds.count(Distance) - 1))
+        found += ["sums over keys"] * (
+            max(0, len(mixed) - turned - 1) + max(0, kinds.count(MeanDistance) - 1)
+        )
     elif not known:
         found += ["finds the row stats"]
     if any(kind in COLUMN_FOLDS for kind in kinds):
@@ -93,18 +95,18 @@ def walks(folds: Sequence[Fold[Any]], cut: Plan, known: bool) -> tuple[str, ...]
     return tuple(found) or ("feeds every fold",)
 
 
-def _names_keys(fold: Fold[Any]) -> bool:
+def _names_keys(fold: Reduction[Any]) -> bool:
     return type(fold) is SinkMass and getattr(fold.keys, "ndim", 1) > 0 and len(fold.keys) > 0
 
 
-def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -> Plan:
+def plan(scores: Logits, folds: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
     """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling.
 
     Raises TooLargeError where what the kernels find, or the plain loop beside them, takes more than `limit`.
     """
     (B, H, N, D), M = scores.q_BHND.shape, scores.M
     row = padded(D) * scores.q_BHND.element_size()
-    over_keys = [_width(scores, fold) for fold in folds if type(fold) in (Output, Applied)]
+    over_keys = [_width(scores, fold) for fold in folds if type(fold) in (AttentionOutput, Applied)]
     over_queries = [_width(scores, fold) for fold in folds if type(fold) is TransposedApplied]
     rows = 64 if row > 256 or any(over_keys + over_queries) else 128
     columns = 64 if row <= 256 else 32
@@ -121,9 +123,9 @@ def plan(scores: Scores, folds: Sequence[Fold[Any]], limit: int | None = None) -
     return cut
 
 
-def _width(scores: Scores, fold: Any) -> int:
+def _width(scores: Logits, fold: Any) -> int:
     """How many numbers the product has a query or key; none where no kernel makes it."""
     width = scores.value_width
-    if not isinstance(fold, Output):
+    if not isinstance(fold, AttentionOutput):
         width = fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
     return width if width <= WIDEST else 0
