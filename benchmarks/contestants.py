@@ -1,4 +1,4 @@
-"""What `reading` measures: every fold, all the standard ones together, and the other ways to the same numbers.
+"""What `reading` measures: every reduction, all the standard ones together, and the other ways to the same numbers.
 
 Each contestant is prepared for a setting and then called again and again; a call does all the work, from Q and K to
 the readings. Nothing is kept between two calls.
@@ -95,13 +95,13 @@ OTHERS: dict[str, Callable[[Setting], Reduction[Any]]] = {
     "Weighted": lambda setting: heart.Reweighted(heart.Received(), torch.ones(setting.tokens)),
     "Quantiles": lambda setting: heart.Quantiles(0.5, 0.9),
 }
-"""The one place where the benchmarks name the folds; a test compares it with what the heart exports."""
+"""The one place where the benchmarks name the reductions; a test compares it with what the heart exports."""
 
 
 def _ours(names: tuple[str, ...], loop: str | None) -> Callable[[Inputs], Prepared]:
     def prepare(inputs: Inputs) -> Prepared:
-        folds = [(STANDARD | OTHERS)[name](inputs.setting) for name in names]
-        return lambda: inputs.matrix().read(*folds, loop=loop)
+        reductions = [(STANDARD | OTHERS)[name](inputs.setting) for name in names]
+        return lambda: inputs.matrix().read(*reductions, loop=loop)
 
     return prepare
 
@@ -230,15 +230,15 @@ def contestants(setting: Setting) -> list[Contestant]:
 
 
 def quicker_loops(setting: Setting) -> list[str]:
-    """The loops that can read the standard folds here, the quickest first."""
+    """The loops that can read the standard reductions here, the quickest first."""
     from limelight.matrix.engine.dispatch import LOOPS
     from limelight.matrix.validation import scores_of
 
     few = Inputs.of(Setting(GROUP, 1, setting.width, setting.dtype, setting.causal, setting.device))
     mask = masks.causal() if setting.causal else None
     scores = scores_of(few.query, few.key, few.value, mask, None, None, None, None)
-    folds = [make(few.setting) for make in STANDARD.values()]
-    return [loop.name for loop in LOOPS if loop.refuses(scores, folds) is None]
+    reductions = [make(few.setting) for make in STANDARD.values()]
+    return [loop.name for loop in LOOPS if loop.rejection(scores, reductions) is None]
 
 
 def _has_colreduce() -> bool:

@@ -97,8 +97,8 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
     def fits(name: str, function: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
         return name, lambda: (name, function, arguments)
 
-    def read(name: str, fold: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
-        return fits(name, lambda **given: matrix(dice).read(fold(**given)), **arguments)
+    def read(name: str, reduction: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
+        return fits(name, lambda **given: matrix(dice).read(reduction(**given)), **arguments)
 
     def look_method(name: str, /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
         return fits(f"Predictor.{name}", getattr(mine, name), **arguments)
@@ -143,7 +143,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             ),
             fits("AttentionMatrix @", lambda **a: small @ a["value"], value=five),
             fits("AttentionMatrix.T @", lambda **a: small.T @ a["value"], value=five),
-            fits("AttentionMatrix.read", lambda **a: small.read(*a.values()), fold=ll.Entropy()),
+            fits("AttentionMatrix.read", lambda **a: small.read(*a.values()), reduction=ll.Entropy()),
             fits("masks.causal", ll.masks.causal, offset=0),
             fits("masks.window", ll.masks.window, w=2, offset=None),
             fits("masks.lengths", ll.masks.lengths, query=None, key=[3], side="right"),
@@ -174,7 +174,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             fits(
                 "Weighted",
                 lambda **a: small.read(ll.Reweighted(**a)),
-                fold=ll.Received(),
+                reduction=ll.Received(),
                 factors=torch.ones(5),
             ),
             fits(

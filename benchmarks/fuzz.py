@@ -1,9 +1,9 @@
-"""Random attention matrices against the float64 truth: shapes, masks, dtypes, dead rows, cuts, folds.
+"""Random attention matrices against the float64 truth: shapes, masks, dtypes, dead rows, cuts, reductions.
 
     python -m benchmarks fuzz [--cases 1000] [--seed 0] [--workers 2] [--only CASE] [--json FILE]
 
 Every case is drawn from its own number, so `--only CASE` repeats it alone. What may come out is what the tests
-allow: the folds and their meanings are those of `tests/oracle.py`, the bounds those of `tests/tolerance.py`.
+allow: the reductions and their meanings are those of `tests/oracle.py`, the bounds those of `tests/tolerance.py`.
 Exit code 1 where a case fails.
 """
 

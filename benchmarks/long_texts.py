@@ -37,9 +37,9 @@ class Clocked(Watcher):
         self.seconds = 0.0
         self._bar, self._task = bar, bar.add_task("", total=None)
 
-    def hear(self, module: nn.Module, inputs: AttentionInputs) -> None:
+    def on_call(self, module: nn.Module, inputs: AttentionInputs) -> None:
         start = time.process_time()
-        super().hear(module, inputs)
+        super().on_call(module, inputs)
         self.seconds += time.process_time() - start
         self._bar.advance(self._task)
 

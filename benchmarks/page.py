@@ -6,7 +6,7 @@
 One causal layer of random Q and K, width 64, under a text of as many words, served by a process of its own. Every
 time is that of a client: from the question to the last byte of the answer. Questions of the stress are drawn anew
 each time (a tile zoomed in anywhere, a word's row or column), so few of them are answered from the cache. "first
-picture" counts from the end of the walk over the whole matrix to the last of: about, the whole map, what every word
+picture" counts from the end of the pass over the whole matrix to the last of: about, the whole map, what every word
 receives.
 """
 
@@ -43,7 +43,7 @@ WIDTH, DOCUMENTS, SENTENCE = 64, 5, 17
 SAMPLES = 40
 """Questions of each kind, asked one after the other."""
 PATIENCE = 3600
-"""Seconds for the walk over the whole."""
+"""Seconds for the pass over the whole."""
 
 
 def subject(tokens: int, heads: int, layers: int = 1) -> Subject:
@@ -105,10 +105,10 @@ def file_of(tokens: int, heads: int, layers: int) -> dict[str, Any]:
             "layers": layers,
             "heads": heads,
             "bytes": path.stat().st_size,
-            "walk s": read,
+            "pass s": read,
             "file s": time.monotonic() - start,
         }
-    print_rows("Offline file", [row], {"bytes": ",", "walk s": ".1f", "file s": ".1f"})
+    print_rows("Offline file", [row], {"bytes": ",", "pass s": ".1f", "file s": ".1f"})
     return row
 
 
@@ -116,7 +116,7 @@ def file_of(tokens: int, heads: int, layers: int) -> dict[str, Any]:
 
 
 def served(tokens: int, heads: int, clients: int, seconds: float, threads: int) -> dict[str, Any]:
-    """Start it, wait for the walk, ask one by one, then all at once."""
+    """Start it, wait for the pass, ask one by one, then all at once."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(theirs, tokens, heads, threads), daemon=True)
@@ -172,10 +172,10 @@ class Client:
 
 async def _alone(client: Client, tokens: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One client: first picture, then tiles by zoom, rows and columns."""
-    walked = 0.0
+    asked = 0.0
     for _ in range(PATIENCE):
         progress, _ = from_bytes((await client.get("progress"))[1])
-        walked = progress["seconds"]
+        asked = progress["seconds"]
         if progress["state"] != "reading":
             break
         await asyncio.sleep(1)
@@ -184,7 +184,7 @@ async def _alone(client: Client, tokens: int) -> tuple[list[dict[str, Any]], dic
     for path in ("tile?zoom=0&row=0&column=0", "received?level=word"):
         status, _ = await client.get(path)
         assert status == 200, path
-    facts = {"walk s": walked, "first picture s": time.monotonic() - start}
+    facts = {"pass s": asked, "first picture s": time.monotonic() - start}
     deepest = about["attentions"][0]["deepest"]
     chance = random.Random(1)
     kinds: dict[str, Callable[[], str]] = {}

@@ -1,4 +1,4 @@
-"""What it costs to read a matrix, in forwards: each fold, the standard ones together, and the other ways there are.
+"""What it costs to read a matrix, in forwards: each reduction, the standard ones together, and the other ways.
 
     python -m benchmarks reading [--tokens 1024,4096] [--threads 2] [--minutes 1.5] [--bars] [--json FILE]
     python -m benchmarks reading --device cuda --tokens 16384,65536,131072,524288,1048576 --width 128
@@ -144,7 +144,7 @@ def measure_all(
 
 
 BARS: dict[str, tuple[Setting, str, int]] = {
-    "16k tokens, one head, six folds: at most 32 MiB": (
+    "16k tokens, one head, six reductions: at most 32 MiB": (
         Setting(16_384, 1, 64, "float32", True),
         "six together",
         32 * MIB,

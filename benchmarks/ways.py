@@ -46,15 +46,15 @@ class Way:
 def draw_readings(dice: random.Random, case: Drawn) -> tuple[Way, list[str]]:
     """A way to read, and what is read in one go; at least one thing that this way can read."""
     scores = scores_of(**case.inputs())
-    loop = dice.choice((None, *(loop for loop in LOOPS if loop.refuses(scores, ()) is None)))
+    loop = dice.choice((None, *(loop for loop in LOOPS if loop.rejection(scores, ()) is None)))
     names = [*FOLDS, *VERBS] if loop is None else [*FOLDS]
     dice.shuffle(names)
     wanted, count = list[str](), dice.randint(1, 6)
     for name in names:
         if len(wanted) == count:
             break
-        folds = [FOLDS[each][0](case) for each in (*wanted, name) if each in FOLDS]
-        if loop is None or loop.refuses(scores, _walked(folds)) is None:
+        reductions = [FOLDS[each][0](case) for each in (*wanted, name) if each in FOLDS]
+        if loop is None or loop.rejection(scores, _asked(reductions)) is None:
             wanted.append(name)
     cut = None if loop not in (PLAIN, NATIVE) or dice.random() < 0.3 else draw_cut(dice, case, loop)
     limit = dice.choice((None, None, 2**14, 2**17)) if cut is None else None
@@ -74,23 +74,23 @@ def draw_cut(dice: random.Random, case: Drawn, loop: Backend) -> Plan:
 
 def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) -> Comparisons:
     """Read it, and say for each reading how to compare it."""
-    folds = {name: FOLDS[name][0](case) for name in names if name in FOLDS}
+    reductions = {name: FOLDS[name][0](case) for name in names if name in FOLDS}
     if way.loop is not None and way.cut is not None:
-        readings = read_cut(case, way.loop, way.cut, list(folds.values()))
+        readings = read_cut(case, way.loop, way.cut, list(reductions.values()))
         return {
             name: partial(FOLDS[name][1], reading, case)
-            for name, reading in zip(folds, readings, strict=True)
+            for name, reading in zip(reductions, readings, strict=True)
         }
     matrix = case.matrix()
     if way.known:
         matrix.read(RowStats())
     comparisons: Comparisons = {}
-    if folds:
+    if reductions:
         try:
-            read = matrix.read(*folds.values(), limit=way.limit, loop=way.loop and way.loop.name)
+            read = matrix.read(*reductions.values(), limit=way.limit, loop=way.loop and way.loop.name)
         except TooLargeError:
-            read = matrix.read(*folds.values(), loop=way.loop and way.loop.name)
-        for name, reading in zip(folds, [read] if len(folds) == 1 else read, strict=True):
+            read = matrix.read(*reductions.values(), loop=way.loop and way.loop.name)
+        for name, reading in zip(reductions, [read] if len(reductions) == 1 else read, strict=True):
             comparisons[name] = partial(FOLDS[name][1], reading, case)
     for name in names:
         if name in VERBS:
@@ -98,27 +98,27 @@ def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) ->
     return comparisons
 
 
-def read_cut(case: Drawn, loop: Backend, cut: Plan, folds: list[Reduction[Any]]) -> list[Any]:
+def read_cut(case: Drawn, loop: Backend, cut: Plan, reductions: list[Reduction[Any]]) -> list[Any]:
     """What a loop reads when the matrix is cut this way."""
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
-    walked = _walked(folds)
-    states, stats = loop.read(scores, frame, walked, None, cut)
+    asked = _asked(reductions)
+    states, stats = loop.read(scores, frame, asked, None, cut)
     further = partial(_read_on, scores, frame, stats, cut)
-    found = iter(finish(walked, states, stats, further))
-    return [stats if isinstance(fold, RowStats) else next(found) for fold in folds]
+    found = iter(finish(asked, states, stats, further))
+    return [stats if isinstance(reduction, RowStats) else next(found) for reduction in reductions]
 
 
-def _read_on(scores: Any, frame: Any, stats: Any, cut: Plan, folds: list[Reduction[Any]]) -> list[Any]:
-    return PLAIN.read(scores, frame, folds, stats, cut)[0]
+def _read_on(scores: Any, frame: Any, stats: Any, cut: Plan, reductions: list[Reduction[Any]]) -> list[Any]:
+    return PLAIN.read(scores, frame, reductions, stats, cut)[0]
 
 
-def _walked(folds: list[Reduction[Any]]) -> list[Reduction[Any]]:
-    """Those that a walk is asked for: every walk finds the row stats anyway."""
-    return [fold for fold in folds if not isinstance(fold, RowStats)]
+def _asked(reductions: list[Reduction[Any]]) -> list[Reduction[Any]]:
+    """Those that a pass is asked for: every pass finds the row stats anyway."""
+    return [reduction for reduction in reductions if not isinstance(reduction, RowStats)]
 
 
-# ---- what is read without folds ------------------------------------------------------------------------
+# ---- what is read without reductions ------------------------------------------------------------------------
 
 
 def _whole_matrix(matrix: AttentionMatrix, case: Drawn, dice: random.Random) -> Callable[[], None]:

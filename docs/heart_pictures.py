@@ -129,13 +129,13 @@ def tile_picture(matrix: AttentionMatrix, rows: tuple[int, int], columns: tuple[
         axes.spines[:].set(color=QUIET, linewidth=0.5)
         axes.tick_params(labelsize=7, length=2, color=QUIET, labelcolor=INK)
     _tell(figure)
-    _save(figure, file, "One tile of an attention matrix and the states of two folds beside it")
+    _save(figure, file, "One tile of an attention matrix and the states of two reductions beside it")
 
 
 STEPS = (
     ("1  scores", "scale · Q[i0:i1] · K[j0:j1]ᵀ, capped, biased, masked"),
     ("2  row stats", "largest score m and log-sum l of each of its rows: all that is kept of the matrix"),
-    ("3  weights", "exp(score − m − l), computed once and shared by all folds"),
+    ("3  weights", "exp(score − m − l), computed once and shared by all reductions"),
     ("4  absorb", "a query's state takes what its row gives (Entropy, right); a key's state what its column gives "
      "(Received, below)"),
     ("5  gone", "the next tile is written over this one"),

@@ -24,7 +24,7 @@ WIDE = 100
 
 ROAD = {
     "text": "Text",
-    "matrix": "The matrix, its masks, biases and folds",
+    "matrix": "The matrix, its masks, biases and reductions",
     "modules": "Modules and models",
     "capture": "Other people's models",
     "predicting": "Prediction",
@@ -158,10 +158,10 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
             yield f".{name}", each
 
 
-def _readings(fold: type) -> Iterator[type]:
-    """What a fold's `finish` gives, where that is a class of ours with fields of its own."""
-    if "finish" in vars(fold):
-        hint = get_type_hints(fold.finish)["return"]  # type: ignore[attr-defined]
+def _readings(reduction: type) -> Iterator[type]:
+    """What a reduction's `finish` gives, where that is a class of ours with fields of its own."""
+    if "finish" in vars(reduction):
+        hint = get_type_hints(reduction.finish)["return"]  # type: ignore[attr-defined]
         for each in (hint, *get_args(hint)):
             if is_dataclass(each) or hasattr(each, "_fields"):
                 yield each

@@ -1,4 +1,4 @@
-"""What each fold must read, from the float64 truth of a case: one function a fold, with the bounds of the table."""
+"""What each reduction must read, from the float64 truth of a case, with the bounds of the table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The float64 truth for tests: random cases, what each mask means, and what each fold must read.
+"""The float64 truth for tests: random cases, what each mask means, and what each reduction must read.
 
-Write the meaning of a new mask into MASKS, or of a new fold into FOLDS, and every suite that is parametrised
+Write the meaning of a new mask into MASKS, or of a new reduction into FOLDS, and every suite that is parametrised
 over them takes it up: tilings, dtypes, extreme rows, laws.
 """
 
@@ -78,12 +78,14 @@ class Case:
     def truth(self) -> truth_of.AttentionStages:
         return _truth(self)
 
-    def read(self, *folds: Reduction[Any], cut: Plan) -> list[Any]:
+    def read(self, *reductions: Reduction[Any], cut: Plan) -> list[Any]:
         """What the loop reads when the matrix is cut this way."""
         scores = scores_of(**self.inputs())
         frame = scores.frame(scores.N, self.value)
-        states, stats = read_tiles(scores, frame, folds, None, cut)
-        return finish(folds, states, stats, lambda further: read_tiles(scores, frame, further, stats, cut)[0])
+        states, stats = read_tiles(scores, frame, reductions, None, cut)
+        return finish(
+            reductions, states, stats, lambda further: read_tiles(scores, frame, further, stats, cut)[0]
+        )
 
     @property
     def logits(self) -> float:
@@ -104,7 +106,7 @@ class Case:
         return largest if largest > ORDINARY else 0.0
 
 
-@lru_cache(maxsize=1)  # every fold of a case asks for it
+@lru_cache(maxsize=1)  # every reduction of a case asks for it
 def _truth(case: Case) -> truth_of.AttentionStages:
     return truth_of.attention(**case.meaning())
 
@@ -197,7 +199,7 @@ def seen_by_meaning(meaning: Meaning, b: int = B, h: int = H, n: int = N, m: int
     return torch.tensor(entries, dtype=torch.bool).view(b, h, n, m)
 
 
-# ---- what each fold must read -------------------------------------------------------------------------
+# ---- what each reduction must read -------------------------------------------------------------------------
 
 FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], None]]] = {
     "RowStats": (lambda case: RowStats(), expected.row_stats),
@@ -244,9 +246,9 @@ FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], N
 
 
 def expect_all(case: Case, cut: Plan, without: str = "") -> None:
-    """Read every fold in one walk, `without` one of them, and compare each with its truth."""
-    folds = {name: build(case) for name, (build, _) in FOLDS.items() if name != without}
-    for name, reading in zip(folds, case.read(*folds.values(), cut=cut), strict=True):
+    """Read every reduction in one walk, `without` one of them, and compare each with its truth."""
+    reductions = {name: build(case) for name, (build, _) in FOLDS.items() if name != without}
+    for name, reading in zip(reductions, case.read(*reductions.values(), cut=cut), strict=True):
         try:
             FOLDS[name][1](reading, case)
         except AssertionError as error:

@@ -28,7 +28,7 @@ class AttentionCall:
     """Which of its kind it is in its part of the model, counted from 0."""
     backend: str
     """Who computed it in the model: "sdpa", "eager", …"""
-    kept: Any
+    result: Any
     """The AttentionMatrix; with `watch(model, read=…)` its reading, or a tuple of readings."""
     part: HeadRange | None = None
     """Which of the layer's heads these are, where other processes have the rest (tensor parallelism)."""
@@ -36,10 +36,10 @@ class AttentionCall:
     @property
     def matrix(self) -> AttentionMatrix:
         """The attention matrix. Raises CaptureError where only readings were kept."""
-        if isinstance(self.kept, AttentionMatrix):
-            return self.kept
+        if isinstance(self.result, AttentionMatrix):
+            return self.result
         raise CaptureError(
-            f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `kept`, or "
+            f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `result`, or "
             "watch without read=."
         )
 

@@ -30,7 +30,7 @@ class CapturedAttention:
                                                                 one that began last
     for call in seen: call.name, call.kind, call.layer, call.matrix
     for name, matrix in seen.items(): …
-    call.kept, and seen[…] with `read=`    what was read: of one fold its reading, of several a tuple
+    call.result, and seen[…] with `read=`    what was read: of one reduction its reading, of several a tuple
     seen.summary(), seen.why(), seen.memory(tokens=32_000); limelight.show(seen, text=…)
 
     It can be copied, pickled and saved (torch.save), and then holds all but the model.
@@ -54,7 +54,7 @@ class CapturedAttention:
         """
         finished = [entry.finished() for entry in self.entries]
         entries = [
-            PendingCall(call.name, call.kind, call.layer, call.backend, None, call.kept, call, call.part)
+            PendingCall(call.name, call.kind, call.layer, call.backend, None, call.result, call, call.part)
             for call in finished
         ]
         notes = self.notes | dict.fromkeys(self._of_the_model())
@@ -97,7 +97,7 @@ class CapturedAttention:
 
     def __getitem__(self, which: int | slice | str) -> Any:
         if isinstance(which, slice):
-            return [entry.finished().kept for entry in self.entries[which]]
+            return [entry.finished().result for entry in self.entries[which]]
         if not isinstance(which, str):
             try:
                 number = index(which)
@@ -107,15 +107,15 @@ class CapturedAttention:
                 ) from None
             if not -len(self) <= number < len(self):
                 raise IndexError(f"There are {len(self)} attention matrices; got number {number}.")
-            return self.entries[number].finished().kept
+            return self.entries[number].finished().result
         for entry in reversed(self.entries):
             if entry.name == which:
-                return entry.finished().kept
+                return entry.finished().result
         raise CaptureError(self._unknown(which))
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """(name, matrix), in the order of execution."""
-        return ((call.name, call.kept) for call in self)
+        return ((call.name, call.result) for call in self)
 
     def names(self) -> list[str]:
         """The names of all calls, in the order of execution."""

@@ -2,7 +2,8 @@
 
 A source (see `sources`) notices that attention is computed, translates what the backend was given into
 `AttentionInputs`, and tells it. Whoever listens hears of the modules that it owns, in its own context; and in other
-threads, where nobody who began to listen there owns them. """
+threads, where nobody who began to listen there owns them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Listener(Protocol):
     def owns(self, module: nn.Module) -> bool:
         """Whether this module belongs to the model that is listened to."""
 
-    def hear(self, module: nn.Module, inputs: AttentionInputs) -> Any:
+    def on_call(self, module: nn.Module, inputs: AttentionInputs) -> Any:
         """One call of attention. What is returned, unless None, stands in the place of the weights that the
         backend does not give."""
 
@@ -90,7 +91,7 @@ def everyone() -> tuple[Listener, ...]:
     return () if _QUIET.get() else _LISTENERS.get() or tuple(_EVERYWHERE)
 
 
-def tell(module: nn.Module, inputs: AttentionInputs) -> Any:
+def notify(module: nn.Module, inputs: AttentionInputs) -> Any:
     """Let everyone who listens to this module hear of a call; the innermost answer, if there is one."""
     inputs = _as_part(module, inputs)
     answer = None
@@ -103,7 +104,7 @@ def tell(module: nn.Module, inputs: AttentionInputs) -> Any:
 def _let_hear(listener: Listener, module: nn.Module, inputs: AttentionInputs) -> Any:
     """What the listener computes meanwhile, to verify or to read, is none of the model's own."""
     with torch._C.DisableTorchFunction():
-        return listener.hear(module, inputs)
+        return listener.on_call(module, inputs)
 
 
 def _as_part(module: nn.Module, inputs: AttentionInputs) -> AttentionInputs:
@@ -114,7 +115,7 @@ def _as_part(module: nn.Module, inputs: AttentionInputs) -> AttentionInputs:
     return replace(inputs, part=part)
 
 
-def miss(module: nn.Module, why: str) -> None:
+def notify_missed(module: nn.Module, why: str) -> None:
     """Let everyone who listens to this module, and wants to, know of attention that was computed and was lost."""
     for listener in listeners(module):
         _say(listener, "noticed", module, why)
@@ -177,7 +178,7 @@ def reporting(listener: Listener) -> tuple[Record, Misses]:
     return record, Misses(listener)
 
 
-def unheard(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def without_listeners(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function within which nobody listens: what it computes is told by who calls it."""
     token = _QUIET.set(True)
     try:

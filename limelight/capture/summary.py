@@ -93,11 +93,11 @@ def what_stands_apart(apart: Mapping[str, Iterable[str]]) -> Iterator[str]:
 
 
 def row_of(call: AttentionCall) -> SummaryRow:
-    kept = call.kept
+    kept = call.result
     if not isinstance(kept, AttentionMatrix):
         return SummaryRow(call.name, call.kind, call.layer, (), "", call.backend, 0)
     words = [_in_words(kept.mask)]
-    scores = kept._scores
+    scores = kept.logits
     words += [word for word, part in (("bias", scores.bias), ("softcap", scores.softcap), ("sink", scores.sink_H))
               if part is not None]  # fmt: skip
     return SummaryRow(
@@ -119,10 +119,10 @@ def bytes_held(calls: Sequence[AttentionCall], tokens: int | None = None) -> int
     """
     held: dict[int, float] = {}
     for call in calls:
-        if not isinstance(call.kept, AttentionMatrix):
+        if not isinstance(call.result, AttentionMatrix):
             continue
-        N = call.kept.shape[2]
-        lines, tables = _tensors(call.kept)
+        N = call.result.shape[2]
+        lines, tables = _tensors(call.result)
         grown = 1.0 if tokens is None else tokens / max(N, 1)
         for tensor, power in [*((one, 1) for one in lines), *((one, 2) for one in tables)]:
             memory = tensor.untyped_storage()
@@ -132,7 +132,7 @@ def bytes_held(calls: Sequence[AttentionCall], tokens: int | None = None) -> int
 
 def _tensors(matrix: AttentionMatrix) -> tuple[list[Tensor], list[Tensor]]:
     """What a matrix refers to: what grows with the tokens, and tables, which grow with their square."""
-    scores = matrix._scores
+    scores = matrix.logits
     bias = scores.bias
     lines = [scores.q_BHND, scores.k_BGMD, matrix.value]
     lines += bias.lines if isinstance(bias, Looked | Diagonals) else ()

@@ -74,7 +74,7 @@ class Watcher:
             self.note(line)
         self.names.forward_ends()
 
-    def hear(self, module: nn.Module, inputs: AttentionInputs) -> None:
+    def on_call(self, module: nn.Module, inputs: AttentionInputs) -> None:
         with self._lock:  # the model may run in several threads
             self._hear(module, inputs)
 
@@ -173,8 +173,8 @@ def watch(
     model writes several in turn (guidance, a helper's drafts, two chats), each has its own, and `seen[name]` is the
     one that was begun last. What cannot be joined stands apart, and `seen.why()` and `seen.summary()` say why.
 
-    read     folds, such as [Received(), Entropy()]: each attention is read inside the forward, and only the readings
-             are kept; steps are then not joined, and every call has readings of its own
+    read     reductions, such as [Received(), Entropy()]: each attention is read inside the forward, and only the
+             readings are kept; steps are then not joined, and every call has readings of its own
     verify   compare W @ V with what the backend gave, and raise CaptureError beyond the tolerance of its dtype: of
              every call when it is made, and of what its steps were joined to at the end of the block
     offload  "cpu" moves what is kept out of the accelerator's memory
@@ -196,11 +196,15 @@ def watch(
         raise ArgumentTypeError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
     if offload is not None and not is_one_of(offload, ("cpu",)):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
-    if hasattr(read, "absorb") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
-        raise ArgumentTypeError(f"read= takes a list of folds, such as [Received()]; got {read!r} alone.")
-    for fold in read:
-        if isinstance(fold, type) or not hasattr(fold, "absorb"):
-            raise ArgumentTypeError(f"read= takes folds, such as [Received(), Top(8)]; got {fold!r}.")
+    if hasattr(read, "update") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
+        raise ArgumentTypeError(
+            f"read= takes a list of reductions, such as [Received()]; got {read!r} alone."
+        )
+    for reduction in read:
+        if isinstance(reduction, type) or not hasattr(reduction, "update"):
+            raise ArgumentTypeError(
+                f"read= takes reductions, such as [Received(), Top(8)]; got {reduction!r}."
+            )
     seen = CapturedAttention(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)

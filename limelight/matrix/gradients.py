@@ -16,7 +16,7 @@ and everything behind the weights follows from left and right alone:
     dQ = scale · dP·K        dK = scale · dPᵀ·Q
     dv = Aᵀ·dy               dx = A·dy
 
-A·right is what came out itself (A·v), or dx. So a backward pass is one walk over the tiles for A·v and two for
+A·right is what came out itself (A·v), or dx. So a backward pass is one pass over the tiles for A·v and two for
 Aᵀ·x. A query that may look at nothing has no weights, and none of its gradients is anything but 0.
 
 Source for A·v: FlashAttention (Dao et al. 2022, arXiv 2205.14135), appendix B.2, equation 6; the rest is the
@@ -138,7 +138,7 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Backward:
-    """The gradients of Σ_ij A_ij (left_i · right_j), all in one walk; a fold like any other.
+    """The gradients of Σ_ij A_ij (left_i · right_j), all in one pass; a reduction like any other.
 
     left     (B, H or 1, N, X)
     right    (B, 1 or G or H, M, X)
@@ -154,7 +154,7 @@ class Backward:
     need: Need
 
     @property
-    def panels_apart(self) -> bool:
+    def independent_heads(self) -> bool:
         """Not where panels add to one place: heads that share a key head or a factor, batches or heads that share
         a bias."""
         B, H = self.product.shape[:2]
@@ -163,7 +163,7 @@ class Backward:
             return self.scores.bias.shape[:2] == (B, H) and min(held) == H
         return min(held) == H
 
-    def start(self, frame: MatrixSpec) -> Sums:
+    def init(self, frame: MatrixSpec) -> Sums:
         scores, need, bias = self.scores, self.need, self.scores.bias
         gradients = Gradients(
             query=frame.full(*scores.q_BHND.shape) if need.query else None,
@@ -173,7 +173,7 @@ class Backward:
         )
         return Sums(gradients, (self.left * self.product).sum(-1))
 
-    def absorb(self, state: Sums, tile: Tile) -> None:
+    def update(self, state: Sums, tile: Tile) -> None:
         total = state.gradients
         B, H, R, C = tile.weights.shape
         panel, rows, columns = tile.rows[:2], tile.rows[2], tile.columns[2]

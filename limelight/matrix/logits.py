@@ -70,7 +70,7 @@ class Logits:
         return self.q_BHND.device
 
     def frame(self, rows: int, v_BGMD: Tensor | None = None) -> MatrixSpec:
-        """What a fold over these batches and heads, and so many rows, must know."""
+        """What a reduction over these batches and heads, and so many rows, must know."""
         B, H = len(self.batches), len(self.heads)
         return MatrixSpec(
             B, H, self.k_BGMD.shape[1], rows, self.M, self.dtype, self.device, v_BGMD, self.sink_H
@@ -112,7 +112,7 @@ class Logits:
         for start, stop, cover in self._covers(i0, i1, j0, j1, grain):
             run = found.pop() if found and found[-1].j1 == start else Span(start, start)
             partial = run.partial
-            if cover is TileCoverage.SOME:
+            if cover is TileCoverage.PARTIAL:
                 joins = bool(partial) and partial[-1][1] == start
                 partial = (*partial[:-1], (partial[-1][0], stop)) if joins else (*partial, (start, stop))
             found.append(Span(run.j0, stop, partial))
@@ -121,15 +121,15 @@ class Logits:
     def _covers(
         self, i0: int, i1: int, j0: int, j1: int, grain: int
     ) -> Iterator[tuple[int, int, TileCoverage]]:
-        """Ask the mask of all columns at once, and where it says SOME, of either half, down to `grain`."""
+        """Ask the mask of all columns at once, and where it says PARTIAL, of either half, down to `grain`."""
         if i0 == i1 or j0 == j1:
             return
-        cover = self.mask.cover(i0, i1, j0, j1, self.N, self.M)
-        if cover is TileCoverage.SOME and j1 - j0 > grain:
+        cover = self.mask.coverage(i0, i1, j0, j1, self.N, self.M)
+        if cover is TileCoverage.PARTIAL and j1 - j0 > grain:
             middle = j0 + -(-(j1 - j0) // grain) // 2 * grain
             yield from self._covers(i0, i1, j0, middle, grain)
             yield from self._covers(i0, i1, middle, j1, grain)
-        elif cover is not TileCoverage.NONE:
+        elif cover is not TileCoverage.EMPTY:
             yield j0, j1, cover
 
     def _product(self, i0: int, i1: int, j0: int, j1: int, arena: Arena) -> Tensor:

@@ -24,6 +24,7 @@ from limelight.matrix.engine.threads import exactly
 from limelight.matrix.engine.tiled import weigh_block
 from limelight.matrix.gradients import GradientInputs, multiply
 from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, runs_of
+from limelight.matrix.logits import Logits
 from limelight.matrix.masks import Mask
 from limelight.matrix.masks.base import Dense
 from limelight.matrix.memory import demand_memory
@@ -133,16 +134,26 @@ class AttentionMatrix:
         """Who may look at whom."""
         return self._scores.mask
 
+    @property
+    def logits(self) -> Logits:
+        """What its scores are computed from, to read and not to change: Q, K, mask, scale, bias, softcap, sink."""
+        return self._scores
+
+    @property
+    def inputs(self) -> GradientInputs:
+        """The tensors it was made of, as they were given, with the graphs they belong to; to read only."""
+        return self._inputs
+
     def __repr__(self) -> str:
         B, H, N, M = self.shape
         heads = f"{H} heads" if self._part is None else f"{H} heads ({self._part})"
         return f"AttentionMatrix({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
-    def why(self, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> ReadPlan:
-        """Which loop reads these folds, how it cuts, what it skips, what memory it needs; print to read it."""
-        require_reductions("why()", folds)
-        chosen = choose(self._scores, folds, maybe_bytes(limit, "why()"), loop)
-        return plan_read(self._scores, folds, chosen, known=self._stats() is not None)
+    def why(self, *reductions: Reduction[Any], limit: int | None = None, loop: str | None = None) -> ReadPlan:
+        """Which loop reads these reductions, how it cuts, what it skips, what memory it needs; print to read it."""
+        require_reductions("why()", reductions)
+        chosen = choose(self._scores, reductions, maybe_bytes(limit, "why()"), loop)
+        return plan_read(self._scores, reductions, chosen, known=self._stats() is not None)
 
     # ---- entries ----------------------------------------------------------------------------------
 
@@ -200,29 +211,37 @@ class AttentionMatrix:
         loop: str | None = None,
     ) -> tuple[R1, R2, R3]: ...
     @overload
-    def read(self, /, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> Any: ...
+    def read(
+        self, /, *reductions: Reduction[Any], limit: int | None = None, loop: str | None = None
+    ) -> Any: ...
 
-    def read(self, /, *folds: Reduction[Any], limit: int | None = None, loop: str | None = None) -> Any:
-        """Read any number of folds in one walk: one reading for one fold, a tuple in their order for more.
+    def read(self, /, *reductions: Reduction[Any], limit: int | None = None, loop: str | None = None) -> Any:
+        """Read any number of reductions in one pass: one reading for one reduction, a tuple in their order for more.
 
-        A fold that one walk cannot finish, such as `Quantiles`, is read on in further walks of its own.
-        `limit` bounds the bytes that are held at once, beside what the folds keep: tiles and threads shrink to
+        A reduction that one pass cannot finish, such as `Quantiles`, is read on in further passes of its own.
+        `limit` bounds the bytes that are held at once, beside what the reductions keep: tiles and threads shrink to
         fit, or TooLargeError says what it takes. `loop` names the loop that shall read ("plain" serves
         always); the quickest that can, unless given. `why` says of both what they come to.
         """
-        if not folds:
+        if not reductions:
             raise InputError(
-                "read() must be told what to read; got no fold. Write read(Received(), Entropy())."
+                "read() must be told what to read; got no reduction. Write read(Received(), Entropy())."
             )
-        require_reductions("read()", folds)
+        require_reductions("read()", reductions)
         limit = maybe_bytes(limit, "read()")
-        others = [fold for fold in folds if not isinstance(fold, RowStats)]  # the walk finds those anyway
-        states = self._walk(others, limit, loop, self._stats())
+        others = [
+            reduction for reduction in reductions if not isinstance(reduction, RowStats)
+        ]  # the pass finds those anyway
+        states = self._pass_over(others, limit, loop, self._stats())
         stats = self._found
         assert stats is not None
-        # Further walks read what only some loops know, so `loop` does not bind them.
-        found = iter(finish(others, states, stats, lambda further: self._walk(further, limit, None, stats)))
-        readings = tuple(stats if isinstance(fold, RowStats) else next(found) for fold in folds)
+        # Further passes read what only some loops know, so `loop` does not bind them.
+        found = iter(
+            finish(others, states, stats, lambda further: self._pass_over(further, limit, None, stats))
+        )
+        readings = tuple(
+            stats if isinstance(reduction, RowStats) else next(found) for reduction in reductions
+        )
         return readings[0] if len(readings) == 1 else readings
 
     # ---- the linear operator ----------------------------------------------------------------------
@@ -241,16 +260,20 @@ class AttentionMatrix:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _walk(
-        self, folds: Sequence[Reduction[Any]], limit: int | None, loop: str | None, known: SoftmaxStats | None
+    def _pass_over(
+        self,
+        reductions: Sequence[Reduction[Any]],
+        limit: int | None,
+        loop: str | None,
+        known: SoftmaxStats | None,
     ) -> list[Any]:
-        chosen = choose(self._scores, folds, limit, loop)
-        if not folds and known is not None:
+        chosen = choose(self._scores, reductions, limit, loop)
+        if not reductions and known is not None:
             return []
         frame = self._scores.frame(self.shape[2], self._value)
         versions = self._versions()
         with exactly(self.device):
-            states, self._found = chosen.loop.read(self._scores, frame, folds, known, chosen.cut)
+            states, self._found = chosen.loop.read(self._scores, frame, reductions, known, chosen.cut)
         self._found_at = versions
         return states
 
@@ -299,7 +322,7 @@ def _refuse_above(limit: int, counts: Sequence[int], dtype: torch.dtype, whole: 
         raised = f", or raise the limit: dense(limit={needed})" if whole else ""
         raise TooLargeError(
             f"A block of {' × '.join(map(str, counts))} entries takes {needed} bytes, and the limit is {limit}. "
-            f"Ask for a smaller block, or read folds instead{raised}."
+            f"Ask for a smaller block, or read reductions instead{raised}."
         )
 
 

@@ -14,7 +14,7 @@ With `values` a weight counts with the size of what it carries: A_h[i, j]·‖v_
 the rows of Ā are divided by their sums before anything else.
 
 Rows of R are read from the top layer down, x ← A'ᵀ x, and columns from the first layer up, v ← A' v: a layer
-costs one walk over its tiles for all tokens together. Cut into other tiles, the results are the same up to the
+costs one pass over its tiles for all tokens together. Cut into other tiles, the results are the same up to the
 rounding of sums; to the bit only where sums have one term, as when each query looks at one key.
 
 Sources: Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv 2005.00928), section 3,
@@ -138,7 +138,7 @@ class Rollout:
     def rows(self, tokens: SupportsIndex | Sequence[int] | Tensor) -> Tensor:
         """What stands in some tokens after the last layer, (B, how many, M); for a single one (B, M).
 
-        Of the last layer only those rows are computed, so L layers cost L - 1 walks.
+        Of the last layer only those rows are computed, so L layers cost L - 1 passes.
         """
         places, single = _places(tokens, self.shape[1])
         different = sorted(set(places))

@@ -2,7 +2,7 @@
 
     A' = diag(a)·Ā + diag(b)        Ā = Σ_h w_h A_h diag(n_h)
 
-The layer is walked over in strips of some queries by all keys they may see. The heads of a strip are mixed as
+The layer is passed over in strips of some queries by all keys they may see. The heads of a strip are mixed as
 soon as they are known, so that its rows are complete: a and b follow from their sums there and then, and one
 product serves all heads. The meaning of the names and the sources are in `rollout.py`.
 """
@@ -78,7 +78,9 @@ class Layer:
                 some_BXM[b] = 0
 
         asked_N = (x_BNX != 0).any(-1).any(0).tolist()
-        self._walk([(i0, i1) for i0, i1 in self._blocks(range(self.scores.N)) if any(asked_N[i0:i1])], take)
+        self._pass_over(
+            [(i0, i1) for i0, i1 in self._blocks(range(self.scores.N)) if any(asked_N[i0:i1])], take
+        )
         return sums_BMX.add_(some_BXM.transpose(1, 2)).to(x_BNX.dtype)
 
     def up(self, v_BMX: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ class Layer:
             if self.residual:
                 here_RX += strip.b_R1 * v_BMX[b, strip.i0 : strip.i1]
 
-        self._walk(self._blocks(range(self.scores.N)), take)
+        self._pass_over(self._blocks(range(self.scores.N)), take)
         return sums_BNX
 
     def rows(self, tokens: Sequence[int]) -> Tensor:
@@ -108,10 +110,10 @@ class Layer:
             if self.residual:
                 here_RM[:, strip.i0 : strip.i1].diagonal().add_(strip.b_R1[:, 0])
 
-        self._walk(list(places), take)
+        self._pass_over(list(places), take)
         return rows_BTM
 
-    # ---- the walk ---------------------------------------------------------------------------------
+    # ---- the pass ---------------------------------------------------------------------------------
 
     @property
     def strip_rows(self) -> int:
@@ -132,7 +134,7 @@ class Layer:
                 yield place + block[0] - run.start, block
             place += len(run)
 
-    def _walk(self, blocks: Sequence[tuple[int, int]], take: Callable[[int, Strip], None]) -> None:
+    def _pass_over(self, blocks: Sequence[tuple[int, int]], take: Callable[[int, Strip], None]) -> None:
         """Every batch's strips to `take`, which overwrites them with the next ones."""
         scores = self.scores
         entries = len(scores.batches) * len(scores.heads) * scores.M * sum(i1 - i0 for i0, i1 in blocks)

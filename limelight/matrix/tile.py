@@ -1,4 +1,4 @@
-"""What a fold sees: one tile of the matrix, and the frame that it stands in."""
+"""What a reduction sees: one tile of the matrix, and the frame that it stands in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SoftmaxStats(NamedTuple):
         return self.maximum == -torch.inf
 
     @property
-    def lost(self) -> Tensor:
+    def has_nan(self) -> Tensor:
         """Which queries have a score that is no number, so that none of their weights is one, bool (B, H, N)."""
         return (self.maximum + self.log_sum).isnan()
 
@@ -39,8 +39,8 @@ class SoftmaxStats(NamedTuple):
         As a product, exp(s - maximum) · exp(-log_sum): the logarithm of a small weight is a large number, and to
         round it once more would cost the weight as many digits. Written into `room` where it is given.
         """
-        raised = torch.sub(scores, finite(self.maximum)[..., None], out=room).exp_()
-        return raised.mul_(torch.exp(-self.log_sum)[..., None])
+        exponentials = torch.sub(scores, finite(self.maximum)[..., None], out=room).exp_()
+        return exponentials.mul_(torch.exp(-self.log_sum)[..., None])
 
     def subtract_from(self, scores: Tensor, room: Tensor | None = None) -> Tensor:
         """The natural logs of the weights, written into `room` where it is given."""
@@ -63,7 +63,7 @@ def finite(maximum: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MatrixSpec:
-    """The whole matrix that a fold will read: its sizes, its device, and the values if there are any."""
+    """The whole matrix that a reduction will read: its sizes, its device, and the values if there are any."""
 
     B: int
     H: int
@@ -111,7 +111,7 @@ class Arena:
 class Tile:
     """Rows i0:i1 and columns j0:j1 of some batches and heads: scores, and weights once stats are known.
 
-    Every quantity is computed once and shared by all folds; a fold writes into nothing but `scratch`.
+    Every quantity is computed once and shared by all reductions; a reduction writes into nothing but `scratch`.
     """
 
     batches: range
@@ -128,6 +128,9 @@ class Tile:
     """Where the tile takes memory of its own size from."""
     stats: SoftmaxStats | None = field(default=None)
     """Those of the tile's rows, (B, H, R)."""
+    given_weights: Tensor | None = field(default=None)
+    """Weights that are known already, (B, H, R, C); None where they follow from the scores and the stats."""
+    _exp_scores: Tensor | None = field(default=None, init=False, repr=False)
 
     @property
     def rows(self) -> tuple[slice, slice, slice]:
@@ -144,23 +147,27 @@ class Tile:
         """The largest score of each row within this tile, (B, H, R)."""
         return self.scores.amax(-1)
 
-    @cached_property
-    def raised(self) -> Tensor:
-        """exp(score - maximum), (B, H, R, C): what the row stats are made of."""
-        room = self.arena.take(*self.scores.shape)
-        return torch.sub(self.scores, finite(self.maximum)[..., None], out=room).exp_()
+    @property
+    def exp_scores(self) -> Tensor:
+        """exp(score - maximum), (B, H, R, C): what the row stats are made of. The weights are made in their place."""
+        if self._exp_scores is None:
+            room = self.arena.take(*self.scores.shape)
+            self._exp_scores = torch.sub(self.scores, finite(self.maximum)[..., None], out=room).exp_()
+        return self._exp_scores
 
     @cached_property
     def weights(self) -> Tensor:
         """The shares of attention, (B, H, R, C)."""
+        if self.given_weights is not None:
+            return self.given_weights
         assert self.stats is not None, "weights need the row stats, which the loop finds first"
-        if "raised" not in self.__dict__:
+        exponentials, self._exp_scores = self._exp_scores, None
+        if exponentials is None:
             return self.stats.weigh(self.scores, self.arena.take(*self.scores.shape))
         # The exponentials are there already: turn them into weights in place. (A row that sees nothing in this
         # tile has the share 0, however low the scores are that it sees elsewhere.)
         share = torch.exp(self.maximum - finite(self.stats.maximum) - self.stats.log_sum)
-        raised: Tensor = self.__dict__.pop("raised")
-        return raised.mul_(share[..., None])
+        return exponentials.mul_(share[..., None])
 
     @cached_property
     def log_weights(self) -> Tensor:
@@ -170,7 +177,7 @@ class Tile:
 
     @cached_property
     def scratch(self) -> Tensor:
-        """Memory of the tile's size, (B, H, R, C), for a fold to work in; the next fold writes over it."""
+        """Memory of the tile's size, (B, H, R, C), for a reduction to work in; the next reduction writes over it."""
         return self.arena.take(*self.scores.shape)
 
     def queries_a_key(self) -> Tensor:

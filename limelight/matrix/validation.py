@@ -97,7 +97,7 @@ def scores_of(
 
 
 def _try_functions(scores: Logits) -> None:
-    """Ask for the first place of all, so that a function which cannot serve is refused here and not in a walk."""
+    """Ask for the first place of all, so that a function which cannot serve is refused here and not in a pass."""
     if not all((scores.batches, scores.heads, scores.N, scores.M)):
         return
     first = range(1)

@@ -138,7 +138,7 @@ def atlas(
             )
         several |= len(texts.begins) > 1
         behind |= texts.begins[:1] not in ([], [0])
-        found[layer] = _of_layer(matrix, _folds(tokens, texts, sinks), texts, batch)
+        found[layer] = _of_layer(matrix, _reductions(tokens, texts, sinks), texts, batch)
     heads = tuple((layer, head) for layer in found for head in layers[layer].head_numbers)
     numbers = sorted({head for _, head in heads})
     table = torch.full((len(MEASURES), len(found), len(numbers)), torch.nan, dtype=torch.float64)
@@ -221,7 +221,7 @@ def _not_the_ids(layer: int, matrix: AttentionMatrix, N: int) -> str:
     return said
 
 
-def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Reduction[object]]:
+def _reductions(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Reduction[object]]:
     """What is read of a layer: entropy, distance, and four shares in the order of the measures."""
     N = len(tokens)
     # The same token of another text, and padding, are other tokens.
@@ -247,9 +247,11 @@ def _folds(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> list[Re
     ]
 
 
-def _of_layer(matrix: AttentionMatrix, folds: list[Reduction[object]], texts: Texts, batch: int) -> Tensor:
+def _of_layer(
+    matrix: AttentionMatrix, reductions: list[Reduction[object]], texts: Texts, batch: int
+) -> Tensor:
     """(heads, measures)"""
-    stats, entropy, distance, *shares = hidden_by_mask(matrix).read(RowStats(), *folds)
+    stats, entropy, distance, *shares = hidden_by_mask(matrix).read(RowStats(), *reductions)
     apart = distance.mean if isinstance(distance, DistanceResult) else distance
     looking_HN = ~stats.empty[batch] & texts.looking_N.to(matrix.device)
     columns = [_mean(entropy[batch], looking_HN), _mean(apart[batch], looking_HN)]

@@ -36,17 +36,17 @@ class Share:
 
     at: Mask
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Pointed:
+    def init(self, frame: MatrixSpec) -> Pointed:
         shape = (frame.B, frame.H, frame.N)
         at = self.at.fit(frame.B, frame.H, frame.N, frame.M)
         sums = frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64)
         return Pointed(*sums, at, frame.N, frame.M)
 
-    def absorb(self, state: Pointed, tile: Tile) -> None:
+    def update(self, state: Pointed, tile: Tile) -> None:
         place = (tile.i0, tile.i1, tile.j0, tile.j1, state.N, state.M)
-        if state.at.cover(*place) is TileCoverage.NONE:
+        if state.at.coverage(*place) is TileCoverage.EMPTY:
             return
         here = state.at.at(tile.batches.start, tile.batches.stop, tile.heads.start, tile.heads.stop)
         at_BHRC = here.block(*place, tile.scores.device)
@@ -79,12 +79,12 @@ class Apart:
 
     places: Tensor
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Tensor:
+    def init(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
 
-    def absorb(self, state: Tensor, tile: Tile) -> None:
+    def update(self, state: Tensor, tile: Tile) -> None:
         places = self.places.to(state.device)
         far_RC = (places[tile.i0 : tile.i1, None] - places[tile.j0 : tile.j1]).abs()
         state[tile.rows] += (tile.weights * far_RC).sum(-1)

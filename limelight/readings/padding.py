@@ -77,7 +77,7 @@ def _tiles(
     matrix: AttentionMatrix, batch: int, columns: range
 ) -> Iterator[tuple[tuple[int, int, int, int], Tensor]]:
     """The tiles in which anything may be seen: their place i0, i1, j0, j1, and what, bool (i1 - i0, j1 - j0)."""
-    scores = matrix._scores
+    scores = matrix.logits
     _, H, N, M = matrix.shape
     mask = scores.mask
     if scores.bias is not None:
@@ -86,11 +86,11 @@ def _tiles(
     rows = SIDE if scores.bias is None else max(1, min(SIDE, ENTRIES // (SIDE * max(H, 1))))
     for i0, j0 in product(range(0, N, rows), range(columns.start, columns.stop, SIDE)):
         i1, j1 = min(i0 + rows, N), min(j0 + SIDE, columns.stop)
-        cover = mask.cover(i0, i1, j0, j1, N, M)
-        if cover is TileCoverage.NONE:
+        cover = mask.coverage(i0, i1, j0, j1, N, M)
+        if cover is TileCoverage.EMPTY:
             continue
         seen_HRC = torch.ones(1, 1, 1, dtype=torch.bool)
-        if cover is TileCoverage.SOME:
+        if cover is TileCoverage.PARTIAL:
             seen_HRC = mask.block(i0, i1, j0, j1, N, M, scores.device)[0]
         yield (i0, i1, j0, j1), seen_HRC.any(0).expand(i1 - i0, j1 - j0).cpu()
 
@@ -117,8 +117,8 @@ class LowScores(Mask):
         zeros = torch.zeros(*map(len, place[:4]), dtype=self.dtype, device=device)
         return self.bias.apply(zeros, place) > HIDING
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
-        return TileCoverage.SOME
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.PARTIAL
 
     def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
         return replace(self, batches=range(b0, b1), heads=range(h0, h1))
@@ -138,7 +138,7 @@ def hidden_by_mask(matrix: AttentionMatrix) -> AttentionMatrix:
     Weights stay what they are, but for a query that may look at nothing: its row is empty, where the number lets it
     spread over everything. So what counts the queries that could see a key counts right.
     """
-    scores, inputs = matrix._scores, matrix._inputs
+    scores, inputs = matrix.logits, matrix.inputs
     if not isinstance(scores.bias, Tensor) or not bool((scores.bias <= HIDING).any()):
         return matrix
     B, H = matrix.shape[:2]

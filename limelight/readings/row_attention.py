@@ -26,7 +26,7 @@ TOGETHER = 32
 
 
 def mean_of_rows(matrix: AttentionMatrix, rows: Sequence[int], batch: int) -> Tensor:
-    """(heads, keys), float64: of few rows only those are computed, of many all of them in one walk."""
+    """(heads, keys), float64: of few rows only those are computed, of many all of them in one pass."""
     B, H, N, M = matrix.shape
     if not 0 <= batch < B:
         raise ShapeError(f"batch must be one of the {B} texts, counted from 0; got {batch}.")

@@ -1,6 +1,6 @@
 """AttentionMatrix → Reading: what words attend to, and what they receive.
 
-A measure reads folds, so that nothing of size N × M is ever stored: it keeps words × words, or one number a
+A measure reads reductions, so that nothing of size N × M is ever stored: it keeps words × words, or one number a
 word. No measure averages heads unless asked: each returns the axis "head", and `average_heads` says in the
 reading's `how` over which heads it took the mean.
 """
@@ -51,7 +51,7 @@ def word_attention(
 ) -> Reading:
     """What each query word attends to: axes ("head", "query word", "key word"), unit probability.
 
-    Rule (the fold `Pool`): SUM over the key tokens of a word, MEAN over the query tokens of a word. A row
+    Rule (the reduction `Pool`): SUM over the key tokens of a word, MEAN over the query tokens of a word. A row
     adds up to 1 less what went to tokens of no word.
 
     queries, keys: the groups of the rows and columns of the matrices; their level names the axes.
@@ -117,7 +117,7 @@ def received_words(
     batch: int = 0,
     queries: Tensor | None = None,
 ) -> ReceivedWords:
-    """How much attention each word receives from all queries (the fold `Received`, summed over its tokens).
+    """How much attention each word receives from all queries (the reduction `Received`, summed over its tokens).
 
     Under a causal mask early words are seen by more queries; `per_query` takes that out.
 

@@ -56,7 +56,7 @@ def test_a_planted_mistake_is_found_and_repeated_by_its_number(
 
     monkeypatch.setattr(Entropy, "finish", mistaken)
     if kind == "error":
-        monkeypatch.setattr(Entropy, "absorb", _fails)
+        monkeypatch.setattr(Entropy, "update", _fails)
     assert fuzz("--cases", "30") == 1
     told = capsys.readouterr().out
     number = told.partition("--only ")[2].split()[0]

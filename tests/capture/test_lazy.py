@@ -134,7 +134,7 @@ def test_a_block_in_which_nothing_ran_says_so() -> None:
 
 def test_an_answer_without_attention_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = foreign.gpt2()
-    monkeypatch.setattr(context.LazyAttentionListener, "hear", lambda self, module, inputs: None)
+    monkeypatch.setattr(context.LazyAttentionListener, "on_call", lambda self, module, inputs: None)
     ids = torch.randint(3, foreign.VOCABULARY, (1, 5))
     with lazy_attentions(model):
         model(ids)  # not asked

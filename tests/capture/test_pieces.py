@@ -129,9 +129,9 @@ def test_pieces_mean_what_their_tables_mean() -> None:
             tile = (i0, min(i0 + 2, rows), j0, min(j0 + 3, columns))
             seen = expected[:, :, tile[0] : tile[1], tile[2] : tile[3]]
             assert torch.equal(mask.block(*tile, rows, columns).expand_as(seen), seen)
-            cover = mask.cover(*tile, rows, columns)
-            assert cover is not TileCoverage.NONE or not seen.any()
-            assert cover is not TileCoverage.ALL or bool(seen.all())
+            cover = mask.coverage(*tile, rows, columns)
+            assert cover is not TileCoverage.EMPTY or not seen.any()
+            assert cover is not TileCoverage.FULL or bool(seen.all())
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -78,12 +78,12 @@ def test_a_wrong_reading_of_the_model_is_found(monkeypatch: pytest.MonkeyPatch) 
     model = foreign.llama()
     given = foreign.inputs(model)
     given["attention_mask"][:] = 1
-    hear = watcher.Watcher.hear
+    on_call = watcher.Watcher.on_call
 
     def wrong(self: Any, module: Any, inputs: Any) -> None:
-        hear(self, module, replace(inputs, mask=None))
+        on_call(self, module, replace(inputs, mask=None))
 
-    monkeypatch.setattr(watcher.Watcher, "hear", wrong)
+    monkeypatch.setattr(watcher.Watcher, "on_call", wrong)
     with torch.no_grad(), pytest.raises(CaptureError, match="must give the backend's own output") as caught:
         with ll.watch(model, verify=True):
             model(**given)
@@ -175,12 +175,12 @@ def test_doors() -> None:
     with pytest.raises(ArgumentTypeError, match=r"torch.nn.Module; got function"), ll.watch(lambda: None):  # type: ignore[arg-type]
         pass
     with (
-        pytest.raises(ArgumentTypeError, match="read= takes folds"),
+        pytest.raises(ArgumentTypeError, match="read= takes reductions"),
         ll.watch(torch.nn.Linear(2, 2), read=[ll.Received]),
     ):  # type: ignore[list-item]
         pass
     with (
-        pytest.raises(ArgumentTypeError, match=r"a list of folds, such as \[Received\(\)\]"),
+        pytest.raises(ArgumentTypeError, match=r"a list of reductions, such as \[Received\(\)\]"),
         ll.watch(torch.nn.Linear(2, 2), read=ll.Received()),  # type: ignore[arg-type]
     ):
         pass

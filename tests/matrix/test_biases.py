@@ -122,7 +122,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("name", "cut"), list(zip(CHANGES, cycle(CUTS), strict=False)))
-def test_every_fold_reads_the_truth(name: str, cut: str) -> None:
+def test_every_reduction_reads_the_truth(name: str, cut: str) -> None:
     expect_all(replace(random_case(masks.causal()), **CHANGES[name]), CUTS[cut], without=WALKS_OFTEN)
 
 

@@ -68,16 +68,16 @@ def test_areas_are_gathered_by_group() -> None:
 def test_only_areas_that_fill_a_tile_are_read_one_by_one() -> None:
     frame = MatrixSpec(2, 1, 1, 100, 300, torch.float32, CPU)
     sentences, words = Pool(torch.arange(100) // 20, torch.arange(300) // 30), Pool(range(100), range(300))
-    found = areas_of(sentences, sentences.start(frame), 2)
+    found = areas_of(sentences, sentences.init(frame), 2)
     assert found is not None
     assert (found[0].count, found[1].count) == (5, 10)
-    assert areas_of(words, words.start(frame), 2) is None
+    assert areas_of(words, words.init(frame), 2) is None
     fine, coarse = Downsample(90, 90), Downsample(7, 11)
-    assert areas_of(fine, fine.start(frame), 2) is None
-    found = areas_of(coarse, coarse.start(frame), 2)
+    assert areas_of(fine, fine.init(frame), 2) is None
+    found = areas_of(coarse, coarse.init(frame), 2)
     assert found is not None
     assert found[0].edges_BP2.shape == (2, 7, 2)
-    assert areas_of(Entropy(), Entropy().start(frame), 2) is None
+    assert areas_of(Entropy(), Entropy().init(frame), 2) is None
 
 
 def test_tokens_of_no_group_alone_make_no_area() -> None:

@@ -80,7 +80,7 @@ def groups(size: int) -> Tensor:
     return ids
 
 
-def folds(N: int, M: int) -> dict[str, Reduction[Any]]:
+def reductions(N: int, M: int) -> dict[str, Reduction[Any]]:
     return {
         "stats": RowStats(),
         "received": Received(),
@@ -180,7 +180,7 @@ def _lengths(cells: int, size: int) -> Tensor:
 
 def expect(inputs: dict[str, Any], loop: str) -> None:
     N, M = inputs["query"].shape[2], inputs["key"].shape[2]
-    wanted, truth = folds(N, M), truth_of(inputs)
+    wanted, truth = reductions(N, M), truth_of(inputs)
     matrix = AttentionMatrix(**inputs)
     read = dict(zip(wanted, matrix.read(*wanted.values(), loop=loop), strict=True))
     logits = float(truth["maximum"].where(truth["maximum"].isfinite(), 0.0).abs().max())
@@ -287,7 +287,7 @@ def test_triton_is_chosen_and_says_so() -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_twice_the_same_to_the_bit(loop: str) -> None:
     inputs = Inputs(4001, 4001, masks.causal()).build()
-    wanted = list(folds(4001, 4001).values())
+    wanted = list(reductions(4001, 4001).values())
     one, other = (AttentionMatrix(**inputs).read(*wanted, loop=loop) for _ in range(2))
     for first, second in zip(_tensors(one), _tensors(other), strict=True):
         assert torch.equal(first, second)

@@ -287,8 +287,8 @@ def test_a_bias_below_a_score_mod_is_refused() -> None:
 
 
 class WithoutCorrection(Backward):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(c_BHN=torch.zeros_like(state.c_BHN))
 
 
@@ -306,9 +306,9 @@ class WithoutSink(Backward):
 class OfTheLastHead(Backward):
     """The shared key head keeps what its last query head gave."""
 
-    def absorb(self, state: Any, tile: Any) -> None:
+    def update(self, state: Any, tile: Any) -> None:
         state.gradients.key[tile.batches.start : tile.batches.stop].zero_()
-        super().absorb(state, tile)
+        super().update(state, tile)
 
 
 @pytest.mark.parametrize("mutant", [WithoutCorrection, WithoutSoftcap, WithoutSink, OfTheLastHead])

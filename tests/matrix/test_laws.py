@@ -1,4 +1,4 @@
-"""The laws of folds: any tiling, any order, any merging gives the same reading, and neutral means neutral."""
+"""The laws of reductions: any tiling, any order, any merging gives the same reading, and neutral means neutral."""
 
 from __future__ import annotations
 
@@ -64,23 +64,23 @@ def test_any_tiling_gives_the_same_reading(name: str, cut: Plan) -> None:
     expect_all(CASES[name], cut, without=WALKS_OFTEN)
 
 
-@pytest.mark.parametrize("fold", FOLDS)
+@pytest.mark.parametrize("reduction", FOLDS)
 @settings(max_examples=4)
 @given(cut=cuts, name=st.sampled_from(sorted(CASES)), seed=st.integers(0, 999), parts=st.integers(1, 4))
-def test_any_order_and_any_merging(fold: str, cut: Plan, name: str, seed: int, parts: int) -> None:
-    build, expect = FOLDS[fold]
+def test_any_order_and_any_merging(reduction: str, cut: Plan, name: str, seed: int, parts: int) -> None:
+    build, expect = FOLDS[reduction]
     case, shuffle = CASES[name], random.Random(seed)
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
     stats = read_tiles(scores, frame, (), None, cut)[1]
-    walk = all_tiles(case, cut)
+    cut_tiles = all_tiles(case, cut)
     reading: Any = NextPass(build(case))
     while isinstance(reading, NextPass):
-        reader = reading.fold
-        states = [reader.start(frame) for _ in range(parts)]
-        shuffle.shuffle(walk)
-        for tile in walk:
-            reader.absorb(shuffle.choice(states), tile)
+        reader = reading.reduction
+        states = [reader.init(frame) for _ in range(parts)]
+        shuffle.shuffle(cut_tiles)
+        for tile in cut_tiles:
+            reader.update(shuffle.choice(states), tile)
         while len(states) > 1:
             left, right = (states.pop(shuffle.randrange(len(states))) for _ in range(2))
             states.append(reader.merge(left, right))
@@ -88,33 +88,33 @@ def test_any_order_and_any_merging(fold: str, cut: Plan, name: str, seed: int, p
     expect(reading, case)
 
 
-@pytest.mark.parametrize("fold", FOLDS)
-def test_the_neutral_element_changes_nothing(fold: str) -> None:
+@pytest.mark.parametrize("reduction", FOLDS)
+def test_the_neutral_element_changes_nothing(reduction: str) -> None:
     case = CASES["everything at once"]
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
     cut = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
-    reading: Any = NextPass(FOLDS[fold][0](case))
+    reading: Any = NextPass(FOLDS[reduction][0](case))
     while isinstance(reading, NextPass):
-        reader = reading.fold
+        reader = reading.reduction
         [state], stats = read_tiles(scores, frame, [reader], None, cut)
         reading = reader.finish(state, stats)
-        for merged in (reader.merge(state, reader.start(frame)), reader.merge(reader.start(frame), state)):
+        for merged in (reader.merge(state, reader.init(frame)), reader.merge(reader.init(frame), state)):
             for got, wanted in zip(tensors(reader.finish(merged, stats)), tensors(reading), strict=True):
                 assert torch.equal(got, wanted)
 
 
-@pytest.mark.parametrize("fold", [ArgMax(), TopK(7), BottomK(7)], ids=["ArgMax", "TopK", "BottomK"])
+@pytest.mark.parametrize("reduction", [ArgMax(), TopK(7), BottomK(7)], ids=["ArgMax", "TopK", "BottomK"])
 @settings(max_examples=12)
 @given(cut=cuts)
-def test_places_are_the_same_to_the_bit_where_equals_abound(fold: Reduction[Any], cut: Plan) -> None:
+def test_places_are_the_same_to_the_bit_where_equals_abound(reduction: Reduction[Any], cut: Plan) -> None:
     case = CASES["ties"]
     whole = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
-    [expected], [got] = case.read(fold, cut=whole), case.read(fold, cut=cut)
+    [expected], [got] = case.read(reduction, cut=whole), case.read(reduction, cut=cut)
     assert torch.equal(got.keys, expected.keys)
 
 
 def tensors(reading: Any) -> tuple[torch.Tensor, ...]:
     if isinstance(reading, NextPass):
-        return tuple(reading.fold.known)
+        return tuple(reading.reduction.known)
     return (reading,) if isinstance(reading, torch.Tensor) else tuple(reading)

@@ -44,7 +44,7 @@ from tests.tolerance import check
 NOT_HERE = "this loop does not serve here: Triton needs a GPU, the C++ loop a compiler"
 
 
-def folds_for(case: Case) -> list[Reduction[Any]]:
+def reductions_for(case: Case) -> list[Reduction[Any]]:
     N, M = case.query.shape[2], case.key.shape[2]
     known = [RowStats(), Received(), Entropy(), ArgMax(), MeanDistance(), TopK(5)]
     others = [BottomK(2), ValueNorms(), AttentionOutput(), Downsample(5, 7), Histogram(5)]
@@ -69,7 +69,7 @@ def leaves(reading: Any) -> list[Tensor]:
 
 def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> None:
     scores = random_case().matrix()._scores
-    never = Backend("never", "nothing", lambda scores, folds: "it is a test", PLAIN.plan, PLAIN.read)
+    never = Backend("never", "nothing", lambda scores, reductions: "it is a test", PLAIN.plan, PLAIN.read)
     always = replace(PLAIN, name="always")
     found = choose(scores, [Received()], loops=(never, always, PLAIN))
     assert (found.loop, found.passed_over) == (always, (("never", "it is a test"),))
@@ -80,7 +80,7 @@ def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> Non
 
 def test_the_plain_loop_reads_whatever_is_asked() -> None:
     assert LOOPS[-1] is PLAIN
-    assert PLAIN.refuses(random_case().matrix()._scores, [ValueNorms()]) is None
+    assert PLAIN.rejection(random_case().matrix()._scores, [ValueNorms()]) is None
 
 
 def test_a_loop_that_is_not_there_is_named() -> None:
@@ -97,21 +97,21 @@ def test_the_same_to_the_bit_with_any_number_of_threads(
     loop: str, shape: tuple[int, ...], threads: Callable[[int], None]
 ) -> None:
     case = random_case(masks.causal(), shape=shape)
-    folds = folds_for(case)
+    reductions = reductions_for(case)
     served = next(each for each in LOOPS if each.name == loop)
-    if served.refuses(case.matrix()._scores, folds):
+    if served.rejection(case.matrix()._scores, reductions):
         pytest.skip(NOT_HERE)
     small = 4 * 311 * 400  # bytes: a limit that cuts the matrix into many blocks
     readings = []
     for count in (1, 2, 3, 7):
         threads(count)
         matrix = case.matrix()
-        cut = replace(served.plan(matrix._scores, folds, small), most_workers=None)
-        forced = replace(served, plan=lambda scores, folds, limit, cut=cut: cut)
-        assert forced.plan(matrix._scores, folds, None).workers(matrix._scores) == count
+        cut = replace(served.plan(matrix._scores, reductions, small), most_workers=None)
+        forced = replace(served, plan=lambda scores, reductions, limit, cut=cut: cut)
+        assert forced.plan(matrix._scores, reductions, None).workers(matrix._scores) == count
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(choice, "LOOPS", (forced,))
-            readings.append(leaves(matrix.read(*folds, loop=loop)))
+            readings.append(leaves(matrix.read(*reductions, loop=loop)))
         assert torch.get_num_threads() == count
     for others in readings[1:]:
         for one, other in zip(readings[0], others, strict=True):
@@ -120,12 +120,12 @@ def test_the_same_to_the_bit_with_any_number_of_threads(
 
 @dataclass(frozen=True)
 class OfAllHeads:
-    """A fold as a user may write it: one number for the whole matrix, which says nothing of threads."""
+    """A reduction as a user may write it: one number for the whole matrix, which says nothing of threads."""
 
-    def start(self, frame: Any) -> Tensor:
+    def init(self, frame: Any) -> Tensor:
         return frame.full(1, dtype=frame.wide)
 
-    def absorb(self, state: Tensor, tile: Any) -> None:
+    def update(self, state: Tensor, tile: Any) -> None:
         before = float(state)
         total = float(tile.weights.sum())
         time.sleep(0)
@@ -145,21 +145,21 @@ def test_a_state_that_heads_share_is_not_written_by_two_threads(threads: Callabl
         assert float(matrix.read(OfAllHeads())) == pytest.approx(16 * 13, rel=1e-6)
 
 
-def test_the_folds_of_the_package_say_that_heads_are_apart() -> None:
+def test_the_reductions_of_the_package_say_that_heads_are_apart() -> None:
     case = random_case()
-    assert all(build(case).panels_apart for build, _ in FOLDS.values())
+    assert all(build(case).independent_heads for build, _ in FOLDS.values())
 
 
 @dataclass(frozen=True)
 class Failing:
-    """A fold that fails after some tiles."""
+    """A reduction that fails after some tiles."""
 
     error: type[BaseException]
 
-    def start(self, frame: Any) -> list[int]:
+    def init(self, frame: Any) -> list[int]:
         return []
 
-    def absorb(self, state: list[int], tile: Any) -> None:
+    def update(self, state: list[int], tile: Any) -> None:
         state.append(torch.get_num_threads())
         if len(state) > 3:
             raise self.error("on purpose")
@@ -186,9 +186,9 @@ def test_an_error_in_a_thread_comes_out_and_the_setting_is_restored(
 
 @dataclass(frozen=True)
 class Watching(Failing):
-    """A fold that notes how many threads an operation has, and takes its time."""
+    """A reduction that notes how many threads an operation has, and takes its time."""
 
-    def absorb(self, state: list[int], tile: Any) -> None:
+    def update(self, state: list[int], tile: Any) -> None:
         state.append(torch.get_num_threads())
         time.sleep(0.002)
 
@@ -227,7 +227,7 @@ def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> N
 def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) -> None:
     case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
     matrix = case.matrix()
-    if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
+    if next(each for each in LOOPS if each.name == loop).rejection(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
     assert matrix.why(Received(), limit=limit, loop=loop).bytes <= limit
     reading, stats = matrix.read(Received(), RowStats(), limit=limit, loop=loop)
@@ -240,17 +240,17 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
 ) -> None:
     """The native loop does not know Quantiles and hands them on."""
     matrix = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2)).matrix()
-    folds = Received(), Quantiles(0.5)
-    if native.refuses(matrix._scores, folds):
+    reductions = Received(), Quantiles(0.5)
+    if native.rejection(matrix._scores, reductions):
         pytest.skip(NOT_HERE)
     limit = 2**18
     cuts = []
     monkeypatch.setattr(native, "read_tiles", lambda *given: cuts.append(given[-1]) or read_tiles(*given))
-    together = matrix.read(*folds, limit=limit, loop="native")
+    together = matrix.read(*reductions, limit=limit, loop="native")
     assert [stats_bytes(matrix._scores) + cut.worker_bytes <= limit for cut in cuts] == [True] * len(cuts)
     assert cuts
-    assert matrix.why(*folds, limit=limit, loop="native").bytes <= limit
-    apart = matrix.read(*folds, loop="plain")
+    assert matrix.why(*reductions, limit=limit, loop="native").bytes <= limit
+    apart = matrix.read(*reductions, loop="plain")
     check("received", together[0].raw, apart[0].raw.double())
     assert torch.equal(together[1].keys, apart[1].keys)
 
@@ -258,7 +258,7 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])
 def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
     matrix = AttentionMatrix(torch.ones(1, 2, 1_009, 4), torch.ones(1, 2, 1_009, 4))
-    if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
+    if next(each for each in LOOPS if each.name == loop).rejection(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
     with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 16144 for its row stats") as error:
         matrix.read(Received(), limit=10_000, loop=loop)
@@ -283,7 +283,7 @@ def test_where_the_quickest_loop_does_not_fit_the_next_one_reads() -> None:
 def test_why_tells_of_every_walk() -> None:
     why = random_case(masks.causal()).matrix().why(Received(), Quantiles(0.5), loop="plain")
     assert (why.afterwards, why.again) == ((), ("Quantiles",))
-    assert "Quantiles: further walks" in str(why)
+    assert "Quantiles: further passes" in str(why)
     if "C++" in random_case().matrix().why(Received()).runs:
         why = random_case().matrix().why(Received(), BottomK(3))
         assert why.afterwards == ("BottomK",)
@@ -300,7 +300,7 @@ def test_the_mask_is_asked_once_a_row_block_however_many_squares_it_is_cut_into(
     received, entropy = case.read(Received(), Entropy(), cut=cut)
     assert asked == [
         (i0, min(i0 + 32, 97), 0, 301) for i0 in (0, 32, 64, 96) for _ in range(2)
-    ]  # a walk each
+    ]  # a pass each
     FOLDS["Received"][1](received, case)
     FOLDS["Entropy"][1](entropy, case)
 

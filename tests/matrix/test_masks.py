@@ -1,4 +1,4 @@
-"""Every mask against its meaning, place by place; and that `cover` is never wrong."""
+"""Every mask against its meaning, place by place; and that `coverage` is never wrong."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_any_block_is_its_part_of_the_table_and_cover_is_true(name: str, data: s
     expected = mask.dense(N, M).expand(B, H, N, M)[:, :, i0:i1, j0:j1]
     assert torch.equal(mask.block(i0, i1, j0, j1, N, M).expand(expected.shape), expected)
     if expected.numel():
-        cover = mask.cover(i0, i1, j0, j1, N, M)
-        assert cover is not TileCoverage.NONE or not expected.any()
-        assert cover is not TileCoverage.ALL or expected.all()
+        cover = mask.coverage(i0, i1, j0, j1, N, M)
+        assert cover is not TileCoverage.EMPTY or not expected.any()
+        assert cover is not TileCoverage.FULL or expected.all()
 
 
 @pytest.mark.parametrize("name", [name for name in MASKS if "function" not in name])
@@ -46,7 +46,7 @@ def test_cover_finds_what_can_be_skipped(name: str) -> None:
     mask, table = fitted(name), fitted(name).dense(N, M).expand(B, H, N, M)
     places = [(i, min(i + 3, N), j, min(j + 3, M)) for i in range(0, N, 3) for j in range(0, M, 3)]
     dark = [place for place in places if not table[:, :, place[0] : place[1], place[2] : place[3]].any()]
-    skipped = [place for place in places if mask.cover(*place, N, M) is TileCoverage.NONE]
+    skipped = [place for place in places if mask.coverage(*place, N, M) is TileCoverage.EMPTY]
     assert bool(skipped) == bool(dark)
 
 
@@ -60,8 +60,8 @@ def test_one_batch_and_some_heads_of_a_mask(name: str) -> None:
 
 def test_the_padding_of_one_sequence_can_be_skipped_though_another_is_full() -> None:
     mask = masks.lengths(key=[M, 17]).fit(B, H, N, M)
-    assert mask.cover(0, N, 17, M, N, M) is TileCoverage.SOME
-    assert mask.at(1, 2, 0, H).cover(0, N, 17, M, N, M) is TileCoverage.NONE
+    assert mask.coverage(0, N, 17, M, N, M) is TileCoverage.PARTIAL
+    assert mask.at(1, 2, 0, H).coverage(0, N, 17, M, N, M) is TileCoverage.EMPTY
 
 
 def test_a_causal_window_counts_oneself() -> None:
@@ -89,10 +89,10 @@ def test_a_large_mask_is_drawn_in_cells(mask: Mask) -> None:
 def test_the_cover_of_documents_is_found_whatever_their_order() -> None:
     ids = torch.tensor([[0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1]])
     mask = masks.documents(ids).fit(2, 1, 6, 6)
-    assert mask.cover(0, 2, 2, 6, 6, 6) is TileCoverage.NONE
-    assert mask.cover(2, 4, 2, 4, 6, 6) is TileCoverage.ALL
-    assert mask.cover(1, 3, 2, 4, 6, 6) is TileCoverage.SOME
-    assert mask.at(0, 1, 0, 1).cover(0, 2, 2, 4, 6, 6) is TileCoverage.NONE
+    assert mask.coverage(0, 2, 2, 6, 6, 6) is TileCoverage.EMPTY
+    assert mask.coverage(2, 4, 2, 4, 6, 6) is TileCoverage.FULL
+    assert mask.coverage(1, 3, 2, 4, 6, 6) is TileCoverage.PARTIAL
+    assert mask.at(0, 1, 0, 1).coverage(0, 2, 2, 4, 6, 6) is TileCoverage.EMPTY
 
 
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 5), (5, 0), (1, 1)])

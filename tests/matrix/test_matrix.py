@@ -173,12 +173,12 @@ def test_autocast_does_not_round_the_tiles() -> None:
 
 
 def test_nothing_is_made_where_torch_makes_tensors_by_default() -> None:
-    folds = [build(CASE) for build, _ in FOLDS.values()]
+    reductions = [build(CASE) for build, _ in FOLDS.values()]
 
     def read() -> tuple[Any, ...]:
         mask = masks.lengths(key=[M] * (B - 1) + [17], side="left") | masks.window(3)
         matrix = AttentionMatrix(CASE.query, CASE.key, CASE.value, mask=mask, bias=biases.alibi(H))
-        return matrix.read(*folds, Downsample(3, 50))
+        return matrix.read(*reductions, Downsample(3, 50))
 
     usual = tensors_of(read())
     with torch.device("meta"):
@@ -236,13 +236,13 @@ def test_why_says_what_is_skipped_and_what_is_held() -> None:
     assert near.computed < 0.2
     assert causal.dense_bytes == 2 * 2_048**2 * 4
     assert causal.bytes < causal.dense_bytes
-    assert "one walk" in str(causal)
+    assert "one pass" in str(causal)
     long = AttentionMatrix(torch.ones(1, 1, 100_000, 1), torch.ones(1, 1, 100_000, 1))
-    assert long.why(loop="plain").walks == 2
+    assert long.why(loop="plain").passes == 2
     assert long.why(loop="plain").bytes < 2**24
     matrix = AttentionMatrix(q, q)
     matrix.read(RowStats())
-    assert matrix.why().walks == 1
+    assert matrix.why().passes == 1
 
 
 # ---- what it refuses ----------------------------------------------------------------------------------
@@ -296,10 +296,10 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k, sink=torch.zeros(G)), ShapeError, "one score a query head"),
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.inf)), InputError, "finite scores"),
         (lambda: AttentionMatrix(q, k, sink=torch.full((H,), torch.nan)), InputError, "finite scores"),
-        (lambda: AttentionMatrix(q, k).read(), InputError, "got no fold"),
-        (lambda: AttentionMatrix(q, k).read(Entropy), ArgumentTypeError, "read() takes folds"),
-        (lambda: AttentionMatrix(q, k).why(Entropy), ArgumentTypeError, "why() takes folds"),
-        (lambda: AttentionMatrix(q, k).why("Entropy"), ArgumentTypeError, "why() takes folds"),
+        (lambda: AttentionMatrix(q, k).read(), InputError, "got no reduction"),
+        (lambda: AttentionMatrix(q, k).read(Entropy), ArgumentTypeError, "read() takes reductions"),
+        (lambda: AttentionMatrix(q, k).why(Entropy), ArgumentTypeError, "why() takes reductions"),
+        (lambda: AttentionMatrix(q, k).why("Entropy"), ArgumentTypeError, "why() takes reductions"),
         (
             lambda: AttentionMatrix(q, k).read(Entropy(), limit="1GB"),
             ArgumentTypeError,
@@ -368,7 +368,7 @@ def test_what_was_found_is_found_anew_once_an_input_was_written_into(written: st
 
 @pytest.mark.parametrize("written", ["query", "key", "sink"])
 def test_what_was_made_in_inference_mode_is_found_anew_by_every_reading(written: str) -> None:
-    """torch counts no writing there. Further walks of one reading go on with the stats that its first has found."""
+    """torch counts no writing there. Further passes of one reading go on with the stats that its first has found."""
     with torch.inference_mode():
         case = dressed_case(masks.causal())
         matrix = case.matrix()

@@ -1,4 +1,4 @@
-"""A mutant for every fold: a mistake that someone could make, which the suite's own comparison must notice."""
+"""A mutant for every reduction: a mistake that someone could make, which the suite's own comparison must notice."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class RowStatsWithoutSink(RowStats):
 
 
 class ReceivedThatAssigns(Received):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         state.raw[tile.columns] = tile.weights.sum(-2).double()
         state.queries[tile.columns] += tile.queries_a_key()
 
 
 class ReceivedThatCountsHiddenKeys(Received):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         state.raw[tile.columns] += tile.weights.sum(-2)
         state.queries[tile.columns] += tile.i1 - tile.i0
 
@@ -70,13 +70,13 @@ class PeakOfTheLastTile(ArgMax):
 
 
 class PeakWithinItsTile(ArgMax):
-    def absorb(self, state: Best, tile: Tile) -> None:
-        super().absorb(state, replace(tile, j0=0))
+    def update(self, state: Best, tile: Tile) -> None:
+        super().update(state, replace(tile, j0=0))
 
 
 class TopThatTakesTheFirst(TopK):
-    def absorb(self, state: Best, tile: Tile) -> None:
-        super().absorb(state, replace(tile, scores=tile.scores[..., : self.k], j1=tile.j0 + self.k))
+    def update(self, state: Best, tile: Tile) -> None:
+        super().update(state, replace(tile, scores=tile.scores[..., : self.k], j1=tile.j0 + self.k))
 
 
 class TopThatKeepsHiddenKeys(TopK):
@@ -91,37 +91,37 @@ class PoolThatSumsOverQueries(Pool):
 
 
 class PoolWithTheTokensOfNoGroup(Pool):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(cols_BM=state.cols_BM.clamp(max=state.sums.shape[-1] - 2))
 
 
 class AppliedToTheWrongKeyHeads(Applied):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(given=state.given.flip(1))
 
 
 class TransposedAppliedToTheWrongRows(TransposedApplied):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         shifted = replace(tile, i0=0, i1=tile.i1 - tile.i0)
         shifted.stats = tile.stats
-        super().absorb(state, shifted)
+        super().update(state, shifted)
 
 
 class BottomWithHiddenKeys(BottomK):
-    def absorb(self, state: Any, tile: Tile) -> None:
-        super().absorb(state, replace(tile, all_seen_but=()))
+    def update(self, state: Any, tile: Tile) -> None:
+        super().update(state, replace(tile, all_seen_but=()))
 
 
 class BottomOfTheLargest(BottomK):
-    def absorb(self, state: Any, tile: Tile) -> None:
-        TopK(self.k).absorb(state, tile)
+    def update(self, state: Any, tile: Tile) -> None:
+        TopK(self.k).update(state, tile)
 
 
 class DistanceFromTheTopLeft(MeanDistance):
-    def start(self, frame: Any) -> Any:
-        return super().start(frame)._replace(offset=0)
+    def init(self, frame: Any) -> Any:
+        return super().init(frame)._replace(offset=0)
 
 
 class DistanceWithoutDirection(MeanDistance):
@@ -136,16 +136,16 @@ class SinkMassWithoutTheSumBelow(SinkMass):
 
 
 class SinkMassOfTheFirstBatch(SinkMass):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(named_BM=state.named_BM[:1].expand_as(state.named_BM))
 
 
 class PictureByTheTilesOwnRows(Downsample):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         shifted = replace(tile, i0=0, i1=tile.i1 - tile.i0)
         shifted.stats = tile.stats
-        super().absorb(state, shifted)
+        super().update(state, shifted)
 
 
 class PictureThatCountsShortCellsAsLong(Downsample):
@@ -155,17 +155,17 @@ class PictureThatCountsShortCellsAsLong(Downsample):
 
 
 class PictureThatSeesEverything(Downsample):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         seen = replace(tile, all_seen_but=())
         seen.stats = tile.stats
-        super().absorb(state, seen)
+        super().update(state, seen)
 
 
 class HistogramOfHiddenKeys(Histogram):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         seen = replace(tile, all_seen_but=())
         seen.stats = tile.stats
-        super().absorb(state, seen)
+        super().update(state, seen)
 
 
 class HistogramOneBinUp(Histogram):
@@ -178,7 +178,7 @@ class QuantilesWithOneKeyMore(Quantiles):
     def finish(self, state: Any, stats: SoftmaxStats) -> Any:
         reading = super().finish(state, stats)
         if isinstance(reading, NextPass):
-            return NextPass(QuantilesGoingOn(reading.fold, lambda end: end._replace(keys=end.keys + 1)))
+            return NextPass(QuantilesGoingOn(reading.reduction, lambda end: end._replace(keys=end.keys + 1)))
         return reading
 
 
@@ -190,85 +190,100 @@ class QuantilesThatCountTheSink(Quantiles):
 
 @dataclass(frozen=True)
 class QuantilesGoingOn:
-    """The further walks of a mutant: right but for what is done to the end."""
+    """The further passes of a mutant: right but for what is done to the end."""
 
-    fold: Any
+    reduction: Any
     spoil: Callable[[Any], Any]
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.fold, name)
+        return getattr(self.reduction, name)
 
     def finish(self, state: Any, stats: SoftmaxStats) -> Any:
-        reading = self.fold.finish(state, stats)
+        reading = self.reduction.finish(state, stats)
         if isinstance(reading, NextPass):
-            return NextPass(replace(self, fold=reading.fold))
+            return NextPass(replace(self, reduction=reading.reduction))
         return self.spoil(reading)
 
 
 class NormsOfTheWrongKeyHeads(ValueNorms):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(lengths=state.lengths.flip(1))
 
 
 class NormsThatIgnoreTheProjection(ValueNorms):
-    def start(self, frame: Any) -> Any:
-        return ValueNorms().start(frame)
+    def init(self, frame: Any) -> Any:
+        return ValueNorms().init(frame)
 
 
 class WeightedByTheWrongColumns(Reweighted):
-    def start(self, frame: Any) -> Any:
-        state = super().start(frame)
+    def init(self, frame: Any) -> Any:
+        state = super().init(frame)
         return state._replace(factors_BHM=state.factors_BHM.roll(1, -1))
 
 
 class OutputThatIsNotWeighed(AttentionOutput):
-    def absorb(self, state: Any, tile: Tile) -> None:
+    def update(self, state: Any, tile: Tile) -> None:
         even = replace(tile, scores=torch.zeros_like(tile.scores))
         even.stats = tile.stats
-        super().absorb(state, even)
+        super().update(state, even)
 
 
 FOLD_MUTANTS: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    RowStatsThatForgetToRescale: ("RowStats", lambda fold: RowStatsThatForgetToRescale()),
-    RowStatsWithoutSink: ("RowStats", lambda fold: RowStatsWithoutSink()),
-    ReceivedThatAssigns: ("Received", lambda fold: ReceivedThatAssigns()),
-    ReceivedThatCountsHiddenKeys: ("Received", lambda fold: ReceivedThatCountsHiddenKeys()),
-    EntropyInBits: ("Entropy", lambda fold: EntropyInBits()),
-    PeakOfTheLastTile: ("ArgMax", lambda fold: PeakOfTheLastTile()),
-    PeakWithinItsTile: ("ArgMax", lambda fold: PeakWithinItsTile()),
-    TopThatTakesTheFirst: ("TopK(5)", lambda fold: TopThatTakesTheFirst(fold.k)),
-    TopThatKeepsHiddenKeys: ("TopK(5)", lambda fold: TopThatKeepsHiddenKeys(fold.k)),
-    PoolThatSumsOverQueries: ("Pool", lambda fold: PoolThatSumsOverQueries(fold.rows, fold.cols)),
-    PoolWithTheTokensOfNoGroup: ("Pool", lambda fold: PoolWithTheTokensOfNoGroup(fold.rows, fold.cols)),
-    AppliedToTheWrongKeyHeads: ("A @ v", lambda fold: AppliedToTheWrongKeyHeads(fold.v)),
-    TransposedAppliedToTheWrongRows: ("A.T @ x", lambda fold: TransposedAppliedToTheWrongRows(fold.x)),
-    BottomWithHiddenKeys: ("BottomK(5)", lambda fold: BottomWithHiddenKeys(fold.k)),
-    BottomOfTheLargest: ("BottomK(5)", lambda fold: BottomOfTheLargest(fold.k)),
-    DistanceFromTheTopLeft: ("MeanDistance", lambda fold: DistanceFromTheTopLeft()),
-    DistanceWithoutDirection: ("MeanDistance", lambda fold: DistanceWithoutDirection()),
-    SinkMassWithoutTheSumBelow: ("SinkMass", lambda fold: SinkMassWithoutTheSumBelow()),
-    SinkMassOfTheFirstBatch: ("SinkMass(keys)", lambda fold: SinkMassOfTheFirstBatch(fold.keys)),
-    PictureByTheTilesOwnRows: ("Downsample", lambda fold: PictureByTheTilesOwnRows(7, 5)),
-    PictureThatCountsShortCellsAsLong: ("Downsample", lambda fold: PictureThatCountsShortCellsAsLong(7, 5)),
-    PictureThatSeesEverything: ("Downsample", lambda fold: PictureThatSeesEverything(7, 5)),
-    HistogramOfHiddenKeys: ("Histogram", lambda fold: HistogramOfHiddenKeys(fold.bins, fold.low)),
-    HistogramOneBinUp: ("Histogram", lambda fold: HistogramOneBinUp(fold.bins, fold.low)),
-    QuantilesWithOneKeyMore: ("Quantiles", lambda fold: QuantilesWithOneKeyMore(*fold.shares)),
+    RowStatsThatForgetToRescale: ("RowStats", lambda reduction: RowStatsThatForgetToRescale()),
+    RowStatsWithoutSink: ("RowStats", lambda reduction: RowStatsWithoutSink()),
+    ReceivedThatAssigns: ("Received", lambda reduction: ReceivedThatAssigns()),
+    ReceivedThatCountsHiddenKeys: ("Received", lambda reduction: ReceivedThatCountsHiddenKeys()),
+    EntropyInBits: ("Entropy", lambda reduction: EntropyInBits()),
+    PeakOfTheLastTile: ("ArgMax", lambda reduction: PeakOfTheLastTile()),
+    PeakWithinItsTile: ("ArgMax", lambda reduction: PeakWithinItsTile()),
+    TopThatTakesTheFirst: ("TopK(5)", lambda reduction: TopThatTakesTheFirst(reduction.k)),
+    TopThatKeepsHiddenKeys: ("TopK(5)", lambda reduction: TopThatKeepsHiddenKeys(reduction.k)),
+    PoolThatSumsOverQueries: (
+        "Pool",
+        lambda reduction: PoolThatSumsOverQueries(reduction.rows, reduction.cols),
+    ),
+    PoolWithTheTokensOfNoGroup: (
+        "Pool",
+        lambda reduction: PoolWithTheTokensOfNoGroup(reduction.rows, reduction.cols),
+    ),
+    AppliedToTheWrongKeyHeads: ("A @ v", lambda reduction: AppliedToTheWrongKeyHeads(reduction.v)),
+    TransposedAppliedToTheWrongRows: (
+        "A.T @ x",
+        lambda reduction: TransposedAppliedToTheWrongRows(reduction.x),
+    ),
+    BottomWithHiddenKeys: ("BottomK(5)", lambda reduction: BottomWithHiddenKeys(reduction.k)),
+    BottomOfTheLargest: ("BottomK(5)", lambda reduction: BottomOfTheLargest(reduction.k)),
+    DistanceFromTheTopLeft: ("MeanDistance", lambda reduction: DistanceFromTheTopLeft()),
+    DistanceWithoutDirection: ("MeanDistance", lambda reduction: DistanceWithoutDirection()),
+    SinkMassWithoutTheSumBelow: ("SinkMass", lambda reduction: SinkMassWithoutTheSumBelow()),
+    SinkMassOfTheFirstBatch: ("SinkMass(keys)", lambda reduction: SinkMassOfTheFirstBatch(reduction.keys)),
+    PictureByTheTilesOwnRows: ("Downsample", lambda reduction: PictureByTheTilesOwnRows(7, 5)),
+    PictureThatCountsShortCellsAsLong: (
+        "Downsample",
+        lambda reduction: PictureThatCountsShortCellsAsLong(7, 5),
+    ),
+    PictureThatSeesEverything: ("Downsample", lambda reduction: PictureThatSeesEverything(7, 5)),
+    HistogramOfHiddenKeys: (
+        "Histogram",
+        lambda reduction: HistogramOfHiddenKeys(reduction.bins, reduction.low),
+    ),
+    HistogramOneBinUp: ("Histogram", lambda reduction: HistogramOneBinUp(reduction.bins, reduction.low)),
+    QuantilesWithOneKeyMore: ("Quantiles", lambda reduction: QuantilesWithOneKeyMore(*reduction.shares)),
     QuantilesThatCountTheSink: (
         "Quantiles",
-        lambda fold: QuantilesThatCountTheSink(*fold.shares),
+        lambda reduction: QuantilesThatCountTheSink(*reduction.shares),
     ),
-    NormsOfTheWrongKeyHeads: ("ValueNorms", lambda fold: NormsOfTheWrongKeyHeads()),
+    NormsOfTheWrongKeyHeads: ("ValueNorms", lambda reduction: NormsOfTheWrongKeyHeads()),
     NormsThatIgnoreTheProjection: (
         "ValueNorms(output)",
-        lambda fold: NormsThatIgnoreTheProjection(fold.output),
+        lambda reduction: NormsThatIgnoreTheProjection(reduction.output),
     ),
     WeightedByTheWrongColumns: (
         "Reweighted",
-        lambda fold: WeightedByTheWrongColumns(fold.fold, fold.factors),
+        lambda reduction: WeightedByTheWrongColumns(reduction.reduction, reduction.factors),
     ),
-    OutputThatIsNotWeighed: ("AttentionOutput", lambda fold: OutputThatIsNotWeighed()),
+    OutputThatIsNotWeighed: ("AttentionOutput", lambda reduction: OutputThatIsNotWeighed()),
 }
 
 
@@ -277,12 +292,12 @@ def mutant_case() -> Case:
 
 
 @pytest.mark.parametrize("mutant", FOLD_MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_mutated_fold_is_noticed(mutant: type) -> None:
+def test_a_mutated_reduction_is_noticed(mutant: type) -> None:
     name, build = FOLD_MUTANTS[mutant]
     case, expect = mutant_case(), FOLDS[name][1]
-    fold = FOLDS[name][0](case)
-    [reading] = case.read(fold, cut=CUTS["squares"])
+    reduction = FOLDS[name][0](case)
+    [reading] = case.read(reduction, cut=CUTS["squares"])
     expect(reading, case)  # green as it is …
-    [reading] = case.read(build(fold), cut=CUTS["squares"])
+    [reading] = case.read(build(reduction), cut=CUTS["squares"])
     with pytest.raises(AssertionError):  # … and red as the mutant has it
         expect(reading, case)

@@ -35,7 +35,7 @@ from limelight.matrix.engine.native.reduction_adapters import LARGEST_K, TAKES, 
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.tile import Arena
 from limelight.matrix.validation import scores_of
-from tests.matrix.test_folds import extreme
+from tests.matrix.test_reductions import extreme
 from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check
 
@@ -49,19 +49,19 @@ KNOWN = {name: FOLDS[name] for name in FOLDS if type(FOLDS[name][0](random_case(
 
 
 def expect_known(case: Case, cut: Plan) -> None:
-    """Read every known fold, as many in one walk as go together, and compare each with its truth."""
+    """Read every known reduction, as many in one pass as go together, and compare each with its truth."""
     assert {type(build_one(case)) for build_one, _ in KNOWN.values()} == set(TAKES)
     scores = scores_of(**case.inputs())
     waiting = {name: build_one(case) for name, (build_one, _) in KNOWN.items()}
-    waiting = {name: fold for name, fold in waiting.items() if those_taken([fold])}
+    waiting = {name: reduction for name, reduction in waiting.items() if those_taken([reduction])}
     while waiting:
         names = [list(waiting)[place] for place in those_taken(list(waiting.values()))]
-        folds = [waiting.pop(name) for name in names]
-        states, stats = loop.read(scores, scores.frame(scores.N), folds, None, cut)
+        reductions = [waiting.pop(name) for name in names]
+        states, stats = loop.read(scores, scores.frame(scores.N), reductions, None, cut)
         FOLDS["RowStats"][1](stats, case)
-        for name, fold, state in zip(names, folds, states, strict=True):
+        for name, reduction, state in zip(names, reductions, states, strict=True):
             try:
-                KNOWN[name][1](fold.finish(state, stats), case)
+                KNOWN[name][1](reduction.finish(state, stats), case)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from error
 
@@ -89,7 +89,7 @@ def test_the_library_bears_the_flags_that_it_was_built_with(monkeypatch: pytest.
 @built
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("mask", MASKS)
-def test_every_known_fold_reads_the_truth(mask: str, cut: str) -> None:
+def test_every_known_reduction_reads_the_truth(mask: str, cut: str) -> None:
     expect_known(random_case(MASKS[mask][0]), CUTS[cut])
 
 
@@ -219,7 +219,7 @@ def test_a_mutated_answer_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @built
-def test_folds_it_does_not_know_are_read_with_those_it_does() -> None:
+def test_reductions_it_does_not_know_are_read_with_those_it_does() -> None:
     case = random_case(masks.causal())
     asked: list[Reduction[Any]] = [
         ValueNorms(),
@@ -230,7 +230,7 @@ def test_folds_it_does_not_know_are_read_with_those_it_does() -> None:
         Entropy(),
     ]
     assert case.matrix().why(*asked).loop == "native"
-    expected = [case.matrix().read(fold, loop="plain") for fold in asked]
+    expected = [case.matrix().read(reduction, loop="plain") for reduction in asked]
     for got, truth in zip(case.matrix().read(*asked), expected, strict=True):
         pairs = zip(got, truth, strict=True) if isinstance(got, tuple) else [(got, truth)]
         for ours, theirs in pairs:
@@ -342,8 +342,8 @@ def test_rows_that_see_more_than_was_asked_of_others_are_read_in_parts_and_memor
     softcap: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = long(alone_among(40_000), softcap=softcap)
-    folds = Received(), Entropy(), ArgMax()
-    cut = loop.plan(matrix._scores, folds)
+    reductions = Received(), Entropy(), ArgMax()
+    cut = loop.plan(matrix._scores, reductions)
     assert cut.rows == loop.MOST_ROWS
     assert cut.wider is not None
     calls, held = [], 0
@@ -364,12 +364,12 @@ def test_rows_that_see_more_than_was_asked_of_others_are_read_in_parts_and_memor
 
     monkeypatch.setattr(loop, "read_strip", counting)
     monkeypatch.setattr(Arena, "take", fitting)
-    received, entropy, peak = matrix.read(*folds, loop="native")
+    received, entropy, peak = matrix.read(*reductions, loop="native")
     assert calls.count(loop.MOST_ROWS) == 40_000 // loop.MOST_ROWS - 1
     assert set(calls) - {loop.MOST_ROWS} >= {cut.wider.rows}
     assert held <= cut.worker_bytes
     monkeypatch.setattr(loop, "_widest", lambda scores: scores.M)
-    others = matrix.read(*folds, loop="native")
+    others = matrix.read(*reductions, loop="native")
     check("received", received.raw, others[0].raw.double())
     check("entropy", entropy, others[1].double())
     assert torch.equal(peak.keys, others[2].keys)

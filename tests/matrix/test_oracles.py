@@ -1,7 +1,7 @@
 """Checks that can fail: two oracles that share no code with us, a mutated loop and a mutated truth.
 
 A comparison that no mistake can turn red is worse than none. Each mutant below is a mistake that someone
-could make; the suite's own comparison must notice it. Mutated folds are in test_mutants.py.
+could make; the suite's own comparison must notice it. Mutated reductions are in test_mutants.py.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class CausalOffByOne(masks.Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int, device: Any = None) -> Tensor:
         return masks.causal(offset=m - n - 1).block(i0, i1, j0, j1, n, m, device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int) -> masks.TileCoverage:
-        return masks.TileCoverage.SOME
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, n: int, m: int) -> masks.TileCoverage:
+        return masks.TileCoverage.PARTIAL
 
 
 def test_a_mask_that_is_off_by_one_is_noticed() -> None:

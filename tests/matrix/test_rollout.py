@@ -228,8 +228,8 @@ def test_sums_of_one_term_are_the_same_to_the_bit(rows: int, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollout_layer, "STRIP_ROWS", (rows, rows))
         got = Rollout(hard, heads=[1], residual=0).dense()
-    walked = target[target[target]]
-    assert torch.equal(got[0], (torch.arange(19) == walked[:, None]).float())
+    three_steps = target[target[target]]
+    assert torch.equal(got[0], (torch.arange(19) == three_steps[:, None]).float())
 
 
 @settings(max_examples=15)

@@ -68,25 +68,27 @@ READ = (
     "A.T @ x",
     "TopK(5)",
 )
-"""Every kernel once, and a fold that is left to the plain loop."""
+"""Every kernel once, and a reduction that is left to the plain loop."""
 
 
-def read(case: Case, *folds: Reduction[Any], cut: Plan = CUT, known: Any = None) -> list[Any]:
+def read(case: Case, *reductions: Reduction[Any], cut: Plan = CUT, known: Any = None) -> list[Any]:
     """What the Triton loop reads, back on the CPU."""
     inputs = tree_map_only(torch.Tensor, lambda x: x.to(DEVICE), case.inputs())
     scores = scores_of(**inputs)
-    others = [fold for fold in folds if not isinstance(fold, RowStats)]  # as AttentionMatrix.read does
-    assert support.lacks(scores, others) is None
+    others = [
+        reduction for reduction in reductions if not isinstance(reduction, RowStats)
+    ]  # as AttentionMatrix.read does
+    assert support.unsupported(scores, others) is None
     frame = scores.frame(scores.N, inputs["value"])
     states, stats = read_triton(scores, frame, others, known, cut)
     found = iter(finish(others, states, stats, lambda more: read_triton(scores, frame, more, stats, cut)[0]))
-    readings = [stats if isinstance(fold, RowStats) else next(found) for fold in folds]
+    readings = [stats if isinstance(reduction, RowStats) else next(found) for reduction in reductions]
     return [tree_map_only(torch.Tensor, lambda x: x.cpu(), reading) for reading in readings]
 
 
 def expect(case: Case, *names: str, cut: Plan = CUT) -> None:
-    folds = {name: FOLDS[name][0](case) for name in names}
-    for name, reading in zip(folds, read(case, *folds.values(), cut=cut), strict=True):
+    reductions = {name: FOLDS[name][0](case) for name in names}
+    for name, reading in zip(reductions, read(case, *reductions.values(), cut=cut), strict=True):
         try:
             FOLDS[name][1](reading, case)
         except AssertionError as error:
@@ -107,15 +109,15 @@ def test_what_is_no_number_is_not_hidden() -> None:
     """The largest of a row of NaN is -∞ to a kernel, as if the row saw nothing."""
     case = random_case(masks.causal(), shape=SMALL)
     case.query[0, 0, 5] = torch.nan
-    folds = RowStats(), Entropy(), ArgMax(), MeanDistance(), AttentionOutput()
-    *ours, received = read(case, *folds, Received())
-    theirs = case.matrix().read(*folds, loop="plain")
+    reductions = RowStats(), Entropy(), ArgMax(), MeanDistance(), AttentionOutput()
+    *ours, received = read(case, *reductions, Received())
+    theirs = case.matrix().read(*reductions, loop="plain")
     assert theirs[0].log_sum.isnan().sum() == 1
     assert not ours[0].empty.any()
     assert received.raw[0, 0, : 6 + M - N].isnan().all()  # those that this query may see
-    for fold, one, other in zip(folds, ours, theirs, strict=True):
+    for reduction, one, other in zip(reductions, ours, theirs, strict=True):
         for got, truth in zip(tree_leaves(one), tree_leaves(other), strict=True):
-            assert torch.equal(got.isnan(), truth.isnan()), type(fold).__name__
+            assert torch.equal(got.isnan(), truth.isnan()), type(reduction).__name__
 
 
 def test_a_row_with_a_score_that_is_no_number_has_no_peak() -> None:
@@ -152,7 +154,7 @@ def test_readings_are_the_truth_under_every_mask(mask: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mask", EVERY_MASK)
-def test_every_fold_of_a_dressed_case_under_every_mask(mask: str) -> None:
+def test_every_reduction_of_a_dressed_case_under_every_mask(mask: str) -> None:
     expect(dressed(random_case(MASKS[mask][0], shape=SMALL)), *FOLDS)
 
 
@@ -244,9 +246,14 @@ def test_known_stats_are_used_and_given_back() -> None:
 def test_two_products_and_two_distances_in_one_read() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     once = torch.linspace(-1, 1, 17)
-    folds = (AttentionOutput(), Applied(torch.linspace(0, 1, 19)), MeanDistance(), MeanDistance(offset=-7))
+    reductions = (
+        AttentionOutput(),
+        Applied(torch.linspace(0, 1, 19)),
+        MeanDistance(),
+        MeanDistance(offset=-7),
+    )
     output, line, plain, offset, turned, received = read(
-        case, *folds, TransposedApplied(expected.transposed_factor(17)), TransposedApplied(once), cut=ONE
+        case, *reductions, TransposedApplied(expected.transposed_factor(17)), TransposedApplied(once), cut=ONE
     )
     expected.applied(output, case)
     weights = case.truth().weights_BHNM
@@ -270,7 +277,7 @@ def test_a_product_too_wide_for_a_kernel_goes_to_the_plain_loop() -> None:
 class ReceivedAboveATenth(Received):
     """What keys get that weigh more than a tenth, as a user may write it."""
 
-    def absorb(self, state: Any, tile: Any) -> None:
+    def update(self, state: Any, tile: Any) -> None:
         state.raw[tile.columns] += tile.weights.where(tile.weights > 0.1, 0.0).sum(-2)
 
 
@@ -278,18 +285,18 @@ class CoarsePool(Pool):
     pass
 
 
-def test_what_inherits_from_a_fold_that_a_kernel_reads_absorbs_for_itself() -> None:
+def test_what_inherits_from_a_reduction_that_a_kernel_reads_takes_tiles_in_itself() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 65, 67, 3, 2))
     own = ReceivedAboveATenth()
-    assert support.leaves([Received(), own]) == [1]
-    assert "ReceivedAboveATenth" in (support.lacks(scores_of(**case.inputs()), [own]) or "")
+    assert support.left_to_plain([Received(), own]) == [1]
+    assert "ReceivedAboveATenth" in (support.unsupported(scores_of(**case.inputs()), [own]) or "")
     received, plain = read(case, own, Received(), cut=ONE)
     weights = case.truth().weights_BHNM
     check("received", received.raw, weights.where(weights > 0.1, 0.0).sum(2))
     expected.received(plain, case)
     groups = [0] * 65, [0] * 67
     for pool, taken in ((Pool(*groups), True), (CoarsePool(*groups), False)):
-        state = pool.start(scores_of(**case.inputs()).frame(65))
+        state = pool.init(scores_of(**case.inputs()).frame(65))
         assert (area_runs.areas_of(pool, state, 1) is not None) is taken
 
 
@@ -323,7 +330,7 @@ def test_twice_the_same_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "folds", "says"),
+    ("change", "reductions", "says"),
     [
         ({}, [Entropy()], None),
         ({}, [Entropy(), TopK(3)], None),
@@ -341,10 +348,10 @@ def test_twice_the_same_to_the_bit() -> None:
     ],
 )
 def test_what_no_kernel_covers_is_said(
-    change: dict[str, Any], folds: list[Reduction[Any]], says: str | None
+    change: dict[str, Any], reductions: list[Reduction[Any]], says: str | None
 ) -> None:
     case = replace(random_case(shape=(2, 4, 2, N, M, 7, 5)), **change)
-    found = support.lacks(scores_of(**case.inputs()), folds)
+    found = support.unsupported(scores_of(**case.inputs()), reductions)
     assert found is None if says is None else says in (found or "")
 
 
@@ -361,9 +368,9 @@ def test_the_plan_keeps_to_a_limit_or_says_what_it_needs() -> None:
 
 
 def test_tiles_of_wide_heads_and_products_are_smaller() -> None:
-    def tile(width: int, dtype: torch.dtype, *folds: Reduction[Any]) -> tuple[int, int | None]:
+    def tile(width: int, dtype: torch.dtype, *reductions: Reduction[Any]) -> tuple[int, int | None]:
         case = random_case(dtype=dtype, shape=(1, 1, 1, 300, 300, width, 3))
-        cut = support.plan(scores_of(**case.inputs()), folds)
+        cut = support.plan(scores_of(**case.inputs()), reductions)
         return cut.rows, cut.columns
 
     assert tile(128, torch.bfloat16, Received()) == (128, 64)
@@ -376,8 +383,8 @@ def test_the_plan_counts_every_product_that_lives_at_once_by_its_own_width() -> 
     B, H, N, M, width = 1, 2, 300, 200, 192
     scores = scores_of(**random_case(shape=(B, H, 1, N, M, 8, width)).inputs())
 
-    def beside(*folds: Reduction[Any]) -> int:
-        return support.plan(scores, folds).worker_bytes - support.plan(scores, [Received()]).worker_bytes
+    def beside(*reductions: Reduction[Any]) -> int:
+        return support.plan(scores, reductions).worker_bytes - support.plan(scores, [Received()]).worker_bytes
 
     floats = 4 * B * H
     large = [AttentionOutput(), Applied(torch.zeros(M, 128))]
@@ -391,25 +398,27 @@ def test_why_tells_the_walks_of_the_kernels() -> None:
     scores = scores_of(**random_case(shape=(1, 2, 1, 64, 64, 8, 4)).inputs())
     groups = torch.arange(64) // 32
 
-    def told(*folds: Reduction[Any], known: bool = False) -> ReadPlan:
-        return plan_read(scores, folds, BackendChoice(TRITON, support.plan(scores, folds), ()), known)
+    def told(*reductions: Reduction[Any], known: bool = False) -> ReadPlan:
+        return plan_read(
+            scores, reductions, BackendChoice(TRITON, support.plan(scores, reductions), ()), known
+        )
 
     alone = told(Entropy(), ArgMax(), MeanDistance(), AttentionOutput())
-    assert alone.walks == 1
-    assert "one walk finds the row stats and sums over keys" in str(alone)
+    assert alone.passes == 1
+    assert "one pass finds the row stats and sums over keys" in str(alone)
     both = told(
         Entropy(), Received(), AttentionOutput(), Applied(torch.zeros(64)), Pool(groups, groups), TopK(3)
     )
-    assert both.each_walk == (
+    assert both.each_pass == (
         "finds the row stats and sums over keys",
         "sums over keys",
         "sums over queries",
         "sums areas",
     )
-    assert "a first walk finds the row stats and sums over keys, another sums over keys, another" in str(both)
+    assert "a first pass finds the row stats and sums over keys, another sums over keys, another" in str(both)
     assert "but Top, which the plain loop reads in another" in str(both)
-    assert told(Received()).each_walk == ("finds the row stats", "sums over queries")
-    assert told(Received(), known=True).walks == 1
+    assert told(Received()).each_pass == ("finds the row stats", "sums over queries")
+    assert told(Received(), known=True).passes == 1
 
 
 def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +431,7 @@ def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.Mon
     monkeypatch.setattr(area_runs, "WORTH", 1)
     case = random_case(masks.causal(), shape=(1, 1, 1, 17, 19, 5, 3))
     groups = torch.arange(17) // 9, torch.arange(19) // 9
-    folds = [
+    reductions = [
         MeanDistance(),
         MeanDistance(offset=2),
         AttentionOutput(),
@@ -431,12 +440,12 @@ def test_the_walks_that_are_told_are_those_that_are_made(monkeypatch: pytest.Mon
         Received(),
         Pool(*groups),
     ]
-    read(case, *folds, cut=ONE)
-    assert len(made) == len(support.walks(folds, ONE, known=False)) == 5
+    read(case, *reductions, cut=ONE)
+    assert len(made) == len(support.passes(reductions, ONE, known=False)) == 5
 
 
 def test_a_matrix_on_the_cpu_is_refused() -> None:
-    assert "on cpu" in (support.refuses(scores_of(**random_case().inputs()), []) or "")
+    assert "on cpu" in (support.rejection(scores_of(**random_case().inputs()), []) or "")
 
 
 # ---- mutants ------------------------------------------------------------------------------------------
@@ -488,13 +497,13 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_noticed(mutant: str, mutate: Any) -> None:
-    module, old, new, fold = MUTANTS[mutant]
+    module, old, new, reduction = MUTANTS[mutant]
     case = random_case(masks.causal(), shape=(1, 1, 1, 35, 35, 5, 3))
     mutate(module, old, new)
-    with pytest.raises(AssertionError, match=f"^{fold}: "):
-        expect(case, fold, cut=Plan(16, 16, 1, 1))
+    with pytest.raises(AssertionError, match=f"^{reduction}: "):
+        expect(case, reduction, cut=Plan(16, 16, 1, 1))
 
 
 def test_the_case_of_the_mutants_is_right_without_them() -> None:
     case = random_case(masks.causal(), shape=(1, 1, 1, 35, 35, 5, 3))
-    expect(case, *dict.fromkeys(fold for *_, fold in MUTANTS.values()), cut=Plan(16, 16, 1, 1))
+    expect(case, *dict.fromkeys(reduction for *_, reduction in MUTANTS.values()), cut=Plan(16, 16, 1, 1))

@@ -115,7 +115,7 @@ def test_random_tokens_are_said_again() -> None:
         repeated_tokens(5, 6)
 
 
-# ── The fold ──
+# ── The reduction ──
 
 
 @pytest.mark.parametrize("mask", [masks.causal(), None], ids=str)

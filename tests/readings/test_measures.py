@@ -85,7 +85,7 @@ def test_float64_stays_float64() -> None:
 
 
 def test_a_long_text_is_read_without_the_matrix() -> None:
-    # The dense matrix would take 2·10⁸ bytes a head and is refused above that; folds hold words × words.
+    # The dense matrix would take 2·10⁸ bytes a head and is refused above that; reductions hold words × words.
     n, words = 7_001, 11
     query = torch.randn(1, 1, n, 2)
     groups = Groups(tuple("abcdefghijk"), tuple(i * words // n for i in range(n)))

@@ -137,15 +137,15 @@ class SegmentedMask(Mask):
             seen[:, :, r0 - i0 : r1 - i0, c0 - j0 : c1 - j0] = tile
         return seen
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         covers, entries = [], 0
         for (r0, r1, c0, c1), rule, inside, sizes in self._cut(i0, i1, j0, j1):
-            covers.append(rule.cover(*inside, *sizes))
+            covers.append(rule.coverage(*inside, *sizes))
             entries += (r1 - r0) * (c1 - c0)
-        if all(cover is TileCoverage.NONE for cover in covers):
-            return TileCoverage.NONE
-        whole = entries == (i1 - i0) * (j1 - j0) and all(cover is TileCoverage.ALL for cover in covers)
-        return TileCoverage.ALL if whole else TileCoverage.SOME
+        if all(cover is TileCoverage.EMPTY for cover in covers):
+            return TileCoverage.EMPTY
+        whole = entries == (i1 - i0) * (j1 - j0) and all(cover is TileCoverage.FULL for cover in covers)
+        return TileCoverage.FULL if whole else TileCoverage.PARTIAL
 
     def at(self, b0: int, b1: int, h0: int, h1: int) -> Mask:
         return SegmentedMask(

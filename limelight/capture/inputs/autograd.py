@@ -79,7 +79,7 @@ def _again(
     matrix: AttentionMatrix, query: Any, key: Any, bias: Tensor | None, sink: Tensor | None
 ) -> AttentionMatrix:
     """The same matrix of these tensors."""
-    scores = matrix._scores
+    scores = matrix.logits
     return AttentionMatrix(
         query,
         key,

@@ -42,7 +42,7 @@ class LazyAttentionListener:
     def owns(self, module: nn.Module) -> bool:
         return module in self.names
 
-    def hear(self, module: nn.Module, inputs: AttentionInputs) -> LazyAttentionTensor:
+    def on_call(self, module: nn.Module, inputs: AttentionInputs) -> LazyAttentionTensor:
         self.heard += 1
         matrix = inputs.matrix()
         if not inputs.sure:

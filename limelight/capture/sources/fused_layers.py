@@ -18,7 +18,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 from limelight.capture.inputs import mask_inference
 from limelight.capture.inputs.attention_inputs import AttentionInputs
-from limelight.capture.listeners import RefCountedPatch, listeners, miss, tell
+from limelight.capture.listeners import RefCountedPatch, listeners, notify, notify_missed
 from limelight.capture.recordable import outside_of_transforms, side_by_side, why_unreadable
 from limelight.capture.sources.call_site import running
 from limelight.matrix import Mask
@@ -84,10 +84,10 @@ def _tell(
         q, k, v, output, seen = side_by_side((q, k, v, output, seen))
         why = why_unreadable(q, k, v, output, seen)
         if why is not None:
-            miss(module, why)
+            notify_missed(module, why)
             return
         rule = _rule(seen)
-        tell(
+        notify(
             module,
             AttentionInputs(
                 query=q, key=k, value=v, mask=rule, output=output, backend="multi_head_attention_forward"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from limelight.capture.hooks import Ours, copies_left_alone
 from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
-from limelight.capture.listeners import Listener, RefCountedPatch, listeners, tell
+from limelight.capture.listeners import Listener, RefCountedPatch, listeners, notify
 from limelight.matrix import AttentionMatrix
 
 Keep = Callable[[AttentionMatrix], None]
@@ -58,7 +58,7 @@ class Keeper(Ours):
         if self.before is not None:
             self.before(matrix)
         if listeners(self.module):
-            tell(self.module, inputs_of(matrix, _kind(_method(sys._getframe(1)))))
+            notify(self.module, inputs_of(matrix, _kind(_method(sys._getframe(1)))))
 
     def __reduce__(self) -> Any:
         return _itself, (self.before,)
@@ -99,7 +99,7 @@ def _kind(variables: Mapping[str, Any]) -> Kind:
 
 def inputs_of(matrix: AttentionMatrix, kind: Kind) -> AttentionInputs:
     """A matrix taken apart again, for steps of a decoder to be joined."""
-    scores = matrix._scores
+    scores = matrix.logits
     return AttentionInputs(
         query=scores.q_BHND,
         key=scores.k_BGMD,

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from limelight.capture.inputs.attention_inputs import AttentionInputs
-from limelight.capture.listeners import RefCountedPatch, anyone_listens, miss, tell, unheard
+from limelight.capture.listeners import (
+    RefCountedPatch,
+    anyone_listens,
+    notify,
+    notify_missed,
+    without_listeners,
+)
 from limelight.capture.sources.call_site import kind_of, running
 from limelight.capture.sources.op_tracing.tape import Tape
 from limelight.capture.verification import Verified, verify
@@ -66,7 +72,7 @@ def hear_flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: A
     """PyTorch's flex_attention, and what it computes is told."""
     if torch.compiler.is_dynamo_compiling() or not anyone_listens():
         return _ORIGINAL[0](query, key, value, *args, **kwargs)
-    result = unheard(_ORIGINAL[0], query, key, value, *args, **kwargs)
+    result = without_listeners(_ORIGINAL[0], query, key, value, *args, **kwargs)
     place = running(sys._getframe(1))
     if place is not None:
         names = ("score_mod", "block_mask", "scale")
@@ -101,12 +107,12 @@ def _tell_flex(
     try:
         verified = verify(inputs, inputs.matrix())
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        miss(module, f"its score_mod or mask_mod cannot be followed ({error})")
+        notify_missed(module, f"its score_mod or mask_mod cannot be followed ({error})")
         return
     if isinstance(verified, Verified) and not verified.error <= verified.tolerance:
-        miss(module, OTHER)
+        notify_missed(module, OTHER)
     else:
-        tell(module, inputs.cast())
+        notify(module, inputs.cast())
 
 
 # ---- TorchScript --------------------------------------------------------------------------------------

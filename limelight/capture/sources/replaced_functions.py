@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from limelight.capture.inputs.attention_inputs import AttentionInputs
-from limelight.capture.listeners import miss, note
+from limelight.capture.listeners import note, notify_missed
 from limelight.capture.verification import Verified, verify
 
 Kernel = Callable[..., Any]
@@ -155,7 +155,7 @@ def accept(module: nn.Module, name: str, kernel: Kernel, inputs: AttentionInputs
     who = in_words(kernel)
     replaced = f"torch.nn.functional.{name} is replaced by {who}"
     if is_context_parallel(kernel):
-        miss(
+        notify_missed(
             module,
             f"it ran inside context_parallel ({who}), where each process has a part of the queries and keys; "
             "watch the model outside of it, or one process with the whole text",
@@ -173,7 +173,7 @@ def accept(module: nn.Module, name: str, kernel: Kernel, inputs: AttentionInputs
         if isinstance(found, Verified)
         else f"its output could not be compared with W @ V: {found}"
     )
-    miss(
+    notify_missed(
         module,
         f"{replaced}, and {differs}. The model computed with it all the same. For weights that are the model's "
         f"own, put PyTorch's function back, or load the model with attn_implementation='eager'",

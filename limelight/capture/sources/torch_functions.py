@@ -22,7 +22,14 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from limelight.capture.head_axes import heads_apart
 from limelight.capture.inputs import mask_inference
 from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
-from limelight.capture.listeners import Listener, anyone_listens, miss, note, tell, unheard
+from limelight.capture.listeners import (
+    Listener,
+    anyone_listens,
+    note,
+    notify,
+    notify_missed,
+    without_listeners,
+)
 from limelight.capture.recordable import (
     memory_of,
     outside_of_transforms,
@@ -122,7 +129,7 @@ def _by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call PyTorch's function, or what stands in its place, and tell of it."""
-    output = kernel(*args, **kwargs) if kernel is _SDPA else unheard(kernel, *args, **kwargs)
+    output = kernel(*args, **kwargs) if kernel is _SDPA else without_listeners(kernel, *args, **kwargs)
     place = running(sys._getframe(1))
     if place is None or tells_of_itself(place[0]):  # of a model that nobody listens to
         return output
@@ -139,11 +146,11 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
             )
         above = SDPA.over_the_ear()
         if isinstance(inputs, str):
-            miss(module, inputs)
+            notify_missed(module, inputs)
         elif above is not None and runs_inside(above, sys._getframe(1)):
-            miss(module, _put_inside(SDPA.name, above))
+            notify_missed(module, _put_inside(SDPA.name, above))
         elif kernel is _SDPA or accept(module, SDPA.name, kernel, inputs.cast()):
-            tell(module, inputs.cast())
+            notify(module, inputs.cast())
     return output
 
 
@@ -260,8 +267,8 @@ def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     above = MHA.over_the_ear()
     if above is not None and runs_inside(above, sys._getframe(1)):
         if (place := running(sys._getframe(1))) is not None:
-            miss(place[0], _put_inside(MHA.name, above))
-        return unheard(_under_a_mode(), *args, **kwargs)
+            notify_missed(place[0], _put_inside(MHA.name, above))
+        return without_listeners(_under_a_mode(), *args, **kwargs)
     query, key, _, _, heads = args[:5]
     before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
     try:
@@ -284,14 +291,14 @@ def _under_a_mode() -> Kernel:
 
 def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What stands in the place of the whole function: it is heard as PyTorch's own where that gives the same."""
-    output = unheard(_by_itself, kernel, args, kwargs)
+    output = without_listeners(_by_itself, kernel, args, kwargs)
     place = running(sys._getframe(1))
     if place is None:
         return output
     with torch.no_grad():
         gap: float | str
         try:
-            gap = _gap(unheard(_under_a_mode(), *args, **kwargs)[0], output[0])
+            gap = _gap(without_listeners(_under_a_mode(), *args, **kwargs)[0], output[0])
         except (TypeError, RuntimeError, IndexError) as error:
             gap = f"{type(error).__name__}: {error}"
         if isinstance(gap, float) and gap <= TOLERANCE[output[0].dtype]:
@@ -307,7 +314,7 @@ def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, An
         if isinstance(gap, float)
         else f"could not be compared: {gap}"
     )
-    miss(
+    notify_missed(
         place[0],
         f"torch.nn.functional.{MHA.name} is replaced by {in_words(kernel)}, and its output {how}. The model computed "
         "with it all the same. For weights that are the model's own, put PyTorch's function back",
@@ -370,7 +377,7 @@ class MhaMode(TorchFunctionMode):
     ) -> None:
         why = why_unreadable(added, q, k_turned, v, output)
         if why is not None:
-            miss(module, why)
+            notify_missed(module, why)
             return
 
         def apart(tensor: Tensor) -> Tensor:
@@ -389,7 +396,7 @@ class MhaMode(TorchFunctionMode):
             backend="multi_head_attention_forward",
             kind=self.kind,
         )
-        tell(module, inputs.cast())
+        notify(module, inputs.cast())
 
 
 SDPA = Name("scaled_dot_product_attention", _by_name)

@@ -22,9 +22,9 @@ from limelight.capture.listeners import (
     RefCountedPatch,
     anyone_listens,
     listeners,
-    miss,
-    tell,
-    unheard,
+    notify,
+    notify_missed,
+    without_listeners,
 )
 from limelight.capture.recordable import (
     is_vmapped,
@@ -94,7 +94,7 @@ def _with_ear(function: Backend, name: str | None, words: Convention) -> Backend
         if not listeners(module):
             return function(module, *args, **kwargs)
         kind = kind_of(module, sys._getframe(1).f_locals)
-        output, weights = unheard(function, module, *args, **kwargs)
+        output, weights = without_listeners(function, module, *args, **kwargs)
         given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
         with outside_of_transforms():
             answer = _tell(function, words, name, module, given, output, kind)
@@ -119,14 +119,16 @@ def _tell(
 ) -> Any:
     """Let whoever listens hear of a call, or of why it cannot be kept; their answer, if there is one."""
     if any(is_vmapped(each) for key, each in given.items() if key not in _WITH_RUNS):
-        miss(module, "it ran inside torch.func.vmap, with other settings of its attention in every run")
+        notify_missed(
+            module, "it ran inside torch.func.vmap, with other settings of its attention in every run"
+        )
         return None
     with_runs = [key for key in _WITH_RUNS if key in given]
     *plain, output = side_by_side([*(given[key] for key in with_runs), output])
     given |= dict(zip(with_runs, plain, strict=True))
     why = why_unreadable(*given.values(), output)
     if why is not None:
-        miss(module, why)
+        notify_missed(module, why)
         return None
     inputs = understand(function, words, name, module, (), given, output, kind).cast()
     kernel = SDPA.foreign()
@@ -135,4 +137,4 @@ def _tell(
             return None
     if not is_own(function, module):
         inputs = replace(inputs, sure=False)
-    return tell(module, inputs)
+    return notify(module, inputs)

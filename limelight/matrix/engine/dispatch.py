@@ -20,36 +20,38 @@ from limelight.matrix.logits import Logits
 from limelight.matrix.reductions.base import Reduction
 from limelight.matrix.tile import MatrixSpec, SoftmaxStats
 
-Folds = Sequence[Reduction[Any]]
+Reductions = Sequence[Reduction[Any]]
 
 
-def walks_of_tiles(folds: Folds, cut: Plan, known: bool) -> tuple[str, ...]:
-    """A strip holds all keys, so that one walk is enough; squares take two unless the row stats are known."""
+def passes_of_tiles(reductions: Reductions, cut: Plan, known: bool) -> tuple[str, ...]:
+    """A strip holds all keys, so that one pass is enough; squares take two unless the row stats are known."""
     if known or cut.columns is None:
-        return ("finds the row stats and feeds every fold",)
-    return "finds the row stats", "feeds every fold"
+        return ("finds the row stats and feeds every reduction",)
+    return "finds the row stats", "feeds every reduction"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A way of walking over the matrix.
+    """A way of passing over the matrix.
 
-    name     what `read(…, loop=name)` asks for
-    runs     what it is, for `why()`: "plain PyTorch"
-    refuses  (scores, folds) → why it cannot read this, a sentence without a full stop; None where it can
-    plan     (scores, folds, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
-    read     (scores, frame, folds, known stats or None, plan) → every fold's state, and the row stats
-    leaves   folds → the places of those that it leaves to the plain loop, which reads them in a walk afterwards
-    walks    (folds, plan, whether the row stats are known) → what each of its walks does: "feeds every fold"
+    name           what `read(…, loop=name)` asks for
+    runs           what it is, for `why()`: "plain PyTorch"
+    rejection      (scores, reductions) → why it cannot read this, a sentence without a full stop; None where it can
+    plan           (scores, reductions, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
+    read           (scores, frame, reductions, known stats or None, plan) → each reduction's state, and the row stats
+    left_to_plain  reductions → the indices of those that the plain loop is to read, in a pass of its own afterwards
+    passes         (reductions, plan, whether the row stats are known) → what each of its passes does
     """
 
     name: str
     runs: str
-    refuses: Callable[[Logits, Folds], str | None]
-    plan: Callable[[Logits, Folds, int | None], Plan]
-    read: Callable[[Logits, MatrixSpec, Folds, SoftmaxStats | None, Plan], tuple[list[Any], SoftmaxStats]]
-    leaves: Callable[[Folds], list[int]] = lambda folds: []
-    walks: Callable[[Folds, Plan, bool], tuple[str, ...]] = walks_of_tiles
+    rejection: Callable[[Logits, Reductions], str | None]
+    plan: Callable[[Logits, Reductions, int | None], Plan]
+    read: Callable[
+        [Logits, MatrixSpec, Reductions, SoftmaxStats | None, Plan], tuple[list[Any], SoftmaxStats]
+    ]
+    left_to_plain: Callable[[Reductions], list[int]] = lambda reductions: []
+    passes: Callable[[Reductions, Plan, bool], tuple[str, ...]] = passes_of_tiles
 
 
 @dataclass(frozen=True)
@@ -65,28 +67,28 @@ class BackendChoice:
 PLAIN = Backend(
     name="plain",
     runs="plain PyTorch",
-    refuses=lambda scores, folds: None,
-    plan=lambda scores, folds, limit: plan_for(scores, limit),
+    rejection=lambda scores, reductions: None,
+    plan=lambda scores, reductions, limit: plan_for(scores, limit),
     read=read_tiles,
 )
 
 NATIVE = Backend(
     name="native",
     runs="C++",
-    refuses=native.refuses,
+    rejection=native.rejection,
     plan=native.plan,
     read=native.read,
-    leaves=native.leaves,
+    left_to_plain=native.left_to_plain,
 )
 
 TRITON = Backend(
     name="triton",
     runs="Triton",
-    refuses=support.refuses,
+    rejection=support.rejection,
     plan=support.plan,
     read=read_triton,
-    leaves=support.leaves,
-    walks=support.walks,
+    left_to_plain=support.left_to_plain,
+    passes=support.passes,
 )
 
 LOOPS = (NATIVE, TRITON, PLAIN)
@@ -95,12 +97,12 @@ LOOPS = (NATIVE, TRITON, PLAIN)
 
 def choose(
     scores: Logits,
-    folds: Folds,
+    reductions: Reductions,
     limit: int | None = None,
     only: str | None = None,
     loops: Sequence[Backend] | None = None,
 ) -> BackendChoice:
-    """The first loop that can read these folds within the limit; with `only`, that one or an InputError with its
+    """The first loop that can read these reductions within the limit; with `only`, that one or an InputError with its
     reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
     loops = LOOPS if loops is None else loops
     if only is not None and not is_one_of(only, (loop.name for loop in loops)):
@@ -110,10 +112,10 @@ def choose(
     for loop in loops:
         if only not in (None, loop.name):
             continue
-        reason = loop.refuses(scores, folds)
+        reason = loop.rejection(scores, reductions)
         if reason is None:
             try:
-                return BackendChoice(loop, loop.plan(scores, folds, limit), tuple(passed_over))
+                return BackendChoice(loop, loop.plan(scores, reductions, limit), tuple(passed_over))
             except TooLargeError as error:
                 if only is not None or loop is loops[-1]:
                     raise

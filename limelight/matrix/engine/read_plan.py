@@ -25,7 +25,7 @@ class ReadPlan:
     runs: str
     """What that loop is."""
     shape: str
-    """Whether it walks in strips (all keys at once) or squares."""
+    """Whether it goes in strips (all keys at once) or squares."""
     passed_over: tuple[tuple[str, str], ...]
     """The quicker loops that cannot read this, each with its reason."""
     device: str
@@ -33,12 +33,12 @@ class ReadPlan:
     rows: int
     columns: int
     heads_at_once: int
-    each_walk: tuple[str, ...]
-    """What each walk of the loop itself does, for the folds that it knows."""
+    each_pass: tuple[str, ...]
+    """What each pass of the loop itself does, for the reductions that it knows."""
     afterwards: tuple[str, ...]
-    """Folds that the plain loop reads in a walk of its own, since the chosen one does not know them."""
+    """Reductions that the plain loop reads in a pass of its own, since the chosen one does not know them."""
     again: tuple[str, ...]
-    """Folds that ask for further walks before they are finished."""
+    """Reductions that ask for further passes before they are finished."""
     computed: float
     """The share of the N × M entries that is computed; the mask lets the rest be skipped."""
     workers: int
@@ -49,40 +49,40 @@ class ReadPlan:
     dense_bytes: int
 
     @property
-    def walks(self) -> int:
-        """How many walks the loop itself takes."""
-        return len(self.each_walk)
+    def passes(self) -> int:
+        """How many passes the loop itself takes."""
+        return len(self.each_pass)
 
     @property
     def bytes(self) -> int:
-        """What a reading holds at once, beside what its folds keep (a few numbers a query or key)."""
+        """What a reading holds at once, beside what its reductions keep (a few numbers a query or key)."""
         return self.stats_bytes + self.workers * self.worker_bytes
 
     def __str__(self) -> str:
-        first, *others = self.each_walk
-        walks = f"a first walk {first}" if others else f"one walk {first}"
-        walks += "".join(f", another {does}" for does in others)
+        first, *others = self.each_pass
+        passes = f"a first pass {first}" if others else f"one pass {first}"
+        passes += "".join(f", another {does}" for does in others)
         if self.afterwards:
-            walks += f" but {', '.join(self.afterwards)}, which the plain loop reads in another"
+            passes += f" but {', '.join(self.afterwards)}, which the plain loop reads in another"
         if self.again:
-            walks += f"; {', '.join(self.again)}: further walks"
+            passes += f"; {', '.join(self.again)}: further passes"
         passed_over = "".join(f"not       {name}: {reason}\n" for name, reason in self.passed_over)
         return (
             f"loop      {self.shape} of {self.rows} × {self.columns}, {self.heads_at_once} heads at once, "
             f"{self.runs} on {self.device}, {self.dtype}\n{passed_over}"
-            f"walks     {walks}\n"
+            f"passes    {passes}\n"
             f"computed  {self.computed:.1%} of the entries; the mask lets the rest be skipped\n"
             f"memory    {_readable(self.bytes)} (row stats {_readable(self.stats_bytes)}, {self.workers} "
             f"{'thread' if self.workers == 1 else 'threads'} of {_readable(self.worker_bytes)}) and what the "
-            f"folds keep; stored, the matrix would take {_readable(self.dense_bytes)}"
+            f"reductions keep; stored, the matrix would take {_readable(self.dense_bytes)}"
         )
 
 
 def plan_read(
-    scores: Logits, folds: Sequence[Reduction[Any]], choice: BackendChoice, known: bool
+    scores: Logits, reductions: Sequence[Reduction[Any]], choice: BackendChoice, known: bool
 ) -> ReadPlan:
     """Foresee a reading of `scores`; `known` says whether the row stats are there already."""
-    names = [type(fold).__name__ for fold in folds]
+    names = [type(reduction).__name__ for reduction in reductions]
     cut = choice.cut
     B, H, N, M = len(scores.batches), len(scores.heads), scores.N, scores.M
     number = torch.finfo(scores.dtype).bits // 8
@@ -98,10 +98,12 @@ def plan_read(
         rows=cut.rows,
         columns=columns,
         heads_at_once=heads,
-        each_walk=choice.loop.walks(folds, cut, known),
-        afterwards=tuple(names[place] for place in choice.loop.leaves(folds)),
+        each_pass=choice.loop.passes(reductions, cut, known),
+        afterwards=tuple(names[place] for place in choice.loop.left_to_plain(reductions)),
         again=tuple(
-            name for name, fold in zip(names, folds, strict=True) if getattr(fold, "walks_again", False)
+            name
+            for name, reduction in zip(names, reductions, strict=True)
+            if getattr(reduction, "multi_pass", False)
         ),
         computed=_computed(scores, cut),
         workers=cut.workers(scores),

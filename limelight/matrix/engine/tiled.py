@@ -1,9 +1,9 @@
 """The loop over tiles, in plain PyTorch, on any device.
 
 The matrix is cut into panels (some batches and heads), row blocks, and runs of columns that the mask lets
-through (plans.py). Where a row block's scores fit the budget together, one walk finds the row stats and feeds
-every fold ("strips"). Where the keys are too many for that, a first walk finds the stats and a second feeds
-the folds ("squares").
+through (plans.py). Where a row block's scores fit the budget together, one pass finds the row stats and feeds
+every reduction ("strips"). Where the keys are too many for that, a first pass finds the stats and a second feeds
+the reductions ("squares").
 """
 
 from __future__ import annotations
@@ -24,17 +24,23 @@ from limelight.matrix.tile import Arena, MatrixSpec, SoftmaxStats, Tile
 
 
 def read_tiles(
-    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+    scores: Logits,
+    frame: MatrixSpec,
+    reductions: Sequence[Reduction[Any]],
+    known: SoftmaxStats | None,
+    cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Walk over the matrix; give every fold's state, and the row stats, found on the way if not `known`."""
-    states = [fold.start(frame) for fold in folds]
-    stats = RowStats().finish(RowStats().start(frame)) if known is None else known
+    """Walk over the matrix; give every reduction's state, and the row stats, found on the way if not `known`."""
+    states = [reduction.init(frame) for reduction in reductions]
+    stats = RowStats().finish(RowStats().init(frame)) if known is None else known
     read_all(
         panels=list(panels_of(scores, cut)),
         blocks=list(row_blocks(scores.N, cut)),
-        open_panel=lambda panel: _Reader(scores.panel(*panel), cut, folds, states, stats, known),
+        open_panel=lambda panel: _Reader(scores.panel(*panel), cut, reductions, states, stats, known),
         make_room=lambda: cut.arena(scores),
-        workers=cut.workers(scores) if all(getattr(fold, "panels_apart", False) for fold in folds) else 1,
+        workers=cut.workers(scores)
+        if all(getattr(reduction, "independent_heads", False) for reduction in reductions)
+        else 1,
         device=scores.device,
     )
     return states, stats
@@ -48,11 +54,11 @@ class _Block(NamedTuple):
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads one panel: finds a row block's stats beside other workers, then feeds the folds in turn."""
+    """Reads one panel: finds a row block's stats beside other workers, then feeds the reductions in turn."""
 
     panel: Logits
     cut: Plan
-    folds: Sequence[Reduction[Any]]
+    reductions: Sequence[Reduction[Any]]
     states: Sequence[Any]
     stats: SoftmaxStats
     known: SoftmaxStats | None
@@ -60,27 +66,27 @@ class _Reader:
     def read(self, i0: int, i1: int, room: Arena) -> _Block:
         panel, cut = self.panel, self.cut
         place = (as_slice(panel.batches), as_slice(panel.heads), slice(i0, i1))
-        walk: Iterable[Tile] = tiles(panel, i0, i1, 0, panel.M, cut, room)
+        tiles_of_block: Iterable[Tile] = tiles(panel, i0, i1, 0, panel.M, cut, room)
         if cut.columns is None:
-            walk = list(walk)
+            tiles_of_block = list(tiles_of_block)
         if self.known is not None:
             here = self.known.part(place)
         else:
-            here = find_stats(panel, i1 - i0, walk)
+            here = find_stats(panel, i1 - i0, tiles_of_block)
             if cut.columns is not None:
-                walk = tiles(panel, i0, i1, 0, panel.M, cut, room)
-            for tile in walk if isinstance(walk, list) and self.folds else ():
+                tiles_of_block = tiles(panel, i0, i1, 0, panel.M, cut, room)
+            for tile in tiles_of_block if isinstance(tiles_of_block, list) and self.reductions else ():
                 tile.stats = here
                 tile.weights  # noqa: B018 - kept for `take`, and computed here, beside other workers
-        return _Block(place, here, walk)
+        return _Block(place, here, tiles_of_block)
 
     def take(self, found: _Block) -> None:
         if self.known is None:
             self.stats.maximum[found.place], self.stats.log_sum[found.place] = found.stats
-        for tile in found.tiles if self.folds else ():
+        for tile in found.tiles if self.reductions else ():
             tile.stats = found.stats
-            for fold, state in zip(self.folds, self.states, strict=True):
-                fold.absorb(state, tile)
+            for reduction, state in zip(self.reductions, self.states, strict=True):
+                reduction.update(state, tile)
 
 
 def weigh_block(panel: Logits, known: SoftmaxStats | None, rows: range, columns: range, cut: Plan) -> Tensor:
@@ -101,11 +107,11 @@ def weigh_block(panel: Logits, known: SoftmaxStats | None, rows: range, columns:
     return block
 
 
-def find_stats(panel: Logits, rows: int, walk: Iterable[Tile]) -> SoftmaxStats:
+def find_stats(panel: Logits, rows: int, tiles_of_block: Iterable[Tile]) -> SoftmaxStats:
     """The row stats of one row block, from all its tiles."""
     finder = RowStats()
-    sums = finder.start(panel.frame(rows))
-    for tile in walk:
+    sums = finder.init(panel.frame(rows))
+    for tile in tiles_of_block:
         sums = finder.merge(sums, finder.of(tile))
     return finder.finish(sums)
 

@@ -12,9 +12,9 @@ True means "may attend". A mask holds a rule, never an N × M table (except `den
 tensor that is joined to a mask is one, too). For any tile, rows i0:i1 and columns j0:j1 of an N × M matrix, it gives
 
     block(i0, i1, j0, j1, N, M, device)   the bool tile, (B or 1, H or 1, i1-i0, j1-j0)
-    cover(i0, i1, j0, j1, N, M)           NONE, SOME or ALL of the tile may be seen
+    coverage(i0, i1, j0, j1, N, M)        EMPTY, PARTIAL or FULL of the tile may be seen
 
-so that tiles of NONE cost nothing, and `print(mask.draw(N, M))` shows it. The classes are in
+so that tiles of EMPTY cost nothing, and `print(mask.draw(N, M))` shows it. The classes are in
 `base.py`, `positional.py` and `by_token.py`.
 
 A mask does not know how long the sequences are. Where N ≠ M, the last query stands beside the last key

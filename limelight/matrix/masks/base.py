@@ -1,7 +1,7 @@
 """What every mask is, masks joined by `&`, `|` and `~`, a bool tensor as a mask, and a mask drawn as text.
 
-A mask gives `block`, the bool tile itself, and `cover`, how much of a tile may be seen, without computing it.
-`cover` makes skipped tiles free, so it may be careful but never wrong: SOME is always allowed, NONE and ALL
+A mask gives `block`, the bool tile itself, and `coverage`, how much of a tile may be seen, without computing it.
+`coverage` makes skipped tiles free, so it may be careful but never wrong: PARTIAL is always allowed, EMPTY and FULL
 must hold in every batch and head. Masks over positions are in `positional.py`, those made of what is given for each
 token in `by_token.py`. Build masks through the functions of `limelight.matrix.masks`.
 """
@@ -24,13 +24,13 @@ from limelight.matrix.memory import demand_memory
 class TileCoverage(IntEnum):
     """How much of a tile may be seen, over all batches and heads."""
 
-    NONE = 0
-    SOME = 1
-    ALL = 2
+    EMPTY = 0
+    PARTIAL = 1
+    FULL = 2
 
 
 class Mask(ABC):
-    """What every mask must give (`block`, `cover`), may give (`fit`), and inherits (the rest)."""
+    """What every mask must give (`block`, `coverage`), may give (`fit`), and inherits (the rest)."""
 
     # ---- must give --------------------------------------------------------------------------------
 
@@ -39,8 +39,8 @@ class Mask(ABC):
         """The bool tile of rows i0:i1 and columns j0:j1; broadcasts over batch and heads."""
 
     @abstractmethod
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
-        """How much of the tile may be seen. SOME where it is not worth finding out."""
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        """How much of the tile may be seen. PARTIAL where it is not worth finding out."""
 
     # ---- may give ---------------------------------------------------------------------------------
 
@@ -108,8 +108,8 @@ class FullMask(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return torch.ones(1, 1, i1 - i0, j1 - j0, dtype=torch.bool, device=device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
-        return TileCoverage.ALL
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.FULL
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +142,9 @@ class Dense(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return self.seen_BHNM.expand(-1, -1, N, M)[:, :, i0:i1, j0:j1].to(device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         if self.seen_BHNM.device.type != "cpu":  # looking would make the host wait for the device
-            return TileCoverage.SOME
+            return TileCoverage.PARTIAL
         tile = self.block(i0, i1, j0, j1, N, M)
         return coverage_of(none=not tile.any(), all=bool(tile.all()))
 
@@ -199,10 +199,10 @@ class And(BinaryMask):
         place = (i0, i1, j0, j1, N, M, device)
         return self.left.block(*place) & self.right.block(*place)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         place = (i0, i1, j0, j1, N, M)
-        left = self.left.cover(*place)
-        return left if left is TileCoverage.NONE else min(left, self.right.cover(*place))
+        left = self.left.coverage(*place)
+        return left if left is TileCoverage.EMPTY else min(left, self.right.coverage(*place))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,10 +213,10 @@ class Or(BinaryMask):
         place = (i0, i1, j0, j1, N, M, device)
         return self.left.block(*place) | self.right.block(*place)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         place = (i0, i1, j0, j1, N, M)
-        left = self.left.cover(*place)
-        return left if left is TileCoverage.ALL else max(left, self.right.cover(*place))
+        left = self.left.coverage(*place)
+        return left if left is TileCoverage.FULL else max(left, self.right.coverage(*place))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +228,8 @@ class Not(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return ~self.other.block(i0, i1, j0, j1, N, M, device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
-        return TileCoverage(TileCoverage.ALL - self.other.cover(i0, i1, j0, j1, N, M))
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage(TileCoverage.FULL - self.other.coverage(i0, i1, j0, j1, N, M))
 
     @property
     def own(self) -> tuple[int, int]:
@@ -257,7 +257,7 @@ def _as_mask(other: Mask | Tensor) -> Mask:
 
 
 def coverage_of(none: bool | Tensor, all: bool | Tensor) -> TileCoverage:
-    return TileCoverage.NONE if none else TileCoverage.ALL if all else TileCoverage.SOME
+    return TileCoverage.EMPTY if none else TileCoverage.FULL if all else TileCoverage.PARTIAL
 
 
 def _instead(seen: object) -> str:
@@ -288,7 +288,7 @@ LOOKED_AT = 8  # rows of a cell whose places are counted
 def draw(mask: Mask, N: int, M: int, widest: int) -> str:
     """One sign a place, or, where the matrix is larger than `widest`, one a cell of the picture.
 
-    What `cover` says of a cell is taken as it is. Where it says that some may be seen, which it may say out of
+    What `coverage` says of a cell is taken as it is. Where it says that some may be seen, which it may say out of
     caution, a few rows of the cell are looked at; so even a picture of a million tokens takes no N × M table.
     """
     rows, columns = _edges(N, widest), _edges(M, widest)
@@ -300,7 +300,7 @@ def draw(mask: Mask, N: int, M: int, widest: int) -> str:
 
 def _row_of_cells(mask: Mask, i0: int, i1: int, columns: list[int], N: int, M: int) -> list[int]:
     cells = list(pairwise(columns))
-    signs = [int(mask.cover(i0, i1, j0, j1, N, M)) for j0, j1 in cells]
+    signs = [int(mask.coverage(i0, i1, j0, j1, N, M)) for j0, j1 in cells]
     if 1 not in signs:
         return signs
     steps = min(LOOKED_AT, i1 - i0)

@@ -27,7 +27,7 @@ class Lengths(Mask):
         columns_BC = self._real(self.key_B, j0, j1, M)
         return (rows_BR[:, None, :, None] & columns_BC[:, None, None, :]).to(device)
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         rows, columns = self._lengths
         seen = [
             (_overlap(i0, i1, *self._span(row, N)), _overlap(j0, j1, *self._span(column, M)))
@@ -99,9 +99,9 @@ class Documents(Mask):
         columns_BC = self.key_BM[:, j0:j1].to(device)[:, None, None, :]
         return columns_BC <= rows_BR if self.earlier else columns_BC == rows_BR
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         if i0 == i1 or j0 == j1 or 0 in (len(self.query_BN), len(self.key_BM)):
-            return TileCoverage.NONE
+            return TileCoverage.EMPTY
         rows = _bounds(self.query_BN, self._rising[0], i0, i1)
         columns = _bounds(self.key_BM, self._rising[1], j0, j1)
         if len(rows) != len(columns):
@@ -161,8 +161,8 @@ class Function(Mask):
             else torch.zeros(*map(len, both), 0, len(columns), device=device).bool()
         )
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
-        return TileCoverage.SOME
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+        return TileCoverage.PARTIAL
 
     @property
     def own(self) -> tuple[int, int]:

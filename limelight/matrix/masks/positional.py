@@ -20,7 +20,7 @@ class Causal(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return (_ahead(self.offset, i0, i1, j0, j1, N, M, device) <= 0)[None, None]
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         nearest, farthest = _ahead_range(self.offset, i0, i1, j0, j1, N, M)
         return coverage_of(none=nearest > 0, all=farthest <= 0)
 
@@ -35,7 +35,7 @@ class Window(Mask):
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         return (_ahead(self.offset, i0, i1, j0, j1, N, M, device).abs() < self.w)[None, None]
 
-    def cover(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
+    def coverage(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int) -> TileCoverage:
         low, high = _ahead_range(self.offset, i0, i1, j0, j1, N, M)
         return coverage_of(none=low >= self.w or high <= -self.w, all=-self.w < low and high < self.w)
 

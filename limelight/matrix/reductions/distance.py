@@ -48,14 +48,14 @@ class MeanDistance:
         offset = maybe_whole(self.offset, "MeanDistance(offset) must be a whole number of positions")
         object.__setattr__(self, "offset", offset)
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Reach:
+    def init(self, frame: MatrixSpec) -> Reach:
         shape = (frame.B, frame.H, frame.N)
         offset = frame.M - frame.N if self.offset is None else self.offset
         return Reach(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=frame.wide), offset)
 
-    def absorb(self, state: Reach, tile: Tile) -> None:
+    def update(self, state: Reach, tile: Tile) -> None:
         # Where the tile's first and last query stand.
         first, last = tile.i0 + state.offset, tile.i1 - 1 + state.offset
         own_R = torch.arange(first, last + 1, device=tile.weights.device)

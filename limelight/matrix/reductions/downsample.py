@@ -60,9 +60,9 @@ class Downsample:
                 f"Downsample(height, width) must have at least one cell; got {self.height} × {self.width}."
             )
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Raster:
+    def init(self, frame: MatrixSpec) -> Raster:
         rows, columns = _edges(self.height, frame.N), _edges(self.width, frame.M)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)
         number = 3 * torch.finfo(frame.dtype).bits + 2 * torch.finfo(frame.wide).bits
@@ -81,7 +81,7 @@ class Downsample:
         )
         return Raster(sums, maximum, seen, rows, columns)
 
-    def absorb(self, state: Raster, tile: Tile) -> None:
+    def update(self, state: Raster, tile: Tile) -> None:
         rows, columns = CellRun.of(state.rows, tile.i0, tile.i1), CellRun.of(state.columns, tile.j0, tile.j1)
         panel = (slice(tile.batches.start, tile.batches.stop), slice(tile.heads.start, tile.heads.stop))
         place = (*panel, rows.cells, columns.cells)

@@ -21,12 +21,12 @@ class Entropy:
     State: one sum a query.    Neutral: 0.    Law: sums add.
     """
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Tensor:
+    def init(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, frame.N, dtype=frame.wide)
 
-    def absorb(self, state: Tensor, tile: Tile) -> None:
+    def update(self, state: Tensor, tile: Tile) -> None:
         # Where the weight is 0 its log is -∞ and the term 0; the smallest finite number keeps it from NaN.
         smallest = torch.finfo(tile.scores.dtype).min
         logs = torch.clamp(tile.log_weights, min=smallest, out=tile.scratch)

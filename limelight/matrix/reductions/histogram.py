@@ -55,15 +55,15 @@ class Histogram:
                 f"Histogram(low, high) must be a range of natural logs of weights; got {self.low} to {self.high}."
             )
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Tensor:
+    def init(self, frame: MatrixSpec) -> Tensor:
         return frame.full(frame.B, frame.H, self.bins, dtype=torch.int64)
 
-    def absorb(self, state: Tensor, tile: Tile) -> None:
+    def update(self, state: Tensor, tile: Tile) -> None:
         assert tile.stats is not None, "weights need the row stats, which the loop finds first"
         logs = tile.stats.subtract_from(tile.scores, tile.scratch)
-        lost = tile.stats.lost
+        lost = tile.stats.has_nan
         some_lost = bool(lost.any())
         if some_lost:
             logs.masked_fill_(lost[..., None], self.low)  # into the first bin, and out of it again

@@ -45,9 +45,9 @@ class Pool:
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", whole_bytes(self.limit, "Pool"))
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Pooled:
+    def init(self, frame: MatrixSpec) -> Pooled:
         rows_BN, P = _groups("rows", self.rows, frame.B, frame.N, frame.device)
         cols_BM, Q = _groups("cols", self.cols, frame.B, frame.M, frame.device)
         wide, own = (torch.finfo(dtype).bits // 8 for dtype in (frame.wide, frame.dtype))
@@ -61,7 +61,7 @@ class Pool:
         sums = frame.full(frame.B, frame.H, P + 1, Q + 1, dtype=frame.wide)
         return Pooled(sums, rows_BN.where(rows_BN >= 0, P), cols_BM.where(cols_BM >= 0, Q))
 
-    def absorb(self, state: Pooled, tile: Tile) -> None:
+    def update(self, state: Pooled, tile: Tile) -> None:
         heads = slice(tile.heads.start, tile.heads.stop)
         for b, weights_HRC in zip(tile.batches, tile.weights, strict=True):
             # Rows first: of a strip they are many in few groups, and what is left is quick.

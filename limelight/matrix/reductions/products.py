@@ -1,6 +1,6 @@
 """The attention matrix as a linear operator: `A @ v` and `A.T @ x`, without storing A.
 
-Both are folds: what a tile adds to a product is a product of the tile. Their gradients are in `gradients.py`.
+Both are reductions: what a tile adds to a product is a product of the tile. Their gradients are in `gradients.py`.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class Applied:
         """v with all four axes, (B, heads, M, X)."""
         return _with_axes("v", self.v, frame, frame.M, heads=(1, frame.G, frame.H))
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> ProductSums:
+    def init(self, frame: MatrixSpec) -> ProductSums:
         v = self.fit(frame).detach()
         return ProductSums(v, frame.full(frame.B, frame.H, frame.N, v.shape[-1]))
 
-    def absorb(self, state: ProductSums, tile: Tile) -> None:
+    def update(self, state: ProductSums, tile: Tile) -> None:
         B, H, R, C = tile.weights.shape
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
         v_BGCX = state.given[tile.batches.start : tile.batches.stop, heads, tile.j0 : tile.j1]
@@ -109,13 +109,13 @@ class TransposedApplied:
         """x with all four axes, (B, heads, N, X)."""
         return _with_axes("x", self.x, frame, frame.N, heads=(1, frame.H))
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> ProductSums:
+    def init(self, frame: MatrixSpec) -> ProductSums:
         x = self.fit(frame).detach()
         return ProductSums(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide), {})
 
-    def absorb(self, state: ProductSums, tile: Tile) -> None:
+    def update(self, state: ProductSums, tile: Tile) -> None:
         assert state.few is not None
         B, H = tile.weights.shape[:2]
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])

@@ -2,8 +2,8 @@
 
 A weight is a float between 0 and 1, and such floats are in the order of their bits read as whole numbers. So
 the weight at which the largest ones together reach a share of the row can be spelled digit by digit, one a
-walk over the matrix: of the weights that begin with the digits found so far, add up the mass by the next
-digit, and see at which digit the share is reached. Only the first walk looks at all weights; to the others
+pass over the matrix: of the weights that begin with the digits found so far, add up the mass by the next
+digit, and see at which digit the share is reached. Only the first pass looks at all weights; to the others
 those matter that begin right, which are few. Masses are whole numbers of grains, so their sums do not depend
 on their order.
 """
@@ -55,10 +55,10 @@ class Masses(NamedTuple):
     grains: Tensor
     """The mass of the weights that begin right, by their next digit, (B, H, N, P, DIGITS)."""
     larger: Tensor
-    """How many weights are larger by the digits known, (B, H, N, P); counted in the last walk."""
+    """How many weights are larger by the digits known, (B, H, N, P); counted in the last pass."""
     known: Spelled | None
     left: int
-    """How many digits are to be found after the one of this walk."""
+    """How many digits are to be found after the one of this pass."""
 
 
 @dataclass(frozen=True, init=False)
@@ -69,9 +69,9 @@ class Quantiles:
     tenths, of what all its keys get, and the smallest weight among those: quantiles of the weights, each
     weight counted by its own size. A sink's share is left out. Shares are above 0 and below 1.
 
-    Exact, at the price of several walks over the matrix: five for float32 and eleven for float64, the first
-    of them shared with the other folds of a `read`. The state is a whole number for each query, share and value
-    of a digit, and that of a walk is let go once the next has its own: above `limit` bytes it is refused.
+    Exact, at the price of several passes over the matrix: five for float32 and eleven for float64, the first
+    of them shared with the other reductions of a `read`. The state is a whole number for each query, share and value
+    of a digit, and that of a pass is let go once the next has its own: above `limit` bytes it is refused.
 
     State: the mass by next digit.    Neutral: 0.    Law: masses add, to the bit in any order.
     """
@@ -89,14 +89,14 @@ class Quantiles:
         object.__setattr__(self, "shares", numbers)
         object.__setattr__(self, "limit", whole_bytes(limit, "Quantiles"))
 
-    panels_apart = True
-    walks_again = True
+    independent_heads = True
+    multi_pass = True
 
-    def start(self, frame: MatrixSpec) -> Masses:
+    def init(self, frame: MatrixSpec) -> Masses:
         P = len(self.shares)
         a_query = (1 + 2 * P) * DIGITS + 2 * P * len(
             Spelled._fields
-        )  # the first walk's, and those of two more
+        )  # the first pass's, and those of two more
         needed = frame.B * frame.H * frame.N * a_query * 8
         if needed > self.limit:
             raise TooLargeError(
@@ -106,7 +106,7 @@ class Quantiles:
         bits = 62 if frame.dtype == torch.float64 else 30  # of a weight of 1; those above are never set
         return _start(frame.full(frame.B, frame.H, frame.N, 1, dtype=torch.int64), None, -(-bits // BITS) - 1)
 
-    def absorb(self, state: Masses, tile: Tile) -> None:
+    def update(self, state: Masses, tile: Tile) -> None:
         _absorb(state, tile)
 
     def merge(self, state: Masses, other: Masses) -> Masses:
@@ -118,18 +118,18 @@ class Quantiles:
 
 @dataclass(frozen=True, eq=False)
 class NextDigit:
-    """The further walks of `Quantiles`."""
+    """The further passes of `Quantiles`."""
 
     shares: tuple[float, ...]
     known: Spelled
     left: int
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Masses:
+    def init(self, frame: MatrixSpec) -> Masses:
         return _start(self.known.digits, self.known, self.left)
 
-    def absorb(self, state: Masses, tile: Tile) -> None:
+    def update(self, state: Masses, tile: Tile) -> None:
         _absorb(state, tile)
 
     def merge(self, state: Masses, other: Masses) -> Masses:
@@ -145,9 +145,9 @@ def _start(like: Tensor, known: Spelled | None, left: int) -> Masses:
 
 def _absorb(state: Masses, tile: Tile) -> None:
     assert tile.stats is not None, "weights need the row stats, which the loop finds first"
-    # Not tile.weights, which in a first walk may differ in the last bit from those of the next.
+    # Not tile.weights, which in a first pass may differ in the last bit from those of the next.
     weights = tile.stats.subtract_from(tile.scores, tile.scratch).exp_()
-    lost = tile.stats.lost
+    lost = tile.stats.has_nan
     if bool(lost.any()):
         weights.masked_fill_(lost[..., None], 0.0)
     B, H, R, C = weights.shape
@@ -191,7 +191,7 @@ def _finish(
     digits, above = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
     if state.left:
         return NextPass(NextDigit(shares, Spelled(digits, above, known.target), state.left - 1))
-    nothing, lost = known.target == 0, stats.lost[..., None]
+    nothing, lost = known.target == 0, stats.has_nan[..., None]
     weights = _as_float(digits, stats.maximum.dtype).masked_fill(nothing, 0.0).masked_fill(lost, torch.nan)
     return QuantileResult(above.masked_fill(nothing, 0).masked_fill(lost, -1), weights)
 

@@ -37,13 +37,13 @@ class Received:
     State: two sums a key.    Neutral: 0.    Law: sums add.
     """
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> KeySums:
+    def init(self, frame: MatrixSpec) -> KeySums:
         shape = (frame.B, frame.H, frame.M)
         return KeySums(frame.full(*shape, dtype=frame.wide), frame.full(*shape, dtype=torch.int64))
 
-    def absorb(self, state: KeySums, tile: Tile) -> None:
+    def update(self, state: KeySums, tile: Tile) -> None:
         state.raw[tile.columns] += tile.weights.sum(-2)
         state.queries[tile.columns] += tile.queries_a_key()
 

@@ -19,7 +19,7 @@ from limelight.matrix.tile import MatrixSpec, SoftmaxStats, Tile
 Result = TypeVar("Result")
 
 TAKES = (MeanDistance, Downsample, Pool, Received)
-"""Folds that read nothing but weights. Others rank scores or take logs, and would not notice the factors."""
+"""Reductions that read nothing but weights. Others rank scores or take logs, and would not notice the factors."""
 
 
 class Factored(NamedTuple):
@@ -29,37 +29,39 @@ class Factored(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Reweighted(Generic[Result]):
-    """What `fold` reads when every weight is multiplied by a number of its key, α·w in place of α.
+    """What `reduction` reads when every weight is multiplied by a number of its key, α·w in place of α.
 
     With the lengths of the values, `Reweighted(Pool(rows, cols), matrix.read(Norms()).lengths)` pools ‖α·v‖
     between words; with 0 for some keys and 1 for the others those keys are left out, the rest unchanged.
-    `fold` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
+    `reduction` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
     for a Picture none is below 0.
 
-    State: that of the fold.    Neutral and law: those of the fold.
+    State: that of the reduction.    Neutral and law: those of the reduction.
     """
 
-    fold: Reduction[Result]
+    reduction: Reduction[Result]
     factors: Tensor
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fold, TAKES):
+        if not isinstance(self.reduction, TAKES):
             names = ", ".join(each.__name__ for each in TAKES)
-            raise ArgumentTypeError(f"Reweighted(fold, factors) takes one of {names}; got {self.fold!r}.")
+            raise ArgumentTypeError(
+                f"Reweighted(reduction, factors) takes one of {names}; got {self.reduction!r}."
+            )
         if not isinstance(self.factors, Tensor) or not self.factors.is_floating_point():
             came = self.factors.dtype if isinstance(self.factors, Tensor) else type(self.factors).__name__
             raise ArgumentTypeError(
                 f"Reweighted(…, factors) must be a float tensor, a number a key; got {came}."
             )
-        if isinstance(self.fold, Downsample) and bool((self.factors < 0).any()):
+        if isinstance(self.reduction, Downsample) and bool((self.factors < 0).any()):
             raise InputError(
                 "Reweighted(Downsample(…), factors) must have factors of 0 or more, since a cell's maximum begins at "
                 f"0; got {float(self.factors.min())}."
             )
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Factored:
+    def init(self, frame: MatrixSpec) -> Factored:
         B, H, M = frame.B, frame.H, frame.M
         factors = self.factors.detach().to(frame.device, frame.dtype)
         if factors.dim() == 2:
@@ -72,17 +74,15 @@ class Reweighted(Generic[Result]):
                 f"Reweighted(…, factors) must hold a number a key, ({M},), ({B} or 1, {M}) or "
                 f"({B} or 1, {H} or 1, {M}); got shape {tuple(self.factors.shape)}."
             )
-        return Factored(self.fold.start(frame), factors.expand(B, H, M))
+        return Factored(self.reduction.init(frame), factors.expand(B, H, M))
 
-    def absorb(self, state: Factored, tile: Tile) -> None:
+    def update(self, state: Factored, tile: Tile) -> None:
         product = tile.arena.take(*tile.scores.shape)
         torch.mul(tile.weights, state.factors_BHM[tile.columns][:, :, None], out=product)
-        weighted = replace(tile)
-        weighted.__dict__["weights"] = product  # where the tile keeps what it has computed
-        self.fold.absorb(state.inner, weighted)
+        self.reduction.update(state.inner, replace(tile, given_weights=product))
 
     def merge(self, state: Factored, other: Factored) -> Factored:
-        return state._replace(inner=self.fold.merge(state.inner, other.inner))
+        return state._replace(inner=self.reduction.merge(state.inner, other.inner))
 
     def finish(self, state: Factored, stats: SoftmaxStats) -> Result | NextPass[Result]:
-        return self.fold.finish(state.inner, stats)
+        return self.reduction.finish(state.inner, stats)

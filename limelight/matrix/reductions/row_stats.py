@@ -25,9 +25,9 @@ class RowStats:
     Law: (m, t) ∘ (m', t') = (M, t·exp(m - M) + t'·exp(m' - M)) with M = max(m, m').
     """
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> RowSums:
+    def init(self, frame: MatrixSpec) -> RowSums:
         shape = (frame.B, frame.H, frame.N)
         return RowSums(
             frame.full(*shape, value=-torch.inf), frame.full(*shape, dtype=frame.wide), frame.sink_H
@@ -35,9 +35,9 @@ class RowStats:
 
     def of(self, tile: Tile) -> RowSums:
         """The state of one tile alone, for its own rows."""
-        return RowSums(tile.maximum, tile.raised.sum(-1), None)
+        return RowSums(tile.maximum, tile.exp_scores.sum(-1), None)
 
-    def absorb(self, state: RowSums, tile: Tile) -> None:
+    def update(self, state: RowSums, tile: Tile) -> None:
         here = RowSums(state.maximum[tile.rows], state.total[tile.rows], None)
         state.maximum[tile.rows], state.total[tile.rows], _ = self.merge(here, self.of(tile))
 

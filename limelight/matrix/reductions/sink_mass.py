@@ -53,13 +53,13 @@ class SinkMass:
 
     keys: Tensor | Sequence[int] = ()
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Mass:
+    def init(self, frame: MatrixSpec) -> Mass:
         named_BM = _named(self.keys, frame)
         return Mass(frame.full(frame.B, frame.H, frame.N, dtype=frame.wide), named_BM, frame.sink_H)
 
-    def absorb(self, state: Mass, tile: Tile) -> None:
+    def update(self, state: Mass, tile: Tile) -> None:
         if state.named_BM is None:
             return
         named_BC = state.named_BM[tile.batches.start : tile.batches.stop, tile.j0 : tile.j1]

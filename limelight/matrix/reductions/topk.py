@@ -1,4 +1,4 @@
-"""Folds that rank the entries of a row: Peak, Top and Bottom.
+"""Reductions that rank the entries of a row: Peak, Top and Bottom.
 
 They rank by score, which within a row is the order of the weights, and keep apart weights that have both
 underflowed to 0. Of equal scores the lowest key wins, so that no reading depends on how the matrix was cut.
@@ -46,13 +46,13 @@ class ArgMax:
     State: (score, key).    Neutral: (-∞, -1).    Law: the larger score wins, of equals the lower key.
     """
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Best:
+    def init(self, frame: MatrixSpec) -> Best:
         shape = (frame.B, frame.H, frame.N)
         return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 
-    def absorb(self, state: Best, tile: Tile) -> None:
+    def update(self, state: Best, tile: Tile) -> None:
         scores, columns = largest(tile.scores)
         found = Best(scores, (columns + tile.j0).masked_fill(scores == -torch.inf, -1))
         here = Best(state.scores[tile.rows], state.keys[tile.rows])
@@ -64,7 +64,7 @@ class ArgMax:
 
     def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
         weights = stats.weigh(state.scores[..., None])[..., 0]
-        return TopKResult(weights, state.keys.masked_fill(stats.lost, -1))
+        return TopKResult(weights, state.keys.masked_fill(stats.has_nan, -1))
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,19 @@ class TopK:
         object.__setattr__(self, "k", _entries("TopK", self.k))
         object.__setattr__(self, "limit", whole_bytes(self.limit, "TopK"))
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Best:
+    def init(self, frame: MatrixSpec) -> Best:
         return _no_entries("TopK", self.k, self.limit, frame)
 
-    def absorb(self, state: Best, tile: Tile) -> None:
+    def update(self, state: Best, tile: Tile) -> None:
         _keep_first(state, tile, tile.scores, self.k)
 
     def merge(self, state: Best, other: Best) -> Best:
         return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
-        return TopKResult(stats.weigh(state.scores), state.keys.masked_fill(stats.lost[..., None], -1))
+        return TopKResult(stats.weigh(state.scores), state.keys.masked_fill(stats.has_nan[..., None], -1))
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class BottomK:
         object.__setattr__(self, "k", _entries("BottomK", self.k))
         object.__setattr__(self, "limit", whole_bytes(self.limit, "BottomK"))
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> Best:
+    def init(self, frame: MatrixSpec) -> Best:
         return _no_entries("BottomK", self.k, self.limit, frame)
 
-    def absorb(self, state: Best, tile: Tile) -> None:
+    def update(self, state: Best, tile: Tile) -> None:
         turned = torch.neg(tile.scores, out=tile.scratch)
         for start, stop in maybe_hidden(tile):
             here = turned[..., start - tile.j0 : stop - tile.j0]
@@ -132,25 +132,25 @@ class BottomK:
         return _merged(state, other, self.k)
 
     def finish(self, state: Best, stats: SoftmaxStats) -> TopKResult:
-        scores, lost = -state.scores, stats.lost[..., None]
+        scores, lost = -state.scores, stats.has_nan[..., None]
         weights = stats.weigh(scores, scores).masked_fill_((state.keys < 0) & ~lost, 0.0)
         return TopKResult(weights, state.keys.masked_fill(lost, -1))
 
 
-def _entries(fold: str, k: int) -> int:
-    k = whole_number(k, f"{fold}(k) must keep a whole number of entries a query")
+def _entries(reduction: str, k: int) -> int:
+    k = whole_number(k, f"{reduction}(k) must keep a whole number of entries a query")
     if k < 1:
-        raise InputError(f"{fold}(k) must keep at least one entry a query; got k = {k}.")
+        raise InputError(f"{reduction}(k) must keep at least one entry a query; got k = {k}.")
     return k
 
 
-def _no_entries(fold: str, k: int, limit: int, frame: MatrixSpec) -> Best:
+def _no_entries(reduction: str, k: int, limit: int, frame: MatrixSpec) -> Best:
     shape = (frame.B, frame.H, frame.N, k)
     needed = math.prod(shape) * (2 * torch.finfo(frame.dtype).bits + torch.iinfo(torch.int64).bits) // 8
     if needed > limit:
         raise TooLargeError(
-            f"{fold} would keep {frame.B} × {frame.H} × {frame.N} × {k} scores, keys and weights, {needed} bytes, "
-            f"and may keep {limit}. Ask for fewer a query, or raise it: {fold}({k}, limit={needed})."
+            f"{reduction} would keep {frame.B} × {frame.H} × {frame.N} × {k} scores, keys and weights, {needed} "
+            f"bytes, and may keep {limit}. Ask for fewer a query, or raise it: {reduction}({k}, limit={needed})."
         )
     return Best(frame.full(*shape, value=-torch.inf), frame.full(*shape, value=-1, dtype=torch.int64))
 

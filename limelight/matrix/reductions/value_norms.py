@@ -25,20 +25,20 @@ KEYS_AT_ONCE = 1_024  # projected to the model's width at a time
 
 @dataclass(frozen=True)
 class AttentionOutput:
-    """A @ V, each query's mean of the values weighted by its attention, (B, H, N, Dv), in the same walk.
+    """A @ V, each query's mean of the values weighted by its attention, (B, H, N, Dv), in the same pass.
 
     The values are those that the matrix was given; without any, InputError.
 
     State: a sum a query and column.    Neutral: 0.    Law: sums add.
     """
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> ProductSums:
-        return Applied(_values("AttentionOutput", frame)).start(frame)
+    def init(self, frame: MatrixSpec) -> ProductSums:
+        return Applied(_values("AttentionOutput", frame)).init(frame)
 
-    def absorb(self, state: ProductSums, tile: Tile) -> None:
-        Applied(state.given).absorb(state, tile)
+    def update(self, state: ProductSums, tile: Tile) -> None:
+        Applied(state.given).update(state, tile)
 
     def merge(self, state: ProductSums, other: ProductSums) -> ProductSums:
         return Applied(state.given).merge(state, other)
@@ -85,9 +85,9 @@ class ValueNorms:
 
     output: Tensor | None = None
 
-    panels_apart = True
+    independent_heads = True
 
-    def start(self, frame: MatrixSpec) -> NormSums:
+    def init(self, frame: MatrixSpec) -> NormSums:
         B, H, N, M = frame.B, frame.H, frame.N, frame.M
         return NormSums(
             frame.full(B, H, M, dtype=frame.wide),
@@ -97,7 +97,7 @@ class ValueNorms:
             _lengths(_values("ValueNorms", frame), self.output, frame),
         )
 
-    def absorb(self, state: NormSums, tile: Tile) -> None:
+    def update(self, state: NormSums, tile: Tile) -> None:
         lengths_BHC = state.lengths[tile.columns]
         state.received[tile.columns] += tile.weights.sum(-2) * lengths_BHC
         norms_BHRC = torch.mul(tile.weights, lengths_BHC[:, :, None], out=tile.scratch)
@@ -114,7 +114,10 @@ class ValueNorms:
 
     def finish(self, state: NormSums, stats: SoftmaxStats) -> ValueNormsResult:
         dtype = stats.maximum.dtype
-        peak, keys = state.peak.masked_fill(stats.lost, torch.nan), state.keys.masked_fill(stats.lost, -1)
+        peak, keys = (
+            state.peak.masked_fill(stats.has_nan, torch.nan),
+            state.keys.masked_fill(stats.has_nan, -1),
+        )
         return ValueNormsResult(state.received.to(dtype), state.total.to(dtype), peak, keys, state.lengths)
 
 
@@ -124,10 +127,10 @@ def _larger(state: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple
     return others.where(wins, norm), other_key.where(wins, key)
 
 
-def _values(fold: str, frame: MatrixSpec) -> Tensor:
+def _values(reduction: str, frame: MatrixSpec) -> Tensor:
     if frame.v_BGMD is None:
         raise InputError(
-            f"{fold} needs the values; the matrix has none. "
+            f"{reduction} needs the values; the matrix has none. "
             "Build it with them: AttentionMatrix(query, key, value)."
         )
     return frame.v_BGMD

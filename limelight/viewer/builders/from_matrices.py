@@ -37,7 +37,8 @@ def build_subject(
     batch    which text of the matrices' batch, counted from 0
 
     Raises ArgumentTypeError for anything else, ShapeError where a text has another number of tokens, where there is
-    no such text of the batch, and where there is nothing to show; InputError for texts of what has its own. """
+    no such text of the batch, and where there is nothing to show; InputError for texts of what has its own.
+    """
     if isinstance(what, Subject | Reading):
         if text is not None or queries is not None or batch:
             raise InputError(

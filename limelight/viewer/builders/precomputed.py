@@ -14,7 +14,7 @@ from limelight.matrix.tile import Arena
 
 @dataclass(frozen=True, eq=False)
 class PrecomputedMatrix:
-    """(1, H, N, M) weights from 0 on; folds read them as they are, in one tile.
+    """(1, H, N, M) weights from 0 on; reductions read them as they are, in one tile.
 
     A row may add up to anything: the number of a word in a Reading need not be a share.
     """
@@ -37,18 +37,18 @@ class PrecomputedMatrix:
     def __getitem__(self, index: tuple[int | slice, ...]) -> Tensor:
         return self.weights[index]
 
-    def read(self, *folds: Any) -> Any:
+    def read(self, *reductions: Any) -> Any:
         """As `AttentionMatrix.read`."""
         B, H, N, M = self.shape
         zeros = torch.zeros(B, H, N, dtype=self.weights.dtype)
         stats = SoftmaxStats(zeros.masked_fill(~(self.weights > 0).any(-1), -torch.inf), zeros)
         frame = MatrixSpec(B, H, H, N, M, self.weights.dtype, self.device)
         arena = Arena(0, self.weights.dtype, self.device)
-        tile = Tile(range(B), range(H), 0, N, 0, M, self.weights.log(), (), arena, stats)
-        tile.__dict__["weights"] = self.weights  # to the last bit, where exp(log(w)) would round
+        # The weights themselves, to the last bit, where exp(log(w)) would round.
+        tile = Tile(range(B), range(H), 0, N, 0, M, self.weights.log(), (), arena, stats, self.weights)
         found = []
-        for fold in folds:
-            state = fold.start(frame)
-            fold.absorb(state, tile)
-            found.append(fold.finish(state, stats))
+        for reduction in reductions:
+            state = reduction.init(frame)
+            reduction.update(state, tile)
+            found.append(reduction.finish(state, stats))
         return found[0] if len(found) == 1 else tuple(found)

@@ -97,7 +97,7 @@ def summarise_layer(attention: AttentionLayers, layer: int, heard: Callable[[Til
     """Read one layer in one pass. `heard` is called with every tile."""
     matrix, b = attention.layers[layer], attention.batch
     zoom, sinks = map_zoom(attention), sinks_of(attention).to(matrix.device)
-    folds: list[Any] = [
+    reductions: list[Any] = [
         RowStats(),
         Received(),
         Entropy(),
@@ -109,10 +109,10 @@ def summarise_layer(attention: AttentionLayers, layer: int, heard: Callable[[Til
         Cells(attention.step(zoom), heard),
     ]
     if few := 1 < attention.queries.count("document") <= MOST_DOCUMENTS:
-        folds.append(TransposedApplied(_members(attention, "queries", matrix.device)))
+        reductions.append(TransposedApplied(_members(attention, "queries", matrix.device)))
     if few_keys := 1 < attention.keys.count("document") <= MOST_DOCUMENTS:
-        folds.append(Applied(_members(attention, "keys", matrix.device)))
-    stats, received, entropy, distance, sink, others, cells, *products = matrix.read(*folds)
+        reductions.append(Applied(_members(attention, "keys", matrix.device)))
+    stats, received, entropy, distance, sink, others, cells, *products = matrix.read(*reductions)
     looking_HN = ~stats.empty[b]
     counted_HN = looking_HN
     if (

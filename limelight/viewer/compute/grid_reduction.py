@@ -1,4 +1,4 @@
-"""A fold for maps: the matrix in square cells of one size, counted from its first entry on.
+"""A reduction for maps: the matrix in square cells of one size, counted from its first entry on.
 
 `Downsample` has as many cells as it is asked for, of sizes that differ by one. A map that is zoomed needs cells that
 lie in each other: those of side 2s are four of side s.
@@ -29,16 +29,16 @@ class Cells:
     side: int
     heard: Callable[[Tile], None] = field(default=lambda tile: None, compare=False)
 
-    panels_apart = True  # `heard` may be called by several threads at once
+    independent_heads = True  # `heard` may be called by several threads at once
 
-    def start(self, frame: MatrixSpec) -> Raster:
+    def init(self, frame: MatrixSpec) -> Raster:
         rows, columns = edges(frame.N, self.side), edges(frame.M, self.side)
         shape = (frame.B, frame.H, len(rows) - 1, len(columns) - 1)
         sums, seen = (frame.full(*shape, dtype=frame.wide) for _ in range(2))
         return Raster(sums, frame.full(*shape), seen, rows, columns)
 
-    def absorb(self, state: Raster, tile: Tile) -> None:
-        Downsample(1, 1).absorb(state, tile)  # which looks at the state's cells alone
+    def update(self, state: Raster, tile: Tile) -> None:
+        Downsample(1, 1).update(state, tile)  # which looks at the state's cells alone
         self.heard(tile)
 
     def merge(self, state: Raster, other: Raster) -> Raster:

@@ -212,7 +212,8 @@ def reach(attention: AttentionLayers, layer: int, rows: range) -> range:
     while low < high:
         middle = (low + high) // 2
         hidden = (
-            mask.cover(rows.start, rows.stop, middle * GRAIN, size, attention.N, size) is TileCoverage.NONE
+            mask.coverage(rows.start, rows.stop, middle * GRAIN, size, attention.N, size)
+            is TileCoverage.EMPTY
         )
         low, high = (low, middle) if hidden else (middle + 1, high)
     return range(min(low * GRAIN, size))
@@ -237,9 +238,9 @@ def seen_cells(attention: AttentionLayers, layer: int, rows: range, columns: ran
     def count(rows: range, columns: range) -> Tensor:
         grid = edges(len(rows), step), edges(len(columns), step)
         place = rows.start, rows.stop, columns.start, columns.stop
-        cover = mask.cover(*place, *sizes)
-        if cover is not TileCoverage.SOME:
-            return float(cover is TileCoverage.ALL) * areas(*grid).double()
+        cover = mask.coverage(*place, *sizes)
+        if cover is not TileCoverage.PARTIAL:
+            return float(cover is TileCoverage.FULL) * areas(*grid).double()
         if len(rows) * len(columns) <= LEAF or len(grid[0]) == len(grid[1]) == 2:
             block_RC = mask.block(*place, *sizes)[0, 0].expand(len(rows), len(columns)).double()
             down, across = CellRun.of(grid[0], 0, len(rows)), CellRun.of(grid[1], 0, len(columns))

@@ -1,7 +1,7 @@
 """One unit's row or column: what a word, sentence or document attends to, and what it receives.
 
-Rule, that of the fold `Pool`: SUM over the key tokens of a unit, MEAN over its query tokens. Queries that see nothing
-are left out of the mean. Heads count the same.
+Rule, that of the reduction `Pool`: SUM over the key tokens of a unit, MEAN over its query tokens. Queries that see
+nothing are left out of the mean. Heads count the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 build.py    compile the C++ part; python -m limelight.matrix.engine.native
 library.py  load it, and the other side of its structs     strip.cpp  the sweeps     lanes.hpp  vectors
-takes.py    what each fold takes of what was found         loop.py    the walk over panels and row blocks
+takes.py    what each reduction takes of what was found         loop.py    the pass over panels and row blocks
 
 Where the C++ part is missing this loop refuses, `why()` says so, and the plain one reads.
 """

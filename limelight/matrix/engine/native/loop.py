@@ -1,4 +1,4 @@
-"""The native loop: what it can read, how it cuts, and its walk over panels and row blocks."""
+"""The native loop: what it can read, how it cuts, and its pass over panels and row blocks."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ FEW_OF = 8  # of so many calls one is asked
 TALL = 12  # rows that are multiplied together on the C++ side
 
 
-def refuses(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
-    """Why this loop cannot read these folds; None where it can, or can read some of them."""
+def rejection(scores: Logits, reductions: Sequence[Reduction[Any]]) -> str | None:
+    """Why this loop cannot read these reductions; None where it can, or can read some of them."""
     if scores.device.type != "cpu":
         return f"it runs on the CPU, and the matrix is on {scores.device}"
     if scores.dtype != torch.float32:
         return f"it counts in float32, and the matrix is {scores.dtype}"
-    if folds and not those_taken(folds):
-        return f"it does not know {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
+    if reductions and not those_taken(reductions):
+        return f"it does not know {', '.join(sorted({type(reduction).__name__ for reduction in reductions}))}"
     found = library()
     return found if isinstance(found, str) else None
 
 
-def leaves(folds: Sequence[Reduction[Any]]) -> list[int]:
-    """The places of the folds that the plain loop reads afterwards."""
-    taken = those_taken(folds)
-    return [place for place in range(len(folds)) if place not in taken]
+def left_to_plain(reductions: Sequence[Reduction[Any]]) -> list[int]:
+    """The places of the reductions that the plain loop reads afterwards."""
+    taken = those_taken(reductions)
+    return [place for place in range(len(reductions)) if place not in taken]
 
 
-def plan(scores: Logits, folds: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
+def plan(scores: Logits, reductions: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
     """Some hundred rows a call, and as many heads as make the call worth its while, within `limit` bytes.
 
     What the plain loop reads afterwards counts too. Raises TooLargeError where even the smallest cut is larger.
     """
     widest = _widest(scores)
     cut = fitting(scores, lambda entries: _cut(scores, entries, widest), CALL_ENTRIES, 1, limit)
-    if not leaves(folds):
+    if not left_to_plain(reductions):
         return cut
     beside = plan_for(scores, limit)
     cut = replace(cut, worker_bytes=max(cut.worker_bytes, beside.worker_bytes))
@@ -155,19 +155,23 @@ def multiplies(scores: Logits) -> bool:
 
 
 def read(
-    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+    scores: Logits,
+    frame: MatrixSpec,
+    reductions: Sequence[Reduction[Any]],
+    known: SoftmaxStats | None,
+    cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Every fold's state, and the row stats, as `tiles.read_tiles` gives them.
+    """Every reduction's state, and the row stats, as `tiles.read_tiles` gives them.
 
-    Folds that this loop does not know are read by the plain one afterwards, which is given the row stats.
+    Reductions that this loop does not know are read by the plain one afterwards, which is given the row stats.
     """
     assert cut.grain % PANEL == 0, "spans begin where the C++ side's panels of keys do"
-    states = [fold.start(frame) for fold in folds]
-    stats = RowStats().finish(RowStats().start(frame))
-    mine = those_taken(folds)
+    states = [reduction.init(frame) for reduction in reductions]
+    stats = RowStats().finish(RowStats().init(frame))
+    mine = those_taken(reductions)
     if 0 in scores.q_BHND.shape[:3]:
         return states, known or stats
-    taken = [(folds[place], states[place]) for place in mine]
+    taken = [(reductions[place], states[place]) for place in mine]
     wanted = wanted_of(taken)
     read_all(
         panels=list(panels_of(scores, cut)),
@@ -178,9 +182,9 @@ def read(
         device=scores.device,
     )
     stats = known or stats
-    if rest := leaves(folds):
+    if rest := left_to_plain(reductions):
         plain, _ = read_tiles(
-            scores, frame, [folds[place] for place in rest], stats, plan_for(scores, cut.limit)
+            scores, frame, [reductions[place] for place in rest], stats, plan_for(scores, cut.limit)
         )
         for place, state in zip(rest, plain, strict=True):
             states[place] = state
@@ -212,8 +216,8 @@ class _Reader:
     def take(self, parts: Iterable[Found]) -> None:
         for found in parts:  # none of rows that see nothing; the states begin so
             self.stats.maximum[found.rows], self.stats.log_sum[found.rows] = found.maximum, found.log_sum
-            for fold, state in self.taken:
-                TAKES[type(fold)](fold, state, found)
+            for reduction, state in self.taken:
+                TAKES[type(reduction)](reduction, state, found)
 
     def _in_parts(self, i0: int, i1: int, wider: Plan, room: Arena) -> Iterator[Found]:
         """Fewer rows at a time, each read when the one before is taken, so that no more is held than was said."""

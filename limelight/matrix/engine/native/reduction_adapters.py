@@ -1,6 +1,6 @@
-"""What the folds want of a row block, what is found in it, and how each fold takes that into its state.
+"""What the reductions want of a row block, what is found in it, and how each reduction takes that into its state.
 
-A fold that the table `TAKES` knows has a second way of absorbing; its `absorb` stays what it means.
+A reduction that the table `TAKES` knows has a second way of taking in; its `update` stays what it means.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from limelight.matrix.reductions.received import Received
 from limelight.matrix.reductions.topk import ArgMax, TopK
 
 Taken = tuple[Reduction[Any], Any]
-"""A fold and its state."""
+"""A reduction and its state."""
 
 LARGEST_K = 64  # entries that are kept in order one by one
 
@@ -33,7 +33,7 @@ def new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the folds need of a row block, all of them together."""
+    """What the reductions need of a row block, all of them together."""
 
     columns: bool
     entropy: bool
@@ -108,10 +108,10 @@ def room_for(
     )
 
 
-# ---- how each fold takes it ---------------------------------------------------------------------------
+# ---- how each reduction takes it ---------------------------------------------------------------------------
 
 
-def _take_received(fold: Received, state: Any, found: Found) -> None:
+def _take_received(reduction: Received, state: Any, found: Found) -> None:
     assert found.columns is not None
     batches, heads, rows = found.rows
     for start, span in found.spans:
@@ -121,27 +121,27 @@ def _take_received(fold: Received, state: Any, found: Found) -> None:
         state.queries[here] += rows.stop - rows.start - found.hidden[..., start:stop]
 
 
-def _take_entropy(fold: Entropy, state: Any, found: Found) -> None:
+def _take_entropy(reduction: Entropy, state: Any, found: Found) -> None:
     state[found.rows] = found.entropy
 
 
-def _take_distance(fold: MeanDistance, state: Any, found: Found) -> None:
+def _take_distance(reduction: MeanDistance, state: Any, found: Found) -> None:
     state.behind[found.rows] = found.behind
     state.ahead[found.rows] = found.ahead
 
 
-def _take_peak(fold: ArgMax, state: Any, found: Found) -> None:
+def _take_peak(reduction: ArgMax, state: Any, found: Found) -> None:
     state.scores[found.rows] = found.maximum
     state.keys[found.rows] = found.peak
 
 
-def _take_top(fold: TopK, state: Any, found: Found) -> None:
+def _take_top(reduction: TopK, state: Any, found: Found) -> None:
     assert found.top_scores is not None and found.top_keys is not None
-    state.scores[found.rows] = found.top_scores[..., : fold.k]
-    state.keys[found.rows] = found.top_keys[..., : fold.k]
+    state.scores[found.rows] = found.top_scores[..., : reduction.k]
+    state.keys[found.rows] = found.top_keys[..., : reduction.k]
 
 
-def _take_pool(fold: Pool, state: Pooled, found: Found) -> None:
+def _take_pool(reduction: Pool, state: Pooled, found: Found) -> None:
     assert found.pooled is not None and found.run_group is not None
     batches, heads, _ = found.rows
     for b, group_P, pooled_HPQ in zip(
@@ -158,30 +158,33 @@ TAKES: dict[type, Callable[[Any, Any, Found], None]] = {
     TopK: _take_top,
     Pool: _take_pool,
 }
-"""How each known fold takes what was found into its state; what `absorb` does with a tile."""
+"""How each known reduction takes what was found into its state; what `update` does with a tile."""
 
 
-def those_taken(folds: Sequence[Reduction[Any]]) -> list[int]:
-    """The places of the folds that go together in one walk: one Pool, and distances from one offset."""
+def those_taken(reductions: Sequence[Reduction[Any]]) -> list[int]:
+    """The places of the reductions that go together in one pass: one Pool, and distances from one offset."""
     places: list[int] = []
     single: dict[type, Reduction[Any]] = {}
-    for place, fold in enumerate(folds):
-        if type(fold) not in TAKES or (isinstance(fold, TopK) and fold.k > LARGEST_K):
+    for place, reduction in enumerate(reductions):
+        if type(reduction) not in TAKES or (isinstance(reduction, TopK) and reduction.k > LARGEST_K):
             continue
-        if isinstance(fold, Pool | MeanDistance) and single.setdefault(type(fold), fold) != fold:
+        if (
+            isinstance(reduction, Pool | MeanDistance)
+            and single.setdefault(type(reduction), reduction) != reduction
+        ):
             continue
         places.append(place)
     return places
 
 
 def wanted_of(taken: Sequence[Taken]) -> Wanted:
-    """What these folds need together."""
-    kinds = {type(fold): state for fold, state in taken}
+    """What these reductions need together."""
+    kinds = {type(reduction): state for reduction, state in taken}
     return Wanted(
         columns=Received in kinds,
         entropy=Entropy in kinds,
         offset=kinds[MeanDistance].offset if MeanDistance in kinds else None,
         peak=ArgMax in kinds,
-        k=max((fold.k for fold, _ in taken if isinstance(fold, TopK)), default=0),
+        k=max((reduction.k for reduction, _ in taken if isinstance(reduction, TopK)), default=0),
         pool=kinds.get(Pool),
     )

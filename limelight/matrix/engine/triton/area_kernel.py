@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 """Area by area: the sum, the maximum and the count of the weights where some queries meet some keys.
 
-A program owns one area, a run of neighbouring queries by a run of neighbouring keys, and walks over its tiles. A
+A program owns one area, a run of neighbouring queries by a run of neighbouring keys, and passes over its tiles. A
 tile of which nothing may be seen costs no more than finding that out.
 """
 

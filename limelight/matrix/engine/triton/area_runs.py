@@ -35,14 +35,14 @@ class Runs:
         return int(self.edges_BP2.diff(dim=-1).max()) if self.edges_BP2.numel() else 0
 
 
-def areas_of(fold: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
+def areas_of(reduction: Any, state: Any, B: int) -> tuple[Runs, Runs] | None:
     """The runs of queries and of keys whose areas make up this state; None where it is none, or too finely cut."""
-    if type(fold) is Pool and isinstance(state, Pooled):
+    if type(reduction) is Pool and isinstance(state, Pooled):
         numbers = state.sums.shape[2] * state.sums.shape[3]
         rows = runs_of_groups(state.rows_BN, state.sums.shape[2])
         columns = runs_of_groups(state.cols_BM, state.sums.shape[3])
         entries = state.rows_BN.shape[1] * state.cols_BM.shape[1]
-    elif type(fold) is Downsample and isinstance(state, Raster):
+    elif type(reduction) is Downsample and isinstance(state, Raster):
         rows, columns = (_runs_of_edges(edges, B) for edges in (state.rows, state.columns))
         entries = int(state.rows[-1]) * int(state.columns[-1])
         numbers = rows.groups * columns.groups

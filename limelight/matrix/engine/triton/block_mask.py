@@ -35,7 +35,7 @@ class BlockMask:
     table_BHNM: Tensor | None
 
     def runs(self, size: int, step: int, device: torch.device) -> Tensor:
-        """For blocks of `size` queries: which keys they walk over, `step` at a time, (B or 1, blocks, 4) int32.
+        """For blocks of `size` queries: which keys they pass over, `step` at a time, (B or 1, blocks, 4) int32.
 
         The keys first:last hold all that a block may see; each query of it may see all of full:behind_full, a
         part of them. The first three of (first, full, behind_full, last) stand on the grid of the steps.

@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 """Column by column: what is summed over the queries of each key, the row statistics being known.
 
-A program owns some keys of one head and walks over the queries that see them, so no two programs add to one
+A program owns some keys of one head and passes over the queries that see them, so no two programs add to one
 number: no atomics, and the same sums to the bit each time.
 """
 

@@ -1,8 +1,8 @@
-"""The loop in Triton: which kernel reads which fold, and what is made of what it finds.
+"""The loop in Triton: which kernel reads which reduction, and what is made of what it finds.
 
-`rows.py` finds the row statistics and the sums of each query in one walk; with them `columns.py` sums for each
+`rows.py` finds the row statistics and the sums of each query in one pass; with them `columns.py` sums for each
 key, and `areas.py` for each group or cell. What has no kernel goes to the plain loop, which is given the
-statistics. States are those of the folds.
+statistics. States are those of the reductions.
 """
 
 from __future__ import annotations
@@ -33,29 +33,33 @@ from limelight.matrix.reductions.value_norms import AttentionOutput
 from limelight.matrix.tile import MatrixSpec, SoftmaxStats
 
 Taken = tuple[Reduction[Any], Any]
-"""A fold and its state."""
+"""A reduction and its state."""
 
 
 def read_triton(
-    scores: Logits, frame: MatrixSpec, folds: Sequence[Reduction[Any]], known: SoftmaxStats | None, cut: Plan
+    scores: Logits,
+    frame: MatrixSpec,
+    reductions: Sequence[Reduction[Any]],
+    known: SoftmaxStats | None,
+    cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Every fold's state, and the row stats, found on the way if not `known`; as `tiles.read_tiles`."""
-    states = [fold.start(frame) for fold in folds]
+    """Every reduction's state, and the row stats, found on the way if not `known`; as `tiles.read_tiles`."""
+    states = [reduction.init(frame) for reduction in reductions]
     if 0 in (frame.B, frame.H, frame.N, frame.M):
-        return states, known or RowStats().finish(RowStats().start(frame))
+        return states, known or RowStats().finish(RowStats().init(frame))
     kernels = Kernels(scores, cut)
     rows: list[Taken] = []
     columns: list[Taken] = []
     areas: list[tuple[Any, Runs, Runs]] = []
     rest: list[int] = []
-    for place, (fold, state) in enumerate(zip(folds, states, strict=True)):
+    for place, (reduction, state) in enumerate(zip(reductions, states, strict=True)):
         too_wide = isinstance(state, ProductSums) and not 0 < state.given.shape[-1] <= WIDEST
-        if cut_into := areas_of(fold, state, frame.B):
+        if cut_into := areas_of(reduction, state, frame.B):
             areas.append((state, *cut_into))
-        elif type(fold) in ROW_FOLDS and not too_wide:
-            rows.append((fold, state))
-        elif type(fold) in COLUMN_FOLDS and not too_wide:
-            columns.append((fold, state))
+        elif type(reduction) in ROW_FOLDS and not too_wide:
+            rows.append((reduction, state))
+        elif type(reduction) in COLUMN_FOLDS and not too_wide:
+            columns.append((reduction, state))
         else:
             rest.append(place)
     with torch.cuda.device_of(
@@ -68,18 +72,18 @@ def read_triton(
             _read_areas(kernels, stats, state, row_runs, column_runs)
     if rest:
         beside = plan_for(scores, cut.limit)
-        plain, _ = read_tiles(scores, frame, [folds[place] for place in rest], stats, beside)
+        plain, _ = read_tiles(scores, frame, [reductions[place] for place in rest], stats, beside)
         for place, state in zip(rest, plain, strict=True):
             states[place] = state
     return states, stats
 
 
 def _read_rows(kernels: Kernels, frame: MatrixSpec, taken: Sequence[Taken]) -> SoftmaxStats:
-    """Fill the states of folds that sum over keys, and find the row stats."""
-    kinds = {type(fold) for fold, _ in taken}
-    products = [product for fold, state in taken for product in _products(fold, state, frame)]
-    distances = [state for fold, state in taken if isinstance(fold, MeanDistance)]
-    # One walk finds everything but a second product or distance, which have their own.
+    """Fill the states of reductions that sum over keys, and find the row stats."""
+    kinds = {type(reduction) for reduction, _ in taken}
+    products = [product for reduction, state in taken for product in _products(reduction, state, frame)]
+    distances = [state for reduction, state in taken if isinstance(reduction, MeanDistance)]
+    # One pass finds everything but a second product or distance, which have their own.
     found = kernels.rows(
         entropy=Entropy in kinds,
         key=ArgMax in kinds,
@@ -92,11 +96,11 @@ def _read_rows(kernels: Kernels, frame: MatrixSpec, taken: Sequence[Taken]) -> S
     mixes = [found, *(kernels.rows(values=given) for given, _ in products[1:])]
     wide = RowStats().finish(RowSums(found.m.double(), found.t, frame.sink_H))
     share = torch.exp(-wide.log_sum)  # a = exp(s - m)·share
-    for fold, state in taken:
-        if isinstance(fold, Entropy):
+    for reduction, state in taken:
+        if isinstance(reduction, Entropy):
             assert found.u is not None
             state += (wide.log_sum * found.t - found.u) * share  # -ln a = l - (s - m)
-        elif isinstance(fold, ArgMax):
+        elif isinstance(reduction, ArgMax):
             assert found.key is not None
             state.scores.copy_(found.m)
             state.keys.copy_(found.key.long().masked_fill(wide.empty, -1))
@@ -110,17 +114,17 @@ def _read_rows(kernels: Kernels, frame: MatrixSpec, taken: Sequence[Taken]) -> S
     return SoftmaxStats(found.m, wide.log_sum.to(found.m.dtype))
 
 
-def _products(fold: Reduction[Any], state: Any, frame: MatrixSpec) -> list[tuple[Tensor, Tensor]]:
-    """What this fold multiplies the weights with, (B, some heads, M, X), and where the product goes.
+def _products(reduction: Reduction[Any], state: Any, frame: MatrixSpec) -> list[tuple[Tensor, Tensor]]:
+    """What this reduction multiplies the weights with, (B, some heads, M, X), and where the product goes.
 
     Values that came as bf16 are handed on as bf16, which is exact and quicker.
     """
-    if isinstance(fold, SinkMass):
+    if isinstance(reduction, SinkMass):
         named = state.named_BM
         return [] if named is None else [(named[:, None, :, None].float(), state.total[..., None])]
-    if not isinstance(fold, AttentionOutput | Applied):
+    if not isinstance(reduction, AttentionOutput | Applied):
         return []
-    came = fold.v if isinstance(fold, Applied) else frame.v_BGMD
+    came = reduction.v if isinstance(reduction, Applied) else frame.v_BGMD
     given = state.given
     if came is not None and came.dtype == torch.bfloat16:
         given = given.bfloat16()
@@ -128,9 +132,9 @@ def _products(fold: Reduction[Any], state: Any, frame: MatrixSpec) -> list[tuple
 
 
 def _read_columns(kernels: Kernels, stats: SoftmaxStats, taken: Sequence[Taken]) -> None:
-    """Fill the states of folds that sum over queries."""
-    received = [state for fold, state in taken if isinstance(fold, Received)]
-    products = [state for fold, state in taken if isinstance(fold, TransposedApplied)]
+    """Fill the states of reductions that sum over queries."""
+    received = [state for reduction, state in taken if isinstance(reduction, Received)]
+    products = [state for reduction, state in taken if isinstance(reduction, TransposedApplied)]
     if not taken:
         return
     found = kernels.columns(stats, raw=bool(received), factors=products[0].given if products else None)
@@ -147,7 +151,7 @@ def _read_columns(kernels: Kernels, stats: SoftmaxStats, taken: Sequence[Taken])
 def _read_areas(
     kernels: Kernels, stats: SoftmaxStats, state: Pooled | Raster, rows: Runs, columns: Runs
 ) -> None:
-    """Fill the state of a fold that sums over areas."""
+    """Fill the state of a reduction that sums over areas."""
     found = kernels.areas(stats, rows, columns)
     state.sums.copy_(gather_sums(found.total, rows, columns))
     if isinstance(state, Raster):

@@ -1,7 +1,7 @@
 # mypy: ignore-errors
-"""Row by row: the row statistics, and what is summed over the keys of each query, in one walk.
+"""Row by row: the row statistics, and what is summed over the keys of each query, in one pass.
 
-A program holds some queries of one head and walks over their keys. Its sums stand relative to the largest score
+A program holds some queries of one head and passes over their keys. Its sums stand relative to the largest score
 so far, m, and are brought down when a larger one comes:
 
     t = Σ exp(s - m)      u = Σ exp(s - m)·(s - m)      and so on, each with its own factor

@@ -31,7 +31,7 @@ ROW_FOLDS = (Entropy, ArgMax, MeanDistance, SinkMass, AttentionOutput, Applied)
 COLUMN_FOLDS = (Received, TransposedApplied)
 AREA_FOLDS = (Pool, Downsample)
 KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
-"""These types themselves: what inherits from one may absorb otherwise, and goes to the plain loop."""
+"""These types themselves: what inherits from one may take tiles in otherwise, and goes to the plain loop."""
 PRODUCTS = (AttentionOutput, Applied, TransposedApplied)
 ALWAYS_READ = (Entropy, ArgMax, MeanDistance, SinkMass, Received)
 """The others go to the plain loop where they are too wide, or cut too finely, for a kernel."""
@@ -40,16 +40,16 @@ BYTES_A_QUERY = 64  # t, u, key, behind and ahead, and what is computed of them,
 BYTES_A_KEY = 16
 
 
-def refuses(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
+def rejection(scores: Logits, reductions: Sequence[Reduction[Any]]) -> str | None:
     """Why Triton cannot read this, a sentence without a full stop; None where it can."""
     if scores.device.type != "cuda":
         return f"Triton runs on CUDA, and this matrix is on {scores.device.type}"
     if find_spec("triton") is None:
         return "Triton is not installed (pip install 'limelight[gpu]')"
-    return lacks(scores, folds)
+    return unsupported(scores, reductions)
 
 
-def lacks(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
+def unsupported(scores: Logits, reductions: Sequence[Reduction[Any]]) -> str | None:
     """What no kernel covers here, whatever the device; None where all is covered, or can be read beside it."""
     q_BHND, k_BGMD = scores.q_BHND, scores.k_BGMD
     if scores.dtype != torch.float32 or q_BHND.dtype != k_BGMD.dtype:
@@ -63,23 +63,23 @@ def lacks(scores: Logits, folds: Sequence[Reduction[Any]]) -> str | None:
     sight = block_mask_of(scores.mask, scores.N, scores.M)
     if isinstance(sight, str):
         return f"the kernels do not know {sight}"
-    if folds and not any(type(fold) in KERNELS for fold in folds):
-        return f"no kernel reads {', '.join(sorted({type(fold).__name__ for fold in folds}))}"
+    if reductions and not any(type(reduction) in KERNELS for reduction in reductions):
+        return f"no kernel reads {', '.join(sorted({type(reduction).__name__ for reduction in reductions}))}"
     return None
 
 
-def leaves(folds: Sequence[Reduction[Any]]) -> list[int]:
-    """The places of the folds that no kernel reads, nor would if they were narrower."""
-    return [place for place, fold in enumerate(folds) if type(fold) not in KERNELS]
+def left_to_plain(reductions: Sequence[Reduction[Any]]) -> list[int]:
+    """The places of the reductions that no kernel reads, nor would if they were narrower."""
+    return [place for place, reduction in enumerate(reductions) if type(reduction) not in KERNELS]
 
 
-def walks(folds: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
+def passes(reductions: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
     """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Picture.
 
-    A second product or distance has a walk of its own.
+    A second product or distance has a pass of its own.
     """
-    kinds = [type(fold) for fold in folds]
-    mixed = [fold for fold in folds if type(fold) in PRODUCTS or _names_keys(fold)]
+    kinds = [type(reduction) for reduction in reductions]
+    mixed = [reduction for reduction in reductions if type(reduction) in PRODUCTS or _names_keys(reduction)]
     turned = sum(kind is TransposedApplied for kind in kinds)
     found = []
     if any(kind in ROW_FOLDS for kind in kinds):
@@ -92,30 +92,34 @@ def walks(folds: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tuple[str,
     if any(kind in COLUMN_FOLDS for kind in kinds):
         found += ["sums over queries"] * max(1, turned)
     found += ["sums areas"] * sum(kind in AREA_FOLDS for kind in kinds)
-    return tuple(found) or ("feeds every fold",)
+    return tuple(found) or ("feeds every reduction",)
 
 
-def _names_keys(fold: Reduction[Any]) -> bool:
-    return type(fold) is SinkMass and getattr(fold.keys, "ndim", 1) > 0 and len(fold.keys) > 0
+def _names_keys(reduction: Reduction[Any]) -> bool:
+    return type(reduction) is SinkMass and getattr(reduction.keys, "ndim", 1) > 0 and len(reduction.keys) > 0
 
 
-def plan(scores: Logits, folds: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
+def plan(scores: Logits, reductions: Sequence[Reduction[Any]], limit: int | None = None) -> Plan:
     """The tile of a program, by the bytes of a row of Q: what a multiprocessor holds without spilling.
 
     Raises TooLargeError where what the kernels find, or the plain loop beside them, takes more than `limit`.
     """
     (B, H, N, D), M = scores.q_BHND.shape, scores.M
     row = padded(D) * scores.q_BHND.element_size()
-    over_keys = [_width(scores, fold) for fold in folds if type(fold) in (AttentionOutput, Applied)]
-    over_queries = [_width(scores, fold) for fold in folds if type(fold) is TransposedApplied]
+    over_keys = [
+        _width(scores, reduction) for reduction in reductions if type(reduction) in (AttentionOutput, Applied)
+    ]
+    over_queries = [
+        _width(scores, reduction) for reduction in reductions if type(reduction) is TransposedApplied
+    ]
     rows = 64 if row > 256 or any(over_keys + over_queries) else 128
     columns = 64 if row <= 256 else 32
     # Over keys all products live until the last is found, one of them scaled; over queries the first and one more.
-    over_keys += [1 for fold in folds if _names_keys(fold)]
+    over_keys += [1 for reduction in reductions if _names_keys(reduction)]
     products = N * (sum(over_keys) + max(over_keys, default=0))
     products = max(products, M * (sum(over_queries[:1]) + max(over_queries[1:], default=0)))
     needed = B * H * (BYTES_A_QUERY * N + BYTES_A_KEY * M + 4 * products)
-    if not all(type(fold) in ALWAYS_READ for fold in folds):
+    if not all(type(reduction) in ALWAYS_READ for reduction in reductions):
         needed = max(needed, plan_for(scores, limit).worker_bytes)
     cut = Plan(rows, columns, max(1, B), max(1, H), worker_bytes=needed, limit=limit)
     if limit is not None and limit < stats_bytes(scores) + needed:
@@ -123,9 +127,9 @@ def plan(scores: Logits, folds: Sequence[Reduction[Any]], limit: int | None = No
     return cut
 
 
-def _width(scores: Logits, fold: Any) -> int:
+def _width(scores: Logits, reduction: Any) -> int:
     """How many numbers the product has a query or key; none where no kernel makes it."""
     width = scores.value_width
-    if not isinstance(fold, AttentionOutput):
-        width = fold.factor.shape[-1] if fold.factor.dim() > 1 else 1
+    if not isinstance(reduction, AttentionOutput):
+        width = reduction.factor.shape[-1] if reduction.factor.dim() > 1 else 1
     return width if width <= WIDEST else 0

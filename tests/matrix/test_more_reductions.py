@@ -1,4 +1,4 @@
-"""What single folds promise beside the shared suite: identities between them, and what they refuse."""
+"""What single reductions promise beside the shared suite: identities between them, and what they refuse."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def test_norms_through_the_identity_are_those_of_the_values() -> None:
     )
 
 
-def test_weighted_by_one_is_the_fold_itself_and_by_zero_leaves_keys_out() -> None:
+def test_weighted_by_one_is_the_reduction_itself_and_by_zero_leaves_keys_out() -> None:
     matrix = random_case(masks.causal()).matrix()
-    fold = Pool(torch.arange(N) // 4, torch.arange(M) // 3)
-    by_one, plain = matrix.read(Reweighted(fold, torch.ones(M)), fold, loop="plain")
+    reduction = Pool(torch.arange(N) // 4, torch.arange(M) // 3)
+    by_one, plain = matrix.read(Reweighted(reduction, torch.ones(M)), reduction, loop="plain")
     assert torch.equal(by_one, plain)
     without_first = (torch.arange(M) > 0).float()
     without, received = matrix.read(Reweighted(Received(), without_first), Received(), loop="plain")
@@ -185,7 +185,7 @@ def test_a_histogram_is_in_the_bins_that_it_names() -> None:
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_query_that_is_no_number_spoils_no_other(cut: str) -> None:
-    """One NaN in Q: its row alone is lost to the folds that count, and to those that count by head left out."""
+    """One NaN in Q: its row alone is lost to the reductions that count, and to those that count by head left out."""
     case = random_case(masks.causal())
     spoiled = replace(case, query=case.query.clone())
     spoiled.query[1, 2, N - 2, 0] = torch.nan
@@ -216,22 +216,28 @@ def test_a_pool_finished_a_few_groups_at_a_time(
 
 
 @pytest.mark.parametrize(
-    ("fold", "what", "numbers"),
+    ("reduction", "what", "numbers"),
     [
-        (Quantiles, (0.5, 0.9), 8 * B * H * N * 2 * 2 * 64),  # the masses of two walks, two shares, 64 digits
+        (
+            Quantiles,
+            (0.5, 0.9),
+            8 * B * H * N * 2 * 2 * 64,
+        ),  # the masses of two passes, two shares, 64 digits
         (Pool, (range(N), range(M)), (8 + 4) * B * H * N * M),  # sums, and the result
         (TopK, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),  # scores, keys and weights
         (BottomK, (11,), (4 + 8 + 4) * B * H * N * 11 - 1),
     ],
 )
-def test_a_limit_counts_all_that_a_fold_holds_at_once(fold: Any, what: tuple[Any, ...], numbers: int) -> None:
+def test_a_limit_counts_all_that_a_reduction_holds_at_once(
+    reduction: Any, what: tuple[Any, ...], numbers: int
+) -> None:
     with pytest.raises(TooLargeError) as refused:
-        matrix.read(fold(*what, limit=numbers))
+        matrix.read(reduction(*what, limit=numbers))
     needed = int(str(refused.value).rpartition("limit=")[2].rstrip(")."))
     assert numbers < needed < 1.6 * numbers
-    matrix.read(fold(*what, limit=needed))
+    matrix.read(reduction(*what, limit=needed))
     with pytest.raises(TooLargeError):
-        matrix.read(fold(*what, limit=needed - 1))
+        matrix.read(reduction(*what, limit=needed - 1))
 
 
 @settings(max_examples=25)
@@ -310,7 +316,9 @@ def test_numbers_of_any_kind_are_taken() -> None:
     assert torch.equal(named.keys, first.keys)
 
 
-@pytest.mark.parametrize("fold", [AttentionOutput(), ValueNorms()], ids=["AttentionOutput", "ValueNorms"])
-def test_without_values_there_is_nothing_to_weigh(fold: Any) -> None:
+@pytest.mark.parametrize(
+    "reduction", [AttentionOutput(), ValueNorms()], ids=["AttentionOutput", "ValueNorms"]
+)
+def test_without_values_there_is_nothing_to_weigh(reduction: Any) -> None:
     with pytest.raises(InputError, match=r"AttentionMatrix\(query, key, value\)"):
-        replace(random_case(), value=None).matrix().read(fold)
+        replace(random_case(), value=None).matrix().read(reduction)

@@ -1,4 +1,4 @@
-"""Every fold, under every mask and cut, against the float64 truth; then the cases that break naive code."""
+"""Every reduction, under every mask and cut, against the float64 truth; then the cases that break naive code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IN_SQUARES = ["nothing", "causal window", "lengths, left", "documents and earlie
         for cut in TWO_CUTS
     ],
 )
-def test_every_fold_reads_the_truth(mask: str, cut: str) -> None:
+def test_every_reduction_reads_the_truth(mask: str, cut: str) -> None:
     expect_all(random_case(MASKS[mask][0]), CUTS[cut], without=WALKS_OFTEN if cut == "strips" else "")
 
 
@@ -153,7 +153,7 @@ def test_a_sink_beyond_all_measure_takes_everything(loop: str | None) -> None:
     assert not received.raw.any()
 
 
-# ---- what single folds promise ------------------------------------------------------------------------
+# ---- what single reductions promise ------------------------------------------------------------------------
 
 
 def test_of_equals_the_lowest_key_wins_however_the_matrix_is_cut() -> None:
@@ -175,7 +175,7 @@ def test_a_row_with_a_score_that_is_no_number_names_no_key_however_the_matrix_is
         stats, peak, top, bottom, norms = case.read(
             RowStats(), ArgMax(), TopK(3), BottomK(3), ValueNorms(), cut=cut
         )
-        lost = stats.lost
+        lost = stats.has_nan
         assert (
             lost.sum() == 2 * (N - 20 + M - N) + 1
         )  # two query heads share the key, which the first do not see
@@ -234,7 +234,7 @@ def test_pool_takes_groups_for_each_batch() -> None:
         check("pooled", both[b : b + 1], alone.read(Pool(rows[b], cols[b])))
 
 
-def test_what_a_fold_refuses() -> None:
+def test_what_a_reduction_refuses() -> None:
     matrix = random_case().matrix()
     with pytest.raises(InputError, match="at least one entry"):
         TopK(0)
@@ -254,7 +254,7 @@ def test_readings_are_the_same_when_the_stats_are_there_already() -> None:
     check("entropy", second, first)
 
 
-def test_one_fold_gives_its_reading_and_several_a_tuple_in_their_order() -> None:
+def test_one_reduction_gives_its_reading_and_several_a_tuple_in_their_order() -> None:
     matrix = random_case(masks.causal()).matrix()
     alone = matrix.read(RowStats())
     entropy, stats, again, received = matrix.read(Entropy(), RowStats(), Entropy(), Received())
