@@ -9,6 +9,7 @@ What they say stands in docstrings and in the help of the commands; tests/docs c
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import sys
@@ -29,6 +30,7 @@ ROAD = {
     "capture": "Other people's models",
     "predicting": "Prediction",
     "readings": "Readings",
+    "ablation": "Ablation",
     "tasks": "Training and looking",
     "explain": "Explanation",
     "viewer": "The page",
@@ -47,7 +49,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "readings": (),
     "readings.documents": ("LookedAt",),
     "readings.atlas": ("Atlas", "repeated_tokens"),
-    "ablation.leave_one_out": ("Removal",),
+    "ablation.leave_one_out": ("AblationResult",),
     "readings.tabular": (),
     "readings.render.figures": (),
     "readings.render.document_figures": (),
@@ -101,7 +103,7 @@ def _names() -> dict[str, Any]:
     """Every name that the page has: the short ones, then those that are imported from a module."""
     import limelight
 
-    found = {name: getattr(limelight, name) for name in limelight.__all__}
+    found = {name: getattr(limelight, name) for name in public_names()}
     short = list(found.values())
     for name, chosen in BEHIND.items():
         module = importlib.import_module(f"limelight.{name}")
@@ -115,11 +117,20 @@ def _names() -> dict[str, Any]:
     return found
 
 
+def public_names() -> dict[str, str]:
+    """The names that the package itself has, and the module of each, such as "modules.attention"."""
+    stub = (DOCS.parent / "limelight" / "__init__.pyi").read_text(encoding="utf-8")
+    return {
+        alias.name: node.module
+        for node in ast.parse(stub).body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }
+
+
 def _home(name: str) -> str:
     """The package that a name comes from, such as "matrix"."""
-    import limelight
-
-    return (name if "." in name else limelight.home_of(name)).partition(".")[0]
+    return (name if "." in name else public_names()[name]).partition(".")[0]
 
 
 def _entry(name: str, what: Any) -> str:

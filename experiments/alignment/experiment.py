@@ -35,7 +35,7 @@ from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.alignment_heads import Example, choose_heads
 from limelight.readings.reading import Head
-from limelight.readings.word_attention import pooled
+from limelight.readings.words import pooled
 from limelight.tasks.look import word_groups
 from limelight.text.segmentation import Span, words
 from limelight.text.segments import Segments

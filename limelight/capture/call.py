@@ -39,7 +39,7 @@ class AttentionCall:
         if isinstance(self.result, AttentionMatrix):
             return self.result
         raise CaptureError(
-            f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `result`, or "
+            f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `result`, "
             "watch without read=."
         )
 

@@ -108,7 +108,7 @@ def row_of(call: AttentionCall) -> SummaryRow:
         ", ".join(words),
         call.backend,
         bytes_held([call]),
-        "" if kept._part is None else str(kept._part),
+        "" if kept.head_range is None else str(kept.head_range),
     )
 
 

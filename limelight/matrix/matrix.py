@@ -91,7 +91,7 @@ class AttentionMatrix:
         self._value = None if value is None else value.detach()
         self._found: SoftmaxStats | None = None
         self._found_at: tuple[int, ...] | None = None
-        self._part: HeadRange | None = None
+        self.head_range: HeadRange | None = None
 
     # ---- what it is -------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class AttentionMatrix:
 
         Indices count from 0 all the same: `matrix[0, 0]` is the head of the number `head_numbers[0]`.
         """
-        return range(self.shape[1]) if self._part is None else self._part.numbers
+        return range(self.shape[1]) if self.head_range is None else self.head_range.numbers
 
     @property
     def dtype(self) -> torch.dtype:
@@ -146,7 +146,7 @@ class AttentionMatrix:
 
     def __repr__(self) -> str:
         B, H, N, M = self.shape
-        heads = f"{H} heads" if self._part is None else f"{H} heads ({self._part})"
+        heads = f"{H} heads" if self.head_range is None else f"{H} heads ({self.head_range})"
         return f"AttentionMatrix({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 
     def why(self, *reductions: Reduction[Any], limit: int | None = None, loop: str | None = None) -> ReadPlan:
@@ -357,5 +357,5 @@ def select_queries(matrix: AttentionMatrix, chosen: Tensor) -> AttentionMatrix:
         scores.softcap,
         inputs.sink,
     )
-    some._part = matrix._part
+    some.head_range = matrix.head_range
     return some

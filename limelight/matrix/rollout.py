@@ -108,7 +108,7 @@ class Rollout:
         )
 
     def _all_heads(self) -> str:
-        part = self._matrices[0]._part
+        part = self._matrices[0].head_range
         return "all heads" if part is None else f"{part}, not of all the heads"
 
     @property

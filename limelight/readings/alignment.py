@@ -18,7 +18,7 @@ import numpy as np
 
 from limelight.readings.reading import Entry, Head, Reading
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import (
+from limelight.readings.words import (
     Matrices,
     average_heads,
     head_labels,

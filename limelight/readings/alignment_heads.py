@@ -27,7 +27,7 @@ from torch import Tensor
 from limelight.errors import InputError
 from limelight.readings.reading import Head, name_heads
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import Matrices, pooled
+from limelight.readings.words import Matrices, pooled
 
 TINY = torch.finfo(torch.float32).tiny
 """Below what may be divided by: a head that gives nothing to any word scores 0."""

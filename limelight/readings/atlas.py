@@ -37,7 +37,7 @@ from limelight.readings.head_patterns import (
 )
 from limelight.readings.padding import Texts, hidden_by_mask, texts_of
 from limelight.readings.reading import Head, Reading
-from limelight.readings.word_attention import Matrices, by_layer, check_batch
+from limelight.readings.words import Matrices, by_layer, check_batch
 
 MEASURES = ("entropy", "distance", "sink", "previous token", "duplicate token", "induction")
 

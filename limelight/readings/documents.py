@@ -24,7 +24,7 @@ from limelight.readings.reading import MOST_HEADS_NAMED, Entry, Head, Reading, n
 from limelight.readings.row_attention import Weigh, mean_of_rows, weighed_by_values
 from limelight.readings.token_groups import Groups
 from limelight.readings.unit_membership import FIRST, SPECIAL, RankedDocuments
-from limelight.readings.word_attention import (
+from limelight.readings.words import (
     Matrices,
     average_heads,
     chosen_layers,

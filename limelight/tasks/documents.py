@@ -17,7 +17,7 @@ from limelight.readings.documents import LookedAt, attention_between, ways_to_lo
 from limelight.readings.reading import Head, Reading
 from limelight.readings.row_attention import Weigh
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import Matrices
+from limelight.readings.words import Matrices
 from limelight.tasks.readers import ANSWER, ForwardPass, Reader, check_reader
 from limelight.tasks.windows import joined
 from limelight.text.chat_template import plain_message

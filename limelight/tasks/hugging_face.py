@@ -15,7 +15,7 @@ from limelight.capture import watch
 from limelight.checked import checked_class
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import AttentionMatrix
-from limelight.readings.word_attention import by_layer
+from limelight.readings.words import by_layer
 from limelight.tasks.pretrained import body_of, load_pretrained
 from limelight.tasks.readers import ANSWER, Architecture, ForwardPass, text_rows
 from limelight.tasks.unwrapped import unwrapped

@@ -16,7 +16,7 @@ from limelight.readings.alignment import Alignment, alignment
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head, Reading
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import average_heads, received_words
+from limelight.readings.words import average_heads, received_words
 from limelight.tasks.aligned import is_tokenized, token_groups
 from limelight.text.segmentation import Span, words
 from limelight.text.segments import NO_UNIT, Segments

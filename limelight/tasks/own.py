@@ -18,7 +18,7 @@ from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
-from limelight.readings.word_attention import by_layer
+from limelight.readings.words import by_layer
 from limelight.tasks.look import NO_ATTENTION
 from limelight.tasks.readers import ANSWER, Architecture, ForwardPass, text_rows
 from limelight.text.contexts import QUESTION, Context

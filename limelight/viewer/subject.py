@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from limelight.errors import InputError, LimelightError
-from limelight.readings.word_attention import pooling_rule
+from limelight.readings.words import pooling_rule
 from limelight.viewer.compute import head_stats as numbers
 from limelight.viewer.compute import reweighting, tiles, unit_rows
 from limelight.viewer.compute.about import about

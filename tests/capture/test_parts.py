@@ -17,7 +17,7 @@ from limelight.errors import CaptureError
 from limelight.matrix.matrix import select_queries
 from limelight.matrix.part import HeadRange
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import place_of, received_words
+from limelight.readings.words import place_of, received_words
 from tests.capture import foreign
 
 N, H, G, D = 13, 8, 4, 4
@@ -32,7 +32,7 @@ def matrices() -> tuple[list[ll.AttentionMatrix], list[ll.AttentionMatrix]]:
         q, k = torch.randn(2, 1, H, N, D).unbind()
         whole.append(ll.AttentionMatrix(q, k, k, mask=ll.masks.causal()))
         part.append(ll.AttentionMatrix(q[:, 4:], k[:, 4:], k[:, 4:], mask=ll.masks.causal()))
-        part[-1]._part = QUARTER
+        part[-1].head_range = QUARTER
     return whole, part
 
 

@@ -280,14 +280,14 @@ def test_where_the_quickest_loop_does_not_fit_the_next_one_reads() -> None:
         matrix.read(Received(), limit=1_000)
 
 
-def test_why_tells_of_every_walk() -> None:
+def test_why_tells_of_every_pass() -> None:
     why = random_case(masks.causal()).matrix().why(Received(), Quantiles(0.5), loop="plain")
     assert (why.afterwards, why.again) == ((), ("Quantiles",))
     assert "Quantiles: further passes" in str(why)
     if "C++" in random_case().matrix().why(Received()).runs:
         why = random_case().matrix().why(Received(), BottomK(3))
         assert why.afterwards == ("BottomK",)
-        assert "but Bottom, which the plain loop reads in another" in str(why)
+        assert "but BottomK, which the plain loop reads in another" in str(why)
 
 
 def test_the_mask_is_asked_once_a_row_block_however_many_squares_it_is_cut_into(

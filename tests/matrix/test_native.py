@@ -244,7 +244,7 @@ def test_it_says_why_it_does_not_read() -> None:
     assert why.loop == "plain"
     assert ("native", "it counts in float32, and the matrix is torch.float64") in why.passed_over
     assert "counts in float32" in str(why)
-    with pytest.raises(InputError, match="does not know Norms"):
+    with pytest.raises(InputError, match="does not know ValueNorms"):
         random_case().matrix().read(ValueNorms(), loop="native")
 
 

@@ -416,7 +416,7 @@ def test_why_tells_the_walks_of_the_kernels() -> None:
         "sums areas",
     )
     assert "a first pass finds the row stats and sums over keys, another sums over keys, another" in str(both)
-    assert "but Top, which the plain loop reads in another" in str(both)
+    assert "but TopK, which the plain loop reads in another" in str(both)
     assert told(Received()).each_pass == ("finds the row stats", "sums over queries")
     assert told(Received(), known=True).passes == 1
 
@@ -481,7 +481,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[ModuleT
         monkeypatch.setitem(sys.modules, module.__name__, fresh)
         spec.loader.exec_module(fresh)
         if module is block_mask:
-            monkeypatch.setattr(block_mask.BlockMask, "_band", fresh.Sight._band)
+            monkeypatch.setattr(block_mask.BlockMask, "_band", fresh.BlockMask._band)
 
     def change(module: ModuleType, old: str, new: str) -> None:
         source = inspect.getsource(module)

@@ -8,8 +8,8 @@ import torch
 
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import Rollout, masks
+from limelight.readings import rollout as module
 from limelight.readings import word_rollout
-from limelight.readings import word_rollout as module
 from tests.readings.cases import SOURCE, TARGET, B, H, Layers, M, pool_by_hand, random_layers
 
 

@@ -12,7 +12,7 @@ import limelight as ll
 from limelight.errors import InputError, LimelightError
 from limelight.matrix import reference as truth
 from limelight.readings.token_groups import Groups
-from limelight.readings.word_attention import average_heads, received_words, word_attention
+from limelight.readings.words import average_heads, received_words, word_attention
 from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.protocol.requests import LEVELS, Question
 from limelight.viewer.protocol.responses import from_bytes

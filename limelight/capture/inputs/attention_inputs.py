@@ -79,7 +79,7 @@ class AttentionInputs:
             softcap=self.softcap,
             sink=self.sink,
         )
-        matrix._part = self.part
+        matrix.head_range = self.part
         return matrix
 
     def to_keep(self, values: bool) -> AttentionInputs:

@@ -120,7 +120,7 @@ class LazyAttentionTensor(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         B, H, N, M = self.matrix.shape
-        part = self.matrix._part
+        part = self.matrix.head_range
         heads = f"{H} heads" if part is None else f"{H} heads ({part})"
         return f"LazyAttentionTensor({B} × {heads}, {N} queries × {M} keys, {self.dtype}, {self.device})"
 

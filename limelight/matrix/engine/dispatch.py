@@ -36,8 +36,8 @@ class Backend:
 
     name           what `read(…, loop=name)` asks for
     runs           what it is, for `why()`: "plain PyTorch"
-    rejection      (scores, reductions) → why it cannot read this, a sentence without a full stop; None where it can
-    plan           (scores, reductions, limit in bytes or None) → how it cuts the matrix; TooLargeError if nothing fits
+    rejection      (scores, reductions) → why it cannot read this, without a full stop; None where it can
+    plan           (scores, reductions, limit in bytes or None) → how it cuts the matrix; TooLargeError if none fits
     read           (scores, frame, reductions, known stats or None, plan) → each reduction's state, and the row stats
     left_to_plain  reductions → the indices of those that the plain loop is to read, in a pass of its own afterwards
     passes         (reductions, plan, whether the row stats are known) → what each of its passes does

@@ -37,8 +37,8 @@ from limelight.matrix.masks.by_token import Documents, Function, Lengths
 from limelight.matrix.masks.positional import Causal, Window
 
 __all__ = [
-    "TileCoverage",
     "Mask",
+    "TileCoverage",
     "causal",
     "dense",
     "documents",

@@ -14,7 +14,7 @@ from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
-from limelight.readings.word_attention import by_layer
+from limelight.readings.words import by_layer
 from limelight.tasks.documents import DocumentsLook, look_documents
 from limelight.tasks.look import Look, look, word_groups
 from limelight.tasks.own import OwnReader

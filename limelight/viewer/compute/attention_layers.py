@@ -12,7 +12,7 @@ from torch import Tensor
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import Mask
 from limelight.readings.reading import MOST_HEADS_NAMED, Head, name_heads
-from limelight.readings.word_attention import head_labels
+from limelight.readings.words import head_labels
 from limelight.viewer.compute.token_axis import UNITS, TokenAxis
 
 TILE = 256

@@ -16,7 +16,7 @@ from torch import Tensor
 from limelight.errors import InputError, TooLargeError
 from limelight.matrix.reductions.pooling import group_sums
 from limelight.readings.reading import Head
-from limelight.readings.word_attention import pooling_rule
+from limelight.readings.words import pooling_rule
 from limelight.viewer.compute.attention_layers import AttentionLayers, heads_by_layer
 from limelight.viewer.compute.first_pass import LayerSummary
 from limelight.viewer.compute.tiles import blocks, reach, told_and_plain

@@ -49,7 +49,7 @@ def weights(logits, stats, s_RC, b, h, i0, ROWS: tl.constexpr):
 
 @triton.jit
 def seen(logits, b, h, i_R, j_C):
-    """Which places of a tile lie within the matrix and may be seen: all of `Sight` at once, bool (R, C)."""
+    """Which places of a tile lie within the matrix and may be seen: all of `BlockMask` at once, bool (R, C)."""
     row_R, key_C = i_R < logits.N, j_C < logits.M
     sight = logits.sight
     if sight.box is not None:
