@@ -1,13 +1,13 @@
 """`limelight explain`: what happens between a text and its answer, stage by stage, each with one check.
 
-explanation.py  what it hands back: Explanation, Stage, Numbers, Check
-live.py         the model's own forward, watched            plain.py    the same in float64, from the weights
-walk.py         one text through both                       choice.py   which token, layer, head and step
-inputs.py, heads.py, turns.py, weights.py, layers.py, answers.py, removal.py, beyond.py
-                the stages, in the order of the process; stages.py has all of them in order: `explain_text`
-view.py         one attention, query and head, in both runs formulas.py positions, masks, activations in float64
-drawn.py        numbers in the forms that stages share      wording.py  shapes and checks in words
-terminal.py     for the terminal, by letters.py             page.py     one offline HTML page, by figures.py
+api.py               explain_text: all stages in order
+explanation.py       what it returns: Explanation, Stage, Numbers, Check
+stages/              the stages, one file a group, in the order of the process
+recorded_forward.py  the model's own forward, recorded      reference_model.py  the same in float64, from weights
+paired_run.py        one text through both                  selection.py        which token, layer, head and step
+attention_view.py    one query and head, in both runs       formulas.py         positions, masks, activations in float64
+tables.py            numbers in the forms stages share      captions.py         shapes and checks in words
+render/              as text in the terminal, and as one HTML page that runs no script
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Attention is between tokens; people ask about words, sentences and documents. `Segments` carries the one to
 the other: `index("word")` gives each token the number of its word, which is what the reduction `Pool` sums by.
 
-What a word, a sentence and a paragraph are stands in `boundaries.py`; a document is one of the given texts.
+What a word, a sentence and a paragraph are stands in `segmentation.py`; a document is one of the given texts.
 """
 
 from __future__ import annotations

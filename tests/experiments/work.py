@@ -1,4 +1,4 @@
-"""What runs of their own processes do in the tests of runs.py."""
+"""What runs of their own processes do in the tests of the runner."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Steps of a decoder: the cache that they are computed with, the room in it, and the texts that they belong to.
+"""The steps of a decoder that writes token by token, joined to one matrix.
 
-caches.py   the cache of the running call, and how much of the text it says that it holds
-room.py     keys behind the text, for which a static cache has memory
-strands.py  all texts that one attention is writing, and which of them a step goes on with
+incremental.py     the calls of one attention that belong to one text, as one call
+sequences.py       all texts that one attention is writing, and which of them a call goes on with
+caches.py          the cache of the running call, and how much of the text it says it holds
+cache_room.py      memory of a static cache that no key was written to yet
+segmented_mask.py  one mask made of the masks of several steps
 """

@@ -1,8 +1,8 @@
 """Attention in plain PyTorch: `scaled_dot_product_attention`, and `nn.MultiheadAttention`, which may go without it.
 
-A TorchFunctionMode sees every torch function of its thread, however it was imported. Beside it an ear lies over the
-names of the attention functions, and over whatever other people have put there (`replaced.py`). PyTorch's fused
-inference path looks whether a mode is on; it does not find ours (`fused.py`).
+A TorchFunctionMode sees every torch function of its thread, however it was imported. Beside it the names of the
+attention functions are patched, over whatever other people have put there (`replaced_functions.py`). PyTorch's fused
+inference path looks whether a mode is on; it does not find ours (`fused_layers.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The loop over tiles, in plain PyTorch, on any device.
 
 The matrix is cut into panels (some batches and heads), row blocks, and runs of columns that the mask lets
-through (plans.py). Where a row block's scores fit the budget together, one pass finds the row stats and feeds
+through (plan.py). Where a row block's scores fit the budget together, one pass finds the row stats and feeds
 every reduction ("strips"). Where the keys are too many for that, a first pass finds the stats and a second feeds
 the reductions ("squares").
 """

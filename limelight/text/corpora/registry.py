@@ -1,7 +1,7 @@
 """The corpora that the default models and the example recipes are trained on, built from public packages.
 
 `pronounce_corpus` takes the CMU Pronouncing Dictionary, `translate_corpus` the help pages of LibreOffice;
-`topics_corpus` its English pages by application; mails.py and general.py have the others, packages.py what
+`topics_corpus` its English pages by application; mails.py and general.py have the others, fetch.py what
 all of them share. `limelight data NAME --out FOLDER` makes them.
 """
 

@@ -1,9 +1,10 @@
 """What may be done to scores on their way to softmax, and how each operation changes what is known of them.
 
 number ·, ÷          the scale                     masked_fill, where      the mask
-tensor +, −          a term of the bias            view, permute, casts    the shape alone (`moves.py`)
-tanh                 the softcap                   gather by distance      no scores, but a lookup (`lookups.py`),
-a mixture of heads   wider queries (`mixing.py`)                           which may be added to scores
+tensor +, −          a term of the bias            view, permute, casts    the shape alone (`shape_ops.py`)
+tanh                 the softcap                   gather by distance      no scores, but a lookup
+a mixture of heads   wider queries                                         (`relative_lookups.py`), which may be added
+                     (`head_mixing.py`)                                    to scores
 softmax, also in parts: log_softmax and exp; minus the largest, exp, divided by the sum
 """
 

@@ -1,7 +1,7 @@
 """The tape: what happens between Q·Kᵀ and softmax, noted while a model computes its attention by hand.
 
 Every torch function passes by. A product of two batches of matrices is taken for Q·Kᵀ until shown otherwise, and what
-is then done to it is noted beside it (`steps.py`): numbers that scale it, tensors that are added, places that are
+is then done to it is noted beside it (`score_ops.py`): numbers that scale it, tensors that are added, places that are
 filled. When softmax comes and its result multiplies another matrix, that one was V, and the AttentionMatrix is
 complete. It holds Q, K, V and what was added as references; the scores themselves are never kept.
 

@@ -1,8 +1,9 @@
-"""The native loop: some rows of the matrix at a time, every sum in a few sweeps while they are in the cache.
+"""The C++ backend: some rows of the matrix at a time, every sum in a few sweeps while they are in the cache.
 
-build.py    compile the C++ part; python -m limelight.matrix.engine.native
-library.py  load it, and the other side of its structs     strip.cpp  the sweeps     lanes.hpp  vectors
-takes.py    what each reduction takes of what was found         loop.py    the pass over panels and row blocks
+build.py               compiles the C++ part; python -m limelight.matrix.engine.native
+library.py             loads it; the Python side of its structs      kernel_call.py  one call of it, for a row block
+reduction_adapters.py  what each reduction takes of its results      loop.py         the pass over row blocks
+strip.cpp, lanes.hpp   the sweeps; vectors
 
-Where the C++ part is missing this loop refuses, `why()` says so, and the plain one reads.
+Where the C++ part is missing this backend refuses, `why()` says so, and the plain one reads.
 """

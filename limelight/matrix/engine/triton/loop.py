@@ -1,7 +1,7 @@
-"""The loop in Triton: which kernel reads which reduction, and what is made of what it finds.
+"""The loop in Triton: which kernel reads which reduction, and how its results become states.
 
-`rows.py` finds the row statistics and the sums of each query in one pass; with them `columns.py` sums for each
-key, and `areas.py` for each group or cell. What has no kernel goes to the plain loop, which is given the
+`row_kernel.py` finds the row statistics and the sums of each query in one pass; with them `column_kernel.py` sums for
+each key, and `area_kernel.py` for each group or cell. What has no kernel goes to the plain loop, which gets the
 statistics. States are those of the reductions.
 """
 
