@@ -47,18 +47,18 @@ class AblationResult:
                 or where all values of one are equal
     """
 
-    moved: Reading
+    effect: Reading
     attended: Reading | None
     correlation: float
 
     def __repr__(self) -> str:
-        first = ", ".join(f"{entry.label} {entry.value:.2g}" for entry in self.moved.ranked()[:3])
-        return f"AblationResult({self.moved!r}: {first}{', …' if len(self.moved.values) > 3 else ''})"
+        first = ", ".join(f"{entry.label} {entry.value:.2g}" for entry in self.effect.ranked()[:3])
+        return f"AblationResult({self.effect!r}: {first}{', …' if len(self.effect.values) > 3 else ''})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {
-            "moved": self.moved.to_json(),
+            "effect": self.effect.to_json(),
             "attended": self.attended.to_json() if self.attended else None,
             "correlation": None if np.isnan(self.correlation) else self.correlation,
         }

@@ -70,8 +70,8 @@ class _Ranks:
         beside: dict[str, list[str]] = {}  # the columns of numbers that are always there
         if wide:
             beside["×"] = [f"{times:.1f}" for times in first.per_token(level)]
-        if look.removal is not None and look.removal.moved.axes == (level,):
-            moved = look.removal.moved.values.tolist()
+        if look.removal is not None and look.removal.effect.axes == (level,):
+            moved = look.removal.effect.values.tolist()
             beside["moves"] = [_number(value, max(moved)) for value in moved]
         beside["tokens"] = [str(count) for count in first.tokens[level]]
 
@@ -154,7 +154,7 @@ def _how(look: DocumentsLook) -> Sequence[str]:
         rho = removal.correlation
         told = "cannot be told" if rho != rho else f"ρ = {rho:.2f}"
         lines.append(
-            f"moves: {removal.moved.how} Unit: {removal.moved.unit}. Spearman's rank correlation with α: {told}."
+            f"moves: {removal.effect.how} Unit: {removal.effect.unit}. Spearman's rank correlation with α: {told}."
         )
     return lines
 

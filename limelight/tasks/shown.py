@@ -35,7 +35,7 @@ def shown(look: Look) -> RenderableType:
     parts += [Text(), Text("The same from high to low", style="bold"), ranked_list(look.received, most=MOST)]
     if look.removal is not None:
         parts += [Text(), Text("How far the answer moves without each word", style="bold")]
-        parts += [ranked_list(look.removal.moved, most=MOST), Text(_agreement(look.removal), style="dim")]
+        parts += [ranked_list(look.removal.effect, most=MOST), Text(_agreement(look.removal), style="dim")]
     parts.append(Text())
     if look.alignment is not None:
         parts += [

@@ -68,7 +68,7 @@ def _view(views: Sequence[LookedAt]) -> LookedAt:
 
 def _removal(found: Sequence[AblationResult]) -> AblationResult:
     """How far the outputs move, on the same rule as the shares; the rank correlation is taken anew."""
-    moved = [each.moved for each in found]
+    moved = [each.effect for each in found]
     attended = [each.attended for each in found if each.attended is not None]
     join = by_name if moved[0].axes == ("document",) else side_by_side
     together, received = join(moved), join(attended) if attended else None

@@ -92,8 +92,8 @@ def test_without_the_document_that_was_looked_at_the_output_moves_farthest() -> 
         reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=HEAD, remove="document"
     )
     assert found.removal is not None
-    assert found.removal.moved.ranked()[0].label == "b.txt"
-    assert found.removal.moved.unit == "relative distance"
+    assert found.removal.effect.ranked()[0].label == "b.txt"
+    assert found.removal.effect.unit == "relative distance"
 
 
 # ── Attention that is random, by hand ──
@@ -156,8 +156,8 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     assert view.words.labels[0] == ("w3", "w4", "w5", "w6", "w7")
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     assert found.removal is not None
-    assert found.removal.moved.unit == "nats"
-    assert (found.removal.moved.values > 0).all()
+    assert found.removal.effect.unit == "nats"
+    assert (found.removal.effect.values > 0).all()
 
 
 def test_an_encoder_reads_its_text_once() -> None:
@@ -246,16 +246,18 @@ def test_removals_in_windows_are_joined_as_the_shares_are(level: Level) -> None:
     found = look_documents(read, documents, "w3", windows=True, overlap=5, remove=level)
     each = [window.removal for window in found.windows]
     assert found.removal is not None and None not in each
-    moved = [dict(zip(one.moved.labels[0], one.moved.values, strict=True)) for one in each if one is not None]
+    moved = [
+        dict(zip(one.effect.labels[0], one.effect.values, strict=True)) for one in each if one is not None
+    ]
     if level == "document":
         expected = [(moved[0]["one"]) / 2, (moved[0]["two"] + moved[1]["two"]) / 2]
     else:
-        expected = [value / 2 for one in each if one is not None for value in one.moved.values]
-    assert found.removal.moved.values.tolist() == pytest.approx(expected)
-    assert found.removal.moved.labels == found.views["α"].readings[level].labels
+        expected = [value / 2 for one in each if one is not None for value in one.effect.values]
+    assert found.removal.effect.values.tolist() == pytest.approx(expected)
+    assert found.removal.effect.labels == found.views["α"].readings[level].labels
     assert found.removal.attended is not None
     assert found.removal.attended.values.tolist() == pytest.approx(found.views["α"].readings[level].values)
-    assert "Mean over 2 windows" in found.removal.moved.how
+    assert "Mean over 2 windows" in found.removal.effect.how
 
 
 def test_a_long_reading_tells_how_far_it_has_come() -> None:
@@ -285,7 +287,7 @@ def test_our_own_models_read_documents_too(task: str) -> None:
     assert view.documents.labels[0] == ("one", "two")
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     assert found.removal is not None
-    assert (found.removal.moved.values >= 0).all() and found.removal.moved.values.max() > 0
+    assert (found.removal.effect.values >= 0).all() and found.removal.effect.values.max() > 0
     json.dumps(found.to_json())
 
 

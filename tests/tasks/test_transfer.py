@@ -137,7 +137,7 @@ def test_the_removal_check_of_a_classifier_is_that_of_the_words_left_out(causal:
             kept[0, number] = False
             without = output(kept).log_softmax(-1)
             kl = float((whole.exp() * (whole - without)).sum())
-            assert found.removal.moved.values[number] == pytest.approx(kl, rel=1e-4, abs=1e-7)
+            assert found.removal.effect.values[number] == pytest.approx(kl, rel=1e-4, abs=1e-7)
 
 
 def test_the_last_word_taken_from_a_causal_classifier_is_as_if_it_had_not_been_written() -> None:

@@ -25,7 +25,7 @@ FEW = 4
 """Of fewer than a row in so many, only these rows are computed."""
 
 
-def _told_without_computing() -> frozenset[Function]:
+def _metadata_functions() -> frozenset[Function]:
     """Questions that the size, the dtype and the device answer."""
     plain = (
         "dim size numel nelement is_floating_point is_complex element_size stride is_contiguous get_device"
@@ -36,7 +36,7 @@ def _told_without_computing() -> frozenset[Function]:
     return frozenset([*methods, *getters, torch.is_tensor, torch.is_floating_point, torch.numel])
 
 
-_TOLD = _told_without_computing()
+_METADATA = _metadata_functions()
 _CONVERSIONS = frozenset([Tensor.to, Tensor.cpu, Tensor.float, Tensor.contiguous, Tensor.type_as])
 _DATA, _REQUIRES_GRAD = (vars(torch._C.TensorBase)[name] for name in ("data", "requires_grad"))
 _DETACHED = frozenset([Tensor.detach, torch.detach, _DATA.__get__])
@@ -165,7 +165,7 @@ class LazyAttentionTensor(Tensor):
                 raise CaptureError(NO_GRADIENT_HERE)
         if func is Tensor.backward and _holds_one(kwargs.get("inputs")):
             raise CaptureError(NO_GRADIENT_HERE)
-        if func in _TOLD:
+        if func in _METADATA:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         if isinstance(first, LazyAttentionTensor):

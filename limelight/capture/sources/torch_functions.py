@@ -65,7 +65,7 @@ class SdpaMode(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     """The ear of this thread, how many watches need it, and which kind `multi_head_attention_forward` computes."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Here(threading.local):
         return self.watches > 0 and any(mode is self.ear for mode in _get_current_function_mode_stack())
 
 
-_HERE = _Here()
+_THREAD = _ThreadState()
 
 
 @contextmanager
@@ -107,22 +107,22 @@ def _calls_it_by_name(module: nn.Module) -> bool:
 @contextmanager
 def ear_of_this_thread() -> Iterator[None]:
     """Inside the block the torch functions of this thread are heard."""
-    if _HERE.watches == 0:
-        _HERE.ear.__enter__()
-    _HERE.watches += 1
+    if _THREAD.watches == 0:
+        _THREAD.ear.__enter__()
+    _THREAD.watches += 1
     try:
         yield
     finally:
-        _HERE.watches -= 1
-        if _HERE.watches == 0:
-            _HERE.ear.__exit__(None, None, None)
+        _THREAD.watches -= 1
+        if _THREAD.watches == 0:
+            _THREAD.ear.__exit__(None, None, None)
 
 
 # ---- scaled_dot_product_attention ---------------------------------------------------------------------
 
 
 def _by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if not anyone_listens() or (kernel is _SDPA and _HERE.hears()):
+    if not anyone_listens() or (kernel is _SDPA and _THREAD.hears()):
         return kernel(*args, **kwargs)
     return _scaled_dot_product(kernel, args, kwargs)
 
@@ -134,7 +134,7 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
     if place is None or tells_of_itself(place[0]):  # of a model that nobody listens to
         return output
     module = place[0]
-    kind = _HERE.kind or kind_of(*place)
+    kind = _THREAD.kind or kind_of(*place)
     with outside_of_transforms():
         try:
             inputs = _inputs(module, kind, output, *args, **kwargs)
@@ -243,9 +243,9 @@ def _mask(mask: Tensor | None, is_causal: bool, axes: int) -> tuple[Mask | None,
 
 def _multihead_by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """As WavLM calls it, and nn.MultiheadAttention."""
-    if any(kernel is other for other in _HERE.others):  # PyTorch's own, called by it, has asked a mode
+    if any(kernel is other for other in _THREAD.others):  # PyTorch's own, called by it, has asked a mode
         return _under_a_mode()(*args, **kwargs)
-    if not anyone_listens() or (kernel is _MHA and _HERE.hears()):
+    if not anyone_listens() or (kernel is _MHA and _THREAD.hears()):
         return _by_itself(kernel, args, kwargs)
     return _multihead(kernel, args, kwargs)
 
@@ -253,11 +253,11 @@ def _multihead_by_name(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, 
 def _by_itself(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if kernel is _MHA:
         return kernel(*args, **kwargs)
-    _HERE.others.append(kernel)
+    _THREAD.others.append(kernel)
     try:
         return kernel(*args, **kwargs)
     finally:
-        _HERE.others.pop()
+        _THREAD.others.pop()
 
 
 def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -270,12 +270,12 @@ def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             notify_missed(place[0], _put_inside(MHA.name, above))
         return without_listeners(_under_a_mode(), *args, **kwargs)
     query, key, _, _, heads = args[:5]
-    before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
+    before, _THREAD.kind = _THREAD.kind, "self" if _same(query, key) else "cross"
     try:
-        with MhaMode(_HERE.kind, heads):
+        with MhaMode(_THREAD.kind, heads):
             return _under_a_mode()(*args, **kwargs)
     finally:
-        _HERE.kind = before
+        _THREAD.kind = before
 
 
 def _under_a_mode() -> Kernel:

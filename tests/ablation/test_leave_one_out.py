@@ -25,20 +25,20 @@ def test_the_movement_is_the_divergence_of_the_distributions() -> None:
     found = leave_one_out(output, TEXT, at_once=2)
     p = np.array([6.3, 0.0])
     p = np.exp(p) / np.exp(p).sum()
-    for value, taken in zip(found.moved.values, (3, 4, 56), strict=True):
+    for value, taken in zip(found.effect.values, (3, 4, 56), strict=True):
         q = np.array([(63 - taken) / 10, 0.0])
         q = np.exp(q) / np.exp(q).sum()
         assert value == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
-    assert found.moved.labels == (("one", "two", "three"),)
-    assert (found.moved.unit, found.moved.axes) == ("nats", ("document",))
+    assert found.effect.labels == (("one", "two", "three"),)
+    assert (found.effect.unit, found.effect.axes) == ("nats", ("document",))
     assert np.isnan(found.correlation) and found.attended is None
     assert found.to_json()["correlation"] is None
 
 
 def test_vectors_move_by_their_length() -> None:
     found = leave_one_out(output, TEXT, kind="vector")
-    assert found.moved.values == pytest.approx([3 / 63, 4 / 63, 56 / 63])
-    assert found.moved.unit == "relative distance"
+    assert found.effect.values == pytest.approx([3 / 63, 4 / 63, 56 / 63])
+    assert found.effect.unit == "relative distance"
 
 
 def test_it_stands_beside_the_attention() -> None:
@@ -79,7 +79,9 @@ def test_a_token_that_can_never_come_moves_nothing() -> None:
     def closed(kept_JM: torch.Tensor) -> torch.Tensor:
         return torch.cat([output(kept_JM), torch.full((len(kept_JM), 1), -torch.inf)], dim=-1)
 
-    assert leave_one_out(closed, TEXT).moved.values == pytest.approx(leave_one_out(output, TEXT).moved.values)
+    assert leave_one_out(closed, TEXT).effect.values == pytest.approx(
+        leave_one_out(output, TEXT).effect.values
+    )
 
 
 def test_a_forward_takes_at_least_one_removal() -> None:
