@@ -70,7 +70,7 @@ def test_json_has_every_view_and_the_removal(limelight: Call, files: list[Path])
     data = json.loads(result.stdout, parse_constant=pytest.fail)
     assert data["documents"] == list(constructed.DOCUMENTS)
     assert set(data["views"]) == {"α", "α free", "α·v", "α·v free"}
-    assert data["removal"]["moved"]["labels"] == [list(constructed.DOCUMENTS)]
+    assert data["removal"]["effect"]["labels"] == [list(constructed.DOCUMENTS)]
     assert len(data["views"]["α"]["document"]["heads"]) == 2
 
 

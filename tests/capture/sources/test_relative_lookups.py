@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.capture.test_tape import plain, product, watched
 from torch import Tensor
 
 import limelight as ll
 from limelight.capture.sources.op_tracing.relative_lookups import Looked, by_distance
 from limelight.matrix.index_functions import TileIndex
 from tests.capture.foreign import transformers
+from tests.capture.sources.test_op_tracing import plain, product, watched
 from tests.tolerance import check
 
 B, H, N, M, D, SPAN = 2, 3, 17, 13, 5, 7

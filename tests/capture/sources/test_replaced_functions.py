@@ -144,7 +144,7 @@ def test_a_kernel_within_rounding_is_captured_and_named(make: Any, monkeypatch: 
         plain = run(model, given)
         with ll.watch(model, verify=True) as seen:
             assert torch.equal(run(model, given), plain)
-    assert "is replaced by tests.capture.test_replaced.Kernel" in seen.why()
+    assert "is replaced by tests.capture.sources.test_replaced_functions.Kernel" in seen.why()
     assert len(seen) == len(stock)
     for found, expected in zip(seen[:], stock[:], strict=True):
         torch.testing.assert_close(found.dense(), expected.dense(), atol=1e-5, rtol=0)

@@ -1,7 +1,7 @@
-"""The loops on a GPU against float64 truth, 1k to 16k tokens: `pytest tests/matrix/test_cuda.py`.
+"""The loops on a GPU against float64 truth, 1k to 16k tokens: `pytest tests/matrix/engine/test_cuda.py`.
 
 The truth is computed on the GPU too, some rows at a time, straight from the definitions. The shared suite of
-small cases runs on the GPU as well when there is one: `pytest -m '' tests/matrix/test_triton.py`.
+small cases runs on the GPU as well when there is one: `pytest -m '' tests/matrix/engine/test_triton.py`.
 """
 
 from __future__ import annotations

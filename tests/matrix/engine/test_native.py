@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.matrix.test_reductions import extreme
 from torch import Tensor
 
 from limelight.errors import InputError
@@ -36,6 +35,7 @@ from limelight.matrix.engine.native.reduction_adapters import LARGEST_K, TAKES, 
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.tile import Arena
 from limelight.matrix.validation import scores_of
+from tests.matrix.reductions.test_reductions import extreme
 from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check
 

@@ -75,7 +75,7 @@ def test_every_kernel_compiles_without_atomics_and_fits() -> None:
         capture_output=True,
         text=True,
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
