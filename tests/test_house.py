@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import re
 import subprocess
@@ -182,6 +183,72 @@ def test_every_file_says_what_it_is_and_ends_in_time(path: Path) -> None:
     text = text_of(path)
     assert not text.strip() or ast.get_docstring(tree_of(path)), f"{path} begins without a docstring"
     assert len(text.splitlines()) <= 600, f"{path} is two things"
+
+
+def public_classes() -> dict[str, list[str]]:
+    """Every class name without an underscore in the package, and the files that define it."""
+    found: dict[str, list[str]] = {}
+    for path in PACKAGE:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_no_public_class_name_is_used_twice() -> None:
+    classes = public_classes()
+    assert len(classes) > 100
+    assert not {name: files for name, files in classes.items() if len(files) > 1}
+
+
+def test_the_glossary_has_every_public_name_and_no_other() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([A-Za-z_]\w*)`", text))
+    assert named - {"LimelightError"} == set(limelight.__all__) - {"LimelightError"}
+    assert "LimelightError" in named
+
+
+def test_every_error_raised_on_purpose_is_a_limelight_error() -> None:
+    # An OSError of a file becomes a FileError at every public door (errors.file_error).
+    allowed = {"SystemExit", "NotImplementedError", "StopIteration", "KeyboardInterrupt", "OSError"}
+    ours = {name for name, files in public_classes().items() if name.endswith(("Error", "Exit"))}
+    for path in PACKAGE:
+        caught = caught_in(tree_of(path))
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
+                builtin = isinstance(getattr(builtins, name, None), type)
+                assert name in ours | allowed or not builtin or node in caught, (
+                    f"{path}:{node.lineno} raises {name}"
+                )
+
+
+def caught_in(tree: ast.Module) -> set[ast.Raise]:
+    """The raises inside the body of a `try` of the same function: errors of its own that it turns into another."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and node.handlers
+        for statement in node.body
+        for inner in ast.walk(statement)
+        if isinstance(inner, ast.Raise)
+    }
+
+
+def test_files_that_are_named_in_prose_exist() -> None:
+    names = {
+        path.name
+        for folder in ("limelight", "tests", "docs", "benchmarks", "experiments", "web")
+        for path in (ROOT / folder).rglob("*.py")
+        if "node_modules" not in path.parts
+    }
+    names |= {"hatch_build.py"}
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for path in [*PACKAGE, *pages]:
+        for word in re.findall(r"(?<![\w/.*-])([a-z_0-9]+\.py)\b", text_of(path)):
+            assert word in names or word.startswith("modeling_"), (
+                f"{path} speaks of {word}, which is not there"
+            )
 
 
 # ── What is left out ──

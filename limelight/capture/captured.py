@@ -20,7 +20,7 @@ from limelight.capture.summary import (
     what_stands_apart,
 )
 from limelight.capture.verification import Verified
-from limelight.errors import ArgumentTypeError, CaptureError
+from limelight.errors import ArgumentTypeError, CaptureError, OutOfRangeError
 
 
 class CapturedAttention:
@@ -106,7 +106,7 @@ class CapturedAttention:
                     f"seen[…] takes a number, a slice or the name of a module; got {which!r}."
                 ) from None
             if not -len(self) <= number < len(self):
-                raise IndexError(f"There are {len(self)} attention matrices; got number {number}.")
+                raise OutOfRangeError(f"There are {len(self)} attention matrices; got number {number}.")
             return self.entries[number].finished().result
         for entry in reversed(self.entries):
             if entry.name == which:

@@ -187,7 +187,10 @@ class AttentionMatrix:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """For `np.asarray`: the whole matrix, which is computed anew each time, within the limit of `dense`."""
         if copy is False:
-            raise ValueError("Nothing is stored that could be given without a copy.")
+            raise InputError(
+                "np.asarray of an AttentionMatrix must make a copy, since nothing is stored; got copy=False. "
+                "Leave copy out."
+            )
         weights = self.dense().cpu().numpy()
         return weights if dtype is None else weights.astype(dtype, copy=False)
 

@@ -1,7 +1,7 @@
 """The mean of several trained models' weights, which costs as much to use as one of them.
 
 Fine-tunings that began from one model stay in one valley of the loss, and the mean of their weights may lie nearer to
-its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482), or between them, as with `pronounce` (docs/log.md):
+its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482), or between them, as with `pronounce` (dev/log.md):
 so it is judged beside its parts. Models that were begun apart have no such mean: theirs says nothing.
 """
 

@@ -1,7 +1,7 @@
 """In which precision a training step multiplies: bf16 where the processor does, float32 elsewhere.
 
 A CPU without instructions for bf16 imitates them, tens of times slower than it multiplies in float32
-(docs/log.md), so a recipe that names no precision must not choose by hope.
+(dev/log.md), so a recipe that names no precision must not choose by hope.
 """
 
 from __future__ import annotations

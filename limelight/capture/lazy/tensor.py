@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limelight.capture.inputs.autograd import Block, Graph, part_of
 from limelight.capture.inputs.tensor_memo import version
-from limelight.errors import CaptureError, InputError
+from limelight.errors import CaptureError, InputError, OutOfRangeError
 from limelight.matrix import AttentionMatrix
 
 Function = Callable[..., Any]
@@ -242,7 +242,7 @@ def _part(lazy: LazyAttentionTensor, index: Any) -> Tensor:
         return lazy.computed()[index]
     taken = sum(each is not None and each is not Ellipsis for each in asked)
     if taken > len(shape):
-        raise IndexError(f"too many indices: an attention matrix has {len(shape)} axes, got {taken}")
+        raise OutOfRangeError(f"too many indices: an attention matrix has {len(shape)} axes, got {taken}")
     fill = [slice(None)] * (len(shape) - taken)
     where = next((place for place, each in enumerate(asked) if each is Ellipsis), len(asked))
     asked[where : where + 1] = fill
@@ -296,7 +296,7 @@ def _range_of(each: Any, axis: int, size: int) -> tuple[slice, Any]:
     except TypeError:
         return slice(None), each  # a list or a tensor of places
     if not -size <= place < size:
-        raise IndexError(f"index {place} is out of bounds for dimension {axis} with size {size}")
+        raise OutOfRangeError(f"index {place} is out of bounds for dimension {axis} with size {size}")
     return slice(place % size, place % size + 1), 0
 
 
