@@ -2,7 +2,7 @@
 
     python -m benchmarks folders [--sequences 2000] [--seed 0] [--only BATCH] [--kept FILE] [--json FILE]
 
-A sequence is up to six things that befall one folder, over real runs of a few updates (tests/tasks/folders.py says
+A sequence is up to six things that befall one folder, over real runs of a few updates (tests/recipes/folders.py says
 which, and what must hold after each). Sequences are drawn in batches, each from its own number, so that `--only`
 repeats one; `--kept FILE` gets a line a batch, and the same command goes on after the last one. Exit code 1 where one
 does not hold.
@@ -31,8 +31,8 @@ SHOWN = 5
 
 def try_batch(number: int, count: int = BATCH) -> dict[str, Any]:
     """What befell `count` sequences, and the first that did not hold, if one did not."""
-    from tests.tasks.folders import befallen
-    from tests.tasks.test_folders import try_sequences
+    from tests.recipes.folders import befallen
+    from tests.recipes.test_folders import try_sequences
 
     befallen.clear()
     start, failure = time.process_time(), ""

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmarks.tables import print_rows
 from limelight.models import shipped_models
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.measures import bleu, chrf, pronunciation_errors, references_of
+from limelight.recipes.metrics import bleu, chrf, pronunciation_errors, references_of
 from limelight.text.readers import read_pairs
 
 HELDOUT = Path(__file__).parent / "heldout"

@@ -31,7 +31,8 @@ ROAD = {
     "predicting": "Prediction",
     "readings": "Readings",
     "ablation": "Ablation",
-    "tasks": "Training and looking",
+    "looking": "Looking",
+    "recipes": "Recipes",
     "explain": "Explanation",
     "viewer": "The page",
     "errors": "Errors",
@@ -55,9 +56,9 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "readings.render.document_figures": (),
     "readings.render.atlas": ("atlas_picture",),
     "readings.render.canvas": (),
-    "tasks.look": ("Look",),
-    "tasks.documents": ("DocumentsLook",),
-    "tasks.heads": ("Heads",),
+    "looking.look": ("Look",),
+    "looking.documents": ("DocumentsLook",),
+    "looking.head_atlas": ("Heads",),
     "explain": (),
 }
 """Modules of which names stand on the page that are no public ones in short: what public ones take and give, and what

@@ -209,7 +209,7 @@ def test_the_glossary_has_every_public_name_and_no_other() -> None:
 
 
 def test_every_error_raised_on_purpose_is_a_limelight_error() -> None:
-    # AssertionErrors are ours to mend; an OSError of a file becomes a FileError at every public door (errors.file_error).
+    # AssertionErrors are ours to mend; an OSError becomes a FileError at the public doors.
     allowed = {
         "SystemExit",
         "NotImplementedError",

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+from limelight.looking.documents import look_documents
+from limelight.looking.limelight_reader import OwnReader
+from limelight.looking.look import look
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.documents import look_documents
-from limelight.tasks.look import look
-from limelight.tasks.own import OwnReader
 from limelight.viewer.builders.from_look import RecordingReader, of_documents, subject_from_look
 from limelight.viewer.compute.attention_layers import TILE
 from limelight.viewer.protocol.requests import LEVELS, Question

@@ -30,7 +30,7 @@ from experiments.common.plan import Options
 from experiments.common.runner import Run, tell
 from experiments.common.search import found, trial_of
 from experiments.common.timed_training import Timed, curve, train_for
-from limelight.tasks.measures import references_of
+from limelight.recipes.metrics import references_of
 from limelight.text.corpora.fetch import write_pairs
 from limelight.training.batches import BatchSampler, Dataset
 from limelight.training.loop import Evaluation, TrainConfig

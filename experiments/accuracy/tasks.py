@@ -24,9 +24,15 @@ from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.modules.transformer import TransformerConfig
-from limelight.tasks.measures import bleu, bleu_chance, chrf, pronunciation_errors, references_of
-from limelight.tasks.recipe import load_recipe
-from limelight.tasks.task import TASKS, PairTask, Rows
+from limelight.recipes.metrics import (
+    bleu,
+    bleu_chance,
+    chrf,
+    pronunciation_errors,
+    references_of,
+)
+from limelight.recipes.recipe import load_recipe
+from limelight.recipes.task import TASKS, PairTask, Rows
 
 LABELS = {"lstm": "LSTM without attention", "luong": "LSTM with attention", "attention": "Transformer"}
 """The rivals' names, from the oldest to the youngest."""

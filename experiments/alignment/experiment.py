@@ -30,13 +30,13 @@ from experiments.common.runner import Run, tell
 from experiments.common.search import found
 from experiments.common.timed_training import curve, train_for
 from experiments.data.bibles import LinkedVerse, read_links
+from limelight.looking.look import word_groups
 from limelight.modules.model_io import SavedModel, save_model
 from limelight.modules.transformer import TransformerConfig
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.alignment_heads import Example, choose_heads
 from limelight.readings.reading import Head
 from limelight.readings.words import pooled
-from limelight.tasks.look import word_groups
 from limelight.text.segmentation import Span, words
 from limelight.text.segments import Segments
 from limelight.training.loop import TrainConfig

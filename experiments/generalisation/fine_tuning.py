@@ -26,9 +26,9 @@ from experiments.generalisation.metrics import STARTS as WORDS
 from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, architecture, build
 from limelight.predicting.predictor import Predictor
-from limelight.tasks.measures import accuracy, macro_f1
-from limelight.tasks.task import TASKS, Rows, Task
-from limelight.tasks.transfer import NEW_OUTPUT_RATE, classifier_from, with_dropout
+from limelight.recipes.fine_tune import NEW_OUTPUT_RATE, classifier_from, with_dropout
+from limelight.recipes.metrics import accuracy, macro_f1
+from limelight.recipes.task import TASKS, Rows, Task
 from limelight.training.loop import TrainConfig
 
 STARTS = tuple(WORDS)

@@ -18,8 +18,8 @@ from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, architecture, build, load_model, save_model
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.modules.transformer import TransformerConfig
-from limelight.tasks.recipe import Recipe, load_recipe
-from limelight.tasks.task import TASKS
+from limelight.recipes.recipe import Recipe, load_recipe
+from limelight.recipes.task import TASKS
 from limelight.training.loop import Evaluation, TrainConfig
 
 LABELS = {"lstm": "LSTM", "attention": "Transformer"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limelight.errors import require
-from limelight.tasks.task import Rows
+from limelight.recipes.task import Rows
 
 STRENGTH = 30.0
 """The inverse of the regularisation: words are many and seldom, so each must be allowed to count."""

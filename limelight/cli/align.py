@@ -14,7 +14,7 @@ from limelight.cli.messages import how_far, tell_unknown
 from limelight.errors import InputError, TextError
 
 if TYPE_CHECKING:
-    from limelight.tasks.aligned import Aligned
+    from limelight.looking.word_alignment import Aligned
 
 BETWEEN = ("\t", " ||| ")
 """What stands between the two sides of a pair on one line."""
@@ -31,8 +31,8 @@ def print_links(
     table: bool,
 ) -> None:
     """Links as `0-0 1-2`, or as a table with a header, of pairs in two files, in one, or on stdin."""
+    from limelight.looking.word_alignment import COLUMNS, align
     from limelight.predicting.predictor import Predictor
-    from limelight.tasks.aligned import COLUMNS, align
 
     pairs = _pairs(_lines(texts), None if answers is None else _lines(answers))
     predictor = Predictor.load(model)

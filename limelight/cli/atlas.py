@@ -43,9 +43,9 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--trust-remote-code", help="Run code that comes with a Hugging Face model.")
         ] = False,
     ) -> None:
+        from limelight.looking.head_atlas import atlas_of
+        from limelight.looking.load import load_reader
         from limelight.readings.render.atlas import AtlasTable, atlas_picture
-        from limelight.tasks.heads import atlas_of
-        from limelight.tasks.loading import load_reader
 
         check_pictures(png, svg)
         if csv is not None:

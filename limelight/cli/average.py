@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Option(help="The data folder whose valid part judges the mean.")],
         out: Annotated[Path, typer.Option(help="The folder of the new model.")],
     ) -> None:
-        from limelight.tasks.average import average as mean
+        from limelight.recipes.model_soup import average as mean
         from limelight.training.loop import COUNTERS
 
         console = Console()

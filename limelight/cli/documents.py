@@ -35,9 +35,9 @@ def look_at_documents(
     **options: Any,
 ) -> None:
     """Every file a document of its own; a text that is no file, too. With `chat`, one JSON file is a conversation."""
-    from limelight.tasks.documents import look_conversation, look_documents
-    from limelight.tasks.documents_shown import picture, shown
-    from limelight.tasks.loading import load_reader
+    from limelight.looking.documents import look_conversation, look_documents
+    from limelight.looking.documents_render import picture, shown
+    from limelight.looking.load import load_reader
 
     if remove is not None and remove not in LEVELS:
         raise InputError(f"--remove takes {', '.join(LEVELS)}; got {remove!r}.")

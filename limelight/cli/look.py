@@ -139,7 +139,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        from limelight.tasks.pretrained import is_hugging_face
+        from limelight.looking.pretrained import is_hugging_face
 
         heads = parse_heads(head)
         check_pictures(png, svg)
@@ -211,10 +211,10 @@ def _look_at_lines(
     as_json: bool,
 ) -> None:
     """Each text, and each line of each file, by itself."""
+    from limelight.looking.look import NoWordError
+    from limelight.looking.look import look as look_at
+    from limelight.looking.render import picture, shown
     from limelight.predicting.predictor import Predictor
-    from limelight.tasks.look import NoWordError
-    from limelight.tasks.look import look as look_at
-    from limelight.tasks.shown import picture, shown
 
     lines = lines_from(texts or [SAMPLE])
     given = None if answers is None else lines_from(answers)

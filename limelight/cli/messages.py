@@ -21,7 +21,7 @@ NAMED = 8
 
 def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the input") -> None:
     """One line on stderr where texts hold what the model has never seen, and whether it knows it in small letters."""
-    from limelight.tasks.unknown import told_unknown
+    from limelight.recipes.unknown_tokens import told_unknown
 
     if said := told_unknown(tokenizer, texts, where):
         tell(f"note: {said}")

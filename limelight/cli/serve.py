@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         for module in ("starlette", "uvicorn"):
             require(module, extra="web", purpose="limelight serve")
-        from limelight.tasks.loading import load_reader
+        from limelight.looking.load import load_reader
         from limelight.viewer.builders.from_look import reading_with
         from limelight.viewer.serve.run import check_address
         from limelight.viewer.serve.run import serve as run

@@ -51,8 +51,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         import torch
 
-        from limelight.tasks.recipe import changed, load_recipe, with_architecture
-        from limelight.tasks.run import train_recipe
+        from limelight.recipes.recipe import changed, load_recipe, with_architecture
+        from limelight.recipes.train import train_recipe
         from limelight.training.loop import COUNTERS
 
         if threads is not None:

@@ -58,7 +58,7 @@ class TrainConfig:
     tokens bounds a batch (sources and targets, padding included); an update sees `accumulate` batches.
     output_rate is how many times as fast as the rest the last layer of a classifier learns: it is new where the
     rest knows something already (Howard and Ruder 2018, arXiv:1801.06146, §3.3: every layer its own rate). 0 leaves
-    it to the task: 10 where a language model begins a classifier (tasks/transfer.py), else 1.
+    it to the task: 10 where a language model begins a classifier (recipes/fine_tune.py), else 1.
     clip bounds the norm of the gradient; 0 leaves it as it is.
     average is the decay of the running average of the weights, which is what gets evaluated and kept; 0 is none.
     precision "auto" is bf16 where the processor multiplies in it, float32 elsewhere.

@@ -74,7 +74,7 @@ def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         IncrementalCall, "place_of", lambda *_: None
     )  # nothing is joined, and nothing is told
-    monkeypatch.setattr("limelight.capture.decoding.sequences.Strands._why_apart", lambda *_: None)
+    monkeypatch.setattr("limelight.capture.decoding.sequences.OpenSequences._why_apart", lambda *_: None)
     assert check_generate("gpt2").outcome == "wrong"
 
 

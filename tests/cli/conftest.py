@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from limelight.cli import app
-from tests.tasks import small
+from tests.recipes import small
 
 
 @pytest.fixture

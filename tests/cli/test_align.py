@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from limelight.looking.look import look
+from limelight.looking.word_alignment import SpacedTokens, align, is_tokenized, token_groups
 from limelight.predicting.predictor import Predictor
 from limelight.readings import alignment
-from limelight.tasks.aligned import SpacedTokens, align, is_tokenized, token_groups
-from limelight.tasks.look import look
-from tests.tasks import small
+from tests.recipes import small
 
 Call = Callable[..., Any]
 Model = Callable[[str], str]

@@ -14,9 +14,9 @@ import pytest
 
 from limelight.modules.model_io import load_model
 from limelight.modules.word_vectors import WordVectors
-from limelight.tasks import run
+from limelight.recipes import train
 from limelight.training.reporting import Reporter
-from tests.tasks import small
+from tests.recipes import small
 
 Call = Callable[..., Any]
 Model = Callable[[str], str]
@@ -123,7 +123,7 @@ def test_a_stopped_training_says_that_it_goes_on(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "train_recipe", stopped)
+    monkeypatch.setattr(train, "train_recipe", stopped)
     result = limelight(*to_train)
     assert result.exit_code == 130
     assert result.stderr == "limelight: stopped. The same command goes on from here.\n"
@@ -155,7 +155,7 @@ def test_what_comes_from_below_is_one_line(
     def failing(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(run, "train_recipe", failing)
+    monkeypatch.setattr(train, "train_recipe", failing)
     line = refused(*to_train)
     assert all(part in line for part in said.split(".*"))
 

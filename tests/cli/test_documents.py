@@ -20,7 +20,7 @@ from limelight.cli.messages import how_far
 from limelight.errors import InputError
 from limelight.readings.atlas import MEASURES
 from tests.capture import foreign
-from tests.tasks import constructed
+from tests.looking import constructed
 
 pytest.importorskip("transformers")
 Call = Callable[..., Any]

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 import pytest
 
 from limelight.cli.look import DEFAULT_MODEL
+from limelight.looking.look import look
 from limelight.models import shipped_models
 from limelight.predicting.predictor import Prediction, Predictor
-from limelight.tasks.look import look
-from tests.tasks import small
+from tests.recipes import small
 
 Call = Callable[..., Any]
 Model = Callable[[str], str]

@@ -18,7 +18,7 @@ from limelight.errors import InputError
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.predicting.sampling import Sampling
 from limelight.text.tokenizers import Tokenizer
-from tests.tasks import small
+from tests.recipes import small
 
 Call = Callable[..., Any]
 Model = Callable[[str], str]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks import small
+from tests.recipes import small
 
 ROOT = Path(__file__).parents[2]
 PLAIN = "from limelight.cli import app; app()"

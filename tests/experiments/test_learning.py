@@ -33,7 +33,7 @@ from experiments.generalisation import (
 from limelight.errors import InputError
 from limelight.modules.model_io import SavedModel, load_model
 from limelight.modules.transformer import LanguageModel, TransformerConfig
-from limelight.tasks.measures import references_of
+from limelight.recipes.metrics import references_of
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.loop import Evaluation, TrainConfig
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import limelight as ll
-from limelight.tasks.look import look
+from limelight.looking.look import look
 from limelight.viewer.builders.from_look import subject_from_look
 from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.protocol.requests import Question

@@ -10,11 +10,11 @@ import torch
 
 import limelight as ll
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.looking.documents import look_documents
+from limelight.looking.limelight_reader import OwnReader
+from limelight.looking.look import look
 from limelight.modules.model_io import build
 from limelight.modules.recurrent import RecurrentConfig
-from limelight.tasks.documents import look_documents
-from limelight.tasks.look import look
-from limelight.tasks.own import OwnReader
 from limelight.viewer.builders.from_look import (
     ENDS,
     RecordingReader,
@@ -26,7 +26,7 @@ from limelight.viewer.builders.from_look import (
 from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.subject import Subject
-from tests.tasks import small
+from tests.recipes import small
 from tests.viewer.cases import ask
 
 

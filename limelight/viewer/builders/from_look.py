@@ -10,15 +10,16 @@ import torch
 
 from limelight.errors import InputError
 from limelight.explain import explain_text
+from limelight.looking.documents import look_documents
+from limelight.looking.limelight_reader import OwnReader
+from limelight.looking.look import Look, look, word_groups
+from limelight.looking.readers import ForwardPass, Reader
+from limelight.looking.result import DocumentsLook
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
 from limelight.readings.words import by_layer
-from limelight.tasks.documents import DocumentsLook, look_documents
-from limelight.tasks.look import Look, look, word_groups
-from limelight.tasks.own import OwnReader
-from limelight.tasks.readers import ForwardPass, Reader
 from limelight.text.contexts import Context, encode
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, START
