@@ -7,6 +7,13 @@ from .capture import watch as watch
 from .capture.lazy.context import lazy_attentions as lazy_attentions
 from .errors import LimelightError as LimelightError
 from .explain.api import explain_text as explain_text
+from .looking.documents import look_conversation as look_conversation
+from .looking.documents import look_documents as look_documents
+from .looking.head_atlas import atlas_of as atlas_of
+from .looking.hugging_face_reader import HuggingFaceReader as HuggingFaceReader
+from .looking.limelight_reader import OwnReader as OwnReader
+from .looking.load import load_reader as load_reader
+from .looking.look import look as look
 from .matrix import (
     ArgMax as ArgMax,
 )
@@ -99,15 +106,8 @@ from .readings.documents import (
     attention_to_units as attention_to_units,
 )
 from .readings.reading import Reading as Reading
-from .tasks.documents import look_conversation as look_conversation
-from .tasks.documents import look_documents as look_documents
-from .tasks.heads import atlas_of as atlas_of
-from .tasks.hugging_face import HuggingFaceReader as HuggingFaceReader
-from .tasks.loading import load_reader as load_reader
-from .tasks.look import look as look
-from .tasks.own import OwnReader as OwnReader
-from .tasks.recipe import load_recipe as load_recipe
-from .tasks.run import train_recipe as train_recipe
+from .recipes.recipe import load_recipe as load_recipe
+from .recipes.train import train_recipe as train_recipe
 from .text.contexts import Context as Context
 from .text.segments import Segments as Segments
 from .text.tokenizers import Tokenizer as Tokenizer

@@ -1,7 +1,7 @@
 """Hooks on other people's modules, which a copy of the model does not carry.
 
 A model may be copied, pickled or saved while it is watched. What is made of it then is the model as it was before:
-without the hooks of this file, and without the function by which a module of ours tells of itself (`own.py`).
+without the hooks of this file, and without the function by which a module of ours reports (`module_protocol.py`).
 
 PyTorch's fused encoder layer does not run while a module in it has hooks. A layer of that kind is listened to through
 the hooks that PyTorch has for all modules, so that it runs as it does by itself.

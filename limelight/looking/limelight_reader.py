@@ -1,4 +1,4 @@
-"""Limelight's own models, read as `hugging_face.py` reads other people's."""
+"""Limelight's own models, read as `hugging_face_reader.py` reads other people's."""
 
 from __future__ import annotations
 

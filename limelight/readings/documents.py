@@ -4,7 +4,7 @@ The rule, said again in every reading's `how`: of the tokens that look, each cou
 sentence or word gets is what its tokens get together (SUM); heads count the same, unless chosen. So all numbers and
 `elsewhere` add up to 1, and a longer document gets more for being longer: `tokens` says how long each is.
 
-How a weight is told (`Weigh`): see `rows.py`.
+How a weight is told (`Weigh`): see `row_attention.py`.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def received_words(
     )
 
 
-# ---- shared with alignment.py and heads.py -------------------------------------------------------------
+# ---- shared with alignment.py and alignment_heads.py -------------------------------------------------------------
 
 
 def pooled(

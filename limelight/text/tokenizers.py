@@ -280,9 +280,9 @@ def _without_added_tokens(inner: hf.Tokenizer) -> hf.Tokenizer:
 
 
 def _kind_of(settings: dict[str, Any]) -> Kind:
-    """Read the kind off the parts of a `tokenizer.json`; a file that is not ours raises ValueError."""
+    """Read the kind off the parts of a `tokenizer.json`; a file that is not ours raises an InputError."""
     vocabulary = settings["model"]["vocab"]
     if [vocabulary.get(name) for name in _STORED] != list(range(len(_STORED))):
-        raise ValueError("its first four tokens are not Limelight's")
+        raise InputError("its first four tokens are not Limelight's")
     kinds: dict[str, Kind] = {"ByteLevel": "bpe", "Split": "characters", "WhitespaceSplit": "words"}
     return kinds[settings["pre_tokenizer"]["type"]]

@@ -59,7 +59,7 @@ class Factor(NamedTuple):
 
 
 class RowsFound(NamedTuple):
-    """Sums a query, (B, H, N) each, relative to the row maximum m; `rows.py` says which."""
+    """Sums a query, (B, H, N) each, relative to the row maximum m; `row_kernel.py` says which."""
 
     m: Tensor
     t: Tensor
