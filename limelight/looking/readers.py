@@ -1,6 +1,6 @@
 """What `look` needs of a model that reads documents: tokens, an answer, its attention, and the same with less to see.
 
-A `Reader` is a model with its tokenizer, whoever made it: `hugging_face_reader.py` reads Hugging Face models, `limelight_reader.py` ours.
+`hugging_face_reader.py` reads Hugging Face models, `limelight_reader.py` ours.
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ def _write_start(saved: SavedModel, recipe: Recipe, rows: Rows, out: Path, start
 def check_rows(
     task: Task, saved: SavedModel, rows: Rows, part: DataPart, given: bool, held_out: bool, reporter: Reporter
 ) -> Dataset:
-    """Rows as token ids; what cannot be learned, or measured on, is refused, and what is odd told (data_checks.py)."""
+    """Rows as token ids; what cannot be learned or measured is refused, what is odd is told (data_checks.py)."""
     check_classes(saved, rows, part, given)
     check_unknown(saved, rows, part, given, held_out, reporter.note)
     examples = task.examples(saved, rows)
