@@ -11,12 +11,15 @@ from rich.console import Console
 
 from limelight.cli.given import text_of
 from limelight.cli.output import print_json
-from limelight.cli.telling import tell_limits, tell_unknown, tell_written
+from limelight.cli.telling import how_far, tell_limits, tell_unknown, tell_written
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 
 if TYPE_CHECKING:
     from limelight.explain.walk import Side
+
+MANY = 32
+"""Removals that are worth a bar."""
 
 HELP = """What happens between a text and its answer: every stage, for one token and one head.
 
@@ -63,7 +66,8 @@ def register(app: typer.Typer) -> None:
             raise InputError("There is nothing to follow through the model: the text is empty.")
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
-        made = explain_walk(way, choose(way, wanted, written, layer, head))
+        with how_far(least=MANY) as progress:
+            made = explain_walk(way, choose(way, wanted, written, layer, head), progress)
         tell_unknown(way.predictor.saved.source, [text])
         tell_limits(way.predictor, [way.prediction], ["the text"])
         if as_json:

@@ -12,7 +12,9 @@ from limelight.errors import InputError, KindError, TooLargeError
 from limelight.explain import Check, Explanation, Stage, explain_text
 from limelight.explain import walk as walks
 from limelight.explain.choice import choose
+from limelight.explain.removal import removal_stages
 from limelight.explain.stages import explain_walk
+from limelight.explain.view import view
 from limelight.explain.walk import walk
 from limelight.text.tokenizers import END, START
 from tests.explain.models import SHAPES, TEXT, predictor
@@ -228,3 +230,23 @@ def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_what_can_name_no_layer_head_or_token_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(KindError, match="must be a whole number"):
         explain_text(predictor(), TEXT, **asked)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_more_work_than_allowed_takes_tokens_together(architecture: str) -> None:
+    made = walk(predictor(architecture), TEXT)
+    choice = choose(made, None, None, -1, None)
+    kind = {"transformer": "cross", "language": "decoder", "classifier": "encoder"}[architecture]
+    seen = view(made, choice, kind, "A head")
+    [single] = removal_stages(made, choice, seen, "Beyond")
+    tokens = len(single.numbers[0].rows)
+    told: list[tuple[int, int]] = []
+    [stage] = removal_stages(made, choice, seen, "Beyond", lambda *how: told.append(how), work=1)
+    assert "–" in "".join(stage.numbers[0].rows)
+    assert stage.check.ok and stage.check.difference > 0
+    assert f"its {tokens} tokens are taken {tokens - 1} at a time" in stage.text
+    assert told[0] == (0, 2)
+    # What the parts receive adds up to what the tokens do.
+    for column in (2, 3):
+        sums = [sum(row[column] for row in each.numbers[0].values) for each in (stage, single)]
+        assert sums[0] == pytest.approx(sums[1])
