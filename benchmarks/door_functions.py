@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import random
@@ -61,9 +60,6 @@ ODD: list[Callable[[], Any]] = [
     lambda: [10**30],
     lambda: [math.nan],
 ]
-
-SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG}
-"""No right to write there, or no room."""
 
 Call = tuple[str, Callable[..., Any], dict[str, Any]]
 """What it is called, the function, and arguments that fit; those that begin with `*` are positional."""
@@ -470,9 +466,4 @@ def try_function(call: Call) -> str | None:
             function(**arguments)
         except LimelightError as error:
             return None if str(error) else "an error without a message"
-        except (
-            OSError
-        ) as error:  # what the system does not let anybody do is told as it tells it, with the file
-            if error.errno not in SYSTEM or not error.filename:
-                raise
     return None

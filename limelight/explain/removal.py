@@ -6,7 +6,7 @@ and head at once, and the next token's distribution is compared with what it was
     KL(p ‖ p')  in nats            ½ Σ |p − p'|  total variation, between 0 and 1
 
 Every removal is a forward of its own, so the work grows with the square of a text's length and more. Where it would
-be more than WORK, tokens that stand side by side are taken away together, as few as that needs, and the stage says so.
+be more than WORK, tokens that stand side by side are taken away together, as few as that needs; the stage says so.
 """
 
 from __future__ import annotations
