@@ -26,7 +26,6 @@ import operator
 import os
 import reprlib
 from collections.abc import Iterable
-from functools import cache
 from types import ModuleType
 from typing import Any, SupportsFloat, SupportsIndex, cast
 
@@ -125,10 +124,15 @@ def file_error(error: OSError) -> FileError:
     return _file_kind(type(error))(error.errno or errno.EIO, said, error.filename, None, error.filename2)
 
 
-@cache
+_KINDS: dict[type[OSError], type[FileError]] = {OSError: FileError}
+"""FileErrors that are one of Python's kinds of OSError, too."""
+
+
 def _file_kind(kind: type[OSError]) -> type[FileError]:
-    named = {"__module__": __name__, "__qualname__": "FileError", "__doc__": FileError.__doc__}
-    return FileError if kind is OSError else type("FileError", (FileError, kind), named)
+    if kind not in _KINDS:
+        named = {"__module__": __name__, "__qualname__": "FileError", "__doc__": FileError.__doc__}
+        _KINDS[kind] = type("FileError", (FileError, kind), named)
+    return _KINDS[kind]
 
 
 def _spelled(path: object) -> str:
