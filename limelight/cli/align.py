@@ -76,6 +76,8 @@ def _stdin() -> list[str]:
         text = sys.stdin.buffer.read().decode("utf-8") if hasattr(sys.stdin, "buffer") else sys.stdin.read()
     except UnicodeDecodeError as error:
         raise TextError(f"stdin must be UTF-8; byte {error.start + 1} is not. Convert it first.") from error
+    if not text:  # no line at all, not an empty one
+        return []
     lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
     return [line.removesuffix("\r") for line in lines]
 

@@ -63,7 +63,10 @@ def register(app: typer.Typer) -> None:
             folder_for(html, "page", PAGE_ENDINGS)
         text = text_of(text)
         if not text.strip():
-            raise InputError("There is nothing to follow through the model: the text is empty.")
+            raise InputError(
+                "There is nothing to follow through the model: the text is empty. Try: limelight explain "
+                '"Save the file."'
+            )
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
         with how_far(least=MANY) as progress:

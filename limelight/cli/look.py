@@ -10,7 +10,7 @@ from rich.console import Console
 
 from limelight.cli.given import lines_from, parse_heads
 from limelight.cli.output import print_json
-from limelight.cli.telling import how_far, tell_limits, tell_unknown
+from limelight.cli.telling import how_far, tell_limits, tell_tabs, tell_unknown
 from limelight.cli.written import check_page, check_pictures, numbered, save_page, save_picture
 from limelight.errors import InputError
 
@@ -237,6 +237,7 @@ def _look_at_lines(
     for error in passed_over:
         _tell(error)
     tell_unknown(predictor.saved.source, (each.prediction.source for each in looks))
+    tell_tabs(each.prediction.source for each in looks)
     if given is not None:
         tell_unknown(predictor.saved.target, (each.prediction.text for each in looks), "the given answer")
     tell_limits(

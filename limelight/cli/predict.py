@@ -12,7 +12,7 @@ import typer
 
 from limelight.cli.given import Line, lines_from, lines_named, named_lines
 from limelight.cli.output import print_json
-from limelight.cli.telling import how_far, tell_limits, tell_unknown
+from limelight.cli.telling import how_far, tell_limits, tell_tabs, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor
@@ -101,6 +101,7 @@ def register(app: typer.Typer) -> None:
                 name=lambda number: lines[asked[number]].name,
             )
         tell_unknown(predictor.saved.source, [lines[place].text for place in asked])
+        tell_tabs(lines[place].text for place in asked)
         tell_limits(predictor, answers, [lines[place].name for place in asked])
         coming = iter(answers)
         alone = len(lines) == 1 and lines[0].in_command

@@ -237,12 +237,14 @@ def _chosen(
     if heads is None and layers is None:
         return None
     assert isinstance(matrices, Mapping)
-    strangers = [layer for layer in layers or () if layer not in matrices]
+    # A tensor or an array of them has no truth value.
+    heads, layers = (() if each is None else each for each in (heads, layers))
+    strangers = [layer for layer in layers if layer not in matrices]
     if strangers:
         there = ", ".join(map(str, sorted(matrices)))
         raise InputError(f"There is no layer {strangers[0]}, counted from 0; there are {there}.")
-    whole = [(layer, head) for layer in layers or () for head in range(matrices[layer].shape[1])]
-    return [*whole, *(head for head in heads or () if head not in whole)]
+    whole = [(layer, head) for layer in layers for head in range(matrices[layer].shape[1])]
+    return [*whole, *(head for head in heads if tuple(head) not in whole)]
 
 
 def _removal(run: Run, seen: LookedAt, level: Level, progress: Progress) -> Removal:

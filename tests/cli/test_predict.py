@@ -292,3 +292,11 @@ def test_letters_known_in_another_normal_form_are_told(capsys: pytest.CaptureFix
     assert "it knows all of it in the normal form NFC" in capsys.readouterr().err
     tell_unknown(tokenizer, ["x"])
     assert "NFC" not in capsys.readouterr().err
+
+
+def test_a_tab_in_a_text_is_told(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("green cats\tgrün\nred bad\n", encoding="utf-8")
+    result = limelight("predict", tmp_path / "pairs.tsv", "--model", model("translate"))
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert "note: a text holds a tab" in result.stderr and "--pharaoh" in result.stderr
+    assert "tab" not in limelight("predict", "green cats", "--model", model("translate")).stderr

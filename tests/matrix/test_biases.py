@@ -227,3 +227,25 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
 def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says.replace("(", r"\(").replace(")", r"\)")):
         build()
+
+
+def test_what_takes_other_arguments_is_named() -> None:
+    query = torch.ones(1, 1, 3, 2)
+    for function, arguments in ((int, "score, b, h"), (lambda score, b: score, "score, b, h")):
+        with pytest.raises(KindError, match=arguments):
+            AttentionMatrix(query, query, score_mod=function).dense()  # type: ignore[arg-type]
+    with pytest.raises(KindError, match=r"must take \(b, h, q_idx, kv_idx\)"):
+        AttentionMatrix(query, query, mask=masks.function(lambda b: b > 0)).dense()
+
+    def own(score: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        raise TypeError("its own")
+
+    with pytest.raises(TypeError, match="its own") as caught:
+        AttentionMatrix(query, query, score_mod=own).dense()
+    assert not isinstance(caught.value, KindError)
+
+
+def test_numbers_that_cannot_be_read_are_named() -> None:
+    query = torch.ones(1, 1, 3, 2)
+    with pytest.raises(KindError, match="holds none to read"):
+        AttentionMatrix(query, query).rows(torch.empty(2, device="meta"))
