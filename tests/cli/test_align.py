@@ -149,3 +149,8 @@ def test_tokens_are_what_stands_between_spaces() -> None:
         assert is_tokenized(text) is tokenized
     predictor = Predictor(small.trained("translate")[0])
     assert [found.pharaoh() for found in align(predictor, [("", ""), (" ", "now")])] == ["", ""]
+
+
+def test_of_no_line_there_is_no_line(limelight: Call, model: Model) -> None:
+    result = limelight("look", "-", "--model", model("translate"), "--pharaoh", given="")
+    assert (result.exit_code, result.stdout) == (0, "")
