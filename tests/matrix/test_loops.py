@@ -257,11 +257,11 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
 
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])
 def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
-    matrix = AttentionMatrix(torch.ones(1, 2, 1_009, 4), torch.ones(1, 2, 1_009, 4))
+    matrix = AttentionMatrix(torch.ones(1, 2, 503, 4), torch.ones(1, 2, 503, 4))
     if next(each for each in LOOPS if each.name == loop).refuses(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
-    with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 16144 for its row stats") as error:
-        matrix.read(Received(), limit=10_000, loop=loop)
+    with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 8048 for its row stats") as error:
+        matrix.read(Received(), limit=5_000, loop=loop)
     enough = int(str(error.value).split("limit=")[1].split(",")[0])
     matrix.read(Received(), limit=enough, loop=loop)
     with pytest.raises(TooLargeError):
