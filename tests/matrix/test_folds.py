@@ -16,7 +16,12 @@ from tests.tolerance import check
 
 TWO_CUTS = ["strips", "squares"]  # the third, strips of all heads, is no way of its own: once is enough
 QUICK = {
-    "strips": ["causal, rows of nothing", "lengths, left", "documents and earlier ones", "near ones, or by a function"],
+    "strips": [
+        "causal, rows of nothing",
+        "lengths, left",
+        "documents and earlier ones",
+        "near ones, or by a function",
+    ],
     "squares": ["nothing", "causal window", "documents and earlier ones", "dense"],
 }
 """Of the masks, those of the default run."""

@@ -22,6 +22,7 @@ from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.export.html_file import packed, save
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.protocol.responses import Scale, from_bytes
+from tests.examples import mostly_slow
 from tests.explain import models
 from tests.viewer import cases
 from tests.viewer.cases import ask
@@ -134,7 +135,7 @@ def test_about_says_what_is_in_it(page: str) -> None:
         assert f"heads?attention=0&measure={measure['name']}" in found
 
 
-@pytest.mark.parametrize("budget", [200_000, 300_000])
+@pytest.mark.parametrize("budget", mostly_slow([200_000, 300_000], 300_000))
 def test_a_file_has_the_size_that_it_may_have(budget: int, tmp_path: Path) -> None:
     about, _ = cases.large()
     path = save(about, tmp_path / "page.html", budget=budget)
