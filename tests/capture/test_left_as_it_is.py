@@ -16,8 +16,8 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stac
 import limelight as ll
 from limelight.capture import Seen
 from limelight.errors import CaptureError
-from tests.examples import mostly_slow
 from tests.capture import foreign, tiny
+from tests.examples import mostly_slow
 
 B, N, E, H = 3, 5, 12, 2
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore::DeprecationWarning")

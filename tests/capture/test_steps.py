@@ -15,8 +15,8 @@ import limelight as ll
 from limelight.capture.inputs import Inputs
 from limelight.capture.steps import Strand
 from limelight.errors import CaptureError
-from tests.examples import mostly_slow
 from tests.capture import foreign, tiny
+from tests.examples import mostly_slow
 from tests.tolerance import check
 
 NEW = 7

@@ -38,6 +38,7 @@ from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, stats_bytes
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.logits import Scores
+from tests.examples import mostly_slow
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
@@ -223,7 +224,7 @@ def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> N
 
 
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])
-@pytest.mark.parametrize("limit", [2**16, 2**18, 2**21])
+@pytest.mark.parametrize("limit", mostly_slow([2**16, 2**18, 2**21], 2**18, 2**21))
 def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) -> None:
     case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
     matrix = case.matrix()

@@ -118,6 +118,7 @@ def assert_all_inside(figure: Any) -> None:
     assert (pixels != 255).sum() == (inner != 255).sum()
 
 
+@pytest.mark.slow
 def test_peaks_are_outlined_and_numbers_written(found: Alignment) -> None:
     axes = pictures.alignment_picture(found).axes[0]
     outlined = {

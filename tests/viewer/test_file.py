@@ -153,6 +153,7 @@ def test_a_budget_that_is_too_small_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_map_of_a_sweep_is_that_of_the_matrix() -> None:
     about, _ = cases.large()
     pack = packed(about)
@@ -183,6 +184,7 @@ def test_a_head_that_is_offered_has_all_that_the_page_asks_of_one(page: str) -> 
         assert f"between?attention=0&columns={columns}&rows={rows}&slice={chosen}&weigh=weight" in found
 
 
+@pytest.mark.slow
 def test_a_head_that_was_asked_for_keeps_as_much_as_it_got() -> None:
     asked = packed(cases.subject(), slices=["2.1"]).entries
     key = Question.of("rows", {"attention": 0, "slice": "2.1", "level": "word", "by": "word"}).key
