@@ -8,6 +8,7 @@ import random
 import reprlib
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -89,6 +90,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
     saved = mine.saved
     five = torch.randn(1, 2, 5, 8)
     shape = ll.Shape(16, 2, 16, 1, 1)
+    words = ll.Word2vec(width=3, window=2, least=1, negative=2, epochs=1, subsample=0.0, learning_rate=0.02)
 
     def fits(name: str, function: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
         return name, lambda: (name, function, arguments)
@@ -198,21 +200,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 mask=None,
             ),
             fits("kept_attention", kept, model=mine.model),
-            fits(
-                "Shape",
-                ll.Shape,
-                width=16,
-                heads=2,
-                feed_forward=8,
-                encoder_layers=1,
-                decoder_layers=1,
-                key_value_heads=1,
-                positions="rotary",
-                norm="pre",
-                activation="relu",
-                dropout=0.1,
-                longest=7,
-            ),
+            fits("Shape", ll.Shape, **asdict(ll.Shape(16, 2, 8, 1, 1, key_value_heads=1, longest=7))),
             fits(
                 "Transformer",
                 ll.Transformer,
@@ -249,25 +237,9 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 documents=[text(dice)],
                 question=text(dice),
             ),
-            fits(
-                "Word2vec",
-                ll.Word2vec,
-                width=3,
-                window=2,
-                least=1,
-                negative=2,
-                epochs=1,
-                subsample=0.0,
-                learning_rate=0.02,
-                workers=1,
-                seed=0,
-            ),
-            fits("Word2vec.train", ll.Word2vec(width=3, least=1, epochs=1).train, texts=TEXTS),
-            fits(
-                "Word2vec.train_on_tokens",
-                ll.Word2vec(width=3, least=1, epochs=1).train_on_tokens,
-                sequences=[["a", "b"]],
-            ),
+            fits("Word2vec", ll.Word2vec, **asdict(words)),
+            fits("Word2vec.train", words.train, texts=TEXTS),
+            fits("Word2vec.train_on_tokens", words.train_on_tokens, sequences=[["a", "b"]]),
             fits("WordVectors", ll.WordVectors, words=("a", "b"), vectors=torch.ones(2, 3)),
             fits("WordVectors.load", ll.WordVectors.load, path=file(dice, box, "vectors")),
             fits("WordVectors.nearest", ll.WordVectors(("a", "b"), torch.eye(2)).nearest, word="a", count=1),

@@ -65,6 +65,7 @@ def test_a_package_that_lacks_one_of_its_own_is_not_said_to_be_missing(
     assert not isinstance(caught.value, MissingExtraError)
 
 
+@pytest.mark.slow
 def test_the_tree_is_there_before_any_other_name_was_used() -> None:
     code = "import limelight as ll; print(ll.errors.InputError.__name__, ll.matrix.masks.causal())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,6 +17,7 @@ import limelight as ll
 from limelight.capture import Seen
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
+from tests.examples import mostly_slow
 
 B, N, E, H = 3, 5, 12, 2
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore::DeprecationWarning")
@@ -98,7 +99,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module], Any]] = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("training", mostly_slow([True, False], False), ids=["training", "eval"])
 def test_transforms_run_as_without_the_watch(transform: str, training: bool) -> None:
     model, run = layer().train(training), TRANSFORMS[transform]
     plain = torch.utils._pytree.tree_leaves(run(model))
@@ -353,7 +354,11 @@ def test_a_copy_keeps_what_was_kept_before() -> None:
 
 
 @pytest.mark.parametrize("how", COPIES)
-@pytest.mark.parametrize("read", [(), (ll.Received(), ll.Entropy())], ids=["matrices", "read"])
+@pytest.mark.parametrize(
+    "read",
+    mostly_slow([(), (ll.Received(), ll.Entropy())], (ll.Received(), ll.Entropy())),
+    ids=["matrices", "read"],
+)
 def test_what_was_seen_can_be_kept_for_later(how: str, read: Any) -> None:
     model = foreign.t5()
     given = foreign.inputs(model)

@@ -16,6 +16,7 @@ from limelight.capture.inputs import Inputs
 from limelight.capture.steps import Strand
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
+from tests.examples import mostly_slow
 from tests.tolerance import check
 
 NEW = 7
@@ -38,7 +39,7 @@ def written(model: Any, given: dict[str, torch.Tensor], **how: Any) -> tuple[tor
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
-@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+@pytest.mark.parametrize("padded", mostly_slow([False, True], True), ids=["full", "padded"])
 @pytest.mark.parametrize(
     "make", [foreign.llama, tiny.mistral, tiny.gemma2], ids=["llama", "mistral", "gemma2"]
 )

@@ -153,7 +153,7 @@ ADDED = smallest(AHEAD)
     ("mask", "scores"),
     [
         (ADDED, lambda q, k, mask: product(q, k) + mask),
-        (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9)),
+        pytest.param(AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9), marks=pytest.mark.slow),
         (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9).masked_fill(mask, -1e9)),
     ],
     ids=["added", "filled", "filled twice"],

@@ -170,6 +170,7 @@ def test_pictures_are_real(limelight: Call, model: Model, tmp_path: Path) -> Non
     assert "cats" in text
 
 
+@pytest.mark.slow
 def test_several_texts_give_numbered_pictures(limelight: Call, model: Model, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     result = limelight(

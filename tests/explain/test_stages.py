@@ -17,6 +17,7 @@ from limelight.explain.stages import explain_walk
 from limelight.explain.view import view
 from limelight.explain.walk import walk
 from limelight.text.tokenizers import END, START
+from tests.examples import mostly_slow
 from tests.explain.models import SHAPES, TEXT, predictor
 
 ARCHITECTURES = ("transformer", "language", "classifier")
@@ -52,7 +53,7 @@ def test_a_classifier_that_looks_back_only_is_followed_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-@pytest.mark.parametrize("head", [0, 2, -1])
+@pytest.mark.parametrize("head", mostly_slow([0, 2, -1], 2))
 def test_any_layer_and_head(layer: int, head: int) -> None:
     made = explain_text(predictor(shared=True), TEXT, token=1, layer=layer, head=head, answer_token=0)
     assert not failed(made)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import InputError, KindError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
 from limelight.matrix.index_functions import Place
+from tests.examples import examples
 from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
 from tests.tolerance import check
 
@@ -44,7 +45,7 @@ BIASES: dict[str, biases.Bias] = {
 
 
 @pytest.mark.parametrize("name", BIASES)
-@settings(max_examples=25)
+@examples(10)
 @given(data=st.data())
 def test_any_tile_is_its_part_of_the_table(name: str, data: st.DataObject) -> None:
     i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))

@@ -19,6 +19,7 @@ from limelight.tasks.run import train_recipe
 from limelight.tasks.task import TASKS
 from limelight.training.loop import Outcome
 from limelight.training.reporting import Reporter
+from tests.examples import mostly_slow
 from tests.tasks import small
 
 OFTEN = {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
@@ -40,7 +41,12 @@ def data(tmp_path: Path) -> Path:
     return small.write_data("classify", tmp_path / "data")
 
 
-@pytest.mark.parametrize("change", [{"rate": 1e-4}, {"tokens": 150}, {"average": 0.5}, {"steps": 3}])
+@pytest.mark.parametrize(
+    "change",
+    mostly_slow(
+        [{"rate": 1e-4}, {"tokens": 150}, {"average": 0.5}, {"steps": 3}], {"rate": 1e-4}, {"steps": 3}
+    ),
+)
 def test_what_a_finished_run_would_not_use_any_more_is_refused(
     change: dict[str, float], data: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from limelight.tasks.origin import ORIGIN
 from limelight.tasks.recipe import Recipe, changed, load_recipe, parse_recipe, with_architecture
 from limelight.tasks.run import alignment_heads, train_recipe
 from limelight.tasks.task import TASKS, mean_loss
+from tests.examples import mostly_slow
 from tests.tasks import small
 
 EVERY_TASK = tuple(small.SETTINGS)
@@ -41,9 +42,7 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
 
 
-@pytest.mark.parametrize(
-    "name", ["lstm", "luong", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "bahdanau"))]
-)
+@pytest.mark.parametrize("name", mostly_slow(["lstm", "luong", "gru", "bahdanau"], "luong"))
 @pytest.mark.parametrize("task", EVERY_TASK)
 def test_every_task_is_trained_by_every_rival(task: str, name: str, tmp_path: Path) -> None:
     data = small.trained(task)[2] / "data"

@@ -18,6 +18,7 @@ from limelight.training.checkpoints import (
     load_weights,
     save_checkpoint,
 )
+from tests.examples import mostly_slow
 from tests.training import tiny
 
 SHORT = replace(tiny.SETTINGS, steps=4, accumulate=1)
@@ -103,7 +104,7 @@ def test_another_architecture_is_refused(tmp_path: Path, changes: dict[str, int]
 @pytest.mark.parametrize(
     "file", ["progress.json", *(f"{name}.safetensors" for name in ("weights", "average"))]
 )
-@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+@pytest.mark.parametrize("damage", mostly_slow(["missing", "cut", "empty"], "cut"))
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, file: str, damage: str) -> None:
     refuses(tmp_path, file, damage)
 

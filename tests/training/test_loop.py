@@ -21,6 +21,7 @@ from limelight.training.checkpoints import Progress, checkpoints, save_weights
 from limelight.training.interrupts import Terminated
 from limelight.training.loop import BEST, Evaluation, Settings, groups, loss_of
 from limelight.training.optimizer import averaged
+from tests.examples import mostly_slow
 from tests.tolerance import check
 from tests.training import tiny
 
@@ -359,7 +360,9 @@ def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(tmp_path: Path
     assert all(torch.equal(weight, weights(undisturbed)[name]) for name, weight in weights(resumed).items())
 
 
-@pytest.mark.parametrize("forgotten", ["_restore_moments", "_restore_random_states"])
+@pytest.mark.parametrize(
+    "forgotten", mostly_slow(["_restore_moments", "_restore_random_states"], "_restore_random_states")
+)
 def test_what_a_checkpoint_forgets_shows_in_the_bits(
     forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
