@@ -70,6 +70,7 @@ def save_checkpoint(
     counters = json.dumps(asdict(progress), indent=1)
     if _is_checkpoint(final):  # never take a complete one away before the next is complete
         write_text(final / "progress.json", counters)
+        flush(final)
     else:
         partial = final.with_name(final.name + PARTIAL)
         _remove(partial)

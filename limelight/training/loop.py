@@ -180,6 +180,8 @@ def train(
 
     with reporter.training(settings.steps, progress.step) as report, interrupts_wait() as interrupted:
         known = restore_best(folder, progress.best_step) and progress.best_score is not None
+        if known:
+            settle_best(folder)  # somebody was killed after a checkpoint, and before this
         if progress.judged_by != judged_by:
             candidate = None
             if known:
@@ -214,7 +216,7 @@ def train(
             last, stop = progress.step == settings.steps, interrupted()
             if progress.step % settings.evaluate_every == 0 or last:
                 report.evaluation(judge())
-            if progress.step % settings.checkpoint_every == 0 or last or stop:
+            if progress.step % settings.checkpoint_every == 0 or last or stop or _stalled(progress, settings):
                 save()
                 enough = until is not None and until(progress)
             if stop:

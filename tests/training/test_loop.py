@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,9 @@ def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
     assert outcome.stopped_early
     assert outcome.progress.step == 12
     assert outcome.progress.best_step == 6
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000012"]
+    again = tiny.run(tmp_path, settings, evaluate=Scores())
+    assert again.progress.history == outcome.progress.history
 
 
 def test_a_run_ends_at_the_checkpoint_after_which_it_is_told_to(tmp_path: Path) -> None:
@@ -295,6 +299,34 @@ def test_weights_of_an_evaluation_that_the_checkpoint_does_not_know_are_not_take
     assert (outcome.progress.best_score, outcome.progress.best_step) == (0.25, 5)
     for name, weight in weights(outcome.model).items():
         assert torch.equal(weight, fewer.shown[0][name])
+
+
+def test_the_best_weights_outlast_a_kill_after_a_checkpoint_and_another_before_the_next(
+    tmp_path: Path,
+) -> None:
+    often = replace(SHORT, steps=8, checkpoint_every=3)
+    scores = Scores(1.0, 2.0)
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limelight.training.loop.settle_best", stop_at(2))  # its checkpoint is written
+        tiny.run(tmp_path, often, evaluate=scores)
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limelight.training.loop.save_checkpoint", stop_at(1))  # a better evaluation was before
+        tiny.run(tmp_path, often, evaluate=Scores(3.0))
+    outcome = tiny.run(tmp_path, replace(often, rate=1e-9), evaluate=Scores(1.5))
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (2.0, 6)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, scores.shown[1][name])
+
+
+def stop_at(number: int) -> Callable[..., None]:
+    """In the place of a step on the way: killed when it is about to be made for the nth time."""
+    calls = count(1)
+
+    def stop(*args: object) -> None:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 def test_best_weights_that_do_not_say_their_step_are_taken(tmp_path: Path) -> None:
