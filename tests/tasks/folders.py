@@ -170,7 +170,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Folders(RuleBasedStateMachine):
-    """One run's folder and what befalls it. `told` are the plans that its newest checkpoint was written by, in order."""
+    """One run's folder and what befalls it. `told` are the plans that its checkpoints were written by, in order."""
 
     def __init__(self) -> None:
         super().__init__()

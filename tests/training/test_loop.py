@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -306,12 +307,10 @@ def test_the_best_weights_outlast_a_kill_after_a_checkpoint_and_another_before_t
 ) -> None:
     often = replace(SHORT, steps=8, checkpoint_every=3)
     scores = Scores(1.0, 2.0)
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("limelight.training.loop.settle_best", stop_at(2))  # its checkpoint is written
-        tiny.run(tmp_path, often, evaluate=scores)
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("limelight.training.loop.save_checkpoint", stop_at(1))  # a better evaluation was before
-        tiny.run(tmp_path, often, evaluate=Scores(3.0))
+    with mock.patch("limelight.training.loop.settle_best", stop_at(2)), pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, often, evaluate=scores)  # its checkpoint is written
+    with mock.patch("limelight.training.loop.save_checkpoint", stop_at(1)), pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, often, evaluate=Scores(3.0))  # an evaluation that no checkpoint knows of
     outcome = tiny.run(tmp_path, replace(often, rate=1e-9), evaluate=Scores(1.5))
     assert (outcome.progress.best_score, outcome.progress.best_step) == (2.0, 6)
     for name, weight in weights(outcome.model).items():
