@@ -104,8 +104,8 @@ def check_lengths(
     held_out: bool,
     note: Callable[[str], None],
 ) -> None:
-    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or "
-    "isolates."""
+    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or
+    isolates."""
     shape, lengths = saved.model.shape, examples.lengths()
     language = saved.model.role == "language"
     if isinstance(shape, Shape) and shape.positions == "learned":

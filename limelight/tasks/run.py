@@ -21,7 +21,7 @@ from limelight.errors import (
 )
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, save_model
+from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, place_for_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
@@ -54,6 +54,7 @@ from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
 from limelight.training.batches import Examples
 from limelight.training.best import BEFORE, BEST
+from limelight.training.checkpoints import check_free
 from limelight.training.loop import Evaluation, Outcome, begin_stretch, finished, train
 from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
@@ -118,6 +119,9 @@ def _train(
     }
     progress = stands_at(out)
     check_settings(out, progress, recipe.training, reporter.note)
+    check_free(out, progress.step, recipe.training.steps)
+    if not new:
+        place_for_model(out / MODEL)
     if not finished(progress, recipe.training):
         progress = deepcopy(progress)
         begin_stretch(progress, recipe.training)

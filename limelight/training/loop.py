@@ -8,6 +8,7 @@ started again, it ends at the same weights to the bit.
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -90,7 +91,7 @@ class Settings:
         for name in ("smoothing", "decay"):
             check_number(name, getattr(self, name), 0, 1)
         if isinstance(self.rate, int | float) and not 0 < self.rate < math.inf:
-            raise InputError(f"rate must be a number above 0; got {self.rate}.")
+            raise InputError(f"rate must be a number above 0; got {reprlib.repr(self.rate)}.")
         for name in ("rate", "average"):
             check_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
@@ -193,6 +194,14 @@ def train(
                 report.evaluation(judge())
             if progress.step:
                 save()
+        elif progress.best_score is not None and not known:
+            reporter.note(
+                f"the weights of update {progress.best_step:,}, the best so far, are no more in {folder / BEST}: "
+                f"the best from update {progress.step:,} on is kept"
+            )
+            progress.best_score = None
+            report.evaluation(judge())
+            save()
         enough = until is not None and until(progress)
         while progress.step < settings.steps and not enough and not _stalled(progress, settings):
             begin_stretch(progress, settings)

@@ -1,5 +1,5 @@
-"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is "
-"refused."""
+"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is
+refused."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
@@ -13,6 +14,7 @@ from unittest import mock
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -23,6 +25,7 @@ from limelight.training.checkpoints import Progress, checkpoints, save_weights
 from limelight.training.interrupts import Terminated
 from limelight.training.loop import BEST, Evaluation, Settings, groups, loss_of
 from limelight.training.optimizer import averaged
+from limelight.training.reporting import Reporter
 from tests.tolerance import check
 from tests.training import tiny
 
@@ -328,6 +331,21 @@ def stop_at(number: int) -> Callable[..., None]:
     return stop
 
 
+def test_best_weights_that_are_lost_are_told_and_hold_nothing_back(tmp_path: Path) -> None:
+    tiny.run(
+        tmp_path, SHORT, evaluate=Scores(9.0, 1.0)
+    )  # the best is of update 3, the checkpoint of update 5
+    (tmp_path / BEST).write_bytes(b"")
+    said = io.StringIO()
+    reporter = Reporter(tmp_path, Console(file=said, width=1000), tensorboard=False)
+    scores = Scores(2.0, 3.0, 1.5)
+    outcome = tiny.run(tmp_path, replace(SHORT, steps=8), evaluate=scores, reporter=reporter)
+    assert "the weights of update 3, the best so far, are no more in" in said.getvalue()
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (3.0, 6)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, scores.shown[1][name])
+
+
 def test_best_weights_that_do_not_say_their_step_are_taken(tmp_path: Path) -> None:
     best = tiny.run(tmp_path, SHORT, evaluate=Scores(1.0, 0.5))
     save_file(load_file(tmp_path / BEST), tmp_path / BEST)  # as an older version wrote them
@@ -420,6 +438,12 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         ({"tokens": 0}, "tokens must be"),
         ({"seed": -1}, "seed must be from 0 to 2\\^63 - 1; got -1"),
         ({"seed": 2**63}, "seed must be from 0"),
+        *(({name: 10**400}, f"{name} must be a finite number") for name in ("rate", "average")),
+        *(
+            ({name: 10**400}, f"{name} must be at least 0")
+            for name in ("output_rate", "clip", "weight_decay")
+        ),
+        ({"steps": 10**400}, r"steps must be at most \d+; got 10+\.\.\.0+\."),
         ({"precision": "fp16"}, "precision must be"),
         ({"average": 1.0}, "average must be a decay"),
     ],
