@@ -123,10 +123,15 @@ def step_of(checkpoint: Path) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what the checkpoints of a killed run have left half written."""
+    """Remove what the checkpoints of a killed run have left half written, or half removed."""
     for path in folder.glob(f"checkpoint-*{PARTIAL}"):
         if _named(path.name.removesuffix(PARTIAL)):
             _remove(path)
+    found = checkpoints(folder)
+    if found and _whole(found[-1]):
+        for path in found[:-1]:
+            if not _whole(path):
+                _remove(path)
 
 
 def read_progress(checkpoint: Path) -> Progress:
@@ -266,6 +271,10 @@ def _named(name: str) -> bool:
 
 def _is_checkpoint(path: Path) -> bool:
     return _named(path.name) and any((path / name).is_file() for name in FILES)
+
+
+def _whole(path: Path) -> bool:
+    return all((path / name).is_file() for name in FILES)
 
 
 def _remove(checkpoint: Path) -> None:

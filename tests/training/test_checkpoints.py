@@ -85,6 +85,22 @@ def test_half_written_checkpoints_are_ignored(tmp_path: Path) -> None:
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000004"]
 
 
+def test_a_half_removed_checkpoint_goes_when_a_newer_one_is_whole(tmp_path: Path) -> None:
+    older = save_checkpoint(tmp_path, Progress(2), *parts())
+    shutil.copytree(older, tmp_path / "kept")
+    newer = save_checkpoint(tmp_path, Progress(4), *parts())
+    for damaged in (older, newer):  # where the newer one is not whole, both stay
+        shutil.copytree(tmp_path / "kept", older, dirs_exist_ok=True)
+        file = damaged / "weights.safetensors"
+        whole = file.read_bytes()
+        file.unlink()
+        module.sweep(tmp_path)
+        assert older.exists() == (damaged is newer)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(whole)
+    assert newer.exists()
+
+
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     first = tiny.run(tmp_path, SHORT)
     again = tiny.run(tmp_path, SHORT, model=tiny.fresh_model(seed=1))
