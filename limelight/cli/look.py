@@ -236,9 +236,13 @@ def _look_at_lines(
         raise passed_over[-1]
     for error in passed_over:
         _tell(error)
-    tell_unknown(predictor.saved.source, (each.prediction.source for each in looks))
+    tell_unknown(predictor.saved.source, [predictor.trimmed(each.prediction.source) for each in looks])
     if given is not None:
-        tell_unknown(predictor.saved.target, (each.prediction.text for each in looks), "the given answer")
+        tell_unknown(
+            predictor.saved.target,
+            [predictor.trimmed(each.prediction.text) for each in looks],
+            "the given answer",
+        )
     tell_limits(
         predictor, [each.prediction for each in looks], [repr(each.prediction.source[:20]) for each in looks]
     )
