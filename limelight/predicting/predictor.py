@@ -209,6 +209,12 @@ class Predictor:
         log_p = float(self._log_probability([source.ids], [[*target, END]]))
         return Prediction(text, answer, log_p, source.ids, target, unknown=unknown_of(read, source))
 
+    @checked
+    def full(self, answer: Prediction) -> bool:
+        """Whether an answer fills what the model can write: where it was cut, no larger `longest` allows more."""
+        read = self._read(answer.source_ids)
+        return len(answer.target_ids) >= room_for_answer(self.model, read, len(answer.target_ids) + 1)
+
     @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
     @checked
     def trace(self, prediction: Prediction) -> Trace:

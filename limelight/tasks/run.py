@@ -25,7 +25,7 @@ from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, 
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
-from limelight.tasks.checking import check_classes, check_lengths, check_unknown, check_words
+from limelight.tasks.checking import check_classes, check_labels, check_lengths, check_unknown, check_words
 from limelight.tasks.going_on import (
     as_made,
     check_settings,
@@ -106,6 +106,8 @@ def _train(
     start: Start,
     reporter: Reporter,
 ) -> tuple[SavedModel, Outcome]:
+    if recipe.task == "classify" and (start.model is None or not start.model.classes):
+        check_labels(rows, parts["train"])
     saved, new = _begin(recipe, rows, out, start)
     recipe = effective(recipe, saved, start)
     task = TASKS[recipe.task](recipe)
@@ -126,7 +128,7 @@ def _train(
         progress = deepcopy(progress)
         begin_stretch(progress, recipe.training)
         warmup = recipe.training.warmup
-        if warmup >= recipe.training.steps:
+        if warmup > recipe.training.steps:
             reporter.note(
                 f"warmup = {warmup:,} is not over within steps = {recipe.training.steps:,}: the learning rate "
                 "rises to the end and never reaches its height"

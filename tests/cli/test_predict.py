@@ -281,6 +281,18 @@ def test_a_cut_answer_is_told_by_its_line(limelight: Call, model: Model, tmp_pat
     assert [(each["line"], each["cut"]) for each in shown] == [(1, False), (2, False), (3, True), (4, True)]
 
 
+def test_an_answer_cut_where_learned_positions_end_is_told_so(
+    limelight: Call, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limelight.predicting.limits.last_position", lambda model: 3)
+    result = limelight("predict", "ab", "--model", model("pronounce"))
+    assert (
+        "the answer is cut at the end of the 3 positions that the model has learned: text 1; split"
+        in result.stderr
+    )
+    assert "--longest" not in result.stderr
+
+
 def test_a_prompt_beyond_the_window_is_told(limelight: Call, model: Model) -> None:
     long = ("the light falls on every word " * 11).strip()
     result = limelight("predict", long, "--model", model("language"), "--longest", 3)

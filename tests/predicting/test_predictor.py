@@ -55,6 +55,16 @@ def test_options_come_from_the_model_unless_given() -> None:
     assert len(bare.predict(["the light"], longest=9)[0].others) == 4
 
 
+@pytest.mark.parametrize(("kind", "read"), [("transformer", 0), ("language", 2)])
+def test_an_answer_is_full_where_learned_positions_end(kind: str, read: int) -> None:
+    model = saved(kind, shape=replace(SHAPE, positions="learned", longest=13))
+    predictor = Predictor(model)
+    for length, full in ((11 - read, False), (12 - read, True)):
+        answer = Prediction("the light", "", 0.0, [4] * 2, [5] * length, complete=False)
+        assert predictor.full(answer) is full
+    assert not Predictor(saved(kind)).full(answer)
+
+
 @pytest.mark.parametrize("kind", ["transformer", "classifier"])
 def test_white_space_at_the_ends_of_a_text_is_nothing(kind: str) -> None:
     predictor = Predictor(saved(kind))
