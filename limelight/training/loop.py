@@ -184,6 +184,11 @@ def train(
         if known:
             settle_best(folder)  # somebody was killed after a checkpoint, and before this
         if progress.judged_by != judged_by:
+            if progress.judged_by:
+                reporter.note(
+                    "the held-out rows, or how answers are searched for, are others than before: the best weights "
+                    "and the present ones are judged anew"
+                )
             candidate = None
             if known:
                 candidate = deepcopy(average.module)
