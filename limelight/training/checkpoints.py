@@ -123,10 +123,14 @@ def step_of(checkpoint: Path) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what the checkpoints of a killed run have left half written, or half removed."""
+    """Remove what the checkpoints of a killed run have left half written."""
     for path in folder.glob(f"checkpoint-*{PARTIAL}"):
         if _named(path.name.removesuffix(PARTIAL)):
             _remove(path)
+
+
+def sweep_older(folder: Path) -> None:
+    """Remove the older checkpoints that a killed run has left half removed, where the newest is whole."""
     found = checkpoints(folder)
     if found and _whole(found[-1]):
         for path in found[:-1]:

@@ -32,6 +32,7 @@ from limelight.training.checkpoints import (
     load_weights,
     save_checkpoint,
     sweep,
+    sweep_older,
 )
 from limelight.training.domains import check_number
 from limelight.training.interrupts import interrupts_wait, raise_interrupt
@@ -156,6 +157,7 @@ def train(
     torch.manual_seed(settings.seed)
     progress = Progress(judged_by=judged_by)
     sweep(folder)
+    sweep_older(folder)
     if found := checkpoints(folder):
         progress = load_checkpoint(found[-1], plain, average.module, optimizer.optimizer)
         average.n_averaged.fill_(progress.step)

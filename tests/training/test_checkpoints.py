@@ -94,7 +94,7 @@ def test_a_half_removed_checkpoint_goes_when_a_newer_one_is_whole(tmp_path: Path
         file = damaged / "weights.safetensors"
         whole = file.read_bytes()
         file.unlink()
-        module.sweep(tmp_path)
+        module.sweep_older(tmp_path)
         assert older.exists() == (damaged is newer)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(whole)
