@@ -39,11 +39,26 @@ def tell_tabs(texts: Iterable[str]) -> None:
 
 
 def tell_limits(predictor: Predictor, answers: Sequence[Prediction], names: Sequence[str]) -> None:
-    """A line on stderr where answers were cut at their longest length, and one where a text is beyond the window that
-    a language model was trained on."""
+    """A line on stderr where answers were cut at their longest length, one where they were cut at the end of learned
+    positions, and one where a text is beyond the window that a language model was trained on."""
+    from limelight.predicting.limits import last_position
+
     for which, what in (
         (
-            [name for answer, name in zip(answers, names, strict=True) if answer.cut],
+            [
+                name
+                for answer, name in zip(answers, names, strict=True)
+                if answer.cut and predictor.full(answer)
+            ],
+            f"{{of}} cut at the end of the {last_position(predictor.model)} positions that the model has learned: "
+            "{named}; split the text",
+        ),
+        (
+            [
+                name
+                for answer, name in zip(answers, names, strict=True)
+                if answer.cut and not predictor.full(answer)
+            ],
             "{of} cut at the longest length allowed: {named}; a larger --longest allows more, or split the text",
         ),
         (

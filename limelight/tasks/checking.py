@@ -16,7 +16,7 @@ from limelight.tasks.rows import Part, few
 from limelight.tasks.task import Rows
 from limelight.tasks.unknown import named, told_unknown, unit, unknown_in
 from limelight.text.boundaries import words
-from limelight.text.lookalikes import told_apart
+from limelight.text.lookalikes import told_apart, twins
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Examples
 
@@ -48,6 +48,22 @@ def sides(saved: SavedModel, rows: Rows) -> list[Side]:
             return [Side("texts", first, saved.source, True)]
         case _:
             return [Side("texts", first, saved.source, False)]
+
+
+def check_labels(rows: Rows, part: Part) -> None:
+    """Raises TextError where the labels of training rows are no classes to choose from: one only, or two that look
+    alike."""
+    first = {label: row for row, (_, label) in reversed([*enumerate(rows)])}
+    if len(first) < 2:
+        raise TextError(
+            f"{part.path}: classification needs at least two classes in the training data; got {list(first)}. Give "
+            "rows of another class too."
+        )
+    for known, twin in twins(label for _, label in rows):
+        raise TextError(
+            f"{part.place(first[twin])}, and {part.place(first[known])}: two classes look alike: {twin!r}. "
+            f"{told_apart(twin, [known])}"
+        )
 
 
 def check_classes(saved: SavedModel, rows: Rows, part: Part, given: bool) -> None:
@@ -104,8 +120,8 @@ def check_lengths(
     held_out: bool,
     note: Callable[[str], None],
 ) -> None:
-    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or "
-    "isolates."""
+    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or
+    isolates."""
     shape, lengths = saved.model.shape, examples.lengths()
     language = saved.model.role == "language"
     if isinstance(shape, Shape) and shape.positions == "learned":

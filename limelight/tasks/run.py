@@ -21,11 +21,11 @@ from limelight.errors import (
 )
 from limelight.files import own_folder, write_text
 from limelight.modules.recurrent import Recurrence
-from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, save_model
+from limelight.modules.saved import FILES, SavedModel, holds_model, load_model, place_for_model, save_model
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.heads import AlignmentHeads, Example, choose_heads
 from limelight.tasks.card import command, trained_card
-from limelight.tasks.checking import check_classes, check_lengths, check_unknown, check_words
+from limelight.tasks.checking import check_classes, check_labels, check_lengths, check_unknown, check_words
 from limelight.tasks.going_on import (
     as_made,
     check_settings,
@@ -54,6 +54,7 @@ from limelight.tasks.task import TASKS, Rows, Task
 from limelight.tasks.transfer import classifier_from, with_dropout
 from limelight.training.batches import Examples
 from limelight.training.best import BEFORE, BEST
+from limelight.training.checkpoints import check_free
 from limelight.training.loop import Evaluation, Outcome, begin_stretch, finished, train
 from limelight.training.processes import demand_one_process
 from limelight.training.reporting import Reporter
@@ -105,6 +106,8 @@ def _train(
     start: Start,
     reporter: Reporter,
 ) -> tuple[SavedModel, Outcome]:
+    if recipe.task == "classify" and (start.model is None or not start.model.classes):
+        check_labels(rows, parts["train"])
     saved, new = _begin(recipe, rows, out, start)
     recipe = effective(recipe, saved, start)
     task = TASKS[recipe.task](recipe)
@@ -118,11 +121,14 @@ def _train(
     }
     progress = stands_at(out)
     check_settings(out, progress, recipe.training, reporter.note)
+    check_free(out, progress.step, recipe.training.steps)
+    if not new:
+        place_for_model(out / MODEL)
     if not finished(progress, recipe.training):
         progress = deepcopy(progress)
         begin_stretch(progress, recipe.training)
         warmup = recipe.training.warmup
-        if warmup >= recipe.training.steps:
+        if warmup > recipe.training.steps:
             reporter.note(
                 f"warmup = {warmup:,} is not over within steps = {recipe.training.steps:,}: the learning rate "
                 "rises to the end and never reaches its height"

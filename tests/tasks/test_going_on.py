@@ -1,5 +1,5 @@
-"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is "
-"refused."""
+"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is
+refused."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def test_other_held_out_rows_judge_the_best_weights_anew(data: Path, tmp_path: P
     run(out, data)
     rows = [(text, small.KEYWORDS["good"]) for text, _ in small.rows("classify", 5, 9)]
     (data / "valid.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
-    saved, outcome, _ = run(out, data)
+    saved, outcome, said = run(out, data)
+    assert "note: the held-out rows, or how answers are searched for, are others than before" in said
     task = TASKS["classify"](small.recipe("classify", **OFTEN))
     measures = dict(task.judge(load_model(out / "model"), rows).measures)
     kept = {name: saved.training["held out"][name] for name in measures}
@@ -134,7 +135,8 @@ def test_other_held_out_rows_judge_the_best_weights_anew(data: Path, tmp_path: P
     assert max(scores) == (kept["accuracy"], -kept["loss"])
     file = next(out.glob("checkpoint-*")) / "progress.json"
     assert json.loads(file.read_text(encoding="utf-8"))["judged_by"] == outcome.progress.judged_by
-    again, same, _ = run(out, data)
+    again, same, said = run(out, data)
+    assert "others than before" not in said
     assert (again.card, same.progress.history) == (saved.card, outcome.progress.history)
 
 
