@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -37,18 +38,36 @@ def why_unreadable(*given: Any) -> str | None:
     return None
 
 
+_RECORDER_AWAY: ContextVar[bool] = ContextVar("limelight_recorder_away", default=False)
+"""Whether `unrecorded` keeps a recorder away for now, which is there all the same."""
+
+
 def _is_recorded() -> bool:
+    """Whether the call is recorded by make_fx or torch.export."""
+    if _RECORDER_AWAY.get():
+        return True
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return proxies is not None and proxies.get_proxy_mode() is not None
 
 
-def unrecorded() -> AbstractContextManager[Any]:
-    """Inside the block nothing that is computed becomes a part of a graph of make_fx or torch.export."""
-    if not _is_recorded():
-        return nullcontext()
+def unrecorded() -> AbstractContextManager[None]:
+    """Inside the block nothing that is computed becomes a part of a graph of make_fx or torch.export.
+
+    What the call was given and gave is of that graph nevertheless, and `why_unreadable` says so.
+    """
+    return nullcontext() if _RECORDER_AWAY.get() or not _is_recorded() else _recorder_away()
+
+
+@contextmanager
+def _recorder_away() -> Iterator[None]:
     from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
-    return disable_proxy_modes_tracing()
+    token = _RECORDER_AWAY.set(True)
+    try:
+        with disable_proxy_modes_tracing():
+            yield
+    finally:
+        _RECORDER_AWAY.reset(token)
 
 
 @contextmanager

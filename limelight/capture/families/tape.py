@@ -126,7 +126,8 @@ class Tape(TorchFunctionMode):
                 f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             )
         if told is not None:
-            told()
+            with unrecorded():
+                told()
         return result
 
     def pass_whole(
