@@ -4,7 +4,8 @@ A model may be copied, pickled or saved while it is watched. What is made of it 
 without the hooks of this file, and without the function by which a module of ours tells of itself (`own.py`).
 
 PyTorch's fused encoder layer does not run while a module in it has hooks. A layer of that kind is listened to through
-the hooks that PyTorch has for all modules, so that it runs as it does by itself.
+the hooks that PyTorch has for all modules, so that it runs as it does by itself. A compiled model warns its user of
+such hooks, which run once more for what torch.compile has put around the model: ours may, and are not counted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Ours:
     """What that was."""
 
 
+_CALL = nn.Module._call_impl.__code__
+
+
 class Hook(Ours):
     """A hook of ours; where a copy cannot leave it out, it does nothing there."""
 
@@ -57,6 +61,7 @@ def hooked(module: nn.Module, before: Before | None = None, after: After | None 
     """Inside the block `before` is called with every call of `module`, and `after` at its end, even if it failed."""
     with ExitStack() as stack:
         stack.enter_context(_COPIES.held())
+        stack.enter_context(_UNCOUNTED.held())
         put = _put_for_all if isinstance(module, nn.TransformerEncoderLayer) else _put
         for handle in put(module, before, after):
             stack.callback(handle.remove)
@@ -74,14 +79,66 @@ def _put_for_all(module: nn.Module, before: Before | None, after: After | None) 
     def at_its_call(called: nn.Module, args: Any) -> None:
         if called is module and before is not None:
             # PyTorch gives these hooks no named arguments; they are a variable where it calls them.
-            before(called, args, sys._getframe(1).f_locals.get("kwargs", {}))
+            frame = sys._getframe(1)
+            while frame.f_code is not _CALL and frame.f_back is not None:
+                frame = frame.f_back
+            before(called, args, frame.f_locals.get("kwargs", {}))
 
     def at_its_end(called: nn.Module, args: Any, output: Any) -> None:
         if called is module and after is not None:
             after(called, args, output)
 
-    yield torch_module.register_module_forward_pre_hook(at_its_call)
-    yield torch_module.register_module_forward_hook(at_its_end, always_call=True)
+    return _everywhere(at_its_call, at_its_end)
+
+
+@contextmanager
+def hooked_everywhere(
+    before: Callable[[nn.Module, Any], None], after: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    """Inside the block both are called with every module that runs in the process, whoever it belongs to."""
+    with ExitStack() as stack:
+        stack.enter_context(_UNCOUNTED.held())
+        for handle in _everywhere(before, after):
+            stack.callback(handle.remove)
+        yield
+
+
+def _everywhere(
+    before: Callable[[nn.Module, Any], None], after: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[Any]:
+    yield torch_module.register_module_forward_pre_hook(Hook(before))
+    yield torch_module.register_module_forward_hook(Hook(after), always_call=True)
+
+
+_EVERY_MODULES = (
+    "_global_backward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_forward_hooks",
+)
+_ASKED = "_has_any_global_hook"
+
+
+def _leave_ours_uncounted() -> Callable[[], None]:
+    """PyTorch asks by this name whether all modules have hooks: it is told of those that are somebody else's."""
+    before = getattr(torch_module, _ASKED, None)
+    if before is None:  # of a PyTorch that does not ask
+        return lambda: None
+
+    def has_any_global_hook() -> bool:
+        hooks = [hook for name in _EVERY_MODULES for hook in getattr(torch_module, name, {}).values()]
+        return any(not isinstance(hook, Ours) for hook in hooks)
+
+    setattr(torch_module, _ASKED, has_any_global_hook)
+
+    def undo() -> None:
+        if getattr(torch_module, _ASKED) is has_any_global_hook:
+            setattr(torch_module, _ASKED, before)
+
+    return undo
+
+
+_UNCOUNTED = Shared(_leave_ours_uncounted)
 
 
 # ---- copies -----------------------------------------------------------------------------------------
