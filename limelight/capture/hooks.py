@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from limelight.capture.listening import Shared
+from limelight.capture.readable import unrecorded
 
 Before = Callable[[nn.Module, Any, Mapping[str, Any]], None]
 """Called with a module, and the positional and the named arguments of its call."""
@@ -46,7 +47,8 @@ class Hook(Ours):
         self.call = call
 
     def __call__(self, *given: Any) -> None:
-        self.call(*given)
+        with unrecorded():
+            self.call(*given)
 
     def __reduce__(self) -> Any:
         return Hook, (_nothing,)

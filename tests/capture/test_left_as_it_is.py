@@ -178,6 +178,13 @@ def graph(model: nn.Module, x: Tensor) -> Any:
     return make_fx(model)(x)
 
 
+def nodes(made: Any) -> list[Any]:
+    """All that a graph computes, in order."""
+    if isinstance(made, torch.jit.ScriptModule):
+        return [node.kind() for node in made.inlined_graph.nodes()]
+    return [(node.op, str(node.target)) for node in made.graph.nodes]
+
+
 class Fused(ByHand):
     def forward(self, x: Tensor) -> Tensor:
         parts = self.qkv(x).unflatten(-1, (3, H, E // H))
@@ -186,17 +193,49 @@ class Fused(ByHand):
         return y.transpose(-3, -2).flatten(-2)
 
 
+class Flexible(ByHand):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        parts = self.qkv(x).unflatten(-1, (3, H, E // H))
+        y: Tensor = flex_attention(*(parts[..., which, :, :].transpose(-3, -2) for which in range(3)))
+        return y.transpose(-3, -2).flatten(-2)
+
+
+def weights_of(q: Tensor, k: Tensor) -> Tensor:
+    return torch.softmax(q @ k.transpose(-1, -2) / 2.0, -1)
+
+
+class Scripted(ByHand):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights_of = torch.jit.script(weights_of)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        weighed: Tensor = self.weights_of(q, k) @ v
+        return weighed
+
+
+def before_dispatch(model: nn.Module, x: Tensor) -> Any:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    return make_fx(model, pre_dispatch=True)(x)
+
+
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
         (traced, Fused),
+        (traced, layer),
         (traced, SelfAttention),
         (symbolic, Fused),  # torch.fx itself cannot follow the sizes of the other
         *(
             pytest.param(make, kind, marks=pytest.mark.slow)
             for make in (exported, graph)
-            for kind in (Fused, SelfAttention)
+            for kind in (Fused, SelfAttention, layer, Flexible)
         ),
+        pytest.param(before_dispatch, Scripted, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
@@ -206,14 +245,16 @@ def test_a_graph_is_made_as_without_the_watch(make: Any, kind: Any) -> None:
         each.requires_grad_(False)
     plain = make(model, X)
     with (
-        pytest.raises(CaptureError, match=r"torch\.jit\.trace|make_fx|torch\.fx|FakeTensor"),
+        pytest.raises(CaptureError, match=r"torch\.jit\.trace|make_fx|torch\.fx|FakeTensor|TorchScript"),
         ll.watch(model),
     ):
         watched = make(model, X)
-    assert torch.equal(watched(2 * X), plain(2 * X)) and torch.equal(watched(X), model(X))
-    if hasattr(plain, "graph") and make is not traced:
-        nodes = [[(node.op, str(node.target)) for node in each.graph.nodes] for each in (plain, watched)]
-        assert nodes[0] == nodes[1]
+    assert torch.equal(watched(2 * X), plain(2 * X)) and torch.equal(watched(X), plain(X))
+    rounding = (
+        1e-6 if kind is layer else 0.0
+    )  # the layer itself runs as one fused function, its graph does not
+    torch.testing.assert_close(watched(X), model(X), atol=rounding, rtol=0)
+    assert nodes(watched) == nodes(plain)
 
 
 @pytest.mark.parametrize(
