@@ -62,6 +62,8 @@ IN_PIECES = (
     "computes its attention in pieces: each is told by itself, its queries, heads and texts counted from where it "
     "begins"
 )
+LATE = "the exponentials of its scores meet the values before they are divided by their sum"
+OVERWRITTEN = "a write into what they were computed from"
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
@@ -175,7 +177,8 @@ class Tape(TorchFunctionMode):
         self, func: Any, name: str, before: Any, result: Any, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
         """Note what is known of the result; gives what is to be told, if anything."""
-        if self.known and (written := written_by(func, args, kwargs)) is not None:
+        written = written_by(func, args, kwargs)
+        if self.known and written is not None:
             self._forget_others(written, result)
         if is_kernel(func):
             return lambda: self._miss(
@@ -188,7 +191,10 @@ class Tape(TorchFunctionMode):
             if isinstance(result, (tuple, list)):
                 self._follow_several(name, before, result, args, kwargs)
             elif isinstance(result, Tensor) and result.is_floating_point():
-                return self._follow(name, before, result, args, kwargs)
+                told = self._follow(name, before, result, args, kwargs)
+                if written is not None and _refers_to(self.known.get(result), written):
+                    self._lose(self.known.get(result), result, OVERWRITTEN)
+                return told
         return None
 
     def _follow(
@@ -212,6 +218,10 @@ class Tape(TorchFunctionMode):
             scores = PRODUCTS[name](self.origins.of, result, *args, **kwargs)
             if scores is not None:
                 self._keep(result, replace(scores, made=replace(scores.made, owners=self.place.owners())))
+            elif name == "einsum":
+                self._keep(result, self._summed_product(name, args))
+        elif name == "cosine_similarity" or (name in ("mul", "multiply") and _is_of_all_pairs(args)):
+            self._keep(result, self._summed_product(name, args))
         elif name in OTHER_PRODUCTS:
             operands = [one for one in args if isinstance(one, Tensor)]
             origins = [self.origins.of(one) for one in operands]
@@ -220,6 +230,14 @@ class Tape(TorchFunctionMode):
         elif name == "softmax" and result.dim() > 2:
             self._keep(result, _free(self.origins, result, *args, **kwargs))
         return None
+
+    def _summed_product(self, name: str, args: Any) -> Lost | None:
+        """What two tensors that were computed give one by one: scores, if a softmax comes."""
+        operands = operands_of(args)
+        origins = [self.origins.of(one) for one in operands]
+        if len(operands) != 2 or any(one is not None and one.constant for one in origins):
+            return None
+        return Lost(name, Product(owners=self.place.owners()), only_if_weighted=True)
 
     def _follow_scores(
         self, name: str, scores: Scores, result: Tensor, args: Any, kwargs: Any
@@ -232,7 +250,11 @@ class Tape(TorchFunctionMode):
         if after is not None and after.softmax is not None and after.made.activations:
             self._await(after)
         self._keep(result, number_a_query or after)
-        if number_a_query is not None or after is not None or name in REDUCTIONS:
+        if number_a_query is not None or after is not None:
+            return None
+        if name in REDUCTIONS:
+            if _still_of_pairs(scores, result, args, kwargs):
+                self._keep(result, Lost(name, scores.made))
             return None
         if name in PRODUCTS and (name != "linear" or (len(args) > 1 and args[1] in self.known)):
             return self._met(name, scores, Lost(_unweighed(scores), scores.made), result, args, kwargs)
@@ -278,6 +300,11 @@ class Tape(TorchFunctionMode):
             if lost.made.activations and (lost.made.of_tokens or lost.made.among_features):
                 return lambda: self._miss(lost.made.owners, _reason(lost))
             self._keep(result, replace(lost, weighted=True))
+        elif lost.only_if_weighted and not lost.weighted:
+            if name in PRODUCTS or name in OTHER_PRODUCTS:
+                return self._begin(name, result, args, kwargs)
+            if name in ("sum", "mean") or (name not in PROJECTIONS and name not in REDUCTIONS):
+                self._keep(result, lost)
         elif name in PRODUCTS and name != "linear":
             return self._met(name, lost, lost, result, args, kwargs)
         elif (name not in PROJECTIONS and name not in REDUCTIONS) or (
@@ -336,9 +363,12 @@ class Tape(TorchFunctionMode):
         return min(found, key=_rank, default=None)
 
     def _forget_others(self, written: Tensor, result: Any) -> None:
-        """Scores in memory that was written into are lost, but for what the writing gave."""
+        """Scores in memory that was written into are lost, but for what the writing gave; and so are scores of which
+        a part that they are told by was written into."""
         for tensor in self.known.tensors():
-            if tensor is not result and share_memory(tensor, written):
+            if _refers_to(self.known.get(tensor), written):
+                self._lose(self.known.get(tensor), tensor, OVERWRITTEN)
+            elif tensor is not result and share_memory(tensor, written):
                 self._lose(self.known.get(tensor), tensor, "a write into their memory")
                 if isinstance(self.known.get(tensor), PerQuery):
                     self.known.forget(tensor)
@@ -422,6 +452,14 @@ class Tape(TorchFunctionMode):
             self.place.missed(found[0], why)
 
 
+def _refers_to(known: Scores | Lost | PerQuery | None, written: Tensor) -> bool:
+    """Whether weights that are still to meet their values are told by what lies in memory that was written into."""
+    scores = known.of if isinstance(known, PerQuery) else known
+    if not isinstance(scores, Scores) or (scores.softmax is not None and scores.softmax.done):
+        return False
+    return any(share_memory(one, written) for one in scores.made_from)
+
+
 def _unsuited(weights: Scores) -> str | None:
     """Why weights that were followed are no matrix of tokens, or cannot be kept."""
     if weights.made.among_features:
@@ -437,8 +475,28 @@ def _reason(lost: Lost) -> str:
     return _through(lost.by) if lost.by != LINEAR else LINEAR
 
 
+def _is_of_all_pairs(args: Any) -> bool:
+    """Whether each of two tensors is spread along an axis of the other, as queries and keys are for their products."""
+    if len(args) != 2 or not all(isinstance(one, Tensor) and one.dim() > 3 for one in args):
+        return False
+    sizes = list(zip(*(one.shape[-3:-1] for one in args), strict=True))
+    return any(a == 1 < b for a, b in sizes) and any(b == 1 < a for a, b in sizes)
+
+
+def _still_of_pairs(scores: Scores, result: Tensor, args: Any, kwargs: Any) -> bool:
+    """Whether an operation that summed, or took the largest, left the axes of queries and keys alone."""
+    dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = len(scores.shape)
+    if not result.is_floating_point() or not all(isinstance(one, int) for one in dims):
+        return False
+    return not {one % axes - axes for one in dims} & set(scores.at)
+
+
 def _unweighed(scores: Scores) -> str:
-    return "no softmax" if not scores.made.among_features else LINEAR
+    if scores.made.among_features:
+        return LINEAR
+    return LATE if scores.stage == "exponentials" else "no softmax"
 
 
 def _after(name: str) -> str:
@@ -446,8 +504,15 @@ def _after(name: str) -> str:
 
 
 def _through(by: str) -> str:
+    if by == LATE:
+        return by
     if by == "no softmax":
         return "its scores meet the values without a softmax"
+    if by.startswith(OVERWRITTEN):
+        return (
+            "its queries, keys, mask or bias were written into after the scores were computed of them and before the "
+            "weights met the values"
+        )
     return f"its scores go through {by}, which is no change of attention scores that can be followed"
 
 
