@@ -410,7 +410,7 @@ class Graph(nn.Module):
 
 
 class StateSpace(nn.Module):
-    """A recurrence with a state a channel, as Mamba's is (Gu and Dao 2023, algorithm 2), by broadcasting and einsum."""
+    """A recurrence with a state a channel, as Mamba's is (Gu and Dao 2023), by broadcasting and einsum."""
 
     def __init__(self) -> None:
         super().__init__()

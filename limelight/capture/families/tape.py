@@ -476,7 +476,7 @@ def _reason(lost: Lost) -> str:
 
 
 def _is_of_all_pairs(args: Any) -> bool:
-    """Whether each of two tensors is spread along an axis of the other, as queries and keys are for their products."""
+    """Whether each of two tensors is spread along an axis of the other, as queries and keys are for products."""
     if len(args) != 2 or not all(isinstance(one, Tensor) and one.dim() > 3 for one in args):
         return False
     sizes = list(zip(*(one.shape[-3:-1] for one in args), strict=True))
