@@ -10,6 +10,7 @@ such hooks, which run once more for what torch.compile has put around the model:
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -58,12 +59,15 @@ def _nothing(*_: Any) -> None:
     """The hook of a copy."""
 
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+
 @contextmanager
 def hooked(module: nn.Module, before: Before | None = None, after: After | None = None) -> Iterator[None]:
     """Inside the block `before` is called with every call of `module`, and `after` at its end, even if it failed."""
     with ExitStack() as stack:
-        stack.enter_context(_COPIES.held())
-        stack.enter_context(_UNCOUNTED.held())
+        for held in (_COPIES, _UNCOUNTED, _UNSCRIPTED):
+            stack.enter_context(held.held())
         put = _put_for_all if isinstance(module, nn.TransformerEncoderLayer) else _put
         for handle in put(module, before, after):
             stack.callback(handle.remove)
@@ -183,7 +187,7 @@ def _without_ours(state: Any) -> Any:
     if not isinstance(state, dict):
         return state
     clean = dict(state)
-    for name in ("_forward_pre_hooks", "_forward_hooks"):
+    for name in _HOOKS:
         hooks = state.get(name) or {}
         ours = {number for number, hook in hooks.items() if isinstance(hook, Ours)}
         if ours:
@@ -200,3 +204,42 @@ def _without_ours(state: Any) -> Any:
 
 def _without(hooks: Any, numbers: set[int]) -> Any:
     return type(hooks)((number, hook) for number, hook in hooks.items() if number not in numbers)
+
+
+# ---- scripts ----------------------------------------------------------------------------------------
+
+
+def _leave_ours_unscripted() -> Callable[[], None]:
+    """torch.jit.script compiles the hooks of a module, too: it is given the module without those of ours."""
+    from torch.jit import _recursive
+
+    before = _recursive.create_script_module
+
+    @functools.wraps(before)
+    def create_script_module(nn_module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        put_away: list[tuple[Any, Any]] = []
+        for module in nn_module.modules():
+            for name in _HOOKS:
+                hooks = getattr(module, name, None) or {}
+                if any(isinstance(hook, Ours) for hook in hooks.values()):
+                    put_away.append((hooks, dict(hooks)))
+        try:
+            for hooks, _ in put_away:
+                for number in [number for number, hook in hooks.items() if isinstance(hook, Ours)]:
+                    del hooks[number]
+            return before(nn_module, *args, **kwargs)
+        finally:
+            for hooks, all_of_them in put_away:
+                hooks.clear()
+                hooks.update(all_of_them)
+
+    _recursive.create_script_module = create_script_module
+
+    def undo() -> None:
+        if _recursive.create_script_module is create_script_module:
+            _recursive.create_script_module = before
+
+    return undo
+
+
+_UNSCRIPTED = Shared(_leave_ours_unscripted)

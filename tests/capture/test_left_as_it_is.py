@@ -257,6 +257,35 @@ def test_a_graph_is_made_as_without_the_watch(make: Any, kind: Any) -> None:
     assert nodes(watched) == nodes(plain)
 
 
+class Scriptable(nn.Module):
+    """What TorchScript can compile, with a part that others have hooked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(E, E), nn.MultiheadAttention(E, H, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.softmax(self.one(x) @ x.transpose(-1, -2) / 3.0, -1) @ x
+        y = nn.functional.scaled_dot_product_attention(y[:, None], x[:, None], x[:, None])[:, 0]
+        return self.two(y, y, y)[0]
+
+
+@pytest.mark.parametrize("make", [Scriptable, layer])
+def test_a_watched_model_is_scripted_as_it_is(make: Any) -> None:
+    model = make().eval()
+    plain = torch.jit.script(model)
+    with torch.no_grad(), ll.watch(model, verify=True) as seen:
+        with ll.watch(model) as inner:
+            scripted = torch.jit.script(model)
+            model(X)
+        watched, expected = scripted(X), plain(X)
+        calls = len(seen)
+        model(X)
+    assert len(inner) == calls and len(seen) == 2 * calls and calls in (1, 3)
+    assert scripted.code == plain.code and torch.equal(watched, expected)
+    assert not scripted._forward_hooks and not scripted._forward_pre_hooks and not ours(model)
+
+
 @pytest.mark.parametrize(
     "make", [Fused, SelfAttention, layer, foreign.llama, foreign.bert], ids=lambda make: make.__name__
 )
