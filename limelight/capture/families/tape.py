@@ -62,6 +62,7 @@ IN_PIECES = (
     "computes its attention in pieces: each is told by itself, its queries, heads and texts counted from where it "
     "begins"
 )
+NESTED = "a product of nested tensors"
 LATE = "the exponentials of its scores meet the values before they are divided by their sum"
 OVERWRITTEN = "a write into what they were computed from"
 IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
@@ -186,6 +187,8 @@ class Tape(TorchFunctionMode):
             )
         if kwargs:
             args, kwargs = in_order(args, kwargs)
+        if isinstance(result, Tensor) and result.is_nested:
+            return self._follow_nested(name, before, result, args, kwargs)
         with torch._C.DisableTorchFunction():
             self.origins.follow(name, args, kwargs, result)
             if isinstance(result, (tuple, list)):
@@ -195,6 +198,17 @@ class Tape(TorchFunctionMode):
                 if written is not None and _refers_to(self.known.get(result), written):
                     self._lose(self.known.get(result), result, OVERWRITTEN)
                 return told
+        return None
+
+    def _follow_nested(
+        self, name: str, before: Any, result: Tensor, args: Any, kwargs: Any
+    ) -> Callable[[], None] | None:
+        """Texts of several lengths in one tensor, whose sizes PyTorch does not tell: told as missed where they are
+        weighed."""
+        if isinstance(before, Lost):
+            return self._follow_lost(name, before, result, args, kwargs)
+        if name in PRODUCTS and sum(one.is_nested for one in operands_of(args)) == 2:
+            self._keep(result, Lost(NESTED, Product(owners=self.place.owners()), only_if_weighted=True))
         return None
 
     def _follow(
