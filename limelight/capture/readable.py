@@ -68,7 +68,7 @@ def _recorder_away(recorded: str) -> Iterator[None]:
     state = torch._C._get_tracing_state()
     try:
         if state is not None:
-            torch._C._set_tracing_state(None)
+            torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
             yield
         else:
             from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
@@ -77,7 +77,7 @@ def _recorder_away(recorded: str) -> Iterator[None]:
                 yield
     finally:
         if state is not None:
-            torch._C._set_tracing_state(state)
+            torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
         _RECORDER_AWAY.reset(token)
 
 
