@@ -52,8 +52,8 @@ class Held:
 def cache_of(module: nn.Module, frame: FrameType | None) -> Held | None:
     """The cache of transformers that `module`, which runs in or above `frame`, was given; None if there is none.
 
-    A decoder's has two, of the text and of what the encoder made. A module may go on with one of them (Whisper's does):
-    how far the text is stands in the first, whichever that is.
+    A decoder's has two, of the text and of what the encoder made. A module may go on with one of them, as Whisper's
+    does; how far the text is stands in the first, whichever that is.
     """
     home = sys.modules.get(_HOME)
     if home is None:

@@ -42,30 +42,30 @@ from limelight.capture.families.matrices import arrangement_of, inputs_of
 from limelight.capture.families.mixing import mixes_heads
 from limelight.capture.families.origins import Origins, label_of
 from limelight.capture.families.products import PRODUCTS, WEIGHINGS
+from limelight.capture.families.reasons import (
+    ADDITIVE,
+    ALONE,
+    CHANNELS,
+    IN_PIECES,
+    IN_TRANSFORMS,
+    MIXED,
+    MIXED_HEADS,
+    NESTED,
+    OVERWRITTEN,
+    TURNED,
+    after_softmax,
+    reason_of,
+    through,
+    unweighed,
+)
 from limelight.capture.families.scores import Known, Lost, Owners, PerQuery, Product, Scores, Softmax
-from limelight.capture.families.steps import STEPS, per_query
+from limelight.capture.families.steps import STEPS, is_of_all_pairs, per_query, still_of_pairs
 from limelight.capture.hooks import hooked
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Missed, Record
 from limelight.capture.places import given_to, kind_of
 from limelight.capture.pytorch import MHA
 from limelight.capture.readable import is_in_transform, unrecorded, why_unreadable
-
-CHANNELS = "its weights are those of channels that attend to each other, there is none from token to token"
-LINEAR = "linear attention multiplies keys and values first, there is no weight from query to key"
-ADDITIVE = "its scores are no product of queries and keys"
-TURNED = "its weights are summed over the queries instead of the keys"
-ALONE = "its weights, softmax of a product, have met no values"
-MIXED_HEADS = "mixes its heads after softmax (talking heads): its weights are those before"
-MIXED = "mixes the weights of two softmaxes: they are told one by one, as they were before"
-IN_PIECES = (
-    "computes its attention in pieces: each is told by itself, its queries, heads and texts counted from where it "
-    "begins"
-)
-NESTED = "a product of nested tensors"
-LATE = "the exponentials of its scores meet the values before they are divided by their sum"
-OVERWRITTEN = "a write into what they were computed from"
-IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
 class Place(Protocol):
@@ -203,8 +203,7 @@ class Tape(TorchFunctionMode):
     def _follow_nested(
         self, name: str, before: Any, result: Tensor, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
-        """Texts of several lengths in one tensor, whose sizes PyTorch does not tell: told as missed where they are
-        weighed."""
+        """Texts of several lengths in one tensor, of sizes that are not told: missed where weighed."""
         if isinstance(before, Lost):
             return self._follow_lost(name, before, result, args, kwargs)
         if name in PRODUCTS and sum(one.is_nested for one in operands_of(args)) == 2:
@@ -234,7 +233,7 @@ class Tape(TorchFunctionMode):
                 self._keep(result, replace(scores, made=replace(scores.made, owners=self.place.owners())))
             elif name == "einsum":
                 self._keep(result, self._summed_product(name, args))
-        elif name == "cosine_similarity" or (name in ("mul", "multiply") and _is_of_all_pairs(args)):
+        elif name == "cosine_similarity" or (name in ("mul", "multiply") and is_of_all_pairs(args)):
             self._keep(result, self._summed_product(name, args))
         elif name in OTHER_PRODUCTS:
             operands = [one for one in args if isinstance(one, Tensor)]
@@ -267,11 +266,11 @@ class Tape(TorchFunctionMode):
         if number_a_query is not None or after is not None:
             return None
         if name in REDUCTIONS:
-            if _still_of_pairs(scores, result, args, kwargs):
+            if still_of_pairs(scores, result, args, kwargs):
                 self._keep(result, Lost(name, scores.made))
             return None
         if name in PRODUCTS and (name != "linear" or (len(args) > 1 and args[1] in self.known)):
-            return self._met(name, scores, Lost(_unweighed(scores), scores.made), result, args, kwargs)
+            return self._met(name, scores, Lost(unweighed(scores), scores.made), result, args, kwargs)
         if name in PARTS and scores.made.among_features:
             return None  # a product of features that is taken apart is no context of linear attention
         if name in PROJECTIONS and not (name == "conv2d" or (name == "linear" and -1 not in scores.at)):
@@ -290,7 +289,9 @@ class Tape(TorchFunctionMode):
                 return lambda: self._weighed_freely(weights)
             weighed = WEIGHINGS[name](weights, self.known, *args, **kwargs)
             if weighed is None or weights.changed:
-                return lambda: self._refuse(weights, _after(weights.changed) if weights.changed else TURNED)
+                return lambda: self._refuse(
+                    weights, after_softmax(weights.changed) if weights.changed else TURNED
+                )
             return lambda: self._complete(weights, *weighed(result))
         if name in MEETINGS:
             others = [self.known.get(one) for one in args if isinstance(one, Tensor)]
@@ -312,7 +313,7 @@ class Tape(TorchFunctionMode):
     ) -> Callable[[], None] | None:
         if name in SOFTMAXES and not lost.weighted:
             if lost.made.activations and (lost.made.of_tokens or lost.made.among_features):
-                return lambda: self._miss(lost.made.owners, _reason(lost))
+                return lambda: self._miss(lost.made.owners, reason_of(lost))
             self._keep(result, replace(lost, weighted=True))
         elif lost.only_if_weighted and not lost.weighted:
             if name in PRODUCTS or name in OTHER_PRODUCTS:
@@ -343,7 +344,7 @@ class Tape(TorchFunctionMode):
             if lost.softmax.done:
                 return None
             self._settle(lost.softmax)
-        return lambda: self._miss(made.owners, _reason(lost))
+        return lambda: self._miss(made.owners, reason_of(lost))
 
     def _follow_several(self, name: str, before: Any, results: Any, args: Any, kwargs: Any) -> None:
         tensors = [one for one in results if isinstance(one, Tensor) and one.is_floating_point()]
@@ -418,7 +419,9 @@ class Tape(TorchFunctionMode):
                     line = arrangement_of(weights, module).unclear
                 if inputs is None:
                     by = weights.zeroed_by
-                    reason = _through(_after(by) if by else "filling places with numbers that hide nothing")
+                    reason = through(
+                        after_softmax(by) if by else "filling places with numbers that hide nothing"
+                    )
                 elif line:
                     self.place.note(f"{self.place.name(module)}: {line}.")
             except (TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -454,7 +457,7 @@ class Tape(TorchFunctionMode):
         if weights.softmax is not None and not weights.softmax.done:
             self._settle(weights.softmax)
             reason = CHANNELS if weights.made.among_features else reason
-            self._miss(weights.made.owners, reason if reason in (CHANNELS, TURNED) else _through(reason))
+            self._miss(weights.made.owners, reason if reason in (CHANNELS, TURNED) else through(reason))
 
     def _settle(self, softmax: Softmax) -> None:
         softmax.done = True
@@ -481,53 +484,6 @@ def _unsuited(weights: Scores) -> str | None:
     if is_in_transform():
         return IN_TRANSFORMS
     return why_unreadable(weights.q, weights.k, *(tensor for tensor, _ in weights.terms))
-
-
-def _reason(lost: Lost) -> str:
-    if lost.made.among_features:
-        return CHANNELS if lost.weighted or lost.by in SOFTMAXES else LINEAR
-    return _through(lost.by) if lost.by != LINEAR else LINEAR
-
-
-def _is_of_all_pairs(args: Any) -> bool:
-    """Whether each of two tensors is spread along an axis of the other, as queries and keys are for products."""
-    if len(args) != 2 or not all(isinstance(one, Tensor) and one.dim() > 3 for one in args):
-        return False
-    sizes = list(zip(*(one.shape[-3:-1] for one in args), strict=True))
-    return any(a == 1 < b for a, b in sizes) and any(b == 1 < a for a, b in sizes)
-
-
-def _still_of_pairs(scores: Scores, result: Tensor, args: Any, kwargs: Any) -> bool:
-    """Whether an operation that summed, or took the largest, left the axes of queries and keys alone."""
-    dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
-    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-    axes = len(scores.shape)
-    if not result.is_floating_point() or not all(isinstance(one, int) for one in dims):
-        return False
-    return not {one % axes - axes for one in dims} & set(scores.at)
-
-
-def _unweighed(scores: Scores) -> str:
-    if scores.made.among_features:
-        return LINEAR
-    return LATE if scores.stage == "exponentials" else "no softmax"
-
-
-def _after(name: str) -> str:
-    return name if name.endswith("after softmax") else f"{name} after softmax"
-
-
-def _through(by: str) -> str:
-    if by == LATE:
-        return by
-    if by == "no softmax":
-        return "its scores meet the values without a softmax"
-    if by.startswith(OVERWRITTEN):
-        return (
-            "its queries, keys, mask or bias were written into after the scores were computed of them and before the "
-            "weights met the values"
-        )
-    return f"its scores go through {by}, which is no change of attention scores that can be followed"
 
 
 def _free(
