@@ -20,7 +20,7 @@ from limelight.capture import rules
 from limelight.capture.inputs import Inputs
 from limelight.capture.listening import Shared, listeners, miss, tell
 from limelight.capture.places import running
-from limelight.capture.readable import outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.readable import outside_of_transforms, side_by_side, unrecorded, why_unreadable
 from limelight.matrix import Mask
 
 ENCODER_LAYER = torch._transformer_encoder_layer_fwd
@@ -67,8 +67,10 @@ def _tell(
     mask: Tensor | None,
     mask_type: int | None,
 ) -> None:
-    dense = states.to_padded_tensor(0.0) if states.is_nested and states.layout == torch.strided else states
-    with torch.no_grad():
+    with torch.no_grad(), unrecorded():
+        dense = (
+            states.to_padded_tensor(0.0) if states.is_nested and states.layout == torch.strided else states
+        )
         seen = None if mask is None else _with_four_axes(mask.logical_not(), mask_type)
         if dense is not states:
             dense = _as_long_as_given(dense, sys._getframe(1))

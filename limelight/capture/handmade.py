@@ -18,7 +18,6 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from limelight.capture.compiled import uses_flex
 from limelight.capture.families import family_of
@@ -26,6 +25,7 @@ from limelight.capture.families.origins import Origins
 from limelight.capture.families.scores import Owners
 from limelight.capture.families.tape import Tape, follow
 from limelight.capture.homes import any_foreign
+from limelight.capture.hooks import hooked_everywhere
 from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.kernels import FLEX, SCRIPTED, SCRIPTS, is_scripted_attention
 from limelight.capture.listening import Listener, is_quiet, listeners, reporting
@@ -97,20 +97,13 @@ class _Everywhere:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        hooks = [
-            register_module_forward_pre_hook(self._before),
-            register_module_forward_hook(self._after, always_call=True),
-        ]
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(SCRIPTS.held())
-                if not self._uses_flex:  # transformers compiles it, and tells of it
-                    stack.enter_context(FLEX.held())
-                stack.enter_context(self._on_tape())
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as stack:
+            stack.enter_context(hooked_everywhere(self._before, self._after))
+            stack.enter_context(SCRIPTS.held())
+            if not self._uses_flex:  # transformers compiles it, and tells of it
+                stack.enter_context(FLEX.held())
+            stack.enter_context(self._on_tape())
+            yield
 
     @contextmanager
     def _on_tape(self) -> Iterator[None]:

@@ -21,7 +21,13 @@ from limelight.capture.inputs import Kind
 from limelight.capture.listening import Listener, Shared, anyone_listens, listeners, miss, tell, unheard
 from limelight.capture.places import kind_of
 from limelight.capture.pytorch import SDPA
-from limelight.capture.readable import is_vmapped, outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.readable import (
+    is_vmapped,
+    outside_of_transforms,
+    side_by_side,
+    unrecorded,
+    why_unreadable,
+)
 from limelight.capture.replaced import accept
 from limelight.errors import CaptureError
 
@@ -74,7 +80,8 @@ def _with_ear(function: Backend, name: str | None, words: Convention) -> Backend
     def heard(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not listeners(module):
             return function(module, *args, **kwargs)
-        kind = kind_of(module, sys._getframe(1).f_locals)
+        with unrecorded():
+            kind = kind_of(module, sys._getframe(1).f_locals)
         output, weights = unheard(function, module, *args, **kwargs)
         given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
         with outside_of_transforms():

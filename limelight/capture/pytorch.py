@@ -26,7 +26,13 @@ from limelight.capture.inputs import Inputs, Kind
 from limelight.capture.listening import Listener, anyone_listens, miss, note, tell, unheard
 from limelight.capture.own import tells_of_itself
 from limelight.capture.places import kind_of, running
-from limelight.capture.readable import memory_of, outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.readable import (
+    memory_of,
+    outside_of_transforms,
+    side_by_side,
+    unrecorded,
+    why_unreadable,
+)
 from limelight.capture.replaced import Kernel, Name, accept, in_words, runs_inside
 from limelight.capture.verifying import TOLERANCE
 from limelight.matrix import Mask, masks
@@ -115,8 +121,8 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
     if place is None or tells_of_itself(place[0]):  # of a model that nobody listens to
         return output
     module = place[0]
-    kind = _HERE.kind or kind_of(*place)
     with outside_of_transforms():
+        kind = _HERE.kind or kind_of(*place)
         try:
             inputs = _inputs(module, kind, output, *args, **kwargs)
         except TypeError as error:
@@ -251,9 +257,11 @@ def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             miss(place[0], _put_inside(MHA.name, above))
         return unheard(_under_a_mode(), *args, **kwargs)
     query, key, _, _, heads = args[:5]
-    before, _HERE.kind = _HERE.kind, "self" if _same(query, key) else "cross"
+    with unrecorded():
+        kind: Kind = "self" if _same(query, key) else "cross"
+    before, _HERE.kind = _HERE.kind, kind
     try:
-        with EarInside(_HERE.kind, heads):
+        with EarInside(kind, heads):
             return _under_a_mode()(*args, **kwargs)
     finally:
         _HERE.kind = before
@@ -276,7 +284,7 @@ def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, An
     place = running(sys._getframe(1))
     if place is None:
         return output
-    with torch.no_grad():
+    with torch.no_grad(), unrecorded():
         gap: float | str
         try:
             gap = _gap(unheard(_under_a_mode(), *args, **kwargs)[0], output[0])

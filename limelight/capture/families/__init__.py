@@ -8,6 +8,7 @@ have a small file of their own. Nothing of the model is changed.
     steps.py      what may be done to scores; moves.py: their shapes   lookups.py   DeBERTa's additions, by distance
     mixing.py     heads that are mixed     after.py   after softmax    origins.py   what the axes of tensors count
     matrices.py   scores in the words of AttentionMatrix               about.py     what is known without running it
+    reasons.py    why something was missed, in words
 """
 
 from __future__ import annotations
