@@ -5,6 +5,9 @@ BIN := .venv/bin
 # Touched after a complete install, so that the next call starts at once.
 INSTALLED := .venv/.installed
 
+# Compiled code is kept: without that, each process compiles the package and every test anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check bench page check-page check-docs check-slow
 .DELETE_ON_ERROR:
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import random
 import reprlib
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -62,9 +62,6 @@ ODD: list[Callable[[], Any]] = [
     lambda: [math.nan],
 ]
 
-SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG}
-"""No right to write there, or no room."""
-
 Call = tuple[str, Callable[..., Any], dict[str, Any]]
 """What it is called, the function, and arguments that fit; those that begin with `*` are positional."""
 
@@ -93,6 +90,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
     saved = mine.saved
     five = torch.randn(1, 2, 5, 8)
     shape = ll.TransformerConfig(16, 2, 16, 1, 1)
+    words = ll.Word2vec(width=3, window=2, least=1, negative=2, epochs=1, subsample=0.0, learning_rate=0.02)
 
     def fits(name: str, function: Callable[..., Any], /, **arguments: Any) -> tuple[str, Callable[[], Call]]:
         return name, lambda: (name, function, arguments)
@@ -201,21 +199,11 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 memory=None,
                 mask=None,
             ),
-            fits("kept_attention", kept, model=mine.model),
+            fits("record_attention", kept, model=mine.model),
             fits(
                 "Shape",
                 ll.TransformerConfig,
-                width=16,
-                heads=2,
-                feed_forward=8,
-                encoder_layers=1,
-                decoder_layers=1,
-                key_value_heads=1,
-                positions="rotary",
-                norm="pre",
-                activation="relu",
-                dropout=0.1,
-                longest=7,
+                **asdict(ll.TransformerConfig(16, 2, 8, 1, 1, key_value_heads=1, longest=7)),
             ),
             fits(
                 "Transformer",
@@ -253,25 +241,9 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 documents=[text(dice)],
                 question=text(dice),
             ),
-            fits(
-                "Word2vec",
-                ll.Word2vec,
-                width=3,
-                window=2,
-                least=1,
-                negative=2,
-                epochs=1,
-                subsample=0.0,
-                learning_rate=0.02,
-                workers=1,
-                seed=0,
-            ),
-            fits("Word2vec.train", ll.Word2vec(width=3, least=1, epochs=1).train, texts=TEXTS),
-            fits(
-                "Word2vec.train_on_tokens",
-                ll.Word2vec(width=3, least=1, epochs=1).train_on_tokens,
-                sequences=[["a", "b"]],
-            ),
+            fits("Word2vec", ll.Word2vec, **asdict(words)),
+            fits("Word2vec.train", words.train, texts=TEXTS),
+            fits("Word2vec.train_on_tokens", words.train_on_tokens, sequences=[["a", "b"]]),
             fits("WordVectors", ll.WordVectors, words=("a", "b"), vectors=torch.ones(2, 3)),
             fits("WordVectors.load", ll.WordVectors.load, path=file(dice, box, "vectors")),
             fits("WordVectors.nearest", ll.WordVectors(("a", "b"), torch.eye(2)).nearest, word="a", count=1),
@@ -366,7 +338,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 times=2,
             ),
             fits(
-                "between",
+                "attention_between",
                 ll.attention_between,
                 matrices=[small],
                 segments=segments(),
@@ -376,7 +348,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 batch=0,
             ),
             fits(
-                "looked_at",
+                "attention_to_units",
                 ll.attention_to_units,
                 matrices=[small],
                 segments=segments(),
@@ -470,9 +442,4 @@ def try_function(call: Call) -> str | None:
             function(**arguments)
         except LimelightError as error:
             return None if str(error) else "an error without a message"
-        except (
-            OSError
-        ) as error:  # what the system does not let anybody do is told as it tells it, with the file
-            if error.errno not in SYSTEM or not error.filename:
-                raise
     return None

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import door_commands, door_functions, door_guard, door_inputs
-from benchmarks.tables import print_rows
+from benchmarks.tables import print_failures, print_rows
 
 SPACING = 10**9
 """Case i of seed S has the number S · SPACING + i: no two seeds share a case."""
@@ -212,16 +212,7 @@ def show(result: dict[str, Any], console: Console) -> None:
     """The failures with what repeats them, and one line that sums up."""
     rows = [{"door": door, "cases": count} for door, count in result["doors"].items()]
     print_rows("Doors", rows, {"cases": ",d"}, console)
-    for failure in result["failures"][:SHOWN]:
-        console.print(
-            f"{failure['kind']}: {failure['message']}\n    {failure['told']}\n"
-            f"    repeat it: python -m benchmarks doors --only {failure['number']}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    if len(result["failures"]) > SHOWN:
-        console.print(f"… and {len(result['failures']) - SHOWN} more", highlight=False)
+    print_failures(result["failures"], SHOWN, "{kind}: {message}", "doors --only {number}", console)
     console.print(
         f"{result['cases']:,} cases at {len(result['doors'])} doors: {result['failed']} failed; "
         f"{result['seconds'] / 60:.1f} minutes",

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.random_cases import draw_case
-from benchmarks.tables import print_rows
+from benchmarks.tables import print_failures, print_rows
 from benchmarks.ways import draw_readings, readings_of
 from tests.tolerance import shares
 
@@ -206,16 +206,7 @@ def show(result: dict[str, Any], console: Console) -> None:
         for each in result["worst"]
     ]
     print_rows("The furthest from the truth", rows, {"share of the bound": ".3f"}, console)
-    for failure in result["failures"][:SHOWN]:
-        console.print(
-            f"{failure['kind']}: {failure['reading']}: {failure['message']}\n    {failure['told']}\n"
-            f"    repeat it: python -m benchmarks fuzz --only {failure['case']}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    if len(result["failures"]) > SHOWN:
-        console.print(f"… and {len(result['failures']) - SHOWN} more", highlight=False)
+    print_failures(result["failures"], SHOWN, "{kind}: {reading}: {message}", "fuzz --only {case}", console)
     console.print(
         f"{result['cases']:,} cases, {result['readings']:,} readings: {result['beyond']} beyond the table, "
         f"{result['NaN']} NaN, {result['errors']} errors; {result['CPU seconds'] / 60:.1f} CPU-minutes",

@@ -35,6 +35,25 @@ def print_rows(
     (console or Console()).print(table)
 
 
+def print_failures(
+    failures: Sequence[Mapping[str, Any]], most: int, heading: str, again: str, console: Console
+) -> None:
+    """The first `most` failures, each with what it was and the command that repeats it, and how many more there are.
+
+    `heading` and `again` are formats of a failure's fields: what is said of it, and the command's words.
+    """
+    for failure in failures[:most]:
+        console.print(
+            f"{heading.format_map(failure)}\n    {failure['told']}\n"
+            f"    repeat it: python -m benchmarks {again.format_map(failure)}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(failures) > most:
+        console.print(f"… and {len(failures) - most} more", highlight=False)
+
+
 def machine() -> dict[str, Any]:
     """What the numbers depend on besides the code."""
     import torch

@@ -1,13 +1,14 @@
-"""Public functions that name the argument of the wrong type, whatever error it led to further inside.
+"""Public functions that name the argument of the wrong type, and the path that the system refuses.
 
 `@checked` changes nothing about a call that succeeds, nor about an error that Limelight raises on purpose. Only where
 something else goes wrong inside (a TypeError of Python's, an AttributeError) are the arguments held against the
 annotations; one that does not fit is named in an ArgumentTypeError. Where all of them fit, the error
-goes on as it came.
+goes on as it came, but what the system says of a path (no right to it, no room) becomes a FileError, with what to do.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import operator
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from limelight.errors import ArgumentTypeError, LimelightError
+from limelight.errors import ArgumentTypeError, LimelightError, file_error
 
 Door = TypeVar("Door", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
@@ -50,6 +51,7 @@ def checked(door: Door) -> Door:
                 raise
             except Exception as error:
                 _check(door, given, named, error)
+                _tell_path(error)
                 raise
 
         return typing.cast(Door, steps)
@@ -62,6 +64,7 @@ def checked(door: Door) -> Door:
             raise
         except Exception as error:
             _check(door, given, named, error)
+            _tell_path(error)
             raise
 
     return typing.cast(Door, call)
@@ -93,6 +96,16 @@ def _check(
                 raise ArgumentTypeError(
                     f"{name}(): {place} must be {in_words(hint)}; got {reprlib.repr(each)}."
                 ) from error
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where a write finds no room, Python names no file."""
+
+
+def _tell_path(error: Exception) -> None:
+    """Raise FileError for what the system says of a file or folder."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM):
+        raise file_error(error) from error
 
 
 def _hint(door: Callable[..., Any], parameter: inspect.Parameter) -> Any:

@@ -10,6 +10,7 @@
     ├── ArgumentTypeError (TypeError)  an argument of the wrong type or dtype
     ├── TooLargeError (MemoryError)    an answer that would not fit the stated limit
     ├── CheckpointError (RuntimeError) a folder that holds no usable model or training state
+    ├── FileError (OSError)            a file or folder that the system does not let be read or written
     ├── CaptureError (RuntimeError)    attention that could not be seen, or not exactly
     └── MissingExtraError (ImportError) an optional package that is not installed
 
@@ -18,13 +19,15 @@ A message has four parts: what must hold, what came, what to do, and, where it s
 
 from __future__ import annotations
 
+import errno
 import importlib
 import math
 import operator
+import os
 import reprlib
 from collections.abc import Iterable
 from types import ModuleType
-from typing import SupportsFloat, SupportsIndex, cast
+from typing import Any, SupportsFloat, SupportsIndex, cast
 
 
 class LimelightError(Exception):
@@ -65,6 +68,75 @@ class TooLargeError(LimelightError, MemoryError):
 
 class CheckpointError(LimelightError, RuntimeError):
     """A folder that does not hold the model or the training state it should."""
+
+
+class FileError(LimelightError, OSError):
+    """A file or folder that the system does not let be read or written: no right to it, no room, no such place.
+
+    It is what the system raised, too: of one for a missing file, `except FileNotFoundError` catches it.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.what_came} {_WAYS_OUT.get(self.errno or 0, 'Give another path.')}"
+
+    @property
+    def what_came(self) -> str:
+        """The path, and what the system says of it."""
+        paths = " → ".join(_spelled(each) for each in (self.filename, self.filename2) if each is not None)
+        return f"{paths or 'A file'}: {self.strerror}."
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return file_error, (OSError(self.errno, self.strerror, self.filename, None, self.filename2),)
+
+
+_WAYS_OUT = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        "Give another path, or let this user read it and write there (chmod, chown).",
+    ),
+    errno.EROFS: "Nothing can be written on that disk: give a path on another.",
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "Make room for it, or give a path on another disk, and do the same again.",
+    ),
+    errno.ENOENT: "Give the path of something that is there.",
+    errno.EEXIST: "Give another path, or move away what is there.",
+    errno.EISDIR: "Give the path of a file.",
+    errno.ENOTDIR: "A part of the path is a file; give one that leads through folders.",
+    errno.ENAMETOOLONG: "Give a shorter path.",
+    errno.ELOOP: "Its links lead to each other; give the path of what is meant.",
+    errno.EIO: "The disk fails: try again, or give a path on another disk.",
+    errno.EMFILE: "Too many files are open: close some, or raise the limit (ulimit -n).",
+}
+"""What to do, by the system's number of the error."""
+
+
+def file_error(error: OSError) -> FileError:
+    """What the system says of a path, as an error that is both a FileError and of the kind that Python raised.
+
+    >>> said = file_error(PermissionError(13, "Permission denied", "run/card.json"))
+    >>> isinstance(said, LimelightError), isinstance(said, PermissionError), said.what_came
+    (True, True, 'run/card.json: Permission denied.')
+    """
+    if isinstance(error, FileError):
+        return error
+    said = error.strerror or str(error).rstrip(".") or "it cannot be used"
+    return _file_kind(type(error))(error.errno or errno.EIO, said, error.filename, None, error.filename2)
+
+
+_KINDS: dict[type[OSError], type[FileError]] = {OSError: FileError}
+"""FileErrors that are one of Python's kinds of OSError, too."""
+
+
+def _file_kind(kind: type[OSError]) -> type[FileError]:
+    if kind not in _KINDS:
+        named = {"__module__": __name__, "__qualname__": "FileError", "__doc__": FileError.__doc__}
+        _KINDS[kind] = type("FileError", (FileError, kind), named)
+    return _KINDS[kind]
+
+
+def _spelled(path: object) -> str:
+    return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else repr(path)
 
 
 class CaptureError(LimelightError, RuntimeError):

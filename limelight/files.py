@@ -112,8 +112,10 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.chmod(0o666 & ~mask)  # as a new file has it
         flush(aside)
         os.replace(aside, real)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # as a full disk leaves it
+            error.filename = str(path)
         raise
 
 

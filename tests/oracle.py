@@ -89,26 +89,32 @@ class Case:
 
     @property
     def logits(self) -> float:
-        """The largest finite score beyond the ordinary, the reason for an allowance in the table.
-
-        A score is known as well as the products that it is the sum of: where they cancel, or a softcap makes it
-        small, it is known no better than before.
-        """
-        scale = 1 / max(self.query.shape[-1], 1) ** 0.5 if self.scale is None else abs(self.scale)
-        largest = 0.0
-        for scores in (
-            truth_of.matrix_multiply(self.query.abs(), self.key.abs()) * scale,
-            self.truth().biased_BHNM,
-        ):
-            sizes = scores.abs()
-            sizes = sizes[sizes < 1e30]
-            largest = max(largest, float(sizes.max()) if sizes.numel() else 0.0)
-        return largest if largest > ORDINARY else 0.0
+        """The largest finite score beyond the ordinary, the reason for an allowance in the table."""
+        return _logits(self)
 
 
-@lru_cache(maxsize=1)  # every reduction of a case asks for it
+@lru_cache(maxsize=4)  # every reduction of a case asks for it
 def _truth(case: Case) -> truth_of.AttentionStages:
     return truth_of.attention(**case.meaning())
+
+
+@lru_cache(maxsize=4)  # and so does every number that is checked
+def _logits(case: Case) -> float:
+    """See Case.logits.
+
+    A score is known as well as the products that it is the sum of: where they cancel, or a softcap makes it
+    small, it is known no better than before.
+    """
+    scale = 1 / max(case.query.shape[-1], 1) ** 0.5 if case.scale is None else abs(case.scale)
+    largest = 0.0
+    for scores in (
+        truth_of.matrix_multiply(case.query.abs(), case.key.abs()) * scale,
+        case.truth().biased_BHNM,
+    ):
+        sizes = scores.abs()
+        sizes = sizes[sizes < 1e30]
+        largest = max(largest, float(sizes.max()) if sizes.numel() else 0.0)
+    return largest if largest > ORDINARY else 0.0
 
 
 def random_case(
@@ -260,7 +266,7 @@ WALKS_OFTEN = "Quantiles"
 
 # The two ways of cutting, and one off every grid.
 CUTS = {
-    "strips": Plan(rows=11, columns=None, panel_batches=1, panel_heads=2, grain=8),
+    "strips": Plan(rows=11, columns=None, panel_batches=1, panel_heads=4, grain=8),
     "strips, all heads": Plan(rows=64, columns=None, panel_batches=B, panel_heads=H),
-    "squares": Plan(rows=17, columns=23, panel_batches=1, panel_heads=2, grain=23),
+    "squares": Plan(rows=17, columns=23, panel_batches=1, panel_heads=4, grain=23),
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import inspect
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -12,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from limelight import errors
-from limelight.errors import LimelightError, MissingExtraError, require
+from limelight.checked import checked
+from limelight.errors import FileError, LimelightError, MissingExtraError, file_error, require
 
 CLASSES = {
     name: cls
@@ -61,6 +65,7 @@ def test_a_package_that_lacks_one_of_its_own_is_not_said_to_be_missing(
     assert not isinstance(caught.value, MissingExtraError)
 
 
+@pytest.mark.slow
 def test_the_tree_is_there_before_any_other_name_was_used() -> None:
     code = "import limelight as ll; print(ll.errors.InputError.__name__, ll.matrix.masks.causal())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -73,3 +78,53 @@ def test_require_answers_a_missing_package_with_its_install_line() -> None:
     assert "Drawing needs the package 'no_such_package'" in str(caught.value)
     assert "pip install 'limelight[plot]'" in str(caught.value)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+# ── What the system says of a path ──
+
+
+@checked
+def write(path: str | Path, text: str) -> None:
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def test_what_the_system_says_of_a_path_is_both_errors(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for path, kind, way in (
+        (tmp_path / "none" / "x", FileNotFoundError, "something that is there"),
+        (tmp_path, IsADirectoryError, "the path of a file"),
+        (tmp_path / "file" / "x", NotADirectoryError, "leads through folders"),
+        (tmp_path / ("x" * 300), OSError, "a shorter path"),
+    ):
+        with pytest.raises(FileError) as caught:
+            write(path, "x")
+        error = caught.value
+        assert isinstance(error, LimelightError) and isinstance(error, kind)
+        assert error.filename == str(path) and str(error).startswith(f"{path}: ") and way in str(error)
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301
+        assert isinstance(again, kind) and (str(again), again.errno) == (str(error), error.errno)
+
+
+def test_a_full_disk_names_no_file_and_is_one_too() -> None:
+    @checked
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(FileError, match=r"A file: No space left on device\. Make room"):
+        full()
+
+
+def test_other_errors_of_the_system_go_on_as_they_came() -> None:
+    @checked
+    def gone() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError) as caught:
+        gone()
+    assert not isinstance(caught.value, LimelightError)
+
+
+def test_an_error_without_a_number_keeps_its_words() -> None:
+    assert str(file_error(OSError("disk full."))).startswith("A file: disk full. ")
+    error = file_error(PermissionError(errno.EACCES, "Permission denied", "a"))
+    assert file_error(error) is error

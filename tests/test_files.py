@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -75,3 +76,14 @@ def test_only_a_file_of_its_kind_is_replaced(tmp_path: Path) -> None:
 def test_tensors_that_find_no_room_are_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No such file or directory: .*none/a.safetensors"):
         save_tensors({"a": torch.zeros(2)}, tmp_path / "none" / "a.safetensors")
+
+
+def test_a_full_disk_is_told_with_the_file_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *args: object, **keywords: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")  # without a name, as write() has it
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_text(tmp_path / "page.html", "half")
+    assert raised.value.filename == str(tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []

@@ -51,17 +51,14 @@ def imported(path: Path, only_at_top: bool = False) -> tuple[str, ...]:
 
 
 def _imported(path: Path, only_at_top: bool) -> Iterator[str]:
-    tree = tree_of(path)
-    passed_over = [
-        node
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.If) and is_for_types(node.test))
-        or (only_at_top and isinstance(node, ast.FunctionDef))
-    ]
-    skipped = {inner for node in passed_over for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        if node in skipped:
+    waiting: list[ast.AST] = [tree_of(path)]
+    while waiting:
+        node = waiting.pop()
+        if (isinstance(node, ast.If) and is_for_types(node.test)) or isinstance(node, ast.expr):
+            continue  # no expression holds an import
+        if only_at_top and isinstance(node, ast.FunctionDef):
             continue
+        waiting.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

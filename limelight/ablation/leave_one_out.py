@@ -76,7 +76,7 @@ def leave_one_out(
 ) -> AblationResult:
     """Take each group of tokens away in turn and measure how far the output moves.
 
-    output    runs the model with some tokens closed to everybody: `modules.closed.output_without` of our own models,
+    output    runs the model with some tokens closed to everybody: `ablation.own_models.masked_forward` of our models,
               `ablation.other_models` of others. For "distribution" it gives scores whose last axis is the vocabulary
               (logits or log-probabilities).
     groups    which tokens belong together; tokens of no group always stay
@@ -88,7 +88,7 @@ def leave_one_out(
     if not callable(output) or isinstance(output, torch.nn.Module):
         raise ArgumentTypeError(
             f"output must be a function of which tokens are kept, bool (J, M) → (J, …); got {type(output).__name__}. "
-            "output_without in limelight.ablation.own_models and without in limelight.ablation.other_models make one."
+            "masked_forward in limelight.ablation.own_models and in limelight.ablation.other_models makes one."
         )
     if not isinstance(groups, Groups):
         raise ArgumentTypeError(

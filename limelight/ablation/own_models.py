@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from limelight.matrix import masks
-from limelight.modules.transformer import Classifier, LanguageModel, Transformer
+from limelight.matrix.masks import Mask
+from limelight.modules.attention import LayerCache
+from limelight.modules.transformer import Block, Classifier, LanguageModel, Stack, Transformer
 from limelight.text.tokenizers import START
 
 
@@ -32,13 +35,53 @@ def masked_forward(
         J, kept_JM = len(kept_JM), kept_JM.to(device)
         mask = masks.dense(kept_JM[:, None, None, :])
         if isinstance(model, LanguageModel):
-            last_JNE = model.decoder(ids_1M.expand(J, -1), mask=model.visible(ids_1M.shape[1]) & mask)
-            return model.decoder.embedding.scores(last_JNE)[:, rows]
+            visible = model.visible(ids_1M.shape[1]) & mask
+            return _scores(model.decoder, ids_1M.expand(J, -1), rows, mask=visible)
         assert isinstance(model, (Transformer, Classifier))
         if isinstance(model, Transformer):
             last_JME = model.encoder(ids_1M.expand(J, -1), mask=mask)
-            return model.decode(target_1N.expand(J, -1), last_JME, mask)[:, rows]
+            return _scores(
+                model.decoder,
+                target_1N.expand(J, -1),
+                rows,
+                last_JME,
+                mask=masks.causal(),
+                memory_mask=mask,
+            )
         last_JME = model.encoder(ids_1M.expand(J, -1), mask=model.visible(mask))
         return model.output((last_JME * kept_JM[..., None]).sum(1) / kept_JM.sum(1, keepdim=True))
 
     return output
+
+
+def _scores(
+    decoder: Stack,
+    ids_JN: Tensor,
+    rows: int | slice | list[int],
+    memory_JME: Tensor | None = None,
+    *,
+    mask: Mask,
+    memory_mask: Mask | None = None,
+) -> Tensor:
+    """The scores of these rows. The last block computes none before them: it takes their keys and values."""
+    x_JNE = decoder.embed(ids_JN)
+    places = torch.arange(x_JNE.shape[1])[rows]
+    first = int(places.min()) if places.numel() else 0
+    blocks = cast("list[Block]", [*decoder.blocks])
+    for block in blocks[:-1]:
+        x_JNE = block(x_JNE, memory_JME, mask=mask, memory_mask=memory_mask)
+    for block in blocks[-1:]:
+        own = LayerCache()
+        if first:
+            before_JNE = block.self_norm(x_JNE[:, :first]) if block.pre else x_JNE[:, :first]
+            own.append(*block.self_attention.keys_values(before_JNE))
+        x_JNE = block(
+            x_JNE[:, first:],
+            memory_JME,
+            mask=mask,
+            memory_mask=memory_mask,
+            cache=(own, LayerCache()),
+            start=first,
+        )
+        places = places - first
+    return decoder.embedding.scores(decoder.norm(x_JNE[:, places]))

@@ -4,11 +4,13 @@ A model may be copied, pickled or saved while it is watched. What is made of it 
 without the hooks of this file, and without the function by which a module of ours reports (`module_protocol.py`).
 
 PyTorch's fused encoder layer does not run while a module in it has hooks. A layer of that kind is listened to through
-the hooks that PyTorch has for all modules, so that it runs as it does by itself.
+the hooks that PyTorch has for all modules, so that it runs as it does by itself. A compiled model warns its user of
+such hooks, which run once more for what torch.compile has put around the model: ours may, and are not counted.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,6 +20,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from limelight.capture.listeners import RefCountedPatch
+from limelight.capture.recordable import unrecorded
 
 Before = Callable[[nn.Module, Any, Mapping[str, Any]], None]
 """Called with a module, and the positional and the named arguments of its call."""
@@ -35,6 +38,9 @@ class Ours:
     """What that was."""
 
 
+_CALL = nn.Module._call_impl.__code__
+
+
 class Hook(Ours):
     """A hook of ours; where a copy cannot leave it out, it does nothing there."""
 
@@ -42,7 +48,8 @@ class Hook(Ours):
         self.call = call
 
     def __call__(self, *given: Any) -> None:
-        self.call(*given)
+        with unrecorded():
+            self.call(*given)
 
     def __reduce__(self) -> Any:
         return Hook, (_nothing,)
@@ -52,11 +59,15 @@ def _nothing(*_: Any) -> None:
     """The hook of a copy."""
 
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+
 @contextmanager
 def hooked(module: nn.Module, before: Before | None = None, after: After | None = None) -> Iterator[None]:
     """Inside the block `before` is called with every call of `module`, and `after` at its end, even if it failed."""
     with ExitStack() as stack:
-        stack.enter_context(_COPIES.held())
+        for held in (_COPIES, _UNCOUNTED, _UNSCRIPTED):
+            stack.enter_context(held.held())
         put = _put_for_all if isinstance(module, nn.TransformerEncoderLayer) else _put
         for handle in put(module, before, after):
             stack.callback(handle.remove)
@@ -74,14 +85,66 @@ def _put_for_all(module: nn.Module, before: Before | None, after: After | None) 
     def at_its_call(called: nn.Module, args: Any) -> None:
         if called is module and before is not None:
             # PyTorch gives these hooks no named arguments; they are a variable where it calls them.
-            before(called, args, sys._getframe(1).f_locals.get("kwargs", {}))
+            frame = sys._getframe(1)
+            while frame.f_code is not _CALL and frame.f_back is not None:
+                frame = frame.f_back
+            before(called, args, frame.f_locals.get("kwargs", {}))
 
     def at_its_end(called: nn.Module, args: Any, output: Any) -> None:
         if called is module and after is not None:
             after(called, args, output)
 
-    yield torch_module.register_module_forward_pre_hook(at_its_call)
-    yield torch_module.register_module_forward_hook(at_its_end, always_call=True)
+    return _everywhere(at_its_call, at_its_end)
+
+
+@contextmanager
+def hooked_everywhere(
+    before: Callable[[nn.Module, Any], None], after: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    """Inside the block both are called with every module that runs in the process, whoever it belongs to."""
+    with ExitStack() as stack:
+        stack.enter_context(_UNCOUNTED.held())
+        for handle in _everywhere(before, after):
+            stack.callback(handle.remove)
+        yield
+
+
+def _everywhere(
+    before: Callable[[nn.Module, Any], None], after: Callable[[nn.Module, Any, Any], None]
+) -> Iterator[Any]:
+    yield torch_module.register_module_forward_pre_hook(Hook(before))
+    yield torch_module.register_module_forward_hook(Hook(after), always_call=True)
+
+
+_EVERY_MODULES = (
+    "_global_backward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_forward_hooks",
+)
+_ASKED = "_has_any_global_hook"
+
+
+def _leave_ours_uncounted() -> Callable[[], None]:
+    """PyTorch asks by this name whether all modules have hooks: it is told of those that are somebody else's."""
+    before = getattr(torch_module, _ASKED, None)
+    if before is None:  # of a PyTorch that does not ask
+        return lambda: None
+
+    def has_any_global_hook() -> bool:
+        hooks = [hook for name in _EVERY_MODULES for hook in getattr(torch_module, name, {}).values()]
+        return any(not isinstance(hook, Ours) for hook in hooks)
+
+    setattr(torch_module, _ASKED, has_any_global_hook)
+
+    def undo() -> None:
+        if getattr(torch_module, _ASKED) is has_any_global_hook:
+            setattr(torch_module, _ASKED, before)
+
+    return undo
+
+
+_UNCOUNTED = RefCountedPatch(_leave_ours_uncounted)
 
 
 # ---- copies -----------------------------------------------------------------------------------------
@@ -124,7 +187,7 @@ def _without_ours(state: Any) -> Any:
     if not isinstance(state, dict):
         return state
     clean = dict(state)
-    for name in ("_forward_pre_hooks", "_forward_hooks"):
+    for name in _HOOKS:
         hooks = state.get(name) or {}
         ours = {number for number, hook in hooks.items() if isinstance(hook, Ours)}
         if ours:
@@ -141,3 +204,42 @@ def _without_ours(state: Any) -> Any:
 
 def _without(hooks: Any, numbers: set[int]) -> Any:
     return type(hooks)((number, hook) for number, hook in hooks.items() if number not in numbers)
+
+
+# ---- scripts ----------------------------------------------------------------------------------------
+
+
+def _leave_ours_unscripted() -> Callable[[], None]:
+    """torch.jit.script compiles the hooks of a module, too: it is given the module without those of ours."""
+    from torch.jit import _recursive
+
+    before = _recursive.create_script_module
+
+    @functools.wraps(before)
+    def create_script_module(nn_module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        put_away: list[tuple[Any, Any]] = []
+        for module in nn_module.modules():
+            for name in _HOOKS:
+                hooks = getattr(module, name, None) or {}
+                if any(isinstance(hook, Ours) for hook in hooks.values()):
+                    put_away.append((hooks, dict(hooks)))
+        try:
+            for hooks, _ in put_away:
+                for number in [number for number, hook in hooks.items() if isinstance(hook, Ours)]:
+                    del hooks[number]
+            return before(nn_module, *args, **kwargs)
+        finally:
+            for hooks, all_of_them in put_away:
+                hooks.clear()
+                hooks.update(all_of_them)
+
+    _recursive.create_script_module = create_script_module
+
+    def undo() -> None:
+        if _recursive.create_script_module is create_script_module:
+            _recursive.create_script_module = before
+
+    return undo
+
+
+_UNSCRIPTED = RefCountedPatch(_leave_ours_unscripted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -21,10 +22,8 @@ _FUNCTIONS = torch._C._functorch
 
 def why_unreadable(*given: Any) -> str | None:
     """Why what a call was given, or gave, cannot be kept; None where it can. What is no tensor is passed over."""
-    if torch._C._get_tracing_state() is not None:
-        return "it ran inside torch.jit.trace, where all that is computed becomes a part of the trace"
-    if _is_recorded():
-        return "it ran inside make_fx or torch.export, where all that is computed becomes a part of the graph"
+    if (recorded := _recorded()) is not None:
+        return recorded
     for each in given:
         if isinstance(each, Tensor):
             if each.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -37,30 +36,62 @@ def why_unreadable(*given: Any) -> str | None:
     return None
 
 
-def _is_recorded() -> bool:
+_TRACED = "it ran inside torch.jit.trace, where all that is computed becomes a part of the trace"
+_IN_A_GRAPH = "it ran inside make_fx or torch.export, where all that is computed becomes a part of the graph"
+_RECORDER_AWAY: ContextVar[str | None] = ContextVar("limelight_recorder_away", default=None)
+"""What records the call, while `unrecorded` keeps it away."""
+
+
+def _recorded() -> str | None:
+    """How what is computed now is recorded; None where it is not."""
+    if (away := _RECORDER_AWAY.get()) is not None:
+        return away
+    if torch._C._get_tracing_state() is not None:
+        return _TRACED
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return proxies is not None and proxies.get_proxy_mode() is not None
+    return None if proxies is None or proxies.get_proxy_mode() is None else _IN_A_GRAPH
 
 
-def unrecorded() -> AbstractContextManager[Any]:
-    """Inside the block nothing that is computed becomes a part of a graph of make_fx or torch.export."""
-    if not _is_recorded():
+def unrecorded() -> AbstractContextManager[None]:
+    """Inside the block nothing that is computed becomes a part of a trace, or of a graph of make_fx or torch.export.
+
+    What the call was given and gave is of that graph nevertheless, and `why_unreadable` says so.
+    """
+    if _RECORDER_AWAY.get() is not None or (recorded := _recorded()) is None:
         return nullcontext()
-    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+    return _recorder_away(recorded)
 
-    return disable_proxy_modes_tracing()
+
+@contextmanager
+def _recorder_away(recorded: str) -> Iterator[None]:
+    token = _RECORDER_AWAY.set(recorded)
+    state = torch._C._get_tracing_state()
+    try:
+        if state is not None:
+            torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+            yield
+        else:
+            from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+            with disable_proxy_modes_tracing():
+                yield
+    finally:
+        if state is not None:
+            torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+        _RECORDER_AWAY.reset(token)
 
 
 @contextmanager
 def outside_of_transforms() -> Iterator[None]:
-    """Inside the block no transform of `torch.func` takes part in what is computed."""
-    if _FUNCTIONS.peek_interpreter_stack() is None:
-        yield
-        return
-    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+    """Inside the block no transform of `torch.func` takes part in what is computed, and nothing records it."""
+    with unrecorded():
+        if _FUNCTIONS.peek_interpreter_stack() is None:
+            yield
+            return
+        from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
-    with temporarily_clear_interpreter_stack():
-        yield
+        with temporarily_clear_interpreter_stack():
+            yield
 
 
 def is_in_transform() -> bool:

@@ -17,7 +17,6 @@ Exit codes: 0 done, 2 the input does not fit, 130 stopped by Ctrl-C, 143 by SIGT
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -28,8 +27,9 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from limelight.checked import NO_ROOM
 from limelight.cli.console import whole_output
-from limelight.errors import LimelightError, out_of_memory
+from limelight.errors import FileError, LimelightError, file_error, out_of_memory
 from limelight.training.interrupts import Terminated, handled, raise_interrupt
 
 GOES_ON = {"train", None}
@@ -64,6 +64,8 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         raise _refused(
             f"{message}{'' if message.endswith(('.', '?')) else '.'} See {path} --help."
         ) from error
+    except FileError as error:
+        raise _refused(_with_room(ctx, error)) from error
     except LimelightError as error:
         raise _refused(str(error)) from error
     except KeyboardInterrupt as error:
@@ -75,9 +77,7 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from error
     except OSError as error:  # a folder that cannot be written to, a disk that is full
-        raise _refused(
-            f"{error.filename or 'a file'}: {error.strerror or error}.{_more_room(ctx, error)}"
-        ) from error
+        raise _refused(_with_room(ctx, file_error(error))) from error
     except UnicodeEncodeError as error:
         raise _refused(
             "A text must be valid Unicode; one holds what is no character, such as bytes that are not UTF-8 "
@@ -97,16 +97,12 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         raise
 
 
-FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-"""What the system says where a file finds no room: on the disk, within a limit or a quota."""
-
-
-def _more_room(ctx: typer.Context, error: OSError) -> str:
-    """What to do where the disk is full."""
-    if error.errno not in FULL:
-        return ""
+def _with_room(ctx: typer.Context, error: FileError) -> str:
+    """What the system says of a file and what to do; where the disk is full, from where the command goes on."""
+    if error.errno not in NO_ROOM:
+        return str(error)
     again = "from its last checkpoint" if ctx.invoked_subcommand in ("train", "compare") else "from the start"
-    return f" Make room for it, and give the same command again: it goes on {again}."
+    return f"{error.what_came} Make room for it, and give the same command again: it goes on {again}."
 
 
 def _came(error: BaseException) -> str:

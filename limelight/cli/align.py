@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,14 +12,13 @@ from rich.console import Console
 
 from limelight.cli.arguments import lines_from
 from limelight.cli.messages import how_far, tell_unknown
-from limelight.errors import InputError, TextError
+from limelight.errors import InputError
 
 if TYPE_CHECKING:
     from limelight.looking.word_alignment import Aligned
 
-BETWEEN = ("\t", " ||| ")
-"""What stands between the two sides of a pair on one line."""
-STDIN = "-"
+TAB, BARS = "\t", re.compile(r"(?:^| )\|\|\|(?: |$)")
+"""What stands between the two sides of a pair on one line; where a side is blank, the spaces beside bars may lack."""
 TOLD = 5
 """Lines with unlinked tokens that are named."""
 
@@ -34,10 +34,11 @@ def print_links(
     from limelight.looking.word_alignment import COLUMNS, align
     from limelight.predicting.predictor import Predictor
 
-    pairs = _pairs(_lines(texts), None if answers is None else _lines(answers))
+    pairs = _pairs(lines_from(texts), None if answers is None else lines_from(answers))
     predictor = Predictor.load(model)
-    tell_unknown(predictor.saved.source, [source for source, _ in pairs])
-    tell_unknown(predictor.saved.target, [target for _, target in pairs], "the given answers")
+    for side, tokenizer in enumerate((predictor.saved.source, predictor.saved.target)):
+        texts = [predictor.trimmed(pair[side]) for pair in pairs]
+        tell_unknown(tokenizer, texts, "the given answers" if side else "the input")
     writer = csv.writer(
         sys.stdout, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
     )
@@ -58,28 +59,6 @@ def print_links(
         _tell(f"{len(untold) - TOLD} more lines have tokens without a link.")
 
 
-def _lines(texts: Sequence[str]) -> list[str]:
-    """Of files and texts, in order; `-` is stdin."""
-    found: list[str] = []
-    for text in texts:
-        found += _stdin() if text == STDIN else lines_from([text])
-    return found
-
-
-def _stdin() -> list[str]:
-    if sys.stdin.isatty():
-        raise InputError(
-            "Give the pairs: limelight look source.txt --answer target.txt --pharaoh, or lines SOURCE, tab, TARGET "
-            "on stdin."
-        )
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8") if hasattr(sys.stdin, "buffer") else sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise TextError(f"stdin must be UTF-8; byte {error.start + 1} is not. Convert it first.") from error
-    lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
-    return [line.removesuffix("\r") for line in lines]
-
-
 def _pairs(lines: list[str], answers: list[str] | None) -> list[tuple[str, str]]:
     if answers is not None:
         if len(answers) != len(lines):
@@ -93,10 +72,14 @@ def _pairs(lines: list[str], answers: list[str] | None) -> list[tuple[str, str]]
 
 def _sides(line: str, number: int) -> tuple[str, str]:
     """The two sides of a line; a blank one has none."""
-    for mark in BETWEEN:
-        sides = line.split(mark)
-        if len(sides) == 2:
-            return sides[0], sides[1]
+    ways = [sides for sides in (line.split(TAB), BARS.split(line)) if len(sides) == 2]
+    if len(ways) == 1:
+        return ways[0][0], ways[0][1]
+    if ways:
+        raise InputError(
+            f"The two sides of a pair stand between one mark: line {number} has a tab and |||; got {line[:60]!r}. "
+            "Take one of them out, or give the targets with --answer FILE."
+        )
     if not line.strip():
         return "", ""
     raise InputError(

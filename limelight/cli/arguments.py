@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from limelight.errors import InputError
 
 SEPARATORS = {"/", os.sep}
+PIPE = "-"
+"""In the place of a text: the lines of stdin."""
 TEXT_ENDINGS = (".txt", ".md", ".tsv", ".rst")
 """What a text of one word is taken for a path by."""
 
@@ -55,16 +58,28 @@ class Line:
 
 
 def named_lines(texts: Sequence[str]) -> list[Line]:
-    """Each text itself, each line of each file; blank ones too."""
+    """Each text itself, each line of each file, and for `-` those of the pipe; blank ones too."""
     from limelight.text.readers import read_text
 
     found: list[Line] = []
     for number, text in enumerate(texts, 1):
-        if is_file(text):
+        if text == PIPE:
+            found += piped_lines()
+        elif is_file(text):
             found += lines_named(read_text(text), text)
         else:
             found.append(Line(text, f"text {number}", in_command=True))
     return found
+
+
+def piped_lines() -> list[Line]:
+    """The lines of stdin; none where nothing comes. Raises InputError for a terminal."""
+    from limelight.text.decoding import decoded
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(f"{PIPE} stands for the lines of a pipe, and there is none. Give a text or a file.")
+    text = decoded(sys.stdin.buffer.read(), "What comes through the pipe")
+    return lines_named(text, "the pipe") if text else []
 
 
 def lines_named(text: str, source: str) -> list[Line]:
@@ -75,7 +90,7 @@ def lines_named(text: str, source: str) -> list[Line]:
 
 
 def lines_from(texts: Sequence[str]) -> list[str]:
-    """Each text itself, each line of each file; blank ones too."""
+    """Each text itself, each line of each file, and for `-` those of the pipe; blank ones too."""
     return [line.text for line in named_lines(texts)]
 
 

@@ -11,12 +11,15 @@ from rich.console import Console
 
 from limelight.cli.arguments import text_of
 from limelight.cli.console import print_json
-from limelight.cli.messages import tell_limits, tell_unknown, tell_written
+from limelight.cli.messages import how_far, tell_limits, tell_unknown, tell_written
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for
 
 if TYPE_CHECKING:
     from limelight.explain.paired_run import StackText
+
+MANY = 32
+"""Removals that are worth a bar."""
 
 HELP = """What happens between a text and its answer: every stage, for one token and one head.
 
@@ -60,10 +63,14 @@ def register(app: typer.Typer) -> None:
             folder_for(html, "page", PAGE_ENDINGS)
         text = text_of(text)
         if not text.strip():
-            raise InputError("There is nothing to follow through the model: the text is empty.")
+            raise InputError(
+                "There is nothing to follow through the model: the text is empty. Try: limelight explain "
+                '"Save the file."'
+            )
         way = walk(Predictor.load(model), text)
         wanted, written = _token(token, way.encoder or way.decoder), _token(answer_token, way.decoder)
-        made = explain_walk(way, choose(way, wanted, written, layer, head))
+        with how_far(least=MANY) as progress:
+            made = explain_walk(way, choose(way, wanted, written, layer, head), progress)
         tell_unknown(way.predictor.saved.source, [text])
         tell_limits(way.predictor, [way.prediction], ["the text"])
         if as_json:

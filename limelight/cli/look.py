@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from limelight.cli.arguments import lines_from, parse_heads
 from limelight.cli.console import print_json
-from limelight.cli.messages import how_far, tell_limits, tell_unknown
+from limelight.cli.messages import how_far, tell_limits, tell_tabs, tell_unknown
 from limelight.cli.output_files import (
     check_page,
     check_pictures,
@@ -240,11 +241,17 @@ def _look_at_lines(
         )
     if not looks:
         raise passed_over[-1]
+    looks = [replace(each, line=asked[each.line - 1] + 1) for each in looks]
     for error in passed_over:
         _tell(error)
-    tell_unknown(predictor.saved.source, (each.prediction.source for each in looks))
+    tell_unknown(predictor.saved.source, [predictor.trimmed(each.prediction.source) for each in looks])
+    tell_tabs(predictor.trimmed(each.prediction.source) for each in looks)
     if given is not None:
-        tell_unknown(predictor.saved.target, (each.prediction.text for each in looks), "the given answer")
+        tell_unknown(
+            predictor.saved.target,
+            [predictor.trimmed(each.prediction.text) for each in looks],
+            "the given answer",
+        )
     tell_limits(
         predictor, [each.prediction for each in looks], [repr(each.prediction.source[:20]) for each in looks]
     )
@@ -255,14 +262,14 @@ def _look_at_lines(
         for each in looks:
             console.print(shown(each))
     for path in (png, svg):
-        for number, each in enumerate(looks, 1):
+        for each in looks:
             if path is not None:
-                save_picture(picture(each), numbered(path, number, len(looks)))
+                save_picture(picture(each), numbered(path, each.line, len(looks)))
     if html is not None:
         from limelight.viewer.builders.from_look import subject_from_look
 
-        for number, each in enumerate(looks, 1):
-            save_page(subject_from_look(predictor, each, heads), numbered(html, number, len(looks)), heads)
+        for each in looks:
+            save_page(subject_from_look(predictor, each, heads), numbered(html, each.line, len(looks)), heads)
 
 
 def _tell(error: InputError) -> None:

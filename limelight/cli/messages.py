@@ -27,12 +27,38 @@ def tell_unknown(tokenizer: Tokenizer, texts: Iterable[str], where: str = "the i
         tell(f"note: {said}")
 
 
+def tell_tabs(texts: Iterable[str]) -> None:
+    """One line on stderr where texts hold a tab: lines of pairs are answered whole, target and all."""
+    count = sum("\t" in text for text in texts)
+    if count:
+        hold = "a text holds a tab" if count == 1 else f"{count} texts hold a tab"
+        tell(
+            f"note: {hold}, which is read as a part of it. Of lines SOURCE, tab, TARGET give the first part alone "
+            "(cut -f 1); `limelight look FILE --pharaoh` aligns such lines as they are."
+        )
+
+
 def tell_limits(predictor: Predictor, answers: Sequence[Prediction], names: Sequence[str]) -> None:
-    """A line on stderr where answers were cut at their longest length, and one where a text is beyond the window that
-    a language model was trained on."""
+    """A line on stderr where answers were cut at their longest length, one where they were cut at the end of learned
+    positions, and one where a text is beyond the window that a language model was trained on."""
+    from limelight.predicting.limits import last_position
+
     for which, what in (
         (
-            [name for answer, name in zip(answers, names, strict=True) if answer.cut],
+            [
+                name
+                for answer, name in zip(answers, names, strict=True)
+                if answer.cut and predictor.full(answer)
+            ],
+            f"{{of}} cut at the end of the {last_position(predictor.model)} positions that the model has learned: "
+            "{named}; split the text",
+        ),
+        (
+            [
+                name
+                for answer, name in zip(answers, names, strict=True)
+                if answer.cut and not predictor.full(answer)
+            ],
             "{of} cut at the longest length allowed: {named}; a larger --longest allows more, or split the text",
         ),
         (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limelight.cli.arguments import Line, lines_from, lines_named, named_lines
+from limelight.cli.arguments import PIPE, Line, lines_from, named_lines
 from limelight.cli.console import print_json
-from limelight.cli.messages import how_far, tell_limits, tell_unknown
+from limelight.cli.messages import how_far, tell_limits, tell_tabs, tell_unknown
 
 if TYPE_CHECKING:
     from limelight.predicting.predictor import Prediction, Predictor
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         texts: Annotated[
             list[str] | None,
             typer.Argument(
-                metavar="[TEXT|FILE]...", help="What to answer; without any, the lines of the pipe."
+                metavar="[TEXT|FILE]...", help="What to answer; without any, or for -, the lines of the pipe."
             ),
         ] = None,
         model: Annotated[
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         width = predictor.options(beam=beam)["beam"]
         one_way = (sampling is not None or width == 1) and not predictor.saved.classes
         if one_way and len(lines) == 1 and lines[0].in_command and _to_terminal() and not as_json:
-            tell_unknown(predictor.saved.source, [lines[0].text])
+            tell_unknown(predictor.saved.source, [predictor.trimmed(lines[0].text)])
             whole = _print_as_it_comes(predictor.stream(lines[0].text, sampling, longest, prefixes[0]))
             tell_limits(predictor, [whole], [lines[0].name])
             return
@@ -100,7 +100,8 @@ def register(app: typer.Typer) -> None:
                 progress=lambda done: told("answering", done, len(asked)),
                 name=lambda number: lines[asked[number]].name,
             )
-        tell_unknown(predictor.saved.source, [lines[place].text for place in asked])
+        tell_unknown(predictor.saved.source, [predictor.trimmed(lines[place].text) for place in asked])
+        tell_tabs(predictor.trimmed(lines[place].text) for place in asked)
         tell_limits(predictor, answers, [lines[place].name for place in asked])
         coming = iter(answers)
         alone = len(lines) == 1 and lines[0].in_command
@@ -167,12 +168,10 @@ def _sampling(sample: bool, given: dict[str, Any]) -> Sampling | None:
 def _lines(texts: list[str] | None) -> list[Line]:
     """The texts from the words of the command, files or a pipe; blank ones keep their place."""
     from limelight.errors import InputError
-    from limelight.text.decoding import decoded
 
     if not texts and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError('Nothing to answer: give a text or a file, as in limelight predict "Save the file."')
-    piped = "What comes through the pipe"
-    lines = named_lines(texts) if texts else lines_named(decoded(sys.stdin.buffer.read(), piped), "the pipe")
+    lines = named_lines(texts or [PIPE])
     if not any(line.text.strip() for line in lines):
         raise InputError("Nothing to answer: there is no line with text in the input.")
     return lines

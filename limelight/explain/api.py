@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from limelight.checked import checked
 from limelight.explain.attention_view import view
 from limelight.explain.explanation import Explanation, Stage
@@ -55,8 +58,13 @@ def explain_text(
     return explain_walk(made, choose(made, token, answer_token, layer, head))
 
 
-def explain_walk(made: PairedRun, choice: Selection) -> Explanation:
-    """All stages of a walk that was made, in the order of the process."""
+def explain_walk(
+    made: PairedRun, choice: Selection, progress: Callable[[str, int, int], None] = lambda *_: None
+) -> Explanation:
+    """All stages of a walk that was made, in the order of the process.
+
+    progress  is told how far the one that takes long has come, the removal of tokens
+    """
     stages: list[Stage] = []
     for kind in kinds(made):
         stack = "encoder" if kind == "encoder" else "decoder"
@@ -69,7 +77,7 @@ def explain_walk(made: PairedRun, choice: Selection) -> Explanation:
             stages += feed_forward_stages(v, made.block(stack, choice.layer).feed)
     beyond = "Beyond the weights"
     stages += answer_stages(made, choice, "The answer")
-    stages += removal_stages(made, choice, v, beyond)
+    stages += removal_stages(made, choice, v, beyond, partial(progress, "removals"))
     stages += [paths_stage(v, beyond), fused_stage(made, beyond)]
     prediction = made.prediction
     return Explanation(prediction.source, prediction.text, _model(made), choice.words, tuple(stages))

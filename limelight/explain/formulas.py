@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from limelight.modules.attention import MultiHeadAttention
 from limelight.modules.positions import ALiBi, Positions, Rotary
 
 
-def causal(length: int, without: int | None = None, window: int | None = None) -> Tensor:
-    """Each token sees itself and those before it, except `without`, which only itself can see; (N, N) bool.
+def causal(length: int, without: Sequence[int] = (), window: int | None = None) -> Tensor:
+    """Each token sees itself and those before it, except those `without`, which only themselves can see; (N, N) bool.
 
     In a text longer than `window`, a token sees the latest `window` tokens, itself counted, and the first (START).
     """
@@ -21,9 +22,9 @@ def causal(length: int, without: int | None = None, window: int | None = None) -
     if window is not None:
         seen_NN = seen_NN.triu(1 - window)
         seen_NN[:, 0] = True
-    if without is not None:
-        seen_NN[:, without] = False
-        seen_NN[without, without] = True
+    taken = list(without)
+    seen_NN[:, taken] = False
+    seen_NN[taken, taken] = True
     return seen_NN
 
 

@@ -125,6 +125,7 @@ def walk(predictor: Predictor, text: str, weights: Mapping[str, Tensor] | None =
     if not isinstance(text, str):
         raise ArgumentTypeError(f"text must be one str; got {type(text).__name__}.")
     truth = ReferenceModel(predictor.model, weights)
+    text = predictor.trimmed(text)
     prediction = predictor.predict([text])[0]
     saved = predictor.saved
     encoded = saved.source.encode(text)

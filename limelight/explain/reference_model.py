@@ -7,7 +7,7 @@ and the feed-forward are written out here from their formulas. Every check of `e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,9 +102,11 @@ class ReferenceModel:
         return self.weights[name].detach().double()
 
     @torch.no_grad()
-    def run(self, source_BM: Tensor | None, target_BN: Tensor | None, without: int | None = None) -> ModelRun:
+    def run(
+        self, source_BM: Tensor | None, target_BN: Tensor | None, without: Sequence[int] = ()
+    ) -> ModelRun:
         """The forward over a source (None for a language model) and over what the decoder reads (None for a
-        classifier). `without` is a source token, of a language model any token, that no other may look at.
+        classifier). `without` are source tokens, of a language model any tokens, that no other may look at.
         """
         model = self.model
         if isinstance(model, LanguageModel):
@@ -119,7 +121,8 @@ class ReferenceModel:
             return ModelRun(None, decoder, self._vocabulary(decoder))
         assert source_BM is not None
         M = source_BM.shape[1]
-        seen_M = torch.arange(M) != without if without is not None else torch.ones(M, dtype=torch.bool)
+        seen_M = torch.ones(M, dtype=torch.bool)
+        seen_M[list(without)] = False
         one_way = isinstance(model, Classifier) and model.shape.causal
         seen_MM = causal(M, without) if one_way else seen_M.expand(M, M)
         encoder = self._stack("encoder", model.encoder, source_BM, None, seen_MM)

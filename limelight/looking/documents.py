@@ -194,12 +194,15 @@ def _chosen(
     if heads is None and layers is None:
         return None
     assert isinstance(matrices, Mapping)
-    strangers = [layer for layer in layers or () if layer not in matrices]
+    # A tensor or an array of them has no truth value.
+    of_layers = () if layers is None else layers
+    of_heads = () if heads is None else heads
+    strangers = [layer for layer in of_layers if layer not in matrices]
     if strangers:
         there = ", ".join(map(str, sorted(matrices)))
         raise InputError(f"There is no layer {strangers[0]}, counted from 0; there are {there}.")
-    whole = [(layer, head) for layer in layers or () for head in range(matrices[layer].shape[1])]
-    return [*whole, *(head for head in heads or () if head not in whole)]
+    whole = [(layer, head) for layer in of_layers for head in range(matrices[layer].shape[1])]
+    return [*whole, *(head for head in of_heads if tuple(head) not in whole)]
 
 
 def _removal(run: ForwardPass, seen: LookedAt, level: Level, progress: Progress) -> AblationResult:

@@ -41,7 +41,7 @@ class HuggingFaceReader:
     name       what it is called in what is shown
     note       what a reader of its numbers should know
 
-    Raises KindError where there is no model of transformers or no tokenizer.
+    Raises ArgumentTypeError where there is no model of transformers or no tokenizer.
     """
 
     model: Any

@@ -86,7 +86,7 @@ class OwnReader:
             prediction = Prediction(text, "", math.nan, own, [])
         else:
             most = max(answer_tokens, 1)  # an encoder-decoder must write
-            [prediction] = self.predictor.predict([text], beam=1, longest=most)
+            [prediction] = self.predictor.predict([text], beam=1, longest=most, trim=False)
         trace = self.predictor.trace(prediction)
         if not trace.matrices:
             raise InputError(NO_ATTENTION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from limelight.ablation.leave_one_out import AblationResult, leave_one_out
@@ -31,6 +31,7 @@ class Look:
     alignment  answer words × source words; None for a classifier, which writes no words
     heads      how the heads that these numbers come from were chosen
     spans      of the words of the alignment their characters [start, end): those of the answer, those of the text
+    line       which of the texts that were given this is, counted from 1: those without a word have no look
     removal    how far the classes' probabilities move without each word; None for what is no classifier
     """
 
@@ -40,6 +41,7 @@ class Look:
     heads: str
     removal: AblationResult | None = None
     spans: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())
+    line: int = 1
 
     def __repr__(self) -> str:
         return f"Look({self.prediction.source!r} → {self.prediction.text!r}, {self.received!r})"
@@ -47,6 +49,7 @@ class Look:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         return {
+            "line": self.line,
             "prediction": self.prediction.to_json(),
             "received": self.received.to_json(),
             "alignment": self.alignment.to_json() if self.alignment else None,
@@ -111,7 +114,8 @@ def look(
         progress("looks", number, len(wanted))
         try:
             spaced = given is not None and is_tokenized(answer.source) and is_tokenized(answer.text)
-            found.append(_look(predictor, predictor.trace(answer), heads, spaced))
+            looked = _look(predictor, predictor.trace(answer), heads, spaced)
+            found.append(replace(looked, line=wanted[number] + 1))
         except NoWordError as error:
             if passed_over is None:
                 raise

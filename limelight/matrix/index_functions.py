@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.errors import ArgumentTypeError, InputError
 
 PlaceFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(b, h, q_idx, kv_idx) → what stands there: FlexAttention's mask_mod, or a bias."""
@@ -47,6 +48,7 @@ def vmap_over_tile(
     given = () if scores is None else (scores,)
     if not all(places):
         return torch.zeros([len(place) for place in places], device=device)
+    plain = function
     # From the inside out: over keys, queries, heads, batches. Scores lose their first axis at each.
     for axis in (3, 2, 1, 0):
         over = tuple(0 if place == axis else None for place in range(4))
@@ -61,12 +63,29 @@ def vmap_over_tile(
             f"what it is given. torch says: {str(error).partition('. ')[0]}. Write torch.where(i >= j, a, b) for "
             "`a if i >= j else b`, torch.full_like(j, a) for a constant, and & | ~ for `and`, `or`, `not`."
         ) from error
+    except TypeError as error:
+        if _takes(plain, len(given) + len(places)):  # its own trouble
+            raise
+        names = ("score", "b", "h", "q_idx", "kv_idx")[1 - len(given) :]
+        raise ArgumentTypeError(
+            f"A function of places must take ({', '.join(names)}), a tensor each; "
+            f"{getattr(plain, '__name__', None) or plain!r} does not: {error}. Write one with def or lambda."
+        ) from error
     if found.shape != (tile := tuple(map(len, places))):
         raise InputError(
             f"A function of places must answer with one number a place; got {tuple(found.shape[4:])} of them, "
             f"{tuple(found.shape)} for a tile of {tile}."
         )
     return found
+
+
+def _takes(function: Callable[..., Tensor], arguments: int) -> bool:
+    """Whether a function can be called with so many; of what is built in nobody knows, and it cannot."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def row_chunks(batches: range, heads: range, rows: range, columns: range, device: Device) -> Iterator[range]:

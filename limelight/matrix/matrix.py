@@ -171,7 +171,12 @@ class AttentionMatrix:
         B, H, _, M = self.shape
         if isinstance(i, Tensor):  # one of a thousand thousand million queries may be a view of few numbers
             _refuse_above(DENSE_LIMIT, (B, H, i.numel(), M), self.dtype)
-        given: Any = i.tolist() if hasattr(i, "tolist") else i  # tensors, NumPy's arrays and numbers
+        try:
+            given: Any = i.tolist() if hasattr(i, "tolist") else i  # tensors, NumPy's arrays and numbers
+        except RuntimeError as error:
+            raise ArgumentTypeError(
+                f"rows() takes the numbers of queries; got a tensor that holds none to read: {error}"
+            ) from error
         if not isinstance(given, Sequence):
             return self[:, :, given]
         asked = [ranges_of((slice(None), slice(None), each), self.shape)[0][2].start for each in given]

@@ -105,7 +105,7 @@ class _Block:
     seen: dict[str, AttentionMatrix]
 
 
-_OPEN: ContextVar[tuple[_Block, ...]] = ContextVar("open blocks of kept_attention", default=())
+_OPEN: ContextVar[tuple[_Block, ...]] = ContextVar("open blocks of record_attention", default=())
 """Those of the thread (or task) that asks: two of them may read from one model."""
 
 
@@ -200,15 +200,15 @@ class MultiHeadAttention(KeepsAttention):
             )
         query_BHND = self.positions.rotate(self._split(self.Wq(x), self.heads), start)
         if memory is None:
-            key_BGMD, value_BGMD = self._keys_values(x, start)
+            key_BGMD, value_BGMD = self.keys_values(x, start)
             if cache is not None:
                 key_BGMD, value_BGMD = cache.append(key_BGMD, value_BGMD)
             bias = self.positions.bias(self.heads, x.shape[1], key_BGMD.shape[2], x.device)
         else:
             if cache is None:
-                key_BGMD, value_BGMD = self._keys_values(memory)
+                key_BGMD, value_BGMD = self.keys_values(memory)
             elif cache.length == 0:
-                key_BGMD, value_BGMD = cache.append(*self._keys_values(memory))
+                key_BGMD, value_BGMD = cache.append(*self.keys_values(memory))
             else:
                 key_BGMD, value_BGMD = cache.read()
             bias = None
@@ -228,7 +228,7 @@ class MultiHeadAttention(KeepsAttention):
     def _split(self, x_BNE: Tensor, heads: int) -> Tensor:
         return x_BNE.unflatten(2, (heads, self.head_width)).transpose(1, 2)
 
-    def _keys_values(self, x_BME: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+    def keys_values(self, x_BME: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         key_BGMD = self.positions.rotate(self._split(self.Wk(x_BME), self.groups), start)
         return key_BGMD, self._split(self.Wv(x_BME), self.groups)
 

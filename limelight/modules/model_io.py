@@ -139,7 +139,21 @@ def place_for_model(folder: str | Path) -> Path:
                 f"A model is written to a new folder, or in the place of an older model; {folder} holds something "
                 "else. Give another folder."
             )
+    if folder.exists() and (newer := _format(folder)) > FORMAT:
+        raise InputError(
+            f"{folder} holds a model of format {newer}, of a newer version; this one writes {FORMAT} and would take "
+            "its place. Give another folder, or move it away."
+        )
     return folder
+
+
+def _format(folder: Path) -> int:
+    """What a model's folder says of its own form; that of this version where it says nothing."""
+    try:
+        written = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("format")
+    except (OSError, ValueError, AttributeError):
+        return FORMAT
+    return written if isinstance(written, int) else FORMAT
 
 
 def holds_model(folder: Path) -> bool:

@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 from limelight.checked import checked, checked_class
 from limelight.errors import ArgumentTypeError, InputError, ShapeError, TextError, check_whole
 from limelight.files import written_aside
+from limelight.text.decoding import KINDS_OF_FILE
 from limelight.text.lookalikes import folded
 from limelight.text.readers import opened
 
@@ -89,8 +90,8 @@ class WordVectors:
         check_whole("count", count)
         if count < 1:
             raise InputError(f"nearest needs a count of at least 1; got {count}.")
-        vector_E = self[word]
-        cosine_V = self._directions_VE @ normalize(vector_E, dim=0)
+        self[word]  # there is one
+        cosine_V = self._directions_VE @ self._directions_VE[self._row[word]]
         cosine_V[self._row[word]] = -torch.inf
         best = cosine_V.topk(min(count, len(self) - 1))
         return [
@@ -128,7 +129,7 @@ class WordVectors:
         Reading it back gives the same bits. The file is written aside and renamed, so that
         neither a reader nor a crash meets half of one.
         """
-        bad = next((word for word in self.words if word.split() != [word]), None)
+        bad = next((word for word in self.words if not _one_field(word)), None)
         if bad is not None:
             raise InputError(
                 f"The word2vec text format has no way to hold white space in a word; got {bad!r}. "
@@ -162,7 +163,9 @@ class WordVectors:
 
     @cached_property
     def _directions_VE(self) -> Tensor:
-        return normalize(self.vectors, dim=1)
+        # Each by its largest number first: squares of float32 have neither room for 1e20 nor for 1e-20.
+        largest_V1 = self.vectors.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        return normalize(self.vectors / largest_V1, dim=1)
 
     def _near_spellings(self, word: str) -> str:
         near = [other for other in (word.lower(), word.capitalize()) if other in self]
@@ -181,6 +184,11 @@ def _parse(path: Path, lines: Iterable[bytes]) -> tuple[tuple[str, ...], Tensor]
     numbered = enumerate(lines, start=1)
     _, header = next(numbered, (1, b""))
     header = header.removeprefix(codecs.BOM_UTF8)
+    for start, kind, way in KINDS_OF_FILE:
+        if header.startswith(start):
+            raise TextError(
+                f"{path} must be plain UTF-8; it is {kind}. Convert it with: {way.format(file=path.name)}"
+            )
     if not re.fullmatch(rb"\d+ [1-9]\d*\s*", header):
         raise TextError(
             f"{path}, line 1: must hold two whole numbers, how many words and how wide their vectors; "
@@ -197,7 +205,9 @@ def _parse(path: Path, lines: Iterable[bytes]) -> tuple[tuple[str, ...], Tensor]
             raise TextError(f"{path}, line {number}: one word too many; line 1 announces {count}.")
         word, numbers = _parse_line(f"{path}, line {number}", line, width)
         if word in words:
-            raise TextError(f"{path}, line {number}: the word {word!r} is there for the second time.")
+            raise TextError(
+                f"{path}, line {number}: the word {word!r} is there for the second time. Leave one out."
+            )
         words[word] = None
         rows.append(numbers)
     if len(rows) != count:
@@ -208,20 +218,43 @@ def _parse(path: Path, lines: Iterable[bytes]) -> tuple[tuple[str, ...], Tensor]
     return tuple(words), torch.from_numpy(vectors_VE)
 
 
+def _one_field(word: str) -> bool:
+    """Whether a word can be read again from a line of fields with white space between; that of ASCII alone parts."""
+    data = word.encode("utf-8", "surrogatepass")
+    return data.split() == [data]
+
+
+def _mend(line: bytes) -> str:
+    """What to do about a line that holds no word and its numbers."""
+    try:
+        if "\0" not in line.decode("utf-8"):
+            return "White space parts them: in a word another sign must stand for it."
+    except UnicodeDecodeError:
+        pass
+    return (
+        "If the file is in word2vec's binary format, make it text: gensim.models.KeyedVectors.load_word2vec_format("
+        "FILE, binary=True).save_word2vec_format(NEW)"
+    )
+
+
 def _parse_line(place: str, line: bytes, width: int) -> tuple[str, np.ndarray]:
     """One word and its `width` numbers."""
     word, *fields = line.split() or [b""]
     if len(fields) != width:
         raise TextError(
-            f"{place}: must hold a word and {width} numbers; got {len(fields)} after {word[:40]!r}."
+            f"{place}: must hold a word and {width} numbers; got {len(fields)} after {word[:40]!r}. {_mend(line)}"
         )
     try:
+        if odd := [field for field in fields if b"_" in field] if b"_" in line else []:
+            raise ValueError(f"could not convert string to float: {odd[0]!r}")  # Python would take 1_0 for 10
         with np.errstate(over="ignore"):  # becomes inf, refused below
             numbers = np.array(fields, dtype=np.float64).astype(np.float32)
     except ValueError as error:
         raise TextError(f"{place}: {error}.") from error
     if not np.isfinite(numbers).all():
-        raise TextError(f"{place}: must hold finite numbers; got inf or nan.")
+        raise TextError(
+            f"{place}: must hold finite numbers; got inf or nan. Leave out the word {word[:40]!r}."
+        )
     try:
         return word.decode("utf-8"), numbers
     except UnicodeDecodeError as error:

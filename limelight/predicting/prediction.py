@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limelight.matrix import AttentionMatrix
+from limelight.text.decoding import trimmed
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import UNKNOWN, Encoded, Tokenizer
 
@@ -99,7 +100,8 @@ def unknown_of(text: str, encoded: Encoded) -> list[str]:
 
 def as_written(tokenizer: Tokenizer, text: str, ids: list[int]) -> Segments:
     """The tokens of a text as it was written: a letter that the model does not know is still that letter here."""
-    encoded = tokenizer.encode(text)
-    if encoded.ids == ids:
-        return Segments.from_spans(text, encoded.spans)
+    for read in (text, trimmed(text)):
+        encoded, before = tokenizer.encode(read), text.index(read)
+        if encoded.ids == ids:
+            return Segments.from_spans(text, [(before + start, before + end) for start, end in encoded.spans])
     return Segments.from_spans(*tokenizer.decode_spans(ids))

@@ -39,6 +39,7 @@ from limelight.predicting.search import (
     check_search,
     search,
 )
+from limelight.text.decoding import trimmed
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, Encoded
 
@@ -84,6 +85,13 @@ class Predictor:
             for name, value in given.items()
         }
 
+    @checked
+    def trimmed(self, text: str) -> str:
+        """A text as the model reads it: without white space and byte order marks at its ends, as all rows of pairs
+        and of classes were when it was trained. A language model goes on from a text as it stands.
+        """
+        return text if self.model.role == "language" else trimmed(text)
+
     @torch.inference_mode()
     @checked
     def predict(
@@ -95,6 +103,7 @@ class Predictor:
         longest: int | None = None,
         sampling: Sampling | None = None,
         prefix: str | Sequence[str] | None = None,
+        trim: bool = True,
         progress: Callable[[int], None] = lambda done: None,
         name: Namer = text_number,
     ) -> list[Prediction]:
@@ -103,6 +112,7 @@ class Predictor:
         sampling   the answer is drawn rather than searched for
         prefix     how the answer begins: one for all texts or one for each, white space at its ends dropped. Only
                    for models that write one text for another
+        trim       texts are read as `trimmed` gives them
         progress   hears how many texts are done by now
         name       what errors call the text at a place of the list, counted from 0
 
@@ -116,7 +126,8 @@ class Predictor:
         texts = list(texts)
         options = self.options(beam=beam, length_penalty=length_penalty, longest=longest)
         check_search(**options)
-        encoded = self.saved.source.encode_batch(texts)
+        read = [self.trimmed(text) for text in texts] if trim else texts
+        encoded = self.saved.source.encode_batch(read)
         lengths = [len(each) for each in encoded]
         prefixes = self._prefixes(prefix, len(texts), options["longest"])
         check_readable(self.model, lengths, name)
@@ -137,7 +148,7 @@ class Predictor:
                 else:
                     found = self._search(batch, begun, options)
             for row, hypotheses in zip(rows, found, strict=True):
-                answers[row] = self._prediction(texts[row], encoded[row], hypotheses)
+                answers[row] = self._prediction(texts[row], read[row], encoded[row], hypotheses)
             done += len(rows)
             progress(done)
         return [answer for answer in answers if answer is not None]
@@ -156,7 +167,8 @@ class Predictor:
         `longest` is as the model was saved with, unless given. What the generator returns is the whole answer,
         without its log-probability.
         """
-        encoded = self.saved.source.encode(text)
+        read = self.trimmed(text)
+        encoded = self.saved.source.encode(read)
         options = self.options(longest=longest)
         check_search(**options)
         [begun] = self._prefixes(prefix, 1, options["longest"])
@@ -172,7 +184,7 @@ class Predictor:
             if not whole.endswith("\ufffd"):  # a character whose bytes have not all come yet
                 yield whole[len(shown) :]
                 shown = whole
-        answer = self._prediction(text, encoded, [Hypothesis(ids, math.nan, math.nan, complete)])
+        answer = self._prediction(text, read, encoded, [Hypothesis(ids, math.nan, math.nan, complete)])
         if answer.text != shown:
             yield answer.text[len(shown) :]
         return answer
@@ -189,12 +201,19 @@ class Predictor:
                 f"A given answer is for models that write one text for another; this one's task is "
                 f"{self.saved.task!r}."
             )
-        source, target = self.saved.source.encode(text), self.saved.target.encode(answer).ids
+        read = self.trimmed(text)
+        source, target = self.saved.source.encode(read), self.saved.target.encode(self.trimmed(answer)).ids
         check_readable(
             self.model, [len(source), len(target)], lambda place: ("The text", "The answer")[place]
         )
         log_p = float(self._log_probability([source.ids], [[*target, END]]))
-        return Prediction(text, answer, log_p, source.ids, target, unknown=unknown_of(text, source))
+        return Prediction(text, answer, log_p, source.ids, target, unknown=unknown_of(read, source))
+
+    @checked
+    def full(self, answer: Prediction) -> bool:
+        """Whether an answer fills what the model can write: where it was cut, no larger `longest` allows more."""
+        read = self._read(answer.source_ids)
+        return len(answer.target_ids) >= room_for_answer(self.model, read, len(answer.target_ids) + 1)
 
     @torch.no_grad()  # not inference mode: of its tensors nobody knows whether they are still what was read
     @checked
@@ -319,7 +338,7 @@ class Predictor:
             for values, places in zip(order.values.tolist(), order.indices.tolist(), strict=True)
         ]
 
-    def _prediction(self, text: str, encoded: Encoded, hypotheses: list[Hypothesis]) -> Prediction:
+    def _prediction(self, text: str, read: str, encoded: Encoded, hypotheses: list[Hypothesis]) -> Prediction:
         classes = self.saved.classes
         texts = [
             classes[each.ids[0]] if classes else self._spelled(text, encoded.ids, each.ids)
@@ -336,7 +355,7 @@ class Predictor:
             best.complete,
             [(other, each.log_probability) for other, each in zip(texts[1:], hypotheses[1:], strict=True)],
             best.score,
-            unknown_of(text, encoded),
+            unknown_of(read, encoded),
             beyond_window(self.model, 1 + len(encoded) + len(written)),
         )
 

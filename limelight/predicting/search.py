@@ -119,7 +119,7 @@ def search(
 
 
 def check_search(beam: int, length_penalty: float, longest: int) -> None:
-    """Raises InputError or KindError for options that no search can have."""
+    """Raises InputError or ArgumentTypeError for options that no search can have."""
     check_whole("beam", beam)
     check_whole("longest", longest)
     if not 1 <= beam <= MOST_BEAM or longest < 1:

@@ -15,7 +15,7 @@ from limelight.recipes.data_rows import DataPart, few
 from limelight.recipes.recipe import Recipe
 from limelight.recipes.task import Rows
 from limelight.recipes.unknown_tokens import named, told_unknown, unit, unknown_in
-from limelight.text.lookalikes import told_apart
+from limelight.text.lookalikes import told_apart, twins
 from limelight.text.segmentation import words
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.batches import Dataset
@@ -48,6 +48,22 @@ def sides(saved: SavedModel, rows: Rows) -> list[TextSide]:
             return [TextSide("texts", first, saved.source, True)]
         case _:
             return [TextSide("texts", first, saved.source, False)]
+
+
+def check_labels(rows: Rows, part: DataPart) -> None:
+    """Raises TextError where the labels of training rows are no classes to choose from: one only, or two that look
+    alike."""
+    first = {label: row for row, (_, label) in reversed([*enumerate(rows)])}
+    if len(first) < 2:
+        raise TextError(
+            f"{part.path}: classification needs at least two classes in the training data; got {list(first)}. Give "
+            "rows of another class too."
+        )
+    for known, twin in twins(label for _, label in rows):
+        raise TextError(
+            f"{part.place(first[twin])}, and {part.place(first[known])}: two classes look alike: {twin!r}. "
+            f"{told_apart(twin, [known])}"
+        )
 
 
 def check_classes(saved: SavedModel, rows: Rows, part: DataPart, given: bool) -> None:
@@ -104,8 +120,8 @@ def check_lengths(
     held_out: bool,
     note: Callable[[str], None],
 ) -> None:
-    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or "
-    "isolates."""
+    """Raises InputError where a row does not fit into learned positions; tells of rows that a limit cuts or
+    isolates."""
     shape, lengths = saved.model.shape, examples.lengths()
     language = saved.model.role == "language"
     if isinstance(shape, TransformerConfig) and shape.positions == "learned":

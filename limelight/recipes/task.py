@@ -34,6 +34,7 @@ from limelight.recipes.metrics import (
     references_of,
 )
 from limelight.recipes.recipe import Recipe
+from limelight.text.decoding import trimmed
 from limelight.text.lookalikes import told_apart, twins
 from limelight.text.readers import read_labelled, read_pairs, read_texts
 from limelight.text.tokenizers import Tokenizer
@@ -241,7 +242,9 @@ class ClassifyTask(Task):
     endings = (".jsonl", ".tsv")
 
     def rows(self, path: Path) -> Rows:
-        return read_labelled(path) if path.suffix == ".jsonl" else read_pairs(path)
+        if path.suffix != ".jsonl":
+            return read_pairs(path)
+        return [(trimmed(text), label) for text, label in read_labelled(path)]
 
     def classes(self, rows: Rows) -> tuple[str, ...]:
         classes = tuple(sorted({label for _, label in rows}))

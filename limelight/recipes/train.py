@@ -21,12 +21,20 @@ from limelight.errors import (
 )
 from limelight.files import own_folder, write_text
 from limelight.looking.look import word_groups
-from limelight.modules.model_io import FILES, SavedModel, holds_model, load_model, save_model
+from limelight.modules.model_io import (
+    FILES,
+    SavedModel,
+    holds_model,
+    load_model,
+    place_for_model,
+    save_model,
+)
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.predicting.predictor import Prediction, Predictor
 from limelight.readings.alignment_heads import AlignmentHeads, Example, choose_heads
 from limelight.recipes.data_checks import (
     check_classes,
+    check_labels,
     check_lengths,
     check_unknown,
     check_words,
@@ -59,6 +67,7 @@ from limelight.recipes.run_folder import (
 from limelight.recipes.task import TASKS, Rows, Task
 from limelight.training.batches import Dataset
 from limelight.training.best_weights import BEFORE, BEST
+from limelight.training.checkpoints import check_free
 from limelight.training.loop import Evaluation, TrainResult, begin_stretch, finished, train
 from limelight.training.reporting import Reporter
 from limelight.training.single_process import demand_one_process
@@ -110,6 +119,8 @@ def _train(
     start: Start,
     reporter: Reporter,
 ) -> tuple[SavedModel, TrainResult]:
+    if recipe.task == "classify" and (start.model is None or not start.model.classes):
+        check_labels(rows, parts["train"])
     saved, new = _begin(recipe, rows, out, start)
     recipe = effective(recipe, saved, start)
     task = TASKS[recipe.task](recipe)
@@ -123,11 +134,14 @@ def _train(
     }
     progress = stands_at(out)
     check_settings(out, progress, recipe.training, reporter.note)
+    check_free(out, progress.step, recipe.training.steps)
+    if not new:
+        place_for_model(out / MODEL)
     if not finished(progress, recipe.training):
         progress = deepcopy(progress)
         begin_stretch(progress, recipe.training)
         warmup = recipe.training.warmup
-        if warmup >= recipe.training.steps:
+        if warmup > recipe.training.steps:
             reporter.note(
                 f"warmup = {warmup:,} is not over within steps = {recipe.training.steps:,}: the learning rate "
                 "rises to the end and never reaches its height"

@@ -29,8 +29,19 @@ def unknown_in(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
 
 def named(unknown: Iterable[str]) -> str:
     """A few of them, each once, so that they can be seen."""
-    different = [*dict.fromkeys(map(visible, unknown))]
+    different = [*dict.fromkeys(map(_shown, unknown))]
     return " ".join(different[:NAMED]) + (" …" if len(different) > NAMED else "")
+
+
+def _shown(text: str) -> str:
+    """A text in which what has no shape of its own, such as a space or a joiner, stands by its number in Unicode."""
+    if len(text) == 1 and unicodedata.category(text).startswith("M"):  # an accent without its letter
+        return _number(text)
+    return "".join(_number(sign) if unicodedata.category(sign)[0] in "CZ" else sign for sign in text)
+
+
+def _number(sign: str) -> str:
+    return f"U+{ord(sign):04X}"
 
 
 def unit(tokenizer: Tokenizer, count: int) -> str:

@@ -85,6 +85,17 @@ def line_ends(text: str) -> str:
     return _MARKS.sub("", text) if MARK in text else text
 
 
+def trimmed(text: str) -> str:
+    """A text without white space and byte order marks at its ends: `paste` puts a file's mark behind a tab.
+
+    >>> trimmed(" \\ufeff Save it.\\n")
+    'Save it.'
+    """
+    while text != (shorter := text.strip().strip(MARK)):
+        text = shorter
+    return text
+
+
 def lines_of(text: str) -> list[str]:
     """Every line as it stands, without its end; blank ones too. Only `\\n` ends a line.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from limelight.errors import TextError
-from limelight.text.decoding import MARK, decoded, lines_of
+from limelight.text.decoding import decoded, lines_of, trimmed
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 """The files that `read_texts` takes out of a folder."""
@@ -80,7 +80,7 @@ def read_pairs(path: str | Path) -> list[tuple[str, str]]:
     path = Path(path)
     pairs = []
     for number, line in _numbered_lines(read_text(path)):
-        fields = [_trimmed(field) for field in line.split("\t")]
+        fields = [trimmed(field) for field in line.split("\t")]
         if len(fields) != 2 or not all(fields):
             raise TextError(
                 f"{path}, line {number}: a line must be source<TAB>target; found {_field_count(fields)}: "
@@ -110,7 +110,7 @@ def read_labelled(path: str | Path) -> list[tuple[str, str]]:
     rows = []
     for number, line in _numbered_lines(read_text(path)):
         text, label = _row(path, number, line, ("text", "label"))
-        label = _trimmed(label)
+        label = trimmed(label)
         for name, value in (("text", text.strip()), ("label", label)):
             if not value:
                 raise TextError(
@@ -123,13 +123,6 @@ def read_labelled(path: str | Path) -> list[tuple[str, str]]:
 def _numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number from 1, line) of the lines that are not blank; only `\\n` ends a line."""
     return ((number, line) for number, line in enumerate(lines_of(text), 1) if line.strip())
-
-
-def _trimmed(field: str) -> str:
-    """Without white space and byte order marks at its ends: `paste` puts a file's mark behind a tab."""
-    while field != (shorter := field.strip().strip(MARK)):
-        field = shorter
-    return field
 
 
 def _endless(file: IO[bytes]) -> bool:

@@ -10,11 +10,12 @@ copies and notes of other names, beside it or in it, are the user's own.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def save_checkpoint(
     counters = json.dumps(asdict(progress), indent=1)
     if _is_checkpoint(final):  # never take a complete one away before the next is complete
         write_text(final / "progress.json", counters)
+        flush(final)
     else:
+        check_free(folder, progress.step - 1, progress.step)
         partial = final.with_name(final.name + PARTIAL)
         _remove(partial)
         partial.mkdir(parents=True, exist_ok=True)
@@ -103,6 +106,17 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("checkpoint-*") if _is_checkpoint(path)), key=step_of)
 
 
+def check_free(folder: Path, after: int, until: int) -> None:
+    """Raises CheckpointError where a file has the name of a checkpoint of an update in (after, until]."""
+    for path in sorted(folder.glob("checkpoint-*")):
+        name = path.name.removesuffix(PARTIAL)
+        if _named(name) and not path.is_dir() and after < step_of(path.with_name(name)) <= until:
+            raise CheckpointError(
+                f"{path} must not be there: a checkpoint of this run will have that name. It is no folder of a run; "
+                "move it away, or give another output folder."
+            )
+
+
 def step_of(checkpoint: Path) -> int:
     """The update that a checkpoint's name says it is of."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
@@ -115,10 +129,27 @@ def sweep(folder: Path) -> None:
             _remove(path)
 
 
+def sweep_older(folder: Path) -> None:
+    """Remove the older checkpoints that a killed run has left half removed, where the newest is whole."""
+    found = checkpoints(folder)
+    if found and _whole(found[-1]):
+        for path in found[:-1]:
+            if not _whole(path):
+                _remove(path)
+
+
 def read_progress(checkpoint: Path) -> TrainState:
     """The counters of a checkpoint. Raises CheckpointError where it has none, or those of another update."""
     try:
-        progress = TrainState(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+        counters = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+        if not isinstance(counters, dict) or type(counters.get("step")) is not int:
+            raise ValueError("progress.json holds no counters of a run")
+        if unknown := [*counters.keys() - {word.name for word in fields(TrainState)}]:
+            raise CheckpointError(
+                f"{checkpoint} was written by a newer version of Limelight, whose {unknown[0]!r} this one does not "
+                "know. Go on with that version, or give another output folder."
+            )
+        progress = TrainState(**counters)
         named = step_of(checkpoint)
         if progress.step != named:
             raise CheckpointError(
@@ -246,6 +277,10 @@ def _is_checkpoint(path: Path) -> bool:
     return _named(path.name) and any((path / name).is_file() for name in FILES)
 
 
+def _whole(path: Path) -> bool:
+    return all((path / name).is_file() for name in FILES)
+
+
 def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint's files, and its folder where it holds nothing else."""
     for name in FILES:
@@ -257,6 +292,11 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _incomplete(path: Path, error: Exception) -> CheckpointError:
+    if isinstance(error, OSError) and error.errno not in (
+        None,
+        errno.ENOENT,
+    ):  # it may be whole: let nobody remove it
+        return CheckpointError(f"{path} cannot be read: {error.filename}: {error.strerror}.")
     older = [each for each in checkpoints(path.parent) if each != path]
     then = f"go on from {older[-1].name}" if older else "start afresh"
     return CheckpointError(f"{path} is not a complete checkpoint: {error!r}. Remove it to {then}.")

@@ -8,6 +8,7 @@ started again, it ends at the same weights to the bit.
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -38,6 +39,7 @@ from limelight.training.checkpoints import (
     load_weights,
     save_checkpoint,
     sweep,
+    sweep_older,
 )
 from limelight.training.interrupts import interrupts_wait, raise_interrupt
 from limelight.training.number_ranges import check_number
@@ -97,7 +99,7 @@ class TrainConfig:
         for name in ("smoothing", "decay"):
             check_number(name, getattr(self, name), 0, 1)
         if isinstance(self.rate, int | float) and not 0 < self.rate < math.inf:
-            raise InputError(f"rate must be a number above 0; got {self.rate}.")
+            raise InputError(f"rate must be a number above 0; got {reprlib.repr(self.rate)}.")
         for name in ("rate", "average"):
             check_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
@@ -162,6 +164,7 @@ def train(
     torch.manual_seed(settings.seed)
     progress = TrainState(judged_by=judged_by)
     sweep(folder)
+    sweep_older(folder)
     if found := checkpoints(folder):
         progress = load_checkpoint(found[-1], plain, average.module, optimizer.optimizer)
         average.n_averaged.fill_(progress.step)
@@ -187,7 +190,14 @@ def train(
 
     with reporter.training(settings.steps, progress.step) as report, interrupts_wait() as interrupted:
         known = restore_best(folder, progress.best_step) and progress.best_score is not None
+        if known:
+            settle_best(folder)  # somebody was killed after a checkpoint, and before this
         if progress.judged_by != judged_by:
+            if progress.judged_by:
+                reporter.note(
+                    "the held-out rows, or how answers are searched for, are others than before: the best weights "
+                    "and the present ones are judged anew"
+                )
             candidate = None
             if known:
                 candidate = deepcopy(average.module)
@@ -198,6 +208,14 @@ def train(
                 report.evaluation(judge())
             if progress.step:
                 save()
+        elif progress.best_score is not None and not known:
+            reporter.note(
+                f"the weights of update {progress.best_step:,}, the best so far, are no more in {folder / BEST}: "
+                f"the best from update {progress.step:,} on is kept"
+            )
+            progress.best_score = None
+            report.evaluation(judge())
+            save()
         enough = until is not None and until(progress)
         while progress.step < settings.steps and not enough and not _stalled(progress, settings):
             begin_stretch(progress, settings)
@@ -221,7 +239,7 @@ def train(
             last, stop = progress.step == settings.steps, interrupted()
             if progress.step % settings.evaluate_every == 0 or last:
                 report.evaluation(judge())
-            if progress.step % settings.checkpoint_every == 0 or last or stop:
+            if progress.step % settings.checkpoint_every == 0 or last or stop or _stalled(progress, settings):
                 save()
                 enough = until is not None and until(progress)
             if stop:

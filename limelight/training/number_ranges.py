@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 from limelight.errors import ArgumentTypeError, InputError
@@ -14,14 +15,22 @@ MOST_WHOLE = 2**63 - 1
 def check_number(
     name: str, value: Any, least: float = -math.inf, most: float = math.inf, whole: bool = False
 ) -> None:
-    """Raises ArgumentTypeError for what is no number, or no whole one; InputError for one outside its limits, or "
-    "not finite."""
+    """Raises ArgumentTypeError for what is no number, or no whole one; InputError for one outside its limits, or
+    not finite."""
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise ArgumentTypeError(f"{name} must be a {'whole ' if whole else ''}number; got {value!r}.")
-    if not least <= value <= most or (isinstance(value, float) and not math.isfinite(value)):
-        raise InputError(f"{name} must be {_limit(least, most)}; got {value}.")
+    if not least <= value <= most or not (whole or _finite(value)):
+        raise InputError(f"{name} must be {_limit(least, most)}; got {reprlib.repr(value)}.")
     if whole and value > MOST_WHOLE:
-        raise InputError(f"{name} must be at most {MOST_WHOLE}; got {value}.")
+        raise InputError(f"{name} must be at most {MOST_WHOLE}; got {reprlib.repr(value)}.")
+
+
+def _finite(value: float) -> bool:
+    """Whether it is a finite number as a float: a whole number may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _limit(least: float, most: float) -> str:

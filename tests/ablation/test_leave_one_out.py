@@ -92,7 +92,7 @@ def test_a_forward_takes_at_least_one_removal() -> None:
 def test_what_is_no_output_and_no_groups_is_called_so() -> None:
     groups = Groups(("a", "b"), (0, 1))
     with pytest.raises(
-        ArgumentTypeError, match="function of which tokens are kept.*got Linear.*output_without"
+        ArgumentTypeError, match="function of which tokens are kept.*got Linear.*masked_forward"
     ):
         leave_one_out(torch.nn.Linear(2, 2), groups)
     with pytest.raises(ArgumentTypeError, match="must be Groups; got tuple"):

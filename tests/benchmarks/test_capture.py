@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import capture, long_texts
 from tests.capture import foreign
+from tests.examples import mostly_slow
 
 WAYS = ("watch_open", "watch_opened_for_it", "tensors_held", "watched_for_good", "held_for_good")
 
@@ -24,7 +25,7 @@ def test_a_way_that_takes_twice_as_long_costs_the_whole_forward() -> None:
     assert taken == {"one": [1.0] * 3, "two": [2.0] * 3}
 
 
-@pytest.mark.parametrize("judged", [True, False])
+@pytest.mark.parametrize("judged", mostly_slow([True, False], False))
 def test_a_dear_watch_fails_in_the_row_that_is_judged(judged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     dear = "median" if judged else "shortest"
     rows = {

@@ -287,7 +287,39 @@ def sparse(s: Tensor) -> Tensor:
     return (s - sums.gather(-1, size - 1) / size).clamp(min=0)
 
 
+def one_for_all_heads(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    return scores_of(q, k).mean(1, keepdim=True).softmax(-1) @ v, []
+
+
+def largest_of_heads(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    return scores_of(q, k).amax(dim=1)[:, None].softmax(-1) @ v, []
+
+
+def one_query_by_einsum(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    weights = torch.einsum("bhd,bhkd->bhk", q[:, :, 0], k).mul(0.4).softmax(-1)
+    return torch.einsum("bhk,bhkd->bhd", weights, v)[:, :, None].expand_as(v), []
+
+
+def every_pair(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    return ((q[:, :, :, None] * k[:, :, None]).sum(-1) * 0.4).softmax(-1) @ v, []
+
+
+def angles(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    return functional.cosine_similarity(q[:, :, :, None], k[:, :, None], dim=-1).softmax(-1) @ v, []
+
+
+def divided_late(_: Any, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    unscaled = scores_of(q, k).exp()
+    return unscaled @ v / unscaled.sum(-1, keepdim=True), []
+
+
 MISSED: dict[str, tuple[Way, str]] = {
+    "mean of heads": (one_for_all_heads, "go through mean"),
+    "largest of heads": (largest_of_heads, "go through amax"),
+    "one query by einsum": (one_query_by_einsum, "go through einsum"),
+    "every pair": (every_pair, "go through mul"),
+    "angles": (angles, "go through cosine_similarity"),
+    "divided late": (divided_late, "before they are divided by their sum"),
     "sigmoid": (by_weights(torch.sigmoid), "go through sigmoid"),
     "squared relu": (by_weights(lambda s: s.relu().square()), "go through relu"),
     "relu over its sum": (by_weights(lambda s: s.relu() / s.relu().sum(-1, keepdim=True)), "go through relu"),
@@ -377,7 +409,26 @@ class Graph(nn.Module):
         return self.second(edges @ self.first(x).relu()).softmax(-1)
 
 
+class StateSpace(nn.Module):
+    """A recurrence with a state a channel, as Mamba's is (Gu and Dao 2023), by broadcasting and einsum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(E, E + 7 + 7 + E), nn.Linear(E, E)
+        self.decay = nn.Parameter(torch.rand(E, 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u, b, c, step = self.into(x).split((E, 7, 7, E), -1)
+        step = functional.softplus(step)
+        driven, kept = (step * u)[..., None] * b[:, :, None], (-step[..., None] * self.decay).exp()
+        state, found = torch.zeros_like(driven[:, 0]), []
+        for at in range(x.shape[1]):
+            state = kept[:, at] * state + driven[:, at]
+            found.append(torch.einsum("ben,bn->be", state, c[:, at]) + (state * c[:, at, None]).sum(-1))
+        return self.out(torch.stack(found, 1)).softmax(-1)
+
+
 NONE: dict[str, type[nn.Module]] = {
-    each.__name__: each for each in (Router, Classifier, Codebook, Pooling, Graph)
+    each.__name__: each for each in (Router, Classifier, Codebook, Pooling, Graph, StateSpace)
 }
 """What is no attention at all, and must not be told as missed."""

@@ -68,6 +68,7 @@ def test_no_family_that_writes_is_wrong() -> None:
     assert all(row.reason for row in rows if row.outcome != "exact")
 
 
+@pytest.mark.slow
 def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     from limelight.capture.decoding.incremental import IncrementalCall
 
@@ -109,6 +110,7 @@ def test_outputs_that_change_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check("bert").outcome == "wrong"
 
 
+@pytest.mark.slow
 def test_a_family_that_crashes_or_hangs_is_told_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

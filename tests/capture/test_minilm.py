@@ -59,6 +59,7 @@ def assert_reads(matrix: ll.AttentionMatrix, truth: Tensor, bound: float) -> Non
     close(pooled, (groups / groups.sum(0)).mT @ truth @ one_hot(COLUMNS).double())
 
 
+@pytest.mark.slow
 def test_all_readings_of_all_layers_are_those_of_eager() -> None:
     seen, official, _ = run(torch.float64)
     for matrix, weights in zip(seen[:], official, strict=True):

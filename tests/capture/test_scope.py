@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -142,9 +143,6 @@ def test_gradient_checkpointing_is_kept_once(model: Any, reentrant: bool) -> Non
 @pytest.mark.parametrize(
     "how", ["inside", *(pytest.param(how, marks=pytest.mark.slow) for how in ("function", "method", "inner"))]
 )
-@pytest.mark.filterwarnings(
-    "ignore:Using .torch.compile.module:UserWarning"
-)  # hooks of the process are how a watch hears
 def test_a_compiled_model_is_heard(model: Any, how: str) -> None:
     with torch.no_grad():
         expected = model(IDS).logits
@@ -201,3 +199,50 @@ def test_nothing_seen_is_an_error_that_names_the_cause(model: Any) -> None:
         with torch.no_grad(), pytest.raises(CaptureError, match=cause), ll.watch(watched):
             run()
     assert not anyone_listens()
+
+
+class Doubled(nn.Module):
+    """Somebody's own module, which all hooks of the process must hear."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.inner(2 * x)
+        return found
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["of torch", "of somebody"])
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_a_compiled_model_warns_of_no_hook_of_ours(own: bool, when: str) -> None:
+    layer = nn.TransformerEncoderLayer(12, 3, 17, batch_first=True).eval()
+    model = Doubled(layer).eval() if own else layer
+    x = torch.randn(2, 5, 12)
+    before = traces(model)
+    compiled = torch.compile(model, backend="eager") if when == "before" else None
+    with torch.no_grad(), ll.watch(model, verify=True) as seen:
+        if compiled is None:
+            compiled = torch.compile(model, backend="eager")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = compiled(x)
+    with torch.no_grad(), ll.watch(compiled) as again:
+        compiled(x)
+    assert len(seen) == len(again) == 1 and torch.equal(seen[0].dense(), again[0].dense())
+    assert torch.equal(found, model(x)) and traces(model) == before
+    torch._dynamo.reset()
+
+
+def test_a_compiled_model_still_warns_of_somebodys_hooks() -> None:
+    model = nn.TransformerEncoderLayer(12, 3, 17, batch_first=True).eval()
+    compiled, x = torch.compile(model, backend="eager"), torch.randn(2, 5, 12)
+    with torch.no_grad(), ll.watch(model):
+        compiled(x)
+        theirs = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+        try:
+            with pytest.warns(UserWarning, match="global hooks"):
+                compiled(x)
+        finally:
+            theirs.remove()
+    torch._dynamo.reset()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from limelight.cli.align import _sides
+from limelight.errors import InputError
 from limelight.looking.look import look
 from limelight.looking.word_alignment import SpacedTokens, align, is_tokenized, token_groups
 from limelight.predicting.predictor import Predictor
@@ -85,6 +87,36 @@ def test_pairs_come_through_a_pipe(limelight: Call, model: Model, between: str) 
     assert [len(line.split()) for line in result.stdout.removesuffix("\n").split("\n")] == [2, 0, 2]
 
 
+def test_a_pipe_of_pairs_is_read_as_a_file_is(limelight: Call, refused: Call, model: Model) -> None:
+    words = "look", "-", "--model", model("translate"), "--pharaoh"
+    marks = limelight(*words, given="\ufeffgreen cats\tgreen cats\r\r\n\ufeffnow\tnow")
+    assert (marks.exit_code, marks.stdout.count("\n")) == (0, 2)
+    assert "know" not in marks.stderr
+    nothing = limelight(*words, given="")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "line 2: text must have no NUL" in refused(*words, given="a\tb\na\0\tb\n")
+    assert "UTF-16" in refused(*words, given="a\tb\n".encode("utf-16"))
+
+
+@pytest.mark.parametrize(
+    ("line", "sides"),
+    [
+        ("a b ||| c", ("a b", "c")),
+        ("||| c", ("", "c")),
+        ("a b |||", ("a b", "")),
+        ("|||", ("", "")),
+        (" \t", (" ", "")),
+    ],
+)
+def test_a_blank_side_may_have_lost_its_space(line: str, sides: tuple[str, str]) -> None:
+    assert _sides(line, 1) == sides
+
+
+def test_two_marks_in_one_line_are_refused() -> None:
+    with pytest.raises(InputError, match=r"line 7 has a tab and \|\|\|"):
+        _sides("a\tb ||| c", 7)
+
+
 def test_what_has_no_link_is_told(limelight: Call, model: Model, tmp_path: Path) -> None:
     file = tmp_path / "pairs.tsv"
     file.write_text("green cats\t\nnow\tnow\n", encoding="utf-8")
@@ -149,3 +181,8 @@ def test_tokens_are_what_stands_between_spaces() -> None:
         assert is_tokenized(text) is tokenized
     predictor = Predictor(small.trained("translate")[0])
     assert [found.pharaoh() for found in align(predictor, [("", ""), (" ", "now")])] == ["", ""]
+
+
+def test_of_no_line_there_is_no_line(limelight: Call, model: Model) -> None:
+    result = limelight("look", "-", "--model", model("translate"), "--pharaoh", given="")
+    assert (result.exit_code, result.stdout) == (0, "")

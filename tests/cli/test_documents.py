@@ -108,6 +108,7 @@ def test_without_a_question_documents_look_at_each_other(
     assert all(name in picture.read_text(encoding="utf-8") for name in constructed.DOCUMENTS)
 
 
+@pytest.mark.slow
 def test_a_picture_of_what_was_looked_at(limelight: Call, files: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     png, svg = tmp_path / "look.png", tmp_path / "look.svg"

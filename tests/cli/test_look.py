@@ -76,8 +76,12 @@ def test_each_line_of_a_file_is_looked_at(limelight: Call, model: Model, tmp_pat
     file = tmp_path / "lines.txt"
     file.write_text("\ufeffgreen cats\r\n\r\n  now here\n", encoding="utf-8")
     result = limelight("look", file, "red birds", "--model", model("translate"), "--json")
-    sources = [each["prediction"]["source"] for each in json.loads(result.stdout)]
+    looks = json.loads(result.stdout)
+    sources = [each["prediction"]["source"] for each in looks]
     assert sources == ["green cats", "  now here", "red birds"]
+    assert [each["line"] for each in looks] == [1, 3, 4]
+    limelight("look", file, "red birds", "--model", model("translate"), "--svg", tmp_path / "look.svg")
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"look-1.svg", "look-3.svg", "look-4.svg"}
 
 
 def test_of_many_lines_one_without_an_answer_is_told_and_passed_over(
@@ -170,6 +174,7 @@ def test_pictures_are_real(limelight: Call, model: Model, tmp_path: Path) -> Non
     assert "cats" in text
 
 
+@pytest.mark.slow
 def test_several_texts_give_numbered_pictures(limelight: Call, model: Model, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     result = limelight(

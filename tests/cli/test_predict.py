@@ -233,6 +233,22 @@ def test_a_pipe_is_read_as_a_file_is(limelight: Call, model: Model) -> None:
     assert limelight("predict", "--model", model("pronounce"), given=given).stdout == "B AH D\nS IY T\n"
 
 
+def test_a_dash_stands_for_the_pipe(limelight: Call, refused: Call, model: Model) -> None:
+    result = limelight("predict", "a", "-", "--model", model("pronounce"), given="bad\n\nsit\n")
+    assert result.stdout == "AH\nB AH D\n\nS IY T\n"
+    assert "no line with text" in refused("predict", "-", "--model", model("pronounce"), given="")
+
+
+def test_white_space_at_the_ends_of_a_line_changes_no_answer(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "--model", model("pronounce"), given="  bad\n\tsit \n\u00a0a\n")
+    assert (result.stdout, result.stderr) == ("B AH D\nS IY T\nAH\n", "")
+
+
+def test_what_cannot_be_seen_is_named_by_its_number(limelight: Call, model: Model) -> None:
+    result = limelight("predict", "bad sit", "a\u200db\u0301", "--model", model("pronounce"))
+    assert "does not know: U+0020 U+200D U+0301\n" in result.stderr
+
+
 def test_a_file_that_is_not_there_is_named(refused: Callable[..., str], model: Model, tmp_path: Path) -> None:
     line = refused("predict", tmp_path / "nowhere.txt", "--model", model("pronounce"))
     assert str(tmp_path / "nowhere.txt") in line
@@ -265,6 +281,18 @@ def test_a_cut_answer_is_told_by_its_line(limelight: Call, model: Model, tmp_pat
     assert [(each["line"], each["cut"]) for each in shown] == [(1, False), (2, False), (3, True), (4, True)]
 
 
+def test_an_answer_cut_where_learned_positions_end_is_told_so(
+    limelight: Call, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limelight.predicting.limits.last_position", lambda model: 3)
+    result = limelight("predict", "ab", "--model", model("pronounce"))
+    assert (
+        "the answer is cut at the end of the 3 positions that the model has learned: text 1; split"
+        in result.stderr
+    )
+    assert "--longest" not in result.stderr
+
+
 def test_a_prompt_beyond_the_window_is_told(limelight: Call, model: Model) -> None:
     long = ("the light falls on every word " * 11).strip()
     result = limelight("predict", long, "--model", model("language"), "--longest", 3)
@@ -292,3 +320,11 @@ def test_letters_known_in_another_normal_form_are_told(capsys: pytest.CaptureFix
     assert "it knows all of it in the normal form NFC" in capsys.readouterr().err
     tell_unknown(tokenizer, ["x"])
     assert "NFC" not in capsys.readouterr().err
+
+
+def test_a_tab_in_a_text_is_told(limelight: Call, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("green cats\tgrün\nred bad\n", encoding="utf-8")
+    result = limelight("predict", tmp_path / "pairs.tsv", "--model", model("translate"))
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert "note: a text holds a tab" in result.stderr and "--pharaoh" in result.stderr
+    assert "tab" not in limelight("predict", "green cats", "--model", model("translate")).stderr

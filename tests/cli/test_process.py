@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import mostly_slow
 from tests.recipes import small
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,14 @@ def finished(*words: str, script: str = MORE, **environment: str) -> tuple[int, 
         return process.returncode, out, said
 
 
-@pytest.mark.parametrize(("command", "lines"), [("talk", "5"), ("talk", "5000"), ("show", "5000")])
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        pytest.param("talk", "5", marks=pytest.mark.slow),
+        ("talk", "5000"),
+        pytest.param("show", "5000", marks=pytest.mark.slow),
+    ],
+)
 def test_a_reader_that_goes_away_is_no_error(command: str, lines: str) -> None:
     with started(command, lines) as process:
         assert process.stdout is not None
@@ -92,7 +100,7 @@ def not_ignored(number: signal.Signals) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("not_ignored")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", mostly_slow([signal.SIGTERM, signal.SIGHUP], signal.SIGTERM))
 def test_a_signal_to_end_is_one_line_and_its_code(number: signal.Signals) -> None:
     with started("wait") as process:
         assert process.stdout is not None

@@ -36,6 +36,7 @@ from limelight.modules.transformer import LanguageModel, TransformerConfig
 from limelight.recipes.metrics import references_of
 from limelight.text.tokenizers import Tokenizer
 from limelight.training.loop import Evaluation, TrainConfig
+from tests.examples import mostly_slow
 
 WORDS = {
     "a": "un",
@@ -190,7 +191,7 @@ def test_the_time_is_kept_and_the_rate_falls_to_zero(tmp_path: Path) -> None:
     assert again.outcome.progress.step == found.outcome.progress.step
 
 
-@pytest.fixture(params=[50, 100, 300])
+@pytest.fixture(params=mostly_slow([50, 100, 300], 100))
 def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """An update takes a hundredth of a second, whatever the trial has said of it."""
     monkeypatch.setattr(timed_training, "training_seconds", lambda progress: progress.step / 100)
@@ -220,7 +221,7 @@ def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("killed_at", "decided"),
-    [(3, set()), (7, {"fall.json"})],
+    [pytest.param(3, set(), marks=pytest.mark.slow), (7, {"fall.json"})],
     ids=["in the level part", "in the fall"],
 )
 @pytest.mark.parametrize("clock", [100], indirect=True)
@@ -354,6 +355,7 @@ def test_a_run_of_generalisation(rival: str, tmp_path: Path) -> None:
         language_models.waited_for(folder)
 
 
+@pytest.mark.slow
 def test_words_alone_tell_what_words_tell(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn (the extra compare) is not installed")
     (tmp_path / "spam").mkdir()
@@ -407,7 +409,7 @@ def test_all_labels_are_trained_on_and_the_new_layer_learns_faster(
 
 
 def test_long_texts_are_read_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = accuracy_tasks.entered(CONTESTS["translate"], _plain_pairs(23), "luong", 1, 0.0)
+    saved = accuracy_tasks.entered(tiny(CONTESTS["translate"], "pairs"), _plain_pairs(23), "luong", 1, 0.0)
     [(text, _)] = _plain(1)
     count = len(saved.source.encode(text).ids)
     monkeypatch.setattr(fine_tuning, "LONGEST", count)

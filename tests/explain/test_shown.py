@@ -17,6 +17,7 @@ from rich.console import Console
 from limelight.explain import Check, Explanation, explain_text
 from limelight.explain.render.page import page, save_page
 from limelight.explain.render.terminal import shown
+from tests.examples import mostly_slow
 from tests.explain.models import TEXT, predictor
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \u202eevil\u202c \x1b[2J& \"quoted\" 'so' </style>“odd”"
@@ -67,7 +68,7 @@ class Tags(HTMLParser):
 # ── Terminal ──
 
 
-@pytest.mark.parametrize("width", [80, 100, 60])
+@pytest.mark.parametrize("width", mostly_slow([80, 100, 60], 60))
 def test_lines_fit_and_end_without_spaces(explanation: Explanation, width: int) -> None:
     lines = printed(explanation, width).splitlines()
     assert max(map(cell_len, lines)) <= width
@@ -82,6 +83,7 @@ def test_piped_it_is_plain_text_and_complete(explanation: Explanation) -> None:
     assert f"✓ all {len(explanation.stages)} checks hold" in text
 
 
+@pytest.mark.slow
 def test_with_colour_the_letters_are_the_same(explanation: Explanation) -> None:
     coloured = printed(explanation, force_terminal=True, color_system="truecolor")
     assert "\x1b[" in coloured

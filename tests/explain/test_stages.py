@@ -12,9 +12,12 @@ from limelight.errors import ArgumentTypeError, InputError, TooLargeError
 from limelight.explain import Check, Explanation, Stage, explain_text
 from limelight.explain import paired_run as walks
 from limelight.explain.api import explain_walk
+from limelight.explain.attention_view import view
 from limelight.explain.paired_run import walk
 from limelight.explain.selection import choose
+from limelight.explain.stages.ablation import removal_stages
 from limelight.text.tokenizers import END, START
+from tests.examples import mostly_slow
 from tests.explain.models import SHAPES, TEXT, predictor
 
 ARCHITECTURES = ("transformer", "language", "classifier")
@@ -50,7 +53,7 @@ def test_a_classifier_that_looks_back_only_is_followed_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-@pytest.mark.parametrize("head", [0, 2, -1])
+@pytest.mark.parametrize("head", mostly_slow([0, 2, -1], 2))
 def test_any_layer_and_head(layer: int, head: int) -> None:
     made = explain_text(predictor(shared=True), TEXT, token=1, layer=layer, head=head, answer_token=0)
     assert not failed(made)
@@ -228,3 +231,23 @@ def test_a_text_that_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_what_can_name_no_layer_head_or_token_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(ArgumentTypeError, match="must be a whole number"):
         explain_text(predictor(), TEXT, **asked)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_more_work_than_allowed_takes_tokens_together(architecture: str) -> None:
+    made = walk(predictor(architecture), TEXT)
+    choice = choose(made, None, None, -1, None)
+    kind = {"transformer": "cross", "language": "decoder", "classifier": "encoder"}[architecture]
+    seen = view(made, choice, kind, "A head")
+    [single] = removal_stages(made, choice, seen, "Beyond")
+    tokens = len(single.numbers[0].rows)
+    told: list[tuple[int, int]] = []
+    [stage] = removal_stages(made, choice, seen, "Beyond", lambda *how: told.append(how), work=1)
+    assert "–" in "".join(stage.numbers[0].rows)
+    assert stage.check.ok and stage.check.difference > 0
+    assert f"its {tokens} tokens are taken {tokens - 1} at a time" in stage.text
+    assert told[0] == (0, 2)
+    # What the parts receive adds up to what the tokens do.
+    for column in (2, 3):
+        sums = [sum(row[column] for row in each.numbers[0].values) for each in (stage, single)]
+        assert sums[0] == pytest.approx(sums[1])

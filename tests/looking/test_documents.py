@@ -433,3 +433,14 @@ def test_what_comes_back_is_called_in_a_line() -> None:
     for each in (found, found.views["α"], found.removal, found.table, found.views["α"].words):
         assert len(repr(each)) < 300 and "\n" not in repr(each)
     assert "question" in repr(found) and "2 documents" in repr(found)
+
+
+def test_no_heads_as_a_tensor_are_no_heads() -> None:
+    documents = {"a": "first text", "b": "second one"}
+    with pytest.raises(InputError):
+        look_documents(reader("decoder"), documents, heads=[], answer_tokens=2)
+    with pytest.raises(InputError):
+        look_documents(reader("decoder"), documents, heads=torch.zeros(0, 2), answer_tokens=2)
+    seen = look_documents(reader("decoder"), documents, heads=[[0, 0]], layers=[0], answer_tokens=2)  # type: ignore[list-item]
+    heads = look_documents(reader("decoder"), documents, layers=[0], answer_tokens=2)
+    assert values(seen) == values(heads)

@@ -21,6 +21,7 @@ from limelight.predicting.predictor import Predictor
 from limelight.text.segmentation import words
 from limelight.text.segments import Segments
 from limelight.text.tokenizers import END, PAD, START, UNKNOWN, Kind, Tokenizer
+from tests.examples import mostly_slow
 from tests.looking.plain import PlainModel, words_by_words
 from tests.recipes import small
 
@@ -244,7 +245,7 @@ def test_a_cut_answer_is_said_to_be_cut() -> None:
     assert "cut at the longest length" in " ".join(rendered(found).split())
 
 
-@pytest.mark.parametrize("task", ["translate", "classify"])
+@pytest.mark.parametrize("task", mostly_slow(["translate", "classify"], "classify"))
 def test_a_look_has_a_picture(task: str) -> None:
     pytest.importorskip("matplotlib")
     figure = picture(looked(task, "red good birds sing"))

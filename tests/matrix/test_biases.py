@@ -11,13 +11,14 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
 from limelight.matrix.index_functions import TileIndex
+from tests.examples import examples
 from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
 from tests.tolerance import check
 
@@ -44,7 +45,7 @@ BIASES: dict[str, biases.Bias] = {
 
 
 @pytest.mark.parametrize("name", BIASES)
-@settings(max_examples=25)
+@examples(10)
 @given(data=st.data())
 def test_any_tile_is_its_part_of_the_table(name: str, data: st.DataObject) -> None:
     i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))
@@ -231,3 +232,25 @@ def test_trained_numbers_are_read_and_refuse_a_gradient(
 def test_what_does_not_fit_is_said(build: Callable[[], Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says.replace("(", r"\(").replace(")", r"\)")):
         build()
+
+
+def test_what_takes_other_arguments_is_named() -> None:
+    query = torch.ones(1, 1, 3, 2)
+    for function, arguments in ((int, "score, b, h"), (lambda score, b: score, "score, b, h")):
+        with pytest.raises(ArgumentTypeError, match=arguments):
+            AttentionMatrix(query, query, score_mod=function).dense()  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match=r"must take \(b, h, q_idx, kv_idx\)"):
+        AttentionMatrix(query, query, mask=masks.function(lambda b: b > 0)).dense()
+
+    def own(score: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        raise TypeError("its own")
+
+    with pytest.raises(TypeError, match="its own") as caught:
+        AttentionMatrix(query, query, score_mod=own).dense()
+    assert not isinstance(caught.value, ArgumentTypeError)
+
+
+def test_numbers_that_cannot_be_read_are_named() -> None:
+    query = torch.ones(1, 1, 3, 2)
+    with pytest.raises(ArgumentTypeError, match="holds none to read"):
+        AttentionMatrix(query, query).rows(torch.empty(2, device="meta"))

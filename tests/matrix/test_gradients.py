@@ -153,6 +153,7 @@ def test_finite_differences_agree() -> None:
     assert torch.autograd.gradcheck(both, inputs)
 
 
+@pytest.mark.slow
 def test_finite_differences_agree_through_a_score_mod() -> None:
     def both(q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
         A = AttentionMatrix(

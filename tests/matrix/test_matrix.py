@@ -8,13 +8,14 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix import AttentionMatrix, Downsample, Entropy, Received, Rollout, RowStats, biases, masks
 from limelight.matrix.logits import Logits
+from tests.examples import examples
 from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
@@ -36,7 +37,7 @@ def test_dense_is_the_truth(mask: str) -> None:
     check("weights", case.matrix().dense(), case.truth().weights_BHNM)
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(b=indices(B), h=indices(H), i=indices(N), j=indices(M), read_before=st.booleans())
 def test_any_block_is_indexed_as_the_stored_matrix_is(
     b: Any, h: Any, i: Any, j: Any, read_before: bool

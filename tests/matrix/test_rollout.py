@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLarge
 from limelight.matrix import AttentionMatrix, masks, rollout_layer
 from limelight.matrix.rollout import Rollout
 from limelight.matrix.rollout_layer import Layer
+from tests.examples import examples
 from tests.matrix.test_gradients import resident
 from tests.oracle import B, Case, G, H, random_case
 from tests.tolerance import check
@@ -198,7 +199,7 @@ CASES = {
 }
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(
     name=st.sampled_from(sorted(CASES)),
     rows=st.integers(1, 20),
@@ -218,7 +219,7 @@ def test_any_strips_give_the_same(name: str, rows: int, entries: int, flush: int
         check("weights", rollout.columns([0, 18]), truth[:, :, [0, 18]])
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(rows=st.integers(1, 40), seed=st.integers(0, 99))
 def test_sums_of_one_term_are_the_same_to_the_bit(rows: int, seed: int) -> None:
     """Where each query looks at one key, nothing is rounded, however the matrix is cut."""
@@ -232,7 +233,7 @@ def test_sums_of_one_term_are_the_same_to_the_bit(rows: int, seed: int) -> None:
     assert torch.equal(got[0], (torch.arange(19) == three_steps[:, None]).float())
 
 
-@settings(max_examples=15)
+@examples(5)
 @given(seed=st.integers(0, 99), name=st.sampled_from(sorted(CASES)), factor=st.floats(-3, 3))
 def test_linear_and_adjoint(seed: int, name: str, factor: float) -> None:
     rollout = Rollout(matrices(CASES[name]), heads="mean")

@@ -173,6 +173,15 @@ def test_nearest_gives_the_cosine_whatever_the_lengths(three: WordVectors) -> No
     assert len(three.nearest("east", 1)) == 1
 
 
+@pytest.mark.parametrize("size", [3e38, 1e-20, 1e-38])
+def test_the_cosine_is_right_at_the_ends_of_float32(size: float) -> None:
+    vectors = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 3.0, 4.0]]) * torch.tensor(
+        [[size], [1], [1]]
+    )
+    near = dict(WordVectors(("far", "east", "up"), vectors).nearest("far"))
+    assert near == pytest.approx({"east": 0.5**0.5, "up": 0.6 * 0.5**0.5}, rel=1e-6)
+
+
 def test_a_zero_vector_has_cosine_zero_with_everything() -> None:
     vectors = WordVectors(("nothing", "east"), torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
     assert vectors.nearest("nothing")[0].cosine == 0.0
@@ -263,6 +272,9 @@ MALFORMED = {
     "too large": (b"1 2\neast 1 1e39\n", 2, "finite"),
     "cut off": (b"3 2\neast 1 2\n", 2, "ends after 1 words"),
     "one too many": (b"1 2\neast 1 2\nnorth 1 2\n", 3, "too many"),
+    "white space in a word": (b"1 2\nto be 1 2\n", 2, "another sign must stand for it"),
+    "binary": (b"1 2\neast \0\0\x80\x3f\0\0\x80\x3f\n", 2, "binary format, make it text"),
+    "an underscore within a number": (b"1 2\nold_east 1 2_0\n", 2, "2_0"),
     "twice": (b"2 2\neast 1 2\neast 1 2\n", 3, "second time"),
     "latin-1": (b"1 2\nno\xebl 1 2\n", 2, "UTF-8"),
 }
@@ -274,6 +286,26 @@ def test_a_malformed_file_is_refused_with_its_line(tmp_path: Path, data: bytes, 
     path.write_bytes(data)
     with pytest.raises(TextError, match=rf"words\.vec, line {line}: .*{said}"):
         WordVectors.load(path)
+
+
+def test_what_is_no_text_is_told_with_the_way_to_make_it_one(tmp_path: Path) -> None:
+    path = tmp_path / "words.vec"
+    for data, said in (
+        (b"\x1f\x8b\x08", "gunzip < words.vec"),
+        ("1 1\na 1\n".encode("utf-16"), "iconv -f UTF-16"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(TextError, match=said):
+            WordVectors.load(path)
+
+
+def test_a_word_with_white_space_that_is_not_ascii_is_kept(tmp_path: Path) -> None:
+    words = ("a\u00a0b", "\u3000", "c\u2028d", "e_f")  # as files of other programs have them
+    vectors = WordVectors(words, torch.arange(8.0).reshape(4, 2))
+    vectors.save(tmp_path / "words.vec")
+    again = WordVectors.load(tmp_path / "words.vec")
+    assert again.words == words
+    assert torch.equal(again.vectors, vectors.vectors)
 
 
 def test_blanks_at_the_end_and_windows_lines_are_read(tmp_path: Path) -> None:

@@ -55,6 +55,43 @@ def test_options_come_from_the_model_unless_given() -> None:
     assert len(bare.predict(["the light"], longest=9)[0].others) == 4
 
 
+@pytest.mark.parametrize(("kind", "read"), [("transformer", 0), ("language", 2)])
+def test_an_answer_is_full_where_learned_positions_end(kind: str, read: int) -> None:
+    model = saved(kind, shape=replace(SHAPE, positions="learned", longest=13))
+    predictor = Predictor(model)
+    for length, full in ((11 - read, False), (12 - read, True)):
+        answer = Prediction("the light", "", 0.0, [4] * 2, [5] * length, complete=False)
+        assert predictor.full(answer) is full
+    assert not Predictor(saved(kind)).full(answer)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "classifier"])
+def test_white_space_at_the_ends_of_a_text_is_nothing(kind: str) -> None:
+    predictor = Predictor(saved(kind))
+    bare = predictor.predict(["the light"])[0]
+    for text in ("  the light", "the light\r\n", "\t\ufeffthe light\u00a0 "):
+        answer = predictor.predict([text])[0]
+        assert answer.source == text  # as it was given
+        assert answer.unknown == bare.unknown
+        same([replace(answer, source="the light")], [bare])
+        segments, at = predictor.trace(answer).source, text.index("the")
+        assert segments.text == text
+        assert list(segments.spans) == [
+            (start + at, end + at) for start, end in predictor.trace(bare).source.spans
+        ]
+        if kind == "transformer":
+            assert "".join(predictor.stream(text)) == predictor.predict(["the light"], beam=1)[0].text
+            scores = [predictor.score(*pair).log_probability for pair in ((text, " a\n"), ("the light", "a"))]
+            assert scores[0] == scores[1]
+    as_it_stands = predictor.predict(["  the light"], trim=False)[0]
+    assert as_it_stands.source_ids != bare.source_ids
+
+
+def test_a_language_model_goes_on_from_a_text_as_it_stands() -> None:
+    predictor = Predictor(saved("language"))
+    assert predictor.predict(["the "])[0].source_ids != predictor.predict(["the"])[0].source_ids
+
+
 def test_nothing_is_nothing() -> None:
     assert Predictor(saved("transformer")).predict([]) == []
 

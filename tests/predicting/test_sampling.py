@@ -15,6 +15,7 @@ from limelight.predicting.decoders import TransformerDecoder
 from limelight.predicting.sampling import Sampling, sample
 from limelight.predicting.search import NEVER
 from limelight.text.tokenizers import END, START
+from tests.examples import mostly_slow
 from tests.predicting.small import encoder_decoder, padded_sources
 
 SCORES = torch.tensor([9.0, 9.0, 9.0, 0.3, 1.7, -0.4, 0.9, 1.1])
@@ -67,7 +68,9 @@ class Constant:
         raise AssertionError("sampling selects nothing")
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.6}])
+@pytest.mark.parametrize(
+    "options", mostly_slow([{}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.6}], {"top_p": 0.6})
+)
 def test_tokens_are_drawn_as_often_as_is_likely(options: dict[str, float]) -> None:
     draws = 20_011
     first = next(sample(Constant(), torch.full((draws, 1), START), Sampling(**options)))

@@ -10,6 +10,7 @@ from limelight.errors import InputError
 from limelight.predicting.decoders import LanguageDecoder, TransformerDecoder
 from limelight.predicting.search import NEVER, Hypothesis, search
 from limelight.text.tokenizers import END, START
+from tests.examples import mostly_slow
 from tests.predicting.small import (
     Forgetful,
     encoder_decoder,
@@ -46,7 +47,7 @@ def alone(model: torch.nn.Module, row: int) -> Forgetful:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 2.0])
+@pytest.mark.parametrize("length_penalty", mostly_slow([0.0, 0.6, 2.0], 0.6))
 def test_a_beam_that_is_wide_enough_finds_every_answer_in_order(length_penalty: float) -> None:
     model, (source, lengths) = encoder_decoder(), padded_sources()
     decoder = TransformerDecoder(model, source, lengths)
@@ -116,7 +117,7 @@ def slow_beam(decoder: Forgetful, beam: int, length_penalty: float, longest: int
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("beam", [2, 3, 5])
+@pytest.mark.parametrize("beam", mostly_slow([2, 3, 5], 3))
 def test_a_narrow_beam_follows_the_rule(beam: int) -> None:
     for seed in range(2):
         model, (source, lengths) = encoder_decoder(seed), padded_sources()
@@ -129,7 +130,7 @@ def test_a_narrow_beam_follows_the_rule(beam: int) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("beam", [1, 2, 4])
+@pytest.mark.parametrize("beam", mostly_slow([1, 2, 4], 4))
 def test_caches_change_nothing(beam: int) -> None:
     for seed in range(3):
         model, (source, lengths) = encoder_decoder(seed), padded_sources()

@@ -133,6 +133,7 @@ def test_shares_do_not_depend_on_the_tiles(mask: masks.Mask | None, monkeypatch:
 # ── Shown ──
 
 
+@pytest.mark.slow
 def test_the_terminal_and_the_picture_show_every_measure() -> None:
     from rich.console import Console
 

@@ -1,5 +1,5 @@
-"""A process that is killed, or a disk that is full, at the nth change of a file: what no test can wait for "
-"by chance."""
+"""A process that is killed, or a disk that is full, at the nth change of a file: what no test can wait for
+by chance."""
 
 from __future__ import annotations
 

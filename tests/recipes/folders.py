@@ -112,6 +112,8 @@ FOREIGN = (
     "newest/notes.txt",
 )
 MOST_STEPS = 12
+CLOCKS = ("cpu_seconds", "judging_seconds")
+"""What differs from machine to machine in a checkpoint."""
 befallen: Counter[str] = Counter()
 """How often what befell a folder, since somebody cleared it."""
 _REFERENCES: dict[Plan, dict[str, Any]] = {}
@@ -131,7 +133,8 @@ def state(out: Path) -> dict[str, Any]:
     """Where a run has come to: every number of its newest checkpoint, its best weights, and its counters."""
     last = checkpoints(out)[-1]
     progress = json.loads((last / "progress.json").read_text(encoding="utf-8"))
-    del progress["cpu_seconds"], progress["judging_seconds"]  # clocks differ
+    for clock in CLOCKS:
+        del progress[clock]
     files = [*sorted(last.glob("*.safetensors")), out / "best.safetensors"]
     return {
         f"{file.name}/{name}": tensor.tolist() for file in files for name, tensor in load_file(file).items()
@@ -167,7 +170,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Folders(RuleBasedStateMachine):
-    """One run's folder and what befalls it. `told` are the plans that updates were made by, in order."""
+    """One run's folder and what befalls it. `told` are the plans that its checkpoints were written by, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,6 +220,7 @@ class Folders(RuleBasedStateMachine):
         plan = replace(self.plan, **change)  # type: ignore[arg-type]
         plan.write(self.data)
         before, newest = content(self.out) if self.out.is_dir() else {}, self.newest()
+        stood = self.counters()
         ended, said = "done", ""
         try:
             if fault:
@@ -246,10 +250,12 @@ class Folders(RuleBasedStateMachine):
                 )
             return  # nothing was made: the next may be another
         if ended != "done" and self.newest() == newest:
+            if self.counters() != stood:  # no update, but its scores are of these rows now
+                self.tell(replace(self.plan, valid=plan.valid))
             self.plan.write(self.data)
             return  # and here: the next goes on by the plan of before
         self.plan = plan
-        self.told = [*self.told, plan] if self.told[-1:] != [plan] else self.told
+        self.tell(plan)
         if ended == "done":
             self.agrees(saved, outcome.progress.step)
 
@@ -324,6 +330,15 @@ class Folders(RuleBasedStateMachine):
 
     def run(self, plan: Plan):  # type: ignore[no-untyped-def]
         return train_recipe(plan.recipe, self.data, self.out, reporter=quiet(self.out))
+
+    def tell(self, plan: Plan) -> None:
+        self.told = [*self.told, plan] if self.told[-1:] != [plan] else self.told
+
+    def counters(self) -> dict[str, Any]:
+        """What the newest checkpoint says of where the run stands, but for the clocks."""
+        found = checkpoints(self.out) if self.out.is_dir() else []
+        counters = json.loads((found[-1] / "progress.json").read_text(encoding="utf-8")) if found else {}
+        return {name: value for name, value in counters.items() if name not in CLOCKS}
 
     def newest(self) -> int | None:
         found = checkpoints(self.out) if self.out.is_dir() else []

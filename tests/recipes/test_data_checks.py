@@ -42,6 +42,29 @@ def test_a_label_that_a_given_model_lacks_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (
+            "a\tx\n\nb\tcaf\u00e9\nc\tcafe\u0301\n",
+            r"train.tsv, line 4, and .*train.tsv, line 3: two classes look alike",
+        ),
+        (
+            "a\tx\nb\tx\n",
+            r"train.tsv: classification needs at least two classes in the training data; got \['x'\]",
+        ),
+    ],
+)
+def test_labels_that_are_no_choice_are_refused_with_their_place(
+    train: str, said: str, tmp_path: Path
+) -> None:
+    data = written(tmp_path / "data", train)
+    for start in (None, small.trained("language")[0]):
+        with pytest.raises(TextError, match=said):
+            told(small.recipe("classify", steps=1), data, tmp_path / "run", start)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_target_that_a_given_model_cannot_write_is_refused(tmp_path: Path) -> None:
     start = small.trained("pronounce")[0]
     data = written(tmp_path / "data", "bad\tB AH D\nsin\tS IH N\nbit\tB IH T\n")

@@ -1,5 +1,5 @@
-"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is "
-"refused."""
+"""A run that is gone on with by other settings or rows: what changes is told, what could change nothing is
+refused."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from limelight.recipes.task import TASKS
 from limelight.recipes.train import train_recipe
 from limelight.training.loop import TrainResult
 from limelight.training.reporting import Reporter
+from tests.examples import mostly_slow
 from tests.recipes import small
 
 OFTEN = {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2}
@@ -40,7 +41,12 @@ def data(tmp_path: Path) -> Path:
     return small.write_data("classify", tmp_path / "data")
 
 
-@pytest.mark.parametrize("change", [{"rate": 1e-4}, {"tokens": 150}, {"average": 0.5}, {"steps": 3}])
+@pytest.mark.parametrize(
+    "change",
+    mostly_slow(
+        [{"rate": 1e-4}, {"tokens": 150}, {"average": 0.5}, {"steps": 3}], {"rate": 1e-4}, {"steps": 3}
+    ),
+)
 def test_what_a_finished_run_would_not_use_any_more_is_refused(
     change: dict[str, float], data: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +125,8 @@ def test_other_held_out_rows_judge_the_best_weights_anew(data: Path, tmp_path: P
     run(out, data)
     rows = [(text, small.KEYWORDS["good"]) for text, _ in small.rows("classify", 5, 9)]
     (data / "valid.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
-    saved, outcome, _ = run(out, data)
+    saved, outcome, said = run(out, data)
+    assert "note: the held-out rows, or how answers are searched for, are others than before" in said
     task = TASKS["classify"](small.recipe("classify", **OFTEN))
     measures = dict(task.judge(load_model(out / "model"), rows).measures)
     kept = {name: saved.training["held out"][name] for name in measures}
@@ -128,7 +135,8 @@ def test_other_held_out_rows_judge_the_best_weights_anew(data: Path, tmp_path: P
     assert max(scores) == (kept["accuracy"], -kept["loss"])
     file = next(out.glob("checkpoint-*")) / "progress.json"
     assert json.loads(file.read_text(encoding="utf-8"))["judged_by"] == outcome.progress.judged_by
-    again, same, _ = run(out, data)
+    again, same, said = run(out, data)
+    assert "others than before" not in said
     assert (again.card, same.progress.history) == (saved.card, outcome.progress.history)
 
 

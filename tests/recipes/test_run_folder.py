@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,29 @@ def test_a_checkpoint_by_another_number_is_refused(tmp_path: Path) -> None:
     checkpoints(tmp_path)[-1].rename(tmp_path / "checkpoint-0000099")
     with pytest.raises(CheckpointError, match="must hold update 99, as its name says; it holds update 2"):
         run(tmp_path, steps=4)
+
+
+def test_what_a_checkpoint_or_the_model_could_not_take_the_place_of_is_told_before_an_update(
+    tmp_path: Path,
+) -> None:
+    run(tmp_path)
+    description = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    for name, text, said in (
+        ("checkpoint-0000003", "mine", "checkpoint-0000003 must not be there"),
+        (
+            "model/model.json",
+            json.dumps(description | {"format": 2}),
+            "model of format 2, of a newer version",
+        ),
+        ("model/model.json", "", "something else"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        before = content(tmp_path)
+        with pytest.raises(LimelightError, match=said):
+            run(tmp_path, steps=4)
+        assert content(tmp_path) == before
+        if name.startswith("checkpoint"):
+            (tmp_path / name).unlink()
 
 
 def test_a_start_is_known_by_its_weights(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from limelight.recipes.recipe import (
 )
 from limelight.recipes.task import TASKS, mean_loss
 from limelight.recipes.train import alignment_heads, train_recipe
+from tests.examples import mostly_slow
 from tests.recipes import small
 
 EVERY_TASK = tuple(small.SETTINGS)
@@ -47,9 +48,7 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
 
 
-@pytest.mark.parametrize(
-    "name", ["lstm", "luong", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "bahdanau"))]
-)
+@pytest.mark.parametrize("name", mostly_slow(["lstm", "luong", "gru", "bahdanau"], "luong"))
 @pytest.mark.parametrize("task", EVERY_TASK)
 def test_every_task_is_trained_by_every_rival(task: str, name: str, tmp_path: Path) -> None:
     data = small.trained(task)[2] / "data"

@@ -209,6 +209,7 @@ def test_texts_that_are_none_are_refused() -> None:
         BPE.encode("\ud800")
 
 
+@pytest.mark.slow
 def test_a_million_characters_in_one_line() -> None:
     text = "limelight " * 100_003
     encoded = BPE.encode(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from limelight.training.checkpoints import (
     load_weights,
     save_checkpoint,
 )
+from tests.examples import mostly_slow
 from tests.training import tiny
 
 SHORT = replace(tiny.SETTINGS, steps=4, accumulate=1)
@@ -84,6 +86,22 @@ def test_half_written_checkpoints_are_ignored(tmp_path: Path) -> None:
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000004"]
 
 
+def test_a_half_removed_checkpoint_goes_when_a_newer_one_is_whole(tmp_path: Path) -> None:
+    older = save_checkpoint(tmp_path, TrainState(2), *parts())
+    shutil.copytree(older, tmp_path / "kept")
+    newer = save_checkpoint(tmp_path, TrainState(4), *parts())
+    for damaged in (older, newer):  # where the newer one is not whole, both stay
+        shutil.copytree(tmp_path / "kept", older, dirs_exist_ok=True)
+        file = damaged / "weights.safetensors"
+        whole = file.read_bytes()
+        file.unlink()
+        module.sweep_older(tmp_path)
+        assert older.exists() == (damaged is newer)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(whole)
+    assert newer.exists()
+
+
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     first = tiny.run(tmp_path, SHORT)
     again = tiny.run(tmp_path, SHORT, model=tiny.fresh_model(seed=1))
@@ -103,7 +121,7 @@ def test_another_architecture_is_refused(tmp_path: Path, changes: dict[str, int]
 @pytest.mark.parametrize(
     "file", ["progress.json", *(f"{name}.safetensors" for name in ("weights", "average"))]
 )
-@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+@pytest.mark.parametrize("damage", mostly_slow(["missing", "cut", "empty"], "cut"))
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, file: str, damage: str) -> None:
     refuses(tmp_path, file, damage)
 
@@ -123,3 +141,33 @@ def refuses(folder: Path, file: str, damage: str) -> None:
         (path / file).write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
     with pytest.raises(CheckpointError, match="is not a complete checkpoint"):
         load_checkpoint(path, *parts())
+
+
+def test_a_checkpoint_of_a_newer_version_is_not_called_broken(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, TrainState(3), *parts())
+    counters = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+    (path / "progress.json").write_text(json.dumps(counters | {"later": 1}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="by a newer version of Limelight, whose 'later'"):
+        load_checkpoint(path, *parts())
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_checkpoint(tmp_path, TrainState(3), *parts())
+
+    def denied(file: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(module, "load_file", denied)
+    with pytest.raises(CheckpointError, match=r"cannot be read: .*weights.safetensors: Permission denied\.$"):
+        load_checkpoint(path, *parts())
+
+
+@pytest.mark.parametrize("name", ["checkpoint-0000004", "checkpoint-0000004.partial"])
+def test_a_file_in_the_place_of_a_checkpoint_stays_and_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CheckpointError, match=f"{name} must not be there"):
+        save_checkpoint(tmp_path, TrainState(4), *parts())
+    save_checkpoint(tmp_path, TrainState(5), *parts())
+    assert (tmp_path / name).read_text() == "mine"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -21,6 +25,8 @@ from limelight.training.checkpoints import TrainState, checkpoints, save_weights
 from limelight.training.interrupts import Terminated
 from limelight.training.loop import BEST, Evaluation, TrainConfig, groups, loss_of
 from limelight.training.optimizer import averaged
+from limelight.training.reporting import Reporter
+from tests.examples import mostly_slow
 from tests.tolerance import check
 from tests.training import tiny
 
@@ -253,6 +259,9 @@ def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path) -> None:
     assert outcome.stopped_early
     assert outcome.progress.step == 12
     assert outcome.progress.best_step == 6
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000012"]
+    again = tiny.run(tmp_path, settings, evaluate=Scores())
+    assert again.progress.history == outcome.progress.history
 
 
 def test_a_run_ends_at_the_checkpoint_after_which_it_is_told_to(tmp_path: Path) -> None:
@@ -295,6 +304,47 @@ def test_weights_of_an_evaluation_that_the_checkpoint_does_not_know_are_not_take
     assert (outcome.progress.best_score, outcome.progress.best_step) == (0.25, 5)
     for name, weight in weights(outcome.model).items():
         assert torch.equal(weight, fewer.shown[0][name])
+
+
+def test_the_best_weights_outlast_a_kill_after_a_checkpoint_and_another_before_the_next(
+    tmp_path: Path,
+) -> None:
+    often = replace(SHORT, steps=8, checkpoint_every=3)
+    scores = Scores(1.0, 2.0)
+    with mock.patch("limelight.training.loop.settle_best", stop_at(2)), pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, often, evaluate=scores)  # its checkpoint is written
+    with mock.patch("limelight.training.loop.save_checkpoint", stop_at(1)), pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, often, evaluate=Scores(3.0))  # an evaluation that no checkpoint knows of
+    outcome = tiny.run(tmp_path, replace(often, rate=1e-9), evaluate=Scores(1.5))
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (2.0, 6)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, scores.shown[1][name])
+
+
+def stop_at(number: int) -> Callable[..., None]:
+    """In the place of a step on the way: killed when it is about to be made for the nth time."""
+    calls = count(1)
+
+    def stop(*args: object) -> None:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_best_weights_that_are_lost_are_told_and_hold_nothing_back(tmp_path: Path) -> None:
+    tiny.run(
+        tmp_path, SHORT, evaluate=Scores(9.0, 1.0)
+    )  # the best is of update 3, the checkpoint of update 5
+    (tmp_path / BEST).write_bytes(b"")
+    said = io.StringIO()
+    reporter = Reporter(tmp_path, Console(file=said, width=1000), tensorboard=False)
+    scores = Scores(2.0, 3.0, 1.5)
+    outcome = tiny.run(tmp_path, replace(SHORT, steps=8), evaluate=scores, reporter=reporter)
+    assert "the weights of update 3, the best so far, are no more in" in said.getvalue()
+    assert (outcome.progress.best_score, outcome.progress.best_step) == (3.0, 6)
+    for name, weight in weights(outcome.model).items():
+        assert torch.equal(weight, scores.shown[1][name])
 
 
 def test_best_weights_that_do_not_say_their_step_are_taken(tmp_path: Path) -> None:
@@ -359,7 +409,9 @@ def test_ctrl_c_writes_a_checkpoint_that_goes_on_to_the_same_bits(tmp_path: Path
     assert all(torch.equal(weight, weights(undisturbed)[name]) for name, weight in weights(resumed).items())
 
 
-@pytest.mark.parametrize("forgotten", ["_restore_moments", "_restore_random_states"])
+@pytest.mark.parametrize(
+    "forgotten", mostly_slow(["_restore_moments", "_restore_random_states"], "_restore_random_states")
+)
 def test_what_a_checkpoint_forgets_shows_in_the_bits(
     forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +441,12 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         ({"tokens": 0}, "tokens must be"),
         ({"seed": -1}, "seed must be from 0 to 2\\^63 - 1; got -1"),
         ({"seed": 2**63}, "seed must be from 0"),
+        *(({name: 10**400}, f"{name} must be a finite number") for name in ("rate", "average")),
+        *(
+            ({name: 10**400}, f"{name} must be at least 0")
+            for name in ("output_rate", "clip", "weight_decay")
+        ),
+        ({"steps": 10**400}, r"steps must be at most \d+; got 10+\.\.\.0+\."),
         ({"precision": "fp16"}, "precision must be"),
         ({"average": 1.0}, "average must be a decay"),
     ],

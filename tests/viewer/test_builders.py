@@ -26,6 +26,7 @@ from limelight.viewer.builders.from_look import (
 from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.subject import Subject
+from tests.examples import mostly_slow
 from tests.recipes import small
 from tests.viewer.cases import ask
 
@@ -128,7 +129,7 @@ def test_documents_show_what_the_answer_looked_at() -> None:
     np.testing.assert_allclose(table, seen.table.values, atol=1e-6)
 
 
-@pytest.mark.parametrize("attention", ["luong", "bahdanau"])
+@pytest.mark.parametrize("attention", mostly_slow(["luong", "bahdanau"], "luong"))
 def test_a_recurrent_translator_has_a_page_of_its_cross_attention(attention: str) -> None:
     saved = predictor("translate").saved
     shape = RecurrentConfig("lstm", attention, 8, 1, 1, dropout=0.0)  # type: ignore[arg-type]

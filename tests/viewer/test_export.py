@@ -22,6 +22,7 @@ from limelight.viewer.builders.from_matrices import build_subject
 from limelight.viewer.export.html_file import packed, save
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.protocol.responses import Scale, from_bytes
+from tests.examples import mostly_slow
 from tests.explain import models
 from tests.viewer import cases
 from tests.viewer.cases import ask
@@ -134,7 +135,7 @@ def test_about_says_what_is_in_it(page: str) -> None:
         assert f"heads?attention=0&measure={measure['name']}" in found
 
 
-@pytest.mark.parametrize("budget", [200_000, 300_000])
+@pytest.mark.parametrize("budget", mostly_slow([200_000, 300_000], 300_000))
 def test_a_file_has_the_size_that_it_may_have(budget: int, tmp_path: Path) -> None:
     about, _ = cases.large()
     path = save(about, tmp_path / "page.html", budget=budget)
@@ -152,6 +153,7 @@ def test_a_budget_that_is_too_small_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_map_of_a_sweep_is_that_of_the_matrix() -> None:
     about, _ = cases.large()
     pack = packed(about)
@@ -182,6 +184,7 @@ def test_a_head_that_is_offered_has_all_that_the_page_asks_of_one(page: str) -> 
         assert f"between?attention=0&columns={columns}&rows={rows}&slice={chosen}&weigh=weight" in found
 
 
+@pytest.mark.slow
 def test_a_head_that_was_asked_for_keeps_as_much_as_it_got() -> None:
     asked = packed(cases.subject(), slices=["2.1"]).entries
     key = Question.of("rows", {"attention": 0, "slice": "2.1", "level": "word", "by": "word"}).key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -65,10 +64,13 @@ def pooled(weights_XNM: torch.Tensor, attention: AttentionLayers, rows: str, col
     looking = [n for n in range(attention.N) if attention.kind == "cross" or n != NOTHING]
     table = np.zeros((attention.queries.count(rows), attention.keys.count(columns)))
     mean = weights_XNM.mean(0).numpy()
-    for p, q in product(*map(range, table.shape)):
+    members = np.zeros((table.shape[1], attention.M))
+    for q, of_unit in enumerate(members):
+        of_unit[attention.keys.tokens_of(columns, q)] = 1.0
+    for p in range(table.shape[0]):
         queries = [n for n in attention.queries.tokens_of(rows, p) if n in looking]
         if queries:
-            table[p, q] = mean[np.ix_(queries, attention.keys.tokens_of(columns, q))].sum(1).mean()
+            table[p] = members @ mean[queries].mean(0)
     return table
 
 

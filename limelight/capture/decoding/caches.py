@@ -50,23 +50,29 @@ class CacheState:
 
 
 def cache_of(module: nn.Module, frame: FrameType | None) -> CacheState | None:
-    """The cache of transformers that `module`, which runs in or above `frame`, was given; None if there is none."""
+    """The cache of transformers that `module`, which runs in or above `frame`, was given; None if there is none.
+
+    A decoder's has two, of the text and of what the encoder made. A module may go on with one of them, as Whisper's
+    does; how far the text is stands in the first, whichever that is.
+    """
     home = sys.modules.get(_HOME)
     if home is None:
         return None
     inside = False
+    found: tuple[Any, int] | None = None
     while frame is not None:
         variables = frame.f_locals
         runs = variables.get("self")
         if inside and isinstance(runs, nn.Module) and runs is not module:
-            return None
+            break
         inside |= runs is module
         for value in _values(variables):
             if isinstance(value, home.Cache):
-                both = isinstance(value, home.EncoderDecoderCache)
-                return _held(value.self_attention_cache if both else value, _layer_of(module, variables))
+                if isinstance(value, home.EncoderDecoderCache):
+                    return _held(value.self_attention_cache, _layer_of(module, variables))
+                found = found or (value, _layer_of(module, variables))
         frame = frame.f_back
-    return None
+    return None if found is None else _held(*found)
 
 
 @contextmanager

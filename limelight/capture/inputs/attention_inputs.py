@@ -68,7 +68,7 @@ class AttentionInputs:
                 object.__setattr__(self, name, _for_all(given, B))
 
     def matrix(self) -> AttentionMatrix:
-        """The attention matrix of this call. Raises ShapeError or KindError where the inputs do not fit."""
+        """The attention matrix of this call. Raises ShapeError or ArgumentTypeError where the inputs do not fit."""
         matrix = AttentionMatrix(
             self.query,
             self.key,

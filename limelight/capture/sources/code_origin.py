@@ -15,13 +15,14 @@ _HELPERS = ("torch", "functools", "dataclasses", "abc", "typing", "contextlib")
 def any_foreign(modules: Iterable[nn.Module]) -> bool:
     """Whether some module, or a method that somebody put in the place of its own, is of none of the known libraries.
 
-    TorchScript and graphs of torch.export are PyTorch's, and hold what is somebody else's.
+    TorchScript and graphs of torch.export are PyTorch's, and hold what is somebody else's. What torch.compile puts
+    around a model holds nothing but the model, which is asked for itself.
     """
     modules = list(modules)
     kinds = {type(module) for module in modules}
-    return not all(kind.__module__.startswith((*KNOWN[1:], "torch.nn.")) for kind in kinds) or any_patched(
-        modules
-    )
+    return not all(
+        kind.__module__.startswith((*KNOWN[1:], "torch.nn.", "torch._dynamo.")) for kind in kinds
+    ) or any_patched(modules)
 
 
 def any_patched(modules: Iterable[nn.Module]) -> bool:

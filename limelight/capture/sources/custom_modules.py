@@ -18,8 +18,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from limelight.capture.hooks import hooked_everywhere
 from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.listeners import Listener, is_quiet, listeners, reporting
 from limelight.capture.sources.call_site import Running, kind_of, running_modules
@@ -102,20 +102,13 @@ class _Everywhere:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        hooks = [
-            register_module_forward_pre_hook(self._before),
-            register_module_forward_hook(self._after, always_call=True),
-        ]
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(SCRIPTS.held())
-                if not self._uses_flex:  # transformers compiles it, and tells of it
-                    stack.enter_context(FLEX.held())
-                stack.enter_context(self._on_tape())
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as stack:
+            stack.enter_context(hooked_everywhere(self._before, self._after))
+            stack.enter_context(SCRIPTS.held())
+            if not self._uses_flex:  # transformers compiles it, and tells of it
+                stack.enter_context(FLEX.held())
+            stack.enter_context(self._on_tape())
+            yield
 
     @contextmanager
     def _on_tape(self) -> Iterator[None]:

@@ -19,7 +19,12 @@ from torch.overrides import _get_current_function_mode_stack
 from limelight.capture.inputs import mask_inference
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.listeners import RefCountedPatch, listeners, notify, notify_missed
-from limelight.capture.recordable import outside_of_transforms, side_by_side, why_unreadable
+from limelight.capture.recordable import (
+    outside_of_transforms,
+    side_by_side,
+    unrecorded,
+    why_unreadable,
+)
 from limelight.capture.sources.call_site import running
 from limelight.matrix import Mask
 
@@ -67,8 +72,10 @@ def _tell(
     mask: Tensor | None,
     mask_type: int | None,
 ) -> None:
-    dense = states.to_padded_tensor(0.0) if states.is_nested and states.layout == torch.strided else states
-    with torch.no_grad():
+    with torch.no_grad(), unrecorded():
+        dense = (
+            states.to_padded_tensor(0.0) if states.is_nested and states.layout == torch.strided else states
+        )
         seen = None if mask is None else _with_four_axes(mask.logical_not(), mask_type)
         if dense is not states:
             dense = _as_long_as_given(dense, sys._getframe(1))

@@ -25,6 +25,7 @@ from limelight.capture.listeners import (
     notify_missed,
     without_listeners,
 )
+from limelight.capture.recordable import unrecorded, why_unreadable
 from limelight.capture.sources.call_site import kind_of, running
 from limelight.capture.sources.op_tracing.tape import Tape
 from limelight.capture.verification import Verified, verify
@@ -78,7 +79,8 @@ def hear_flex(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: A
         names = ("score_mod", "block_mask", "scale")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         output = result[0] if isinstance(result, tuple) else result
-        _tell_flex(place[0], query, key, value, output, given, dict(place[1]))
+        with unrecorded():
+            _tell_flex(place[0], query, key, value, output, given, dict(place[1]))
     return result
 
 
@@ -91,6 +93,10 @@ def _tell_flex(
     given: dict[str, Any],
     variables: dict[str, Any],
 ) -> None:
+    why = why_unreadable(q, k, v, output)
+    if why is not None:
+        notify_missed(module, why)
+        return
     score_mod, block_mask = given.get("score_mod"), given.get("block_mask")
     mask: Mask | None = None if block_mask is None else masks.function(block_mask.mask_mod)
     inputs = AttentionInputs(
@@ -126,9 +132,10 @@ def _listen_to_scripts() -> Callable[[], None]:
         result = original(function, *args, **kwargs)
         tapes = [mode for mode in _get_current_function_mode_stack() if isinstance(mode, Tape)]
         for tape in tapes[-1:]:
-            tape.pass_whole(
-                _title(function), _as_written(function), args, kwargs, result, _attention_in(function)
-            )
+            with unrecorded():
+                tape.pass_whole(
+                    _title(function), _as_written(function), args, kwargs, result, _attention_in(function)
+                )
         return result
 
     kind.__call__ = heard

@@ -34,6 +34,7 @@ from limelight.capture.recordable import (
     memory_of,
     outside_of_transforms,
     side_by_side,
+    unrecorded,
     why_unreadable,
 )
 from limelight.capture.sources import fused_layers
@@ -134,8 +135,8 @@ def _scaled_dot_product(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str,
     if place is None or tells_of_itself(place[0]):  # of a model that nobody listens to
         return output
     module = place[0]
-    kind = _THREAD.kind or kind_of(*place)
     with outside_of_transforms():
+        kind = _THREAD.kind or kind_of(*place)
         try:
             inputs = _inputs(module, kind, output, *args, **kwargs)
         except TypeError as error:
@@ -270,9 +271,11 @@ def _multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             notify_missed(place[0], _put_inside(MHA.name, above))
         return without_listeners(_under_a_mode(), *args, **kwargs)
     query, key, _, _, heads = args[:5]
-    before, _THREAD.kind = _THREAD.kind, "self" if _same(query, key) else "cross"
+    with unrecorded():
+        kind: Kind = "self" if _same(query, key) else "cross"
+    before, _THREAD.kind = _THREAD.kind, kind
     try:
-        with MhaMode(_THREAD.kind, heads):
+        with MhaMode(kind, heads):
             return _under_a_mode()(*args, **kwargs)
     finally:
         _THREAD.kind = before
@@ -295,7 +298,7 @@ def _other_multihead(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, An
     place = running(sys._getframe(1))
     if place is None:
         return output
-    with torch.no_grad():
+    with torch.no_grad(), unrecorded():
         gap: float | str
         try:
             gap = _gap(without_listeners(_under_a_mode(), *args, **kwargs)[0], output[0])

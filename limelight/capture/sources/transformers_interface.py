@@ -30,6 +30,7 @@ from limelight.capture.recordable import (
     is_vmapped,
     outside_of_transforms,
     side_by_side,
+    unrecorded,
     why_unreadable,
 )
 from limelight.capture.sources.call_site import kind_of
@@ -93,7 +94,8 @@ def _with_ear(function: Backend, name: str | None, words: Convention) -> Backend
     def heard(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not listeners(module):
             return function(module, *args, **kwargs)
-        kind = kind_of(module, sys._getframe(1).f_locals)
+        with unrecorded():
+            kind = kind_of(module, sys._getframe(1).f_locals)
         output, weights = without_listeners(function, module, *args, **kwargs)
         given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
         with outside_of_transforms():

@@ -4,9 +4,15 @@ A large weight says where a head looks, not what the answer needs. Here a token 
 and head at once, and the next token's distribution is compared with what it was:
 
     KL(p ‖ p')  in nats            ½ Σ |p − p'|  total variation, between 0 and 1
+
+Every removal is a forward of its own, so the work grows with the square of a text's length and more. Where it would
+be more than WORK, tokens that stand side by side are taken away together, as few as that needs; the stage says so.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,55 +27,95 @@ from limelight.explain.stages.output import scores_of
 from limelight.explain.tables import named, ranked, shapes
 from limelight.modules.transformer import Classifier, LanguageModel
 from limelight.readings.token_groups import Groups
+from limelight.text.segments import NO_UNIT
 
 CELLS = 2_000_000
 """Cells of attention that one batch of removals may have: it bounds the memory."""
+WORK = 200_000_000_000
+"""Multiplications in the blocks that all removals together may take, about: ten seconds of one processor core."""
 
 
-def removal_stages(walk: PairedRun, choice: Selection, v: AttentionView, part: str) -> list[Stage]:
+def removal_stages(
+    walk: PairedRun,
+    choice: Selection,
+    v: AttentionView,
+    part: str,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    work: int = WORK,
+) -> list[Stage]:
     """One stage, or none where there is no token to take away. `v` is the attention to set beside it."""
     places = _removable(walk, choice, v)
     if not places:
         return []
-    names = v.keys.labels
+    together = min(_together(walk, choice, len(places), work), len(places) - 1) or 1
+    stretches = [places[first : first + together] for first in range(0, len(places), together)]
     live_V, _ = scores_of(walk, choice)
     log_p_V = live_V.double().log_softmax(-1)
-    moved_JV = distributions_without(walk, choice, places)
+    moved_JV = distributions_without(walk, choice, stretches, progress)
     kl_J = divergence(log_p_V, moved_JV).clamp(min=0.0)
     variation_J = (log_p_V.exp() - moved_JV.exp()).abs().sum(-1) / 2
-    attended_J, all_J = _attended(v, places)
+    attended_J, all_J = (torch.stack([each[stretch].sum() for stretch in stretches]) for each in _attended(v))
     farthest, attended = int(kl_J.argmax()), int(attended_J.argmax())
     rank = int((kl_J > kl_J[attended]).sum()) + 1
-    scores = walk.truth.run(*walk.inputs, without=places[farthest]).scores[0]
+    scores = walk.truth.run(*walk.inputs, without=stretches[farthest]).scores[0]
     truth_V = scores if isinstance(walk.model, Classifier) else scores[choice.step]
+    names = [_named(v.keys.labels, stretch) for stretch in stretches]
+    if together == 1:
+        taken, one, of = "Each token in turn is", "The one that receives", ""
+    else:
+        taken = (
+            f"The text is long: its {len(places)} tokens are taken {together} at a time (a shorter text shows them "
+            "one by one). Each of these stretches in turn is"
+        )
+        one, of = "The stretch that receives", " stretches"
     return [
         Stage(
             part,
-            "Remove one token",
+            "Remove one token" if together == 1 else f"Remove {together} tokens",
             "KL(p ‖ p′) = Σ p · (ln p − ln p′)",
             "Limelight",
             shapes(removed_JV=moved_JV),
-            f"Each token in turn is closed to all others, in every layer and head. The distribution moves farthest "
-            f"({number_text(kl_J[farthest])} nats) without {named(names, places[farthest])}. The one that receives "
-            f"most from this head, {named(names, places[attended])}, has rank {rank} of {len(places)} by removal.",
+            f"{taken} closed to all others, in every layer and head. The distribution moves farthest "
+            f"({number_text(kl_J[farthest])} nats) without {names[farthest]}. {one} most from this head, "
+            f"{names[attended]}, has rank {rank} of {len(stretches)}{of} by removal.",
             (
                 ranked(
                     f"How far the distribution moves without it, low to high; beside it the weight in head {v.head}, "
                     f"and that of all heads of the layer, averaged",
-                    [v.keys.numbered[place] for place in places],
+                    [_numbered(v.keys.labels, stretch) for stretch in stretches],
                     {"nats": kl_J, "variation": variation_J, "head": attended_J, "all heads": all_J},
                     by="nats",
-                    marked=[places.index(v.key_row)] if v.key_row in places else [],
+                    marked=[place for place, stretch in enumerate(stretches) if v.key_row in stretch],
                     unit="nats",
                 ),
             ),
             compare(
-                f"all probabilities without {named(names, places[farthest])}, with the plain truth's",
+                f"all probabilities without {names[farthest]}, with the plain truth's",
                 (moved_JV[farthest].exp(), truth_V.softmax(-1)),
                 tolerance=TOLERANCE,
             ),
         )
     ]
+
+
+def _together(walk: PairedRun, choice: Selection, removals: int, work: int) -> int:
+    """How many tokens have to be taken away at a time for the removals to stay within the work, about."""
+    shape = walk.model.shape
+    read = len(walk.encoder.ids) * shape.encoder_layers if walk.encoder is not None else 0
+    written = (choice.step + 1) * shape.decoder_layers if walk.decoder is not None else 0
+    block = 4 * shape.width**2 + 2 * shape.width * shape.feed_forward
+    return math.ceil(removals * (read + written) * block / work)
+
+
+def _named(labels: Sequence[str], stretch: Sequence[int]) -> str:
+    if len(stretch) == 1:
+        return named(labels, stretch[0])
+    return f"“{' '.join(labels[place] for place in stretch)}” (places {stretch[0]} to {stretch[-1]})"
+
+
+def _numbered(labels: Sequence[str], stretch: Sequence[int]) -> str:
+    numbers = f"{stretch[0]}" if len(stretch) == 1 else f"{stretch[0]}–{stretch[-1]}"
+    return f"{numbers} {' '.join(labels[place] for place in stretch)}"
 
 
 def _removable(walk: PairedRun, choice: Selection, v: AttentionView) -> list[int]:
@@ -82,19 +128,29 @@ def _removable(walk: PairedRun, choice: Selection, v: AttentionView) -> list[int
 
 
 @torch.inference_mode()
-def distributions_without(walk: PairedRun, choice: Selection, places: list[int]) -> Tensor:
-    """Log-probabilities of the candidates, (removals, V), in float64, from the model's own fused forward."""
+def distributions_without(
+    walk: PairedRun,
+    choice: Selection,
+    stretches: Sequence[Sequence[int]],
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Tensor:
+    """Log-probabilities of the candidates, (removals, V), in float64, from the model's own fused forward: each
+    without the tokens of one of these stretches, of which no two share a token."""
     written = () if walk.decoder is None else walk.decoder.ids[: choice.step + 1]
     read = written if walk.encoder is None else walk.encoder.ids
     output = masked_forward(walk.model, read, written[1:], rows=-1)
-    tokens = Groups.tokens(list(map(str, read)))
+    number = {place: number for number, stretch in enumerate(stretches) for place in stretch}
+    groups = Groups(
+        tuple(map(str, stretches)), tuple(number.get(place, NO_UNIT) for place in range(len(read))), "token"
+    )
     at_once = max(1, CELLS // max(len(read), len(written)) ** 2)
-    return torch.cat(list(outputs_without(output, tokens, places, at_once=at_once)))
+    removals = range(len(stretches))
+    return torch.cat([*outputs_without(output, groups, removals, at_once=at_once, progress=progress)])
 
 
-def _attended(v: AttentionView, places: list[int]) -> tuple[Tensor, Tensor]:
-    """What the places receive: in this head, and in all heads of the layer averaged. Of a classifier, whose
+def _attended(v: AttentionView) -> tuple[Tensor, Tensor]:
+    """What each place receives: in this head, and in all heads of the layer averaged. Of a classifier, whose
     answer is a mean over all queries, averaged over them too."""
     weights_HNM = v.run.steps.weights_BHNM[0]
     rows_HM = weights_HNM.mean(1) if isinstance(v.walk.model, Classifier) else weights_HNM[:, v.row]
-    return rows_HM[v.head, places], rows_HM.mean(0)[places]
+    return rows_HM[v.head], rows_HM.mean(0)

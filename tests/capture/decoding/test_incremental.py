@@ -16,6 +16,7 @@ from limelight.capture.decoding.incremental import IncrementalCall
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
+from tests.examples import mostly_slow
 from tests.tolerance import check
 
 NEW = 7
@@ -40,7 +41,7 @@ def written(
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
-@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+@pytest.mark.parametrize("padded", mostly_slow([False, True], True), ids=["full", "padded"])
 @pytest.mark.parametrize(
     "make", [foreign.llama, tiny.mistral, tiny.gemma2], ids=["llama", "mistral", "gemma2"]
 )

@@ -386,3 +386,28 @@ def test_verifying_needs_values_and_hands_out_none() -> None:
     assert seen[0].value is None
     assert len(seen.verified) == foreign.LAYERS
     assert all(entry.strand is None or entry.strand.to_verify() is None for entry in seen.entries)
+
+
+def test_cross_attention_of_whisper_is_joined() -> None:
+    """Its attention goes on with one of the two caches that it was given."""
+    sizes = {"vocab_size": foreign.VOCABULARY, "d_model": 20, "num_mel_bins": 7, "max_source_positions": 13}
+    layers = {
+        f"{part}_{what}": n
+        for part in ("encoder", "decoder")
+        for what, n in (("layers", 1), ("attention_heads", 5))
+    }
+    more = {"encoder_ffn_dim": 11, "decoder_ffn_dim": 11, "decoder_start_token_id": 3, "pad_token_id": 0}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "suppress_tokens": None, "begin_suppress_tokens": None}
+    config = foreign.transformers.WhisperConfig(**sizes, **layers, **more, **ends)
+    model = foreign.transformers.WhisperForConditionalGeneration(config).eval()
+    sound = torch.randn(2, 7, 26)
+    asked = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False, "return_dict_in_generate": True}
+    with torch.no_grad(), ll.watch(model, verify=True) as seen:
+        model.generate(input_features=sound, **asked)
+    assert seen.names().count("model.decoder.layers.0.encoder_attn") == 1
+    with torch.no_grad(), foreign.eager(model):
+        steps = model.generate(input_features=sound, output_attentions=True, **asked).cross_attentions
+    expected = torch.cat([step[0] for step in steps], dim=2)
+    found = seen["model.decoder.layers.0.encoder_attn"].dense()
+    assert found.shape[2] > 3 and found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)

@@ -61,6 +61,42 @@ def test_what_is_no_matrix_is_missed_with_its_reason(way: str) -> None:
     assert f"part was not captured: {seen.missed['part']}" in seen.why()
 
 
+class Nested(nn.Module):
+    """Attention of texts of several lengths in one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(E, 2 * E)
+
+    def forward(self, x: Tensor) -> Tensor:
+        texts = torch.nested.nested_tensor([each[: N - at] for at, each in enumerate(x)])
+        q, k = self.project(texts).chunk(2, dim=-1)
+        weights = torch.matmul(q, k.transpose(-1, -2)).softmax(-1)
+        return torch.nested.to_padded_tensor(torch.matmul(weights, k), 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_products_of_nested_tensors_are_missed() -> None:
+    with torch.no_grad(), ll.watch(model := Beside(Nested()).eval()) as seen:
+        model(x_of())
+    assert seen.names() == ["mha"] and list(seen.missed) == ["part"]
+    assert "a product of nested tensors" in seen.missed["part"]
+
+
+def test_weights_that_are_expanded_to_their_own_shape_are_the_same() -> None:
+    """As torch.export writes a product of three axes, once it is decomposed."""
+
+    def expanded(_: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
+        weights = scores_of(q, k).softmax(-1)
+        flat = weights.expand(B, H, N, N).reshape(B * H, N, N)
+        return torch.bmm(flat, v.flatten(0, 1)).unflatten(0, (B, H)), [weights]
+
+    block = Block(expanded).eval()
+    with torch.no_grad(), ll.watch(block, verify=True) as seen:
+        block(x_of())
+    check("weights", seen[0].dense(), block.weights[0])
+
+
 @pytest.mark.parametrize("name", NONE)
 def test_what_is_no_attention_is_not_told(name: str) -> None:
     model = Beside(NONE[name]()).eval()

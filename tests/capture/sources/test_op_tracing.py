@@ -7,6 +7,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -153,7 +154,7 @@ ADDED = smallest(AHEAD)
     ("mask", "scores"),
     [
         (ADDED, lambda q, k, mask: product(q, k) + mask),
-        (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9)),
+        pytest.param(AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9), marks=pytest.mark.slow),
         (AHEAD, lambda q, k, mask: product(q, k).masked_fill(mask, -1e9).masked_fill(mask, -1e9)),
     ],
     ids=["added", "filled", "filled twice"],
@@ -241,6 +242,66 @@ def test_scores_that_are_written_into_are_lost_not_wrong(write: str, inference: 
         heard, (why,), _ = watched(plain(hidden_by(WRITES[write])), *inputs)
     assert not heard
     assert "a write into their memory" in why
+
+
+def into(write: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Scores that somebody writes where one of their parts lies: queries, keys, or a bias or mask of their size."""
+
+    def scores(q: Tensor, k: Tensor) -> Tensor:
+        return write(q, k, BIAS.expand(B, H, N, M).clone())
+
+    return scores
+
+
+def written_after(of: Callable[[Tensor, Tensor, Tensor], Tensor], which: int) -> Any:
+    """The same, where a part is written into when the scores have been made of it."""
+
+    def write(*parts: Tensor) -> Tensor:
+        made = of(*parts)
+        parts[which].mul_(0.5)
+        return made
+
+    return write
+
+
+OVER: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "added into the bias": lambda q, k, bias: bias.__iadd__(product(q, k)),
+    "product into the bias": lambda q, k, bias: (
+        bias.flatten(0, 1).baddbmm_(q.flatten(0, 1), k.flatten(0, 1).mT, alpha=0.3).view_as(bias)
+    ),
+    "product into the bias by out=": lambda q, k, bias: torch.baddbmm(
+        flat := bias.flatten(0, 1), q.flatten(0, 1), k.flatten(0, 1).mT, out=flat
+    ).view_as(bias),
+    "queries": written_after(lambda q, k, _: product(q, k), 0),
+    "keys": written_after(lambda q, k, _: product(q, k), 1),
+    "bias": written_after(lambda q, k, bias: product(q, k) + bias, 2),
+    "what the bias was made of": written_after(lambda q, k, bias: product(q, k) + bias * 2, 2),
+}
+
+
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("over", OVER)
+def test_scores_whose_parts_are_written_into_are_lost_not_wrong(over: str, inference: bool) -> None:
+    inputs = [torch.randn(B, H, size, D) for size in (N, M, M)]
+    with torch.inference_mode(inference):
+        heard, missed, _ = watched(plain(into(OVER[over])), *inputs)
+    if over == "what the bias was made of":  # a new tensor was added, the old one may change
+        assert len(heard) == 1 and not missed
+    else:
+        assert not heard and "written into after the scores were computed" in missed[0]
+
+
+def test_a_bias_that_is_written_into_after_softmax_is_lost_not_wrong() -> None:
+    bias = BIAS.clone()
+
+    def weigh(q: Tensor, k: Tensor) -> Tensor:
+        weights = (product(q, k) + bias).softmax(-1)
+        bias.zero_()
+        return weights
+
+    inputs = [torch.randn(B, H, size, D) for size in (N, M, M)]
+    heard, (why,), _ = watched(ByHand(weigh, torch.matmul), *inputs)
+    assert not heard and "written into after the scores were computed" in why
 
 
 def test_weights_that_are_multiplied_in_place_are_lost_not_wrong() -> None:

@@ -38,6 +38,7 @@ from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, stats_bytes
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.logits import Logits
+from tests.examples import mostly_slow
 from tests.oracle import FOLDS, Case, random_case
 from tests.tolerance import check
 
@@ -223,7 +224,7 @@ def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> N
 
 
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])
-@pytest.mark.parametrize("limit", [2**16, 2**18, 2**21])
+@pytest.mark.parametrize("limit", mostly_slow([2**16, 2**18, 2**21], 2**18, 2**21))
 def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) -> None:
     case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
     matrix = case.matrix()
@@ -257,11 +258,11 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
 
 @pytest.mark.parametrize("loop", [each.name for each in LOOPS])
 def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
-    matrix = AttentionMatrix(torch.ones(1, 2, 1_009, 4), torch.ones(1, 2, 1_009, 4))
+    matrix = AttentionMatrix(torch.ones(1, 2, 503, 4), torch.ones(1, 2, 503, 4))
     if next(each for each in LOOPS if each.name == loop).rejection(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
-    with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 16144 for its row stats") as error:
-        matrix.read(Received(), limit=10_000, loop=loop)
+    with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 8048 for its row stats") as error:
+        matrix.read(Received(), limit=5_000, loop=loop)
     enough = int(str(error.value).split("limit=")[1].split(",")[0])
     matrix.read(Received(), limit=enough, loop=loop)
     with pytest.raises(TooLargeError):

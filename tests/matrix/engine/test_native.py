@@ -337,6 +337,7 @@ def test_calls_are_cut_by_what_rows_see_and_not_by_how_long_the_text_is() -> Non
 
 
 @built
+@pytest.mark.slow
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_rows_that_see_more_than_was_asked_of_others_are_read_in_parts_and_memory_is_kept(
     softcap: float | None, monkeypatch: pytest.MonkeyPatch

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import Mask, TileCoverage, masks
+from tests.examples import examples
 from tests.oracle import MASKS, B, H, M, N, seen_by_meaning
 
 
@@ -26,7 +27,7 @@ def test_a_mask_is_what_it_means(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MASKS)
-@settings(max_examples=20)
+@examples(10)
 @given(data=st.data())
 def test_any_block_is_its_part_of_the_table_and_cover_is_true(name: str, data: st.DataObject) -> None:
     i0, i1 = sorted(data.draw(st.tuples(st.integers(0, N), st.integers(0, N)), "rows"))

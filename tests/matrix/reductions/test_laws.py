@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limelight.matrix import ArgMax, BottomK, NextPass, Reduction, Tile, TopK, masks
@@ -16,6 +16,7 @@ from limelight.matrix.engine.plan import Plan, row_blocks
 from limelight.matrix.engine.tiled import panels, read_tiles, tiles
 from limelight.matrix.tile import Arena
 from limelight.matrix.validation import scores_of
+from tests.examples import examples
 from tests.oracle import FOLDS, WALKS_OFTEN, Case, expect_all, random_case
 
 SMALL = (1, 2, 1, 17, 23, 3, 2)  # laws are tried on many cuts, so the matrix is small
@@ -58,14 +59,14 @@ def all_tiles(case: Case, cut: Plan) -> list[Tile]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=5)
+@examples(2)
 @given(cut=cuts)
 def test_any_tiling_gives_the_same_reading(name: str, cut: Plan) -> None:
     expect_all(CASES[name], cut, without=WALKS_OFTEN)
 
 
 @pytest.mark.parametrize("reduction", FOLDS)
-@settings(max_examples=4)
+@examples(2)
 @given(cut=cuts, name=st.sampled_from(sorted(CASES)), seed=st.integers(0, 999), parts=st.integers(1, 4))
 def test_any_order_and_any_merging(reduction: str, cut: Plan, name: str, seed: int, parts: int) -> None:
     build, expect = FOLDS[reduction]
@@ -105,7 +106,7 @@ def test_the_neutral_element_changes_nothing(reduction: str) -> None:
 
 
 @pytest.mark.parametrize("reduction", [ArgMax(), TopK(7), BottomK(7)], ids=["ArgMax", "TopK", "BottomK"])
-@settings(max_examples=12)
+@examples(5)
 @given(cut=cuts)
 def test_places_are_the_same_to_the_bit_where_equals_abound(reduction: Reduction[Any], cut: Plan) -> None:
     case = CASES["ties"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
@@ -33,6 +33,7 @@ from limelight.matrix import (
 )
 from limelight.matrix.reductions import pooling
 from limelight.matrix.reductions.pooling import group_sums, segment_sums
+from tests.examples import examples
 from tests.oracle import CUTS, B, H, M, N, X, random_case
 from tests.tolerance import check
 
@@ -94,7 +95,7 @@ def test_a_picture_of_one_cell_is_the_mean_and_of_every_place_the_matrix() -> No
     assert torch.equal(every.seen[0, 0] > 0, masks.causal().dense(N, M)[0, 0])
 
 
-@settings(max_examples=15)
+@examples(7)
 @given(height=st.integers(1, 40), width=st.integers(1, 50))
 def test_the_cells_of_any_picture_hold_all_attention_between_them(height: int, width: int) -> None:
     torch.manual_seed(0)
@@ -240,7 +241,7 @@ def test_a_limit_counts_all_that_a_reduction_holds_at_once(
         matrix.read(reduction(*what, limit=needed - 1))
 
 
-@settings(max_examples=25)
+@examples(10)
 @given(groups=st.lists(st.integers(0, 6), max_size=20), axis=st.integers(0, 2))
 def test_groups_are_summed_alike_on_every_device(groups: list[int], axis: int) -> None:
     shape = [3, 4, 5]

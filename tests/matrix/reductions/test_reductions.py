@@ -26,13 +26,22 @@ from tests.oracle import CUTS, MASKS, WALKS_OFTEN, Case, H, M, N, dressed_case, 
 from tests.tolerance import check
 
 TWO_CUTS = ["strips", "squares"]  # the third, strips of all heads, is no way of its own: once is enough
-IN_SQUARES = ["nothing", "causal window", "lengths, left", "documents and earlier ones", "dense"]
+QUICK = {
+    "strips": [
+        "causal, rows of nothing",
+        "lengths, left",
+        "documents and earlier ones",
+        "near ones, or by a function",
+    ],
+    "squares": ["nothing", "causal window", "documents and earlier ones", "dense"],
+}
+"""Of the masks, those of the default run."""
 
 
 @pytest.mark.parametrize(
     ("mask", "cut"),
     [
-        pytest.param(mask, cut, marks=[] if cut == "strips" or mask in IN_SQUARES else pytest.mark.slow)
+        pytest.param(mask, cut, marks=[] if mask in QUICK[cut] else pytest.mark.slow)
         for mask in MASKS
         for cut in TWO_CUTS
     ],
@@ -45,10 +54,10 @@ def test_every_reduction_reads_the_truth(mask: str, cut: str) -> None:
     ("dtype", "cut"),
     [
         (torch.float32, "strips, all heads"),
-        (torch.float32, "squares"),
+        pytest.param(torch.float32, "squares", marks=pytest.mark.slow),
         (torch.float64, "squares"),
         (torch.bfloat16, "strips"),
-        (torch.float16, "strips"),
+        pytest.param(torch.float16, "strips", marks=pytest.mark.slow),
     ],
 )
 def test_with_bias_softcap_and_sink_in_every_dtype(dtype: torch.dtype, cut: str) -> None:
@@ -102,15 +111,19 @@ def extreme(name: str) -> Case:
     return replace(case, bias=bias)
 
 
-@pytest.mark.parametrize("cut", TWO_CUTS)
 @pytest.mark.parametrize(
-    "name",
+    ("name", "cut"),
     [
-        "logits of ten thousand",
-        "rows of finfo.min",
-        "rows of -inf",
-        "a sink above everything",
-        "a sink below everything",
+        # Every name in one of the cuts by default, in both where there is time.
+        pytest.param(name, cut, marks=[] if cut == quick else pytest.mark.slow)
+        for name, quick in {
+            "logits of ten thousand": "strips",
+            "rows of finfo.min": "squares",
+            "rows of -inf": "squares",
+            "a sink above everything": "strips",
+            "a sink below everything": "strips",
+        }.items()
+        for cut in TWO_CUTS
     ],
 )
 def test_extreme_rows(name: str, cut: str) -> None:
@@ -140,7 +153,7 @@ def test_a_row_of_low_scores_that_sees_nothing_in_one_of_its_tiles() -> None:
     key = torch.cat([torch.zeros(130), torch.full((300,), 9), torch.ones(130)]).long()
     case = random_case(masks.documents(query, key), shape=(1, 1, 1, 150, 560, 3, 2))
     case = replace(case, bias=torch.full((1, 1, 1, 1), -1000.0))
-    for cut in (Plan(rows=150, columns=None, panel_batches=1, panel_heads=1), CUTS["squares"]):
+    for cut in (Plan(rows=150, columns=None, panel_batches=1, panel_heads=1), Plan(61, 127, 1, 1)):
         expect_all(case, cut)
 
 

@@ -21,6 +21,7 @@ from limelight.readings.render import canvas, figures
 from limelight.readings.render.canvas import save
 from limelight.readings.render.colours import PEAK, RAMP
 from limelight.readings.render.figures import _heads_line
+from tests.examples import mostly_slow
 from tests.readings.cases import SOURCE, TARGET, random_layers
 
 STRANGE = ("$x^2$", "東京", "🙂", "a\x1b[2Jb", "w" * 90, "<b>&amp;", "")
@@ -86,12 +87,13 @@ def test_a_failed_write_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("size", [1, 37])
+@pytest.mark.parametrize("size", mostly_slow([1, 37], 37))
 def test_nothing_is_cut_off(size: int) -> None:
     names = tuple("Konfigurationseinstellungsmöglichkeit" if i % 3 == 0 else f"w{i}" for i in range(size))
     assert_all_inside(figures.map_picture(square(size, names), title="A title that is long " * 4))
 
 
+@pytest.mark.slow
 def test_strange_words_do_no_harm(tmp_path: Path) -> None:
     words = Groups.tokens(STRANGE)
     size = len(STRANGE)
@@ -117,6 +119,7 @@ def assert_all_inside(figure: Any) -> None:
     assert (pixels != 255).sum() == (inner != 255).sum()
 
 
+@pytest.mark.slow
 def test_peaks_are_outlined_and_numbers_written(found: Alignment) -> None:
     axes = figures.alignment_picture(found).axes[0]
     outlined = {
@@ -130,6 +133,7 @@ def test_peaks_are_outlined_and_numbers_written(found: Alignment) -> None:
     assert not figures.map_picture(square(50)).axes[0].texts
 
 
+@pytest.mark.slow
 def test_the_grid_of_heads_is_in_one_scale(found: Alignment) -> None:
     reading = word_attention(random_layers().matrices, TARGET, SOURCE)
     figure = figures.heads_picture(reading, chosen=[(1, 2)])

@@ -267,6 +267,24 @@ def per_query(name: str, scores: TracedScores, result: Tensor, args: Any, kwargs
     return PerQuery("sum", scores) if name == "sum" and scores.stage == "exponentials" else None
 
 
+def is_of_all_pairs(args: Any) -> bool:
+    """Whether each of two tensors is spread along an axis of the other, as queries and keys are for products."""
+    if len(args) != 2 or not all(isinstance(one, Tensor) and one.dim() > 3 for one in args):
+        return False
+    sizes = list(zip(*(one.shape[-3:-1] for one in args), strict=True))
+    return any(a == 1 < b for a, b in sizes) and any(b == 1 < a for a, b in sizes)
+
+
+def still_of_pairs(scores: TracedScores, result: Tensor, args: Any, kwargs: Any) -> bool:
+    """Whether an operation that summed, or took the largest, left the axes of queries and keys alone."""
+    dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = len(scores.shape)
+    if not result.is_floating_point() or not all(isinstance(one, int) for one in dims):
+        return False
+    return not {one % axes - axes for one in dims} & set(scores.at)
+
+
 STEPS: dict[str, Step] = {
     **MOVES,
     **MIXTURES,

@@ -101,6 +101,13 @@ class TracedScores:
         return self.product and not added and self.cap is None
 
     @property
+    def made_from(self) -> list[Tensor]:
+        """All tensors that it refers to, and that must stay as they are."""
+        beside = [tensor for pairs in (self.terms, self.hidden) for tensor, _ in pairs]
+        looked_up = [tensor for lookup in self.lookups for tensor in (lookup.x, lookup.vectors)]
+        return [self.q, self.k, *beside, *self.zeroed, *looked_up]
+
+    @property
     def laid_out(self) -> tuple[int, ...]:
         """The shape of the tensor itself."""
         lead = iter(self.shape[:-2])
@@ -152,12 +159,14 @@ class Lost:
     made      the product that they were
     weighted  whether softmax has come since, or before
     softmax   that which came before, if it did
+    only_if_weighted  whether it is scores of attention only where a softmax comes, and something else otherwise
     """
 
     by: str
     made: ScoreProduct
     weighted: bool = False
     softmax: Softmax | None = None
+    only_if_weighted: bool = False
 
 
 @dataclass(frozen=True)

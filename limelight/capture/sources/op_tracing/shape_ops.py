@@ -140,7 +140,7 @@ CASTS = (
 SHAPES = ("view", "reshape", "unflatten", "flatten", "unsqueeze", "squeeze")
 
 MOVES: dict[str, Step] = {
-    **dict.fromkeys(CASTS, same),
+    **dict.fromkeys((*CASTS, "expand", "expand_as", "broadcast_to"), same),
     **dict.fromkeys(SHAPES, _reshaped),
     "permute": _permuted,
     "transpose": _transposed,

@@ -31,7 +31,28 @@ from limelight.capture.sources.call_site import given_to, kind_of
 from limelight.capture.sources.op_tracing.axis_origins import Origins, label_of
 from limelight.capture.sources.op_tracing.head_mixing import mixes_heads
 from limelight.capture.sources.op_tracing.matmuls import PRODUCTS, WEIGHINGS
-from limelight.capture.sources.op_tracing.score_ops import STEPS, per_query
+from limelight.capture.sources.op_tracing.reasons import (
+    ADDITIVE,
+    ALONE,
+    CHANNELS,
+    IN_PIECES,
+    IN_TRANSFORMS,
+    MIXED,
+    MIXED_HEADS,
+    NESTED,
+    OVERWRITTEN,
+    TURNED,
+    after_softmax,
+    reason_of,
+    through,
+    unweighed,
+)
+from limelight.capture.sources.op_tracing.score_ops import (
+    STEPS,
+    is_of_all_pairs,
+    per_query,
+    still_of_pairs,
+)
 from limelight.capture.sources.op_tracing.scores import (
     Lost,
     Owners,
@@ -58,19 +79,6 @@ from limelight.capture.sources.op_tracing.torch_ops import (
 )
 from limelight.capture.sources.op_tracing.weight_ops import AFTER_SOFTMAX, MEETINGS
 from limelight.capture.sources.torch_functions import MHA
-
-CHANNELS = "its weights are those of channels that attend to each other, there is none from token to token"
-LINEAR = "linear attention multiplies keys and values first, there is no weight from query to key"
-ADDITIVE = "its scores are no product of queries and keys"
-TURNED = "its weights are summed over the queries instead of the keys"
-ALONE = "its weights, softmax of a product, have met no values"
-MIXED_HEADS = "mixes its heads after softmax (talking heads): its weights are those before"
-MIXED = "mixes the weights of two softmaxes: they are told one by one, as they were before"
-IN_PIECES = (
-    "computes its attention in pieces: each is told by itself, its queries, heads and texts counted from where it "
-    "begins"
-)
-IN_TRANSFORMS = "it ran inside a transform of torch.func (vmap, grad), whose tensors do not outlive it"
 
 
 class TapeSite(Protocol):
@@ -134,7 +142,8 @@ class Tape(TorchFunctionMode):
                 f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             )
         if told is not None:
-            told()
+            with unrecorded():
+                told()
         return result
 
     def pass_whole(
@@ -182,7 +191,8 @@ class Tape(TorchFunctionMode):
         self, func: Any, name: str, before: Any, result: Any, args: Any, kwargs: Any
     ) -> Callable[[], None] | None:
         """Note what is known of the result; gives what is to be told, if anything."""
-        if self.known and (written := written_by(func, args, kwargs)) is not None:
+        written = written_by(func, args, kwargs)
+        if self.known and written is not None:
             self._forget_others(written, result)
         if is_kernel(func):
             return lambda: self._miss(
@@ -190,12 +200,27 @@ class Tape(TorchFunctionMode):
             )
         if kwargs:
             args, kwargs = in_order(args, kwargs)
+        if isinstance(result, Tensor) and result.is_nested:
+            return self._follow_nested(name, before, result, args, kwargs)
         with torch._C.DisableTorchFunction():
             self.origins.follow(name, args, kwargs, result)
             if isinstance(result, (tuple, list)):
                 self._follow_several(name, before, result, args, kwargs)
             elif isinstance(result, Tensor) and result.is_floating_point():
-                return self._follow(name, before, result, args, kwargs)
+                told = self._follow(name, before, result, args, kwargs)
+                if written is not None and _refers_to(self.known.get(result), written):
+                    self._lose(self.known.get(result), result, OVERWRITTEN)
+                return told
+        return None
+
+    def _follow_nested(
+        self, name: str, before: Any, result: Tensor, args: Any, kwargs: Any
+    ) -> Callable[[], None] | None:
+        """Texts of several lengths in one tensor, of sizes that are not told: missed where weighed."""
+        if isinstance(before, Lost):
+            return self._follow_lost(name, before, result, args, kwargs)
+        if name in PRODUCTS and sum(one.is_nested for one in operands_of(args)) == 2:
+            self._keep(result, Lost(NESTED, ScoreProduct(owners=self.place.owners()), only_if_weighted=True))
         return None
 
     def _follow(
@@ -219,6 +244,10 @@ class Tape(TorchFunctionMode):
             scores = PRODUCTS[name](self.origins.of, result, *args, **kwargs)
             if scores is not None:
                 self._keep(result, replace(scores, made=replace(scores.made, owners=self.place.owners())))
+            elif name == "einsum":
+                self._keep(result, self._summed_product(name, args))
+        elif name == "cosine_similarity" or (name in ("mul", "multiply") and is_of_all_pairs(args)):
+            self._keep(result, self._summed_product(name, args))
         elif name in OTHER_PRODUCTS:
             operands = [one for one in args if isinstance(one, Tensor)]
             origins = [self.origins.of(one) for one in operands]
@@ -227,6 +256,14 @@ class Tape(TorchFunctionMode):
         elif name == "softmax" and result.dim() > 2:
             self._keep(result, _free(self.origins, result, *args, **kwargs))
         return None
+
+    def _summed_product(self, name: str, args: Any) -> Lost | None:
+        """What two tensors that were computed give one by one: scores, if a softmax comes."""
+        operands = operands_of(args)
+        origins = [self.origins.of(one) for one in operands]
+        if len(operands) != 2 or any(one is not None and one.constant for one in origins):
+            return None
+        return Lost(name, ScoreProduct(owners=self.place.owners()), only_if_weighted=True)
 
     def _follow_scores(
         self, name: str, scores: TracedScores, result: Tensor, args: Any, kwargs: Any
@@ -239,10 +276,14 @@ class Tape(TorchFunctionMode):
         if after is not None and after.softmax is not None and after.made.activations:
             self._await(after)
         self._keep(result, number_a_query or after)
-        if number_a_query is not None or after is not None or name in REDUCTIONS:
+        if number_a_query is not None or after is not None:
+            return None
+        if name in REDUCTIONS:
+            if still_of_pairs(scores, result, args, kwargs):
+                self._keep(result, Lost(name, scores.made))
             return None
         if name in PRODUCTS and (name != "linear" or (len(args) > 1 and args[1] in self.known)):
-            return self._met(name, scores, Lost(_unweighed(scores), scores.made), result, args, kwargs)
+            return self._met(name, scores, Lost(unweighed(scores), scores.made), result, args, kwargs)
         if name in PARTS and scores.made.among_features:
             return None  # a product of features that is taken apart is no context of linear attention
         if name in PROJECTIONS and not (name == "conv2d" or (name == "linear" and -1 not in scores.at)):
@@ -261,7 +302,9 @@ class Tape(TorchFunctionMode):
                 return lambda: self._weighed_freely(weights)
             weighed = WEIGHINGS[name](weights, self.known, *args, **kwargs)
             if weighed is None or weights.changed:
-                return lambda: self._refuse(weights, _after(weights.changed) if weights.changed else TURNED)
+                return lambda: self._refuse(
+                    weights, after_softmax(weights.changed) if weights.changed else TURNED
+                )
             return lambda: self._complete(weights, *weighed(result))
         if name in MEETINGS:
             others = [self.known.get(one) for one in args if isinstance(one, Tensor)]
@@ -283,8 +326,13 @@ class Tape(TorchFunctionMode):
     ) -> Callable[[], None] | None:
         if name in SOFTMAXES and not lost.weighted:
             if lost.made.activations and (lost.made.of_tokens or lost.made.among_features):
-                return lambda: self._miss(lost.made.owners, _reason(lost))
+                return lambda: self._miss(lost.made.owners, reason_of(lost))
             self._keep(result, replace(lost, weighted=True))
+        elif lost.only_if_weighted and not lost.weighted:
+            if name in PRODUCTS or name in OTHER_PRODUCTS:
+                return self._begin(name, result, args, kwargs)
+            if name in ("sum", "mean") or (name not in PROJECTIONS and name not in REDUCTIONS):
+                self._keep(result, lost)
         elif name in PRODUCTS and name != "linear":
             return self._met(name, lost, lost, result, args, kwargs)
         elif (name not in PROJECTIONS and name not in REDUCTIONS) or (
@@ -309,7 +357,7 @@ class Tape(TorchFunctionMode):
             if lost.softmax.done:
                 return None
             self._settle(lost.softmax)
-        return lambda: self._miss(made.owners, _reason(lost))
+        return lambda: self._miss(made.owners, reason_of(lost))
 
     def _follow_several(self, name: str, before: Any, results: Any, args: Any, kwargs: Any) -> None:
         tensors = [one for one in results if isinstance(one, Tensor) and one.is_floating_point()]
@@ -348,9 +396,12 @@ class Tape(TorchFunctionMode):
         return min(found, key=_rank, default=None)
 
     def _forget_others(self, written: Tensor, result: Any) -> None:
-        """Scores in memory that was written into are lost, but for what the writing gave."""
+        """Scores in memory that was written into are lost, but for what the writing gave; and so are scores of which
+        a part that they are told by was written into."""
         for tensor in self.known.tensors():
-            if tensor is not result and share_memory(tensor, written):
+            if _refers_to(self.known.get(tensor), written):
+                self._lose(self.known.get(tensor), tensor, OVERWRITTEN)
+            elif tensor is not result and share_memory(tensor, written):
                 self._lose(self.known.get(tensor), tensor, "a write into their memory")
                 if isinstance(self.known.get(tensor), PerQuery):
                     self.known.forget(tensor)
@@ -388,7 +439,9 @@ class Tape(TorchFunctionMode):
                     line = arrangement_of(weights, module).unclear
                 if inputs is None:
                     by = weights.zeroed_by
-                    reason = _through(_after(by) if by else "filling places with numbers that hide nothing")
+                    reason = through(
+                        after_softmax(by) if by else "filling places with numbers that hide nothing"
+                    )
                 elif line:
                     self.place.note(f"{self.place.name(module)}: {line}.")
             except (TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -424,7 +477,7 @@ class Tape(TorchFunctionMode):
         if weights.softmax is not None and not weights.softmax.done:
             self._settle(weights.softmax)
             reason = CHANNELS if weights.made.among_features else reason
-            self._miss(weights.made.owners, reason if reason in (CHANNELS, TURNED) else _through(reason))
+            self._miss(weights.made.owners, reason if reason in (CHANNELS, TURNED) else through(reason))
 
     def _settle(self, softmax: Softmax) -> None:
         softmax.done = True
@@ -436,6 +489,14 @@ class Tape(TorchFunctionMode):
             self.place.missed(found[0], why)
 
 
+def _refers_to(known: TracedScores | Lost | PerQuery | None, written: Tensor) -> bool:
+    """Whether weights that are still to meet their values are told by what lies in memory that was written into."""
+    scores = known.of if isinstance(known, PerQuery) else known
+    if not isinstance(scores, TracedScores) or (scores.softmax is not None and scores.softmax.done):
+        return False
+    return any(share_memory(one, written) for one in scores.made_from)
+
+
 def _unsuited(weights: TracedScores) -> str | None:
     """Why weights that were followed are no matrix of tokens, or cannot be kept."""
     if weights.made.among_features:
@@ -443,26 +504,6 @@ def _unsuited(weights: TracedScores) -> str | None:
     if is_in_transform():
         return IN_TRANSFORMS
     return why_unreadable(weights.q, weights.k, *(tensor for tensor, _ in weights.terms))
-
-
-def _reason(lost: Lost) -> str:
-    if lost.made.among_features:
-        return CHANNELS if lost.weighted or lost.by in SOFTMAXES else LINEAR
-    return _through(lost.by) if lost.by != LINEAR else LINEAR
-
-
-def _unweighed(scores: TracedScores) -> str:
-    return "no softmax" if not scores.made.among_features else LINEAR
-
-
-def _after(name: str) -> str:
-    return name if name.endswith("after softmax") else f"{name} after softmax"
-
-
-def _through(by: str) -> str:
-    if by == "no softmax":
-        return "its scores meet the values without a softmax"
-    return f"its scores go through {by}, which is no change of attention scores that can be followed"
 
 
 def _free(
