@@ -27,8 +27,9 @@ from limelight.capture.sources.code_origin import any_foreign
 from limelight.capture.sources.model_families.registry import family_of
 from limelight.capture.sources.module_protocol import tells_of_itself
 from limelight.capture.sources.op_tracing.axis_origins import Origins
+from limelight.capture.sources.op_tracing.module_tape import follow
 from limelight.capture.sources.op_tracing.scores import Owners
-from limelight.capture.sources.op_tracing.tape import Tape, follow
+from limelight.capture.sources.op_tracing.tape import Tape
 from limelight.capture.sources.opaque_kernels import (
     FLEX,
     SCRIPTED,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.capture.inputs.attention_inputs import AttentionInputs
-from limelight.capture.sources.op_tracing.tape import follow
+from limelight.capture.sources.op_tracing.module_tape import follow
 from limelight.matrix import masks
 from tests.tolerance import check
 

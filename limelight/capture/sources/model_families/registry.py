@@ -12,17 +12,19 @@ from limelight.capture.hooks import hooked
 from limelight.capture.listeners import Listener, Missed, Record, reporting
 from limelight.capture.sources.model_families import longformer
 from limelight.capture.sources.model_families.family import Family, Watch
-from limelight.capture.sources.op_tracing import tape
+from limelight.capture.sources.op_tracing import module_tape
 
-BY_TAPE = Family("followed by tape: Q, K, V, and what is added to the scores, by reference", tape.follow)
+BY_TAPE = Family(
+    "followed by tape: Q, K, V, and what is added to the scores, by reference", module_tape.follow
+)
 LOOKED_UP = Family(
     "followed by tape: Q, K, V, and the vectors that are looked up by distance; memory linear in the length",
-    tape.follow,
+    module_tape.follow,
 )
 TABLED = Family(
     "followed by tape: Q, K, V, and relative positions as a table, a number for every pair and head; memory grows "
     "with the square of the length",
-    tape.follow,
+    module_tape.follow,
 )
 WINDOWED = Family("a window and global tokens: Q, K and V; memory linear in the length", longformer.follow)
 
@@ -37,14 +39,14 @@ def _unless_sparse(module: nn.Module, record: Record, missed: Missed) -> Iterato
     def sparse(module: nn.Module) -> str | None:
         return SPARSE if getattr(module, "attention_type", "") == "block_sparse" else None
 
-    with tape.follow(module, record, missed, unless=sparse):
+    with module_tape.follow(module, record, missed, unless=sparse):
         yield
 
 
 @contextmanager
 def _if_upcast(module: nn.Module, record: Record, missed: Missed) -> Iterator[None]:
     if getattr(module, "reorder_and_upcast_attn", False):
-        with tape.follow(module, record, missed):
+        with module_tape.follow(module, record, missed):
             yield
     else:
         yield
