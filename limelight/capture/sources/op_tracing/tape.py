@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
-from limelight.capture.recordable import is_in_transform, unrecorded
+from limelight.capture.recordable import is_in_transform, unrecorded, why_unreadable
 from limelight.capture.sources.op_tracing.axis_origins import Origins, label_of
 from limelight.capture.sources.op_tracing.head_mixing import mixes_heads
 from limelight.capture.sources.op_tracing.matmuls import PRODUCTS, WEIGHINGS
