@@ -173,6 +173,15 @@ def is_one_of(value: object, allowed: Iterable[str]) -> bool:
     return isinstance(value, str) and value in tuple(allowed)
 
 
+def one_of(name: str, allowed: Iterable[object], got: object) -> str:
+    """The message for a value that is none of those that are allowed.
+
+    >>> one_of("side", ("left", "right"), "up")
+    "side must be one of left, right; got 'up'."
+    """
+    return f"{name} must be one of {', '.join(map(str, allowed))}; got {reprlib.repr(got)}."
+
+
 def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
     """Raise ArgumentTypeError where `value` is no whole number, InputError where it is below `least` or above `most`.
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, one_of
 from limelight.readings.reading import Reading
 from limelight.readings.token_groups import Groups
 
@@ -95,7 +95,7 @@ def leave_one_out(
             f"groups must be Groups; got {type(groups).__name__}. Groups.of(segments) makes them."
         )
     if kind not in _UNITS:
-        raise InputError(f"kind must be one of {', '.join(_UNITS)}; got {kind!r}.")
+        raise InputError(one_of("kind", _UNITS, kind))
     if at_once < 1:
         raise InputError(f"at_once must be at least 1 removal in a forward; got {at_once}.")
     numbers = range(len(groups)) if among is None else among

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limelight.errors import InputError
+from limelight.errors import InputError, one_of
 from limelight.files import new_folder
 
 HELP = """Make a default data set, from public packages: train, valid and test as .tsv; of general-en .txt, no test.
@@ -34,5 +34,5 @@ def register(app: typer.Typer) -> None:
         from limelight.text.corpora.registry import CORPORA
 
         if name not in CORPORA:
-            raise InputError(f"A default data set is one of {', '.join(sorted(CORPORA))}; got {name!r}.")
+            raise InputError(one_of("A default data set", sorted(CORPORA), name))
         print(CORPORA[name](new_folder(out, "A data set"), source))

@@ -11,7 +11,7 @@ from functools import partial
 
 from limelight.ablation.leave_one_out import AblationResult, leave_one_out
 from limelight.checked import checked
-from limelight.errors import InputError
+from limelight.errors import InputError, one_of
 from limelight.looking.readers import ANSWER, ForwardPass, Reader, check_reader
 from limelight.looking.result import DocumentsLook
 from limelight.looking.windows import joined
@@ -209,7 +209,7 @@ def _removal(run: ForwardPass, seen: LookedAt, level: Level, progress: Progress)
     if run.output is None:
         raise InputError("The removal check is not there for this model.")
     if level not in seen.readings:
-        raise InputError(f"What is taken away is one of {', '.join(seen.readings)}; got {level!r}.")
+        raise InputError(one_of("What is taken away", seen.readings, level))
     segments = run.context.segments
     groups = Groups.of(segments, level)
     homes = segments.index("document").tolist()

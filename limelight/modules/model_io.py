@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from limelight.checked import checked
-from limelight.errors import CheckpointError, InputError, LimelightError
+from limelight.errors import CheckpointError, InputError, LimelightError, one_of
 from limelight.files import flush, save_tensors
 from limelight.models import find_model
 from limelight.modules.attention import Role
@@ -112,7 +112,7 @@ def build(
     """A fresh model of an architecture by name, for vocabularies of `source` and `target` tokens; `window` is how
     many tokens a language model is to read at once."""
     if kind not in ARCHITECTURES:
-        raise CheckpointError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {kind!r}.")
+        raise CheckpointError(one_of("architecture", ARCHITECTURES, kind))
     made: Any = ARCHITECTURES[kind]
     match made.role:
         case "pairs":

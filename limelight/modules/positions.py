@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from limelight.errors import InputError, ShapeError
+from limelight.errors import InputError, ShapeError, one_of
 from limelight.matrix.biases import Bias, alibi, alibi_slopes
 
 
@@ -162,4 +162,4 @@ def positions(kind: str, width: int, head_width: int, longest: int) -> Positions
             return ALiBi()
         case "none":
             return Positions()
-    raise InputError(f"positions must be one of {', '.join(KINDS)}; got {kind!r}.")
+    raise InputError(one_of("positions", KINDS, kind))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from limelight.errors import InputError
+from limelight.errors import InputError, one_of
 from limelight.matrix.masks import Mask
 from limelight.modules.attention import Role, text_keys
 from limelight.modules.embeddings import TokenEmbedding
@@ -49,7 +49,7 @@ class RecurrentConfig:
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
-            raise InputError(f"cell must be one of {', '.join(CELLS)}; got {self.cell!r}.")
+            raise InputError(one_of("cell", CELLS, self.cell))
         if self.attention not in ("none", "bahdanau", "luong"):
             raise InputError(f"attention must be none, bahdanau or luong; got {self.attention!r}.")
         if self.width < 2 or self.width % 2:

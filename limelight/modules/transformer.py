@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.checked import checked, checked_class
-from limelight.errors import InputError, check_whole
+from limelight.errors import InputError, check_whole, one_of
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
 from limelight.modules.attention import (
@@ -73,7 +73,7 @@ class TransformerConfig:
         if self.norm not in ("pre", "post"):
             raise InputError(f'norm must be "pre" or "post"; got {self.norm!r}.')
         if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}.")
+            raise InputError(one_of("activation", ACTIVATIONS, self.activation))
         for name in ("width", "heads", "feed_forward", "longest"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}.")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from limelight.checked import checked
-from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, one_of
 from limelight.matrix import AttentionMatrix, Entropy, MeanDistance, Reduction, RowStats, masks
 from limelight.matrix.reductions.distance import DistanceResult
 from limelight.readings.head_patterns import (
@@ -66,7 +66,7 @@ class Atlas:
 
     def __getitem__(self, measure: str) -> Reading:
         if measure not in self.readings:
-            raise InputError(f"A measure is one of {', '.join(self.readings)}; got {measure!r}.")
+            raise InputError(one_of("A measure", self.readings, measure))
         return self.readings[measure]
 
     @property

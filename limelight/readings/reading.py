@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limelight.checked import checked, checked_class
-from limelight.errors import ArgumentTypeError, InputError, ShapeError
+from limelight.errors import ArgumentTypeError, InputError, ShapeError, one_of
 
 Head = tuple[int, int]
 """(layer, head), both counted from 0."""
@@ -92,7 +92,7 @@ class Reading:
     def axis(self, name: str) -> int:
         """The number of the axis with this name."""
         if name not in self.axes:
-            raise InputError(f"axis must be one of {', '.join(map(repr, self.axes))}; got {name!r}.")
+            raise InputError(one_of("axis", map(repr, self.axes), name))
         return self.axes.index(name)
 
     def at(self, axis: str, place: int) -> Reading:

@@ -21,7 +21,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from limelight.checked import checked
-from limelight.errors import InputError, RecipeError
+from limelight.errors import InputError, RecipeError, one_of
 from limelight.modules.positions import KINDS
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.modules.transformer import TransformerConfig
@@ -133,7 +133,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
     _known(data, ("task", "text", "model", "training", "prediction"), origin)
     if data.get("task") not in TASK_NAMES:
-        raise RecipeError(f"{origin}: task must be one of {', '.join(TASK_NAMES)}; got {data.get('task')!r}.")
+        raise RecipeError(one_of(f"{origin}: task", TASK_NAMES, data.get("task")))
     return Recipe(
         data["task"],
         _table(Text, data, "text", origin),
@@ -166,7 +166,7 @@ def with_architecture(recipe: Recipe, name: str) -> Recipe:
     the recipe says of them falls away.
     """
     if name != "transformer" and name not in RIVALS:
-        raise RecipeError(f"architecture must be one of transformer, {', '.join(RIVALS)}; got {name!r}.")
+        raise RecipeError(one_of("architecture", ("transformer", *RIVALS), name))
     words = vars(recipe.model)
     kept = {word: words[word] for word in ("width", "encoder_layers", "decoder_layers", "dropout")}
     if name == "transformer":
@@ -221,9 +221,7 @@ def _model(data: dict[str, Any], origin: str) -> TransformerConfig | RecurrentCo
     table = data.get("model")
     architecture = table.get("architecture", "transformer") if isinstance(table, dict) else "transformer"
     if architecture not in ARCHITECTURES:
-        raise RecipeError(
-            f"{origin} [model]: architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}."
-        )
+        raise RecipeError(one_of(f"{origin} [model]: architecture", ARCHITECTURES, architecture))
     if architecture == "recurrent":
         return _table(RecurrentConfig, data, "model", origin)
     return _table(TransformerConfig, data, "model", origin)
@@ -272,7 +270,7 @@ def _in_words(hint: Any) -> str:
 def _within_limits(table: Text | TransformerConfig | RecurrentConfig | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
-            raise InputError(f"{name} must be one of {', '.join(WORDS[name])}; got {value!r}.")
+            raise InputError(one_of(f"{name}", WORDS[name], value))
         if isinstance(value, int | float) and not isinstance(value, bool):
             least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
             check_number(name, value, least, most)

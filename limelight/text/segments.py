@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 
 from limelight.checked import checked
-from limelight.errors import ArgumentTypeError, InputError
+from limelight.errors import ArgumentTypeError, InputError, one_of
 from limelight.text.segmentation import Span, paragraphs, sentences, words
 from limelight.text.tokenizers import Encoded, Tokenizer
 
@@ -174,7 +174,7 @@ class Segments:
             return list(self.documents)
         cut = {"word": words, "sentence": sentences, "paragraph": paragraphs}.get(level)
         if cut is None:
-            raise InputError(f"level must be one of {', '.join(get_args(Level))}; got {level!r}.")
+            raise InputError(one_of("level", get_args(Level), level))
         borders = sorted({0, len(self.text), *(place for span in self.documents for place in span)})
         pieces = pairwise(borders)  # documents, and the text between them
         return [(s + at, e + at) for at, until in pieces for s, e in cut(self.text[at:until])]

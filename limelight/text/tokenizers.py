@@ -25,7 +25,7 @@ import tokenizers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from limelight.checked import checked
-from limelight.errors import ArgumentTypeError, InputError, TextError
+from limelight.errors import ArgumentTypeError, InputError, TextError, one_of
 from limelight.text.bytelevel import SPACE, bytes_of, characters_of
 from limelight.text.segmentation import Span
 
@@ -85,7 +85,7 @@ class Tokenizer:
         exist, a size too small for it, or texts in which there is nothing to learn from.
         """
         if kind not in get_args(Kind):
-            raise InputError(f"kind must be one of {', '.join(get_args(Kind))}; got {kind!r}.")
+            raise InputError(one_of("kind", get_args(Kind), kind))
         if isinstance(texts, str):
             raise ArgumentTypeError("texts must be several texts; got one str. Wrap it in a list: [text].")
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet()) if kind == "bpe" else []

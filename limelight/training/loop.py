@@ -27,6 +27,7 @@ from limelight.errors import (
     DivergedError,
     InputError,
     TooLargeError,
+    one_of,
     out_of_memory,
     require,
 )
@@ -103,11 +104,9 @@ class TrainConfig:
         for name in ("rate", "average"):
             check_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
+            raise InputError(one_of("schedule", SCHEDULES, self.schedule))
         if self.precision not in get_args(Precision):
-            raise InputError(
-                f"precision must be one of {', '.join(get_args(Precision))}; got {self.precision!r}."
-            )
+            raise InputError(one_of("precision", get_args(Precision), self.precision))
         if not 0 <= self.average < 1:
             raise InputError(
                 f"average must be a decay, 0 (none) up to but not including 1; got {self.average}."

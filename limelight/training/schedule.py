@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from limelight.errors import InputError
+from limelight.errors import InputError, one_of
 
 
 def _paper(step: int, steps: int, warmup: int, decay: float) -> float:
@@ -45,7 +45,7 @@ def learning_rate(kind: str, peak: float, step: int, steps: int, warmup: int, de
     [0.5, 1.0, 1.0, 0.25]
     """
     if kind not in SCHEDULES:
-        raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {kind!r}.")
+        raise InputError(one_of("schedule", SCHEDULES, kind))
     if step < warmup:
         return peak * step / warmup
     return peak * SCHEDULES[kind](max(step, 1), steps, warmup, decay)

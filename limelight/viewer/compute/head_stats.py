@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limelight.errors import InputError
+from limelight.errors import InputError, one_of
 from limelight.matrix import AttentionMatrix
 from limelight.matrix.reductions.downsample import CellRun
 from limelight.readings.atlas import MEASURES as ATLAS
@@ -75,7 +75,7 @@ def values(
     be read anew, and may raise."""
     known = [each.name for each in measures(attention)]
     if measure not in known:
-        raise InputError(f"measure is one of {', '.join(known)}; got {measure[:40]!r}.")
+        raise InputError(one_of("measure", known, measure[:40]))
     if measure in FROM_ATLAS:
         return _from_atlas(attention, go_on)[measure]
     if measure == "agreement":

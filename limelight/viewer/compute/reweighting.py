@@ -43,7 +43,9 @@ def weighed(attention: AttentionLayers, weigh: str, summaries: Mapping[int, Laye
         return attention
     if weigh not in (there := offered(attention)):
         lack = "it has no sinks" if weigh == SINK_FREE else "its matrices were made without values"
-        raise InputError(f"weigh is one of {', '.join(there)} for {attention.name}, not {weigh!r}: {lack}.")
+        raise InputError(
+            f"weigh must be one of {', '.join(there)} for {attention.name}; got {weigh!r}: {lack}."
+        )
     if weigh == SINK_FREE:
         reweightings = {layer: _sink_free(attention, layer, summaries) for layer in attention.layers}
         rule = (

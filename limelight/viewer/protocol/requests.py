@@ -94,7 +94,7 @@ class Question:
     def of(cls, kind: str, given: Mapping[str, Any]) -> Question:
         """Check it and fill in what is not given. Raises InputError in one line."""
         if kind not in KINDS:
-            raise InputError(f"A question is one of {', '.join(KINDS)}; got {_short(kind)}.")
+            raise InputError(f"A question must be one of {', '.join(KINDS)}; got {_short(kind)}.")
         known = KINDS[kind]
         strangers = set(given) - set(known)
         if strangers:
@@ -127,7 +127,7 @@ def _checked(kind: str, name: str, text: str, param: Param) -> str:
     if text == NEEDED and not param.free:
         raise InputError(f"{kind} needs {name}.")
     if param.values and text not in param.values:
-        raise InputError(f"{name} is one of {', '.join(param.values)}; got {_short(text)}.")
+        raise InputError(f"{name} must be one of {', '.join(param.values)}; got {_short(text)}.")
     if param.number:
         if not (text.isascii() and text.isdecimal() and len(text) <= 12):
             raise InputError(f"{name} is a whole number from 0; got {_short(text)}.")
