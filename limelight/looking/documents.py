@@ -32,10 +32,10 @@ ANSWER_TOKENS = 32
 ASSISTANT = "assistant"
 """Who the model is in a conversation."""
 VIEWS: tuple[tuple[str, Weigh, bool], ...] = (
-    ("α", "alpha", False),
-    ("α free", "alpha", True),
-    ("α·v", "value", False),
-    ("α·v free", "value", True),
+    ("weight", "weight", False),
+    ("weight, sink-free", "weight", True),
+    ("value norm", "value-norm", False),
+    ("value norm, sink-free", "value-norm", True),
 )
 """How the same attention is told: by weight or by what is carried on, with the sinks or without."""
 
@@ -170,9 +170,9 @@ class _Task:
         table = (
             attention_between(run.layers, segments, heads=chosen if same else None) if run.layers else None
         )
-        removal = _removal(run, views["α"], self.remove, self.progress) if self.remove else None
+        removal = _removal(run, views["weight"], self.remove, self.progress) if self.remove else None
         notes = tuple(note for note in (context.note, run.note) if note)
-        kept = set(views["α"].documents.labels[0])
+        kept = set(views["weight"].documents.labels[0])
         documents = tuple(name for name in names if name in kept)
         return DocumentsLook(
             self.reader.name,
@@ -202,7 +202,7 @@ def _chosen(
         there = ", ".join(map(str, sorted(matrices)))
         raise InputError(f"There is no layer {strangers[0]}, counted from 0; there are {there}.")
     whole = [(layer, head) for layer in of_layers for head in range(matrices[layer].shape[1])]
-    return [*whole, *(head for head in of_heads if tuple(head) not in whole)]
+    return [*whole, *(head for head in of_heads if not hasattr(head, "__iter__") or tuple(head) not in whole)]
 
 
 def _removal(run: ForwardPass, seen: LookedAt, level: Level, progress: Progress) -> AblationResult:

@@ -52,7 +52,7 @@ def picture(look: DocumentsLook) -> Figure:
 
     if look.who == "text" and look.table is not None and len(look.table.labels[0]) > 1:
         return map_picture(look.table, "What each document looks at")
-    return looked_picture(look.views["α free"], f"What the {look.who} looks at")
+    return looked_picture(look.views["weight, sink-free"], f"What the {look.who} looks at")
 
 
 class _Ranks:
@@ -63,7 +63,7 @@ class _Ranks:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         pen, look, level = Pen(options), self.look, self.level
-        first = look.views["α"]
+        first = look.views["weight"]
         wide = options.max_width >= NARROW
         homes = level != "document" and wide
         home = min(HOME, max(map(len, first.homes[level]), default=0))
@@ -78,7 +78,7 @@ class _Ranks:
         def room(ways: Sequence[str]) -> int:
             """What is left of the line for the label, beside the numbers, a bar and the name of the document."""
             taken = len("rank ") + sum(max(5, *map(len, cells)) + 1 for cells in beside.values())
-            taken += sum(max(SHARE, len(name)) + 1 for name in ways)
+            taken += sum(max(SHARE, *map(len, name.split(", "))) + 1 for name in ways)
             return options.max_width - taken - (BAR + 1 if wide else 0) - (home + 1 if homes else 0)
 
         every = tuple(look.views)
@@ -90,18 +90,18 @@ class _Ranks:
         if wide:
             table.add_column("", no_wrap=True)
         for name in (*ways, *beside):
-            table.add_column(name, justify="right", no_wrap=True, min_width=5)
+            table.add_column(name.replace(", ", "\n"), justify="right", no_wrap=True, min_width=5)
         if homes:
             table.add_column("in", no_wrap=True)
         order = [entry.place for entry in first.ranked(level)]
-        highest = max(shares["α"], default=0.0) or 1.0
+        highest = max(shares["weight"], default=0.0) or 1.0
         for rank, place in enumerate(order[: MOST[level]], 1):
             row = [
                 Text(str(rank)),
                 Text(pen.text(first.readings[level].labels[0][place], max(8, room(ways)))),
             ]
             if wide:
-                row.append(Text(pen.bar(shares["α"][place] / highest, BAR), style="cyan"))
+                row.append(Text(pen.bar(shares["weight"][place] / highest, BAR), style="cyan"))
             row += [Text(percent(values[place], max(values))) for values in shares.values()]
             row += [Text(cells[place], style="dim") for cells in beside.values()]
             if homes:
@@ -137,24 +137,28 @@ class _Square:
 
 
 def _elsewhere(look: DocumentsLook) -> Text:
-    rest = look.views["α"].elsewhere
+    rest = look.views["weight"].elsewhere
     said = ", ".join(f"{entry.label} {entry.value:.1%}" for entry in rest.ranked())
-    return Text(f"elsewhere: {said or 'nothing'} (of α; all shares and these add up to 100%)", style="dim")
+    return Text(
+        f"elsewhere: {said or 'nothing'} (of weight; all shares and these add up to 100%)", style="dim"
+    )
 
 
 def _how(look: DocumentsLook) -> Sequence[str]:
     lines = [
-        f"{look.views['α'].how} Summed over the tokens of each {look.part}, sentence or word: the longer, the more.",
+        f"{look.views['weight'].how} Summed over the tokens of each {look.part}, sentence or word: "
+        "the longer, the more.",
         "×: how many times what its tokens would get if all that are ranked got the same. "
-        "free: sink-free, without special tokens and the first token, divided by what is left. "
-        "α·v: weighed by the length of the value that is carried on, ‖α·v‖.",
+        "sink-free: without special tokens and the first token, divided by what is left. "
+        "value norm: weighed by the length of the value that is passed on, ‖α·v‖.",
     ]
     if look.removal is not None:
         removal = look.removal
         rho = removal.correlation
         told = "cannot be told" if rho != rho else f"ρ = {rho:.2f}"
         lines.append(
-            f"moves: {removal.effect.how} Unit: {removal.effect.unit}. Spearman's rank correlation with α: {told}."
+            f"moves: {removal.effect.how} Unit: {removal.effect.unit}. "
+            f"Spearman's rank correlation with weight: {told}."
         )
     return lines
 

@@ -37,7 +37,7 @@ class DocumentsLook:
     """What a document is to its reader: a "message" in a conversation."""
 
     def __repr__(self) -> str:
-        return f"DocumentsLook({self.who} of {self.name or 'a model'} looks at {self.views['α']!r})"
+        return f"DocumentsLook({self.who} of {self.name or 'a model'} looks at {self.views['weight']!r})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""

@@ -104,7 +104,7 @@ def attention_to_units(
     *,
     among: Sequence[str] | None = None,
     heads: Sequence[Head] | None = None,
-    weigh: Weigh = "alpha",
+    weigh: Weigh = "weight",
     sink_free: bool = False,
     batch: int = 0,
 ) -> LookedAt:
@@ -136,8 +136,8 @@ def ways_to_look(
 ) -> list[LookedAt]:
     """`attention_to_units` for several (weigh, sink_free) at the price of one: the rows are read once."""
     chosen, picked = chosen_layers(matrices, heads)
-    if strange := [weigh for weigh, _ in ways if not is_one_of(weigh, ("alpha", "value"))]:
-        raise InputError(f"weigh must be 'alpha' or 'value'; got {strange[0]!r}.")
+    if strange := [weigh for weigh, _ in ways if not is_one_of(weigh, ("weight", "value-norm"))]:
+        raise InputError(f"weigh must be 'weight' or 'value-norm'; got {strange[0]!r}.")
     if not picked:
         raise InputError("There must be at least one head to read; matrices or heads is empty.")
     for matrix in chosen.values():
@@ -151,7 +151,7 @@ def ways_to_look(
     by_layer = {layer: mean_of_rows(matrix, rows, batch) for layer, matrix in chosen.items()}
     shares: dict[Weigh, NDArray[Any]] = {}
     for weigh in dict.fromkeys(weigh for weigh, _ in ways):
-        if weigh == "value":
+        if weigh == "value-norm":
             weighed = {layer: weighed_by_values(by_layer[layer], chosen[layer], batch) for layer in chosen}
         else:
             weighed = by_layer
@@ -238,8 +238,8 @@ def _elsewhere(places: Sequence[str], shares_M: NDArray[Any], how: str, heads: t
 
 def _how(rows: int, heads: Sequence[Head], weigh: Weigh, sink_free: bool) -> str:
     weights = {
-        "alpha": "Attention weights α",
-        "value": "Value-weighted attention ‖α·v‖, in shares of a head's sum",
+        "weight": "Attention weights α",
+        "value-norm": "Value-weighted attention ‖α·v‖, in shares of a head's sum",
     }
     named = name_heads(heads, MOST_HEADS_NAMED)
     said = f"{weights[weigh]}, mean of {rows} looking token{'s' if rows > 1 else ''}, of {named}."

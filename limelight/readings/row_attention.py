@@ -1,10 +1,10 @@
-"""What some rows of a matrix give to its keys: by weight, or by what the values carry on.
+"""What some rows of a matrix give to its keys: by weight, or by the norm of what is passed on.
 
-"alpha"   a[i, j], as the softmax gives it
-"value"   ‖a[i, j]·v[j]‖ = a[i, j]·‖v[j]‖, each head's divided by its sum: what is looked at *and* carried on.
-          A token with a large weight and a value near zero, as sinks have, adds little.
-          Source: Kobayashi et al. 2020, "Attention is Not Only a Weight" (arXiv 2004.10102), without their
-          output matrix, which mixes heads.
+"weight"      a[i, j], as the softmax gives it
+"value-norm"  ‖a[i, j]·v[j]‖ = a[i, j]·‖v[j]‖, each head's divided by its sum: what is looked at *and* passed on.
+              A token with a large weight and a value near zero, as sinks have, adds little.
+              Source: Kobayashi et al. 2020, "Attention is Not Only a Weight" (arXiv 2004.10102), without their
+              output matrix, which mixes heads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix
 
-Weigh = Literal["alpha", "value"]
+Weigh = Literal["weight", "value-norm"]
 MANY = 8
 """Where less than one query in so many looks, its row is computed by itself."""
 TOGETHER = 32
@@ -56,7 +56,9 @@ def weighed_by_values(shares_HM: Tensor, matrix: AttentionMatrix, batch: int) ->
 def value_lengths(matrix: AttentionMatrix, batch: int) -> Tensor:
     """‖v‖ of every query head and key, (heads, keys) float64: query heads that share a key head share its values."""
     if matrix.value is None:
-        raise InputError("weigh='value' needs the values, and this matrix was made without: give value=.")
+        raise InputError(
+            "weigh='value-norm' needs the values, and this matrix was made without: give value=."
+        )
     norms_GM: Tensor = matrix.value[batch].double().norm(dim=-1).cpu()
     return norms_GM.repeat_interleave(matrix.shape[1] // max(1, len(norms_GM)), dim=0)
 

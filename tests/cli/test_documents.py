@@ -55,9 +55,9 @@ def test_the_document_that_must_be_looked_at_stands_first(
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     start = lines.index(f"Which documents the {'question' if kind == 'encoder' else 'answer'} looks at")
-    rank, name, _, share, free, *_ = lines[start + 2].split()
+    rank, name, _, share, free, *_ = lines[start + 3].split()
     assert (rank, name, share, free) == ("1", "c.txt", "100.0%", "100.0%")
-    assert "c.txt" not in lines[start + 3]
+    assert "c.txt" not in lines[start + 4]
     assert "of layer 0 head 0" in " ".join(result.stdout.split())
     assert "\x1b" not in result.stdout
 
@@ -69,9 +69,9 @@ def test_json_has_every_view_and_the_removal(limelight: Call, files: list[Path])
     )
     data = json.loads(result.stdout, parse_constant=pytest.fail)
     assert data["documents"] == list(constructed.DOCUMENTS)
-    assert set(data["views"]) == {"α", "α free", "α·v", "α·v free"}
+    assert set(data["views"]) == {"weight", "weight, sink-free", "value norm", "value norm, sink-free"}
     assert data["removal"]["effect"]["labels"] == [list(constructed.DOCUMENTS)]
-    assert len(data["views"]["α"]["document"]["heads"]) == 2
+    assert len(data["views"]["weight"]["document"]["heads"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def chatty(tmp_path: Path) -> Path:
 
 def ranked(data: Any, part: int = 0) -> list[tuple[str, float]]:
     """Documents and their shares, from high to low."""
-    reading = data["views"]["α"]["document"]
+    reading = data["views"]["weight"]["document"]
     pairs = zip(reading["labels"][part], reading["values"], strict=True)
     return sorted(pairs, key=lambda pair: -pair[1])
 

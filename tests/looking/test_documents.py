@@ -37,7 +37,7 @@ def reader(kind: str) -> HuggingFaceReader:
     return HuggingFaceReader(model, constructed.tokenizer(special=kind == "encoder"), kind)
 
 
-def values(look: DocumentsLook, view: str = "α", level: str = "document") -> dict[str, float]:
+def values(look: DocumentsLook, view: str = "weight", level: str = "document") -> dict[str, float]:
     reading = look.views[view].readings[level]
     return dict(zip(reading.labels[0], reading.values.tolist(), strict=True))
 
@@ -51,15 +51,17 @@ def test_the_document_that_must_be_looked_at_is(kind: str, topic: int) -> None:
     asked = constructed.question(topic)
     found = look_documents(reader(kind), constructed.DOCUMENTS, asked, heads=HEAD, answer_tokens=1)
     assert found.who == ("question" if kind == "encoder" else "answer")
-    for view in ("α", "α free"):
+    for view in ("weight", "weight, sink-free"):
         assert values(found, view) == pytest.approx(constructed.expected(topic), abs=KNOWN)
     home = list(constructed.DOCUMENTS)[topic]
-    assert found.views["α"].ranked()[0].label == home
+    assert found.views["weight"].ranked()[0].label == home
     # Words of the topic share it evenly, whichever sentence they stand in.
     text = constructed.DOCUMENTS[home].split()
     asked_for = [word for word in text if word.endswith(str(topic))]
-    words = found.views["α"].words
-    for word, value, place in zip(words.labels[0], words.values, found.views["α"].homes["word"], strict=True):
+    words = found.views["weight"].words
+    for word, value, place in zip(
+        words.labels[0], words.values, found.views["weight"].homes["word"], strict=True
+    ):
         share = 1 / len(asked_for) if place == home and word in asked_for else 0.0
         assert value == pytest.approx(share, abs=KNOWN)
     sentences = [part.split() for part in constructed.DOCUMENTS[home].split(".") if part.strip()]
@@ -67,7 +69,7 @@ def test_the_document_that_must_be_looked_at_is(kind: str, topic: int) -> None:
     mine = [
         value
         for value, place in zip(
-            found.views["α"].sentences.values, found.views["α"].homes["sentence"], strict=True
+            found.views["weight"].sentences.values, found.views["weight"].homes["sentence"], strict=True
         )
         if place == home
     ]
@@ -80,7 +82,7 @@ def test_the_document_that_must_be_looked_at_is(kind: str, topic: int) -> None:
 def test_a_head_that_looks_at_everything_alike_gives_by_length() -> None:
     read = reader("encoder")
     found = look_documents(read, constructed.DOCUMENTS, constructed.question(1), heads=[(0, 1)])
-    view = found.views["α"]
+    view = found.views["weight"]
     tokens = dict(zip(view.documents.labels[0], view.tokens["document"], strict=True))
     assert tokens == {name: len(text.split()) for name, text in constructed.DOCUMENTS.items()}
     every = sum(tokens.values()) + 3  # the question's one word, and the tokens around the text
@@ -102,7 +104,7 @@ def test_without_the_document_that_was_looked_at_the_output_moves_farthest() -> 
 
 
 @pytest.mark.parametrize("sink_free", [False, True])
-@pytest.mark.parametrize("weigh", ["alpha", "value"])
+@pytest.mark.parametrize("weigh", ["weight", "value-norm"])
 def test_every_view_is_what_the_dense_weights_give(weigh: str, sink_free: bool) -> None:
     """A decoder that writes: the rows that predict the answer, sums over tokens, means over rows and heads."""
     words = tuple(f"w{i}" for i in range(90))
@@ -127,7 +129,7 @@ def test_every_view_is_what_the_dense_weights_give(weigh: str, sink_free: bool) 
         lengths_HM = call.matrix.value[0].double().norm(dim=-1)
         for weights_NM, lengths_M in zip(weights_HNM, lengths_HM, strict=True):
             share_M = weights_NM[list(rows)].mean(0)
-            if weigh == "value":
+            if weigh == "value-norm":
                 share_M = share_M * lengths_M
                 share_M = share_M / share_M.sum()
             shares.append(share_M)
@@ -154,7 +156,7 @@ def test_an_encoder_decoder_is_read_by_its_cross_attention() -> None:
     assert found.who == "answer"
     assert found.table is not None
     assert found.table.labels == (("one", "two", "question"),) * 2
-    view = found.views["α"]
+    view = found.views["weight"]
     assert view.words.labels[0] == ("w3", "w4", "w5", "w6", "w7")
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     assert found.removal is not None
@@ -187,8 +189,11 @@ def test_a_line_has_as_many_ways_to_count_as_leave_room_for_its_label(width: int
     console = Console(width=width, file=io.StringIO())
     console.print(shown(found))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
-    [header] = [line for line in printed.splitlines() if line.startswith("rank sentence")]
-    assert header.count("α") == ways
+    lines = printed.splitlines()
+    [at] = [number for number, line in enumerate(lines) if line.startswith("rank sentence")]
+    header = "\n".join(lines[at - 1 : at + 1])
+    assert header.count("weight") + header.count("value norm") == ways
+    assert header.count("sink-free") == ways // 2
     assert ("×" in header) == (width > 30)
     assert max(map(len, printed.splitlines())) <= width
 
@@ -197,10 +202,10 @@ def test_what_a_token_gets_beside_an_even_share() -> None:
     """A head that looks at everything alike gives each document what its length gives."""
     found = look_documents(reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=[(0, 1)])
     for level in ("document", "sentence", "word"):
-        assert found.views["α"].per_token(level) == pytest.approx(1, abs=KNOWN)
+        assert found.views["weight"].per_token(level) == pytest.approx(1, abs=KNOWN)
     topic = look_documents(
         reader("encoder"), constructed.DOCUMENTS, constructed.question(1), heads=HEAD
-    ).views["α"]
+    ).views["weight"]
     tokens = topic.tokens["document"]
     expected = [
         sum(tokens) / count * share for count, share in zip(tokens, topic.documents.values, strict=True)
@@ -224,7 +229,7 @@ def test_what_is_cut_is_told() -> None:
         "The text has 33 tokens and the model reads 23: the last 10 tokens of the documents were left out "
         "(two from its character 22 on).",
     )
-    assert found.views["α"].tokens["document"] == (13, 7)
+    assert found.views["weight"].tokens["document"] == (13, 7)
 
 
 def test_windows_read_everything_and_say_so() -> None:
@@ -233,12 +238,12 @@ def test_windows_read_everything_and_say_so() -> None:
     assert len(found.windows) == 2 and found.table is None
     assert all(window.table is not None for window in found.windows)
     assert "2 windows that overlap" in found.notes[0]
-    assert [window.views["α"].tokens["document"] for window in found.windows] == [(13, 7), (15,)]
-    view = found.views["α"]
+    assert [window.views["weight"].tokens["document"] for window in found.windows] == [(13, 7), (15,)]
+    view = found.views["weight"]
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     mean = [sum(values(window).get(name, 0.0) for window in found.windows) / 2 for name in ("one", "two")]
     assert view.documents.values.tolist() == pytest.approx(mean, abs=KNOWN)
-    words = [each / 2 for window in found.windows for each in window.views["α"].words.values.tolist()]
+    words = [each / 2 for window in found.windows for each in window.views["weight"].words.values.tolist()]
     assert view.words.values.tolist() == pytest.approx(words, abs=KNOWN)
 
 
@@ -256,9 +261,11 @@ def test_removals_in_windows_are_joined_as_the_shares_are(level: Level) -> None:
     else:
         expected = [value / 2 for one in each if one is not None for value in one.effect.values]
     assert found.removal.effect.values.tolist() == pytest.approx(expected)
-    assert found.removal.effect.labels == found.views["α"].readings[level].labels
+    assert found.removal.effect.labels == found.views["weight"].readings[level].labels
     assert found.removal.attended is not None
-    assert found.removal.attended.values.tolist() == pytest.approx(found.views["α"].readings[level].values)
+    assert found.removal.attended.values.tolist() == pytest.approx(
+        found.views["weight"].readings[level].values
+    )
     assert "Mean over 2 windows" in found.removal.effect.how
 
 
@@ -285,7 +292,7 @@ def test_our_own_models_read_documents_too(task: str) -> None:
     read = OwnReader(Predictor(small.trained(task)[0]), task)
     documents = {"one": "green cats run", "two": "red birds sing now"}
     found = look_documents(read, documents, "blue dogs", answer_tokens=5, remove="document")
-    view = found.views["α"]
+    view = found.views["weight"]
     assert view.documents.labels[0] == ("one", "two")
     assert float(view.documents.values.sum() + view.elsewhere.values.sum()) == pytest.approx(1, abs=KNOWN)
     assert found.removal is not None
@@ -331,7 +338,9 @@ def test_closing_nothing_to_our_own_models_changes_nothing() -> None:
 def test_json_holds_every_number() -> None:
     found = look_documents(reader("encoder"), constructed.DOCUMENTS, "ask1", remove="word")
     data = json.loads(json.dumps(found.to_json()), parse_constant=pytest.fail)
-    assert data["views"]["α"]["word"]["values"] == pytest.approx(found.views["α"].words.values.tolist())
+    assert data["views"]["weight"]["word"]["values"] == pytest.approx(
+        found.views["weight"].words.values.tolist()
+    )
     assert data["removal"]["correlation"] == pytest.approx(found.removal.correlation)  # type: ignore[union-attr]
     assert np.array(data["table"]["values"]).shape == (4, 4)
 
@@ -382,7 +391,9 @@ def test_a_recurrent_network_with_attention_shows_what_it_looked_at() -> None:
     made = recurrent("translate", "luong")
     found = look_documents(made, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3)
     assert found.table is None  # its encoder has no attention to show
-    assert sum(values(found).values()) + found.views["α"].elsewhere.values.sum() == pytest.approx(1, abs=1e-5)
+    assert sum(values(found).values()) + found.views["weight"].elsewhere.values.sum() == pytest.approx(
+        1, abs=1e-5
+    )
     Console(file=io.StringIO()).print(shown(found))
     with pytest.raises(InputError, match="removal check is not there for this model"):
         look_documents(made, {"a": "red cats", "b": "now here"}, "red ?", answer_tokens=3, remove="word")
@@ -430,7 +441,7 @@ def test_what_comes_back_is_called_in_a_line() -> None:
     found = look_documents(
         reader("encoder"), {"a": "the sun0 .", "b": "the moon0 ."}, "the sun0", remove="document"
     )
-    for each in (found, found.views["α"], found.removal, found.table, found.views["α"].words):
+    for each in (found, found.views["weight"], found.removal, found.table, found.views["weight"].words):
         assert len(repr(each)) < 300 and "\n" not in repr(each)
     assert "question" in repr(found) and "2 documents" in repr(found)
 

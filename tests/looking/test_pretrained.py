@@ -130,7 +130,7 @@ def test_an_adapter_is_read_on_its_base(tmp_path: Path) -> None:
     reader = load_reader(str(tmp_path / "tuned"))
     assert "LORA adapter" in reader.note  # type: ignore[attr-defined]
     of_folder, of_object, of_base = (
-        look_documents(each, DOCUMENTS, "f g", answer_tokens=1).views["α"].words.values
+        look_documents(each, DOCUMENTS, "f g", answer_tokens=1).views["weight"].words.values
         for each in (reader, HuggingFaceReader(tuned.eval(), reader.tokenizer), load_reader(base))  # type: ignore[attr-defined]
     )
     assert of_folder == pytest.approx(of_object, abs=1e-6)
@@ -171,7 +171,9 @@ class Pipeline:
 
 def test_what_holds_a_model_is_unwrapped() -> None:
     model, tokenizer = foreign.bert(), foreign.word_tokenizer(WORDS)
-    expected = look_documents(HuggingFaceReader(model, tokenizer), DOCUMENTS, "f").views["α"].words.values
+    expected = (
+        look_documents(HuggingFaceReader(model, tokenizer), DOCUMENTS, "f").views["weight"].words.values
+    )
     holders = [
         HuggingFaceReader(Pipeline(model, tokenizer)),
         HuggingFaceReader(Sentences(model, tokenizer)),
@@ -181,7 +183,7 @@ def test_what_holds_a_model_is_unwrapped() -> None:
     for reader in holders:
         assert reader.model is model
         found = look_documents(reader, DOCUMENTS, "f")
-        assert found.views["α"].words.values == pytest.approx(expected)
+        assert found.views["weight"].words.values == pytest.approx(expected)
     assert "Of the Sentences its BertModel is read" in holders[1].note
     assert len(atlas_of(holders[0], DOCUMENTS).atlas.heads) == 10
 

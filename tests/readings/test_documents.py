@@ -52,7 +52,12 @@ def test_all_ways_to_look_are_told_of_one_reading() -> None:
     inputs = random_layers(masks.causal(), layers=1, shape=(1, H, T, T)).inputs[0] | {
         "value": torch.randn(1, H, T, 11)
     }
-    ways: list[tuple[Weigh, bool]] = [("alpha", False), ("alpha", True), ("value", False), ("value", True)]
+    ways: list[tuple[Weigh, bool]] = [
+        ("weight", False),
+        ("weight", True),
+        ("value-norm", False),
+        ("value-norm", True),
+    ]
     looking = [T - 1, 23, 7]
     truth = reference.attention(**inputs)
     alpha_HM = truth.weights_BHNM[0][:, looking].mean(1)
@@ -60,7 +65,7 @@ def test_all_ways_to_look_are_told_of_one_reading() -> None:
     found = ways_to_look(AttentionMatrix(**inputs), text, looking, ways)
     for (weigh, free), looked in zip(ways, found, strict=True):
         shares_M = (
-            alpha_HM.mean(0) if weigh == "alpha" else (value_HM / value_HM.sum(-1, keepdim=True)).mean(0)
+            alpha_HM.mean(0) if weigh == "weight" else (value_HM / value_HM.sum(-1, keepdim=True)).mean(0)
         )
         if free:
             shares_M = shares_M.index_fill(0, torch.tensor([0, special]), 0)
@@ -80,7 +85,7 @@ def test_the_rows_of_all_ways_are_read_once(monkeypatch: pytest.MonkeyPatch) -> 
         documents, "mean_of_rows", lambda *given: [reads.append(given), row_attention.mean_of_rows(*given)][1]
     )
     matrix = AttentionMatrix(*torch.randn(3, 1, H, T, 7))
-    ways_to_look(matrix, TEXT, [3], [("alpha", False), ("alpha", True), ("value", False)])
+    ways_to_look(matrix, TEXT, [3], [("weight", False), ("weight", True), ("value-norm", False)])
     assert len(reads) == 1
 
 

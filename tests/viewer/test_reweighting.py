@@ -37,7 +37,7 @@ SLICES = {"mean": [*range(12)], "2": [*range(6, 12)], "0.4": [4], "0.1,2.5": [1,
 each_slice = pytest.mark.parametrize(
     "chosen", ["mean", "0.1,2.5", *(pytest.param(chosen, marks=pytest.mark.slow) for chosen in ("2", "0.4"))]
 )
-UNITS = {"weight": "probability", "sink-free": "probability", "value": "value norm"}
+UNITS = {"weight": "probability", "sink-free": "probability", "value-norm": "value norm"}
 CLOSE = {"rtol": 3e-6, "atol": 2e-7}
 
 
@@ -51,7 +51,7 @@ def told(all_given: dict[int, dict[str, Any]], weigh: str, sinks: list[int]) -> 
             weights[..., sinks] = 0
             sums = weights.sum(-1, keepdim=True)
             weights = torch.where(sums > 0, weights / sums, 0)
-        if weigh == "value":
+        if weigh == "value-norm":
             for head in range(HEADS):
                 values = wide["value"][0, head * KEY_HEADS // HEADS]
                 weights[head] *= (values**2).sum(-1) ** 0.5
@@ -89,7 +89,7 @@ def test_rows_and_columns(weigh: str, level: str, by: str, chosen: str) -> None:
         received = ask(about, "row", direction="to", **asked)
         np.testing.assert_allclose(received.arrays["values"], back[:, place], **CLOSE)
     assert ("sinks" in found.head["how"]) is (weigh == "sink-free")
-    assert ("‖α·v‖" in found.head["how"]) is (weigh == "value")
+    assert ("‖α·v‖" in found.head["how"]) is (weigh == "value-norm")
 
 
 def test_a_query_that_sees_only_the_sink_or_nothing_has_nothing_without_sinks() -> None:
@@ -115,7 +115,7 @@ def test_received(weigh: str, chosen: str) -> None:
             ]
             np.testing.assert_allclose(found.arrays[name], wanted, rtol=3e-6, atol=1e-6)
         assert found.head["unit_per_query"] == UNITS[weigh]
-        assert found.head["unit_raw"] == ("value norm" if weigh == "value" else "tokens")
+        assert found.head["unit_raw"] == ("value norm" if weigh == "value-norm" else "tokens")
         whole = found.arrays["raw"].sum() + found.head["elsewhere"]
         assert whole == pytest.approx(mean_M.sum(), rel=1e-5)
 
@@ -192,15 +192,15 @@ def test_each_way_is_offered_where_it_says_something() -> None:
     def weighs(about: Subject) -> list[str]:
         return ask(about, "about").head["attentions"][0]["weighs"]
 
-    assert weighs(subject()) == ["weight", "sink-free", "value"]
+    assert weighs(subject()) == ["weight", "sink-free", "value-norm"]
     assert weighs(cases.subject()) == ["weight", "sink-free"]  # made without values
     reading = ll.attention_between(cases.matrices(), cases.context().segments, "document", "document")
     assert weighs(build_subject(reading)) == ["weight"]
     with pytest.raises(InputError, match="made without values"):
-        ask(cases.subject(), "row", place=0, weigh="value")
+        ask(cases.subject(), "row", place=0, weigh="value-norm")
     with pytest.raises(InputError, match="no sinks"):
         ask(build_subject(reading), "between", weigh="sink-free")
-    with pytest.raises(InputError, match="weigh is one of"):
+    with pytest.raises(InputError, match="weigh must be one of"):
         ask(subject(), "received", weigh="colour")
 
 
@@ -214,7 +214,7 @@ def test_before_the_walk_rows_are_told_and_tiles_wait(monkeypatch: pytest.Monkey
     for kind, asked in (("received", {}), ("row", {"place": 1, "direction": "to"}), ("tile", place)):
         with pytest.raises(NotReadyError):
             ask(about, kind, weigh="sink-free", **asked)
-    ask(about, "tile", weigh="value", **place)  # a number a key is all that it needs
+    ask(about, "tile", weigh="value-norm", **place)  # a number a key is all that it needs
     reweighting = weighed(about.attentions[0], "sink-free", {}).reweightings[2]
     matrix, some, rows, columns = about.attentions[0].layers[2], slice(1, 3), slice(5, 40), slice(2, 9)
     block = reweighting.apply(
@@ -227,7 +227,7 @@ def test_a_tile_of_too_much_says_to_zoom_in_and_what_is_asked_can_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("limelight.viewer.compute.tiles.MOST_WEIGHED", 1000)
-    for weigh in ("sink-free", "value"):
+    for weigh in ("sink-free", "value-norm"):
         with pytest.raises(TooLargeError, match="Zoom in"):
             ask(subject(), "tile", zoom=0, row=0, column=0, weigh=weigh)
     assert ask(subject(), "tile", zoom=0, row=0, column=0).arrays["cells"].any()

@@ -248,12 +248,12 @@ def test_a_reading_shows_its_own_numbers() -> None:
 @pytest.mark.parametrize(
     ("kind", "params", "said"),
     [
-        ("nothing", {}, "A question is one of"),
+        ("nothing", {}, "A question must be one of"),
         ("row", {}, "row needs place"),
         ("row", {"place": "-1"}, "whole number"),
         ("row", {"place": "9" * 12}, "counted from 0"),
         ("row", {"place": "²"}, "whole number"),
-        ("row", {"place": 0, "level": "page"}, "level is one of"),
+        ("row", {"place": 0, "level": "page"}, "level must be one of"),
         ("row", {"place": 0, "slice": "7"}, "no '7'"),
         ("row", {"place": 0, "slice": "0.3"}, "no '0.3'"),
         ("row", {"place": 0, "slice": ""}, "needs slice"),
@@ -262,7 +262,7 @@ def test_a_reading_shows_its_own_numbers() -> None:
         ("rows", {"by": "token"}, "one level"),
         ("tile", {"zoom": 1, "row": 0, "column": 0}, "zoom is from 0 to 0"),
         ("tile", {"zoom": 0, "row": 1, "column": 0}, "There is no tile"),
-        ("heads", {"measure": "beauty"}, "measure is one of"),
+        ("heads", {"measure": "beauty"}, "measure must be one of"),
         ("steps", {}, "no steps"),
         ("process", {}, "own models"),
     ],

@@ -64,7 +64,7 @@ def test_text_and_documents_say_the_numbers_of_each_way(
     assert lines[0][2] == "value norm"
     assert [float(line[2]) for line in lines[1:]] == row.tolist()
 
-    for weigh in ("value", "sink-free"):
+    for weigh in ("value-norm", "sink-free"):
         page = opened(f"{address}#view=documents&weigh={weigh}", offline=False)
         page.wait_for_selector(".between td[data-value]")
         cells = page.eval_on_selector_all(
@@ -87,13 +87,13 @@ def test_pins_and_the_map_follow(opened: Callable[..., Any], address: str) -> No
         shown = page.locator(".pin").nth(pin).locator(".ranks button")
         first = (int(shown.first.get_attribute("data-unit")), float(shown.first.get_attribute("data-value")))
         assert first == strongest(values)[0]
-    page = opened(f"{address}#view=map&weigh=value", offline=False)
+    page = opened(f"{address}#view=map&weigh=value-norm", offline=False)
     page.wait_for_function("() => document.querySelector('.map-view .legend .ticks')?.childElementCount > 0")
     assert legend(page, "map-view").startswith("value norm")
     page.locator(".map-field").focus()
     for key in ("ArrowDown", "ArrowUp", "ArrowLeft"):
         page.keyboard.press(key)
-    cells = np.asarray(cases.ask(about, "tile", zoom=0, row=0, column=0, weigh="value").arrays["cells"])
+    cells = np.asarray(cases.ask(about, "tile", zoom=0, row=0, column=0, weigh="value-norm").arrays["cells"])
     shown = float(page.text_content(".map-view .figure"))
     assert np.isclose(cells, shown, rtol=1e-3).any()
     assert shown >= 0
@@ -121,7 +121,7 @@ def test_a_map_of_too_much_says_to_zoom_in_and_one_can(browser: Any, monkeypatch
 
 
 def test_where_there_is_no_choice_there_is_no_control(opened: Callable[..., Any], file: str) -> None:
-    page = opened(f"{file}#place=11&weigh=value")
+    page = opened(f"{file}#place=11&weigh=value-norm")
     page.wait_for_selector(".panel .ranks button")
     assert not page.locator("fieldset", has_text="Weights").is_visible()
     assert legend(page, "panel").startswith("probability")

@@ -206,7 +206,7 @@ def of_documents(
         title=seen.question or ", ".join(seen.documents),
         attentions=of_run(reader, run, slice_text(own or (), layers or ()) or "mean"),
         model=reader.name,
-        how=seen.views["α"].how,
+        how=seen.views["weight"].how,
         notes=tuple(notes),
         question=seen.question,
         answer_text=run.answer,

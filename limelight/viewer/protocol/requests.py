@@ -9,7 +9,7 @@ from typing import Any
 from limelight.errors import InputError
 
 LEVELS = ("token", "word", "sentence", "document")
-WEIGHS = ("weight", "sink-free", "value")
+WEIGHS = ("weight", "sink-free", "value-norm")
 NEEDED = ""
 LONGEST_PARAM = 2000
 

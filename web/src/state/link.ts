@@ -2,7 +2,7 @@
 
 import { type Choice, LEVELS, MOST_PINS, START, type State, VIEWS, type Weigh } from "./state";
 
-const WEIGHS: readonly Weigh[] = ["weight", "sink-free", "value"];
+const WEIGHS: readonly Weigh[] = ["weight", "sink-free", "value-norm"];
 const MOST_TRACED = 3;
 const LONGEST_NAME = 80;
 

@@ -9,7 +9,7 @@ export type Level = (typeof LEVELS)[number];
 /** "from" the chosen query to the keys, or "to" the chosen key from the queries. */
 export type Direction = "from" | "to";
 /** How a weight is told: as it is, without what rests on sinks, or times the norm of its value. */
-export type Weigh = "weight" | "sink-free" | "value";
+export type Weigh = "weight" | "sink-free" | "value-norm";
 
 /** More pins push the oldest out; a link holds as many. */
 export const MOST_PINS = 12;

@@ -5,7 +5,7 @@ import type { Weigh } from "../state/state";
 export const WEIGH_NAMES: Readonly<Record<Weigh, string>> = {
   weight: "weight",
   "sink-free": "without sinks",
-  value: "by value norm",
+  "value-norm": "by value norm",
 };
 
 /** A unit that says which way it is: "probability", "probability, without sinks", "value norm". */
