@@ -22,19 +22,19 @@ FLUSH = 32  # tiles whose sums are taken in their own dtype before they go to a 
 class ProductSums(NamedTuple):
     given: Tensor
     result: Tensor
-    few: dict[tuple[int, int], PendingSums] | None = None
+    pending: dict[tuple[int, int], PendingSums] | None = None
     """What waits to be added to a wider result: by panel, so that workers at different panels do not meet."""
 
-    def settled(self) -> Tensor:
+    def flushed(self) -> Tensor:
         """The result with all that waited."""
-        for few in (self.few or {}).values():
-            few.settle(self.result)
+        for pending in (self.pending or {}).values():
+            pending.flush(self.result)
         return self.result
 
 
 @dataclass
 class PendingSums:
-    """The sums of a panel's last few tiles: to widen those of each alone would cost as much as the tile.
+    """The sums of a panel's last pending tiles: to widen those of each alone would cost as much as the tile.
 
     They lie the other way round, so that both factors of a product are read along their rows.
     """
@@ -43,7 +43,7 @@ class PendingSums:
     sums_BHXM: Tensor
     tiles: int = 0
 
-    def settle(self, result: Tensor) -> None:
+    def flush(self, result: Tensor) -> None:
         result[self.panel] += self.sums_BHXM.transpose(-1, -2)
         self.sums_BHXM.zero_()
         self.tiles = 0
@@ -116,26 +116,26 @@ class TransposedApplied:
         return ProductSums(x, frame.full(frame.B, frame.H, frame.M, x.shape[-1], dtype=frame.wide), {})
 
     def update(self, state: ProductSums, tile: Tile) -> None:
-        assert state.few is not None
+        assert state.pending is not None
         B, H = tile.weights.shape[:2]
         heads = heads_of(tile, state.given.shape[1], state.result.shape[1])
         x_BHRX = state.given[tile.batches.start : tile.batches.stop, heads, tile.i0 : tile.i1]
-        few = state.few.get(key := (tile.batches.start, tile.heads.start))
-        if few is None:
+        pending = state.pending.get(key := (tile.batches.start, tile.heads.start))
+        if pending is None:
             panel, (M, X) = tile.rows[:2], state.result.shape[2:]
             zeros = torch.zeros(B, H, X, M, dtype=x_BHRX.dtype, device=x_BHRX.device)
-            few = state.few[key] = PendingSums(panel, zeros)
-        for sums_HXM, weights_HRC, x_HRX in zip(few.sums_BHXM, tile.weights, x_BHRX, strict=True):
+            pending = state.pending[key] = PendingSums(panel, zeros)
+        for sums_HXM, weights_HRC, x_HRX in zip(pending.sums_BHXM, tile.weights, x_BHRX, strict=True):
             sums_HXM[..., tile.j0 : tile.j1].baddbmm_(x_HRX.transpose(1, 2).expand(H, -1, -1), weights_HRC)
-        few.tiles += 1
-        if few.tiles == FLUSH:
-            few.settle(state.result)
+        pending.tiles += 1
+        if pending.tiles == FLUSH:
+            pending.flush(state.result)
 
     def merge(self, state: ProductSums, other: ProductSums) -> ProductSums:
-        return ProductSums(state.given, state.settled() + other.settled(), {})
+        return ProductSums(state.given, state.flushed() + other.flushed(), {})
 
     def finish(self, state: ProductSums, stats: SoftmaxStats) -> Tensor:
-        result = state.settled().to(stats.maximum.dtype)
+        result = state.flushed().to(stats.maximum.dtype)
         return result[..., 0] if self.x.dim() == 1 else result
 
 
