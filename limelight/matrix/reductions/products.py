@@ -34,7 +34,7 @@ class ProductSums(NamedTuple):
 
 @dataclass
 class PendingSums:
-    """The sums of a panel's last pending tiles: to widen those of each alone would cost as much as the tile.
+    """The sums of a panel's last few tiles: to widen those of each alone would cost as much as the tile.
 
     They lie the other way round, so that both factors of a product are read along their rows.
     """
