@@ -27,8 +27,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 # Wall time says little on a shared machine, so no deadline. On CI every run draws the same examples.
-EXAMPLES = {"limelight": 10, "thorough": 100}  # `make test`; `make check-slow`
-for name, examples in EXAMPLES.items():
+for name, examples in PROFILES.items():
     hypothesis.settings.register_profile(
         name, deadline=None, max_examples=examples, derandomize="CI" in os.environ
     )

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+PROFILES = {"limelight": 10, "thorough": 100}
+"""Examples of a law: in `make test`, and in `make check-slow`."""
+
 
 def examples(count: int) -> settings:
     """`count` examples by the default profile, and as many times more as the profile that runs has more."""
-    profile = settings.get_profile("limelight").max_examples
-    return settings(max_examples=max(1, count * settings().max_examples // profile))
+    return settings(max_examples=max(1, count * settings().max_examples // PROFILES["limelight"]))
 
 
 def mostly_slow(values: Iterable[Any], *quick: Any) -> list[Any]:
