@@ -231,14 +231,14 @@ def contestants(setting: Setting) -> list[Contestant]:
 
 def quicker_loops(setting: Setting) -> list[str]:
     """The loops that can read the standard reductions here, the quickest first."""
-    from limelight.matrix.engine.dispatch import LOOPS
+    from limelight.matrix.engine.dispatch import BACKENDS
     from limelight.matrix.validation import scores_of
 
     few = Inputs.of(Setting(GROUP, 1, setting.width, setting.dtype, setting.causal, setting.device))
     mask = masks.causal() if setting.causal else None
     scores = scores_of(few.query, few.key, few.value, mask, None, None, None, None)
     reductions = [make(few.setting) for make in STANDARD.values()]
-    return [loop.name for loop in LOOPS if loop.rejection(scores, reductions) is None]
+    return [loop.name for loop in BACKENDS if loop.rejection(scores, reductions) is None]
 
 
 def _has_colreduce() -> bool:

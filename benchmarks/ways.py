@@ -13,7 +13,7 @@ import torch
 from benchmarks.random_cases import Drawn
 from limelight.errors import TooLargeError
 from limelight.matrix import AttentionMatrix, Reduction, RowStats
-from limelight.matrix.engine.dispatch import LOOPS, NATIVE, PLAIN, Backend
+from limelight.matrix.engine.dispatch import BACKENDS, NATIVE, PLAIN, Backend
 from limelight.matrix.engine.native.library import PANEL
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.reductions.base import finish
@@ -46,7 +46,7 @@ class Way:
 def draw_readings(dice: random.Random, case: Drawn) -> tuple[Way, list[str]]:
     """A way to read, and what is read in one go; at least one thing that this way can read."""
     scores = scores_of(**case.inputs())
-    loop = dice.choice((None, *(loop for loop in LOOPS if loop.rejection(scores, ()) is None)))
+    loop = dice.choice((None, *(loop for loop in BACKENDS if loop.rejection(scores, ()) is None)))
     names = [*FOLDS, *VERBS] if loop is None else [*FOLDS]
     dice.shuffle(names)
     wanted, count = list[str](), dice.randint(1, 6)

@@ -1,4 +1,4 @@
-"""Public functions that name the argument of the wrong type, and the path that the system refuses.
+"""@checked: when a public function fails, name the argument of the wrong type or the path at fault.
 
 `@checked` changes nothing about a call that succeeds, nor about an error that Limelight raises on purpose. Only where
 something else goes wrong inside (a TypeError of Python's, an AttributeError) are the arguments held against the

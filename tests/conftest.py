@@ -18,6 +18,8 @@ import hypothesis
 import pytest
 import torch
 
+from tests.examples import PROFILES
+
 # Nearly nothing that is made until all tests are collected is garbage: to look for it took a fifth of that time.
 _THRESHOLD = gc.get_threshold()
 gc.set_threshold(100_000, 50, 100)

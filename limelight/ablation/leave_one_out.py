@@ -1,4 +1,4 @@
-"""The removal check: close a part of the text to everybody, and see how far the output moves.
+"""Leave-one-out ablation: mask one word, sentence or document at a time, measure the output change.
 
 A large weight says where a model looks, not what its answer needs. Each part in turn (a word, a sentence, a document)
 is taken out of the keys of every layer and head, and the output is compared with what it was:
@@ -41,7 +41,7 @@ _HOW = {
 class AblationResult:
     """How far the output moves without each part, and what the part received.
 
-    moved       one axis, that of the parts; unit nats or relative distance
+    effect      one axis, that of the parts; unit nats or relative distance
     attended    the same axis: what each part received, if it was given
     correlation Spearman's ρ of the two: 1 same order, 0 no order in common, -1 opposite; NaN without `attended`
                 or where all values of one are equal

@@ -1,4 +1,4 @@
-"""Run somebody else's model with some of its tokens closed to everybody.
+"""Run any model that takes an attention_mask with some tokens masked as keys, for ablation.
 
 The tokens stay where they are; only no query may look at them. That is what the model's own padding mask does, so it
 works for every model that takes one, on any backend. The positions of all others stay, too, but in models that count

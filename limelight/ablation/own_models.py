@@ -1,4 +1,4 @@
-"""One of our own models with some of its tokens closed to everybody: what the removal check compares."""
+"""Run one of Limelight's own models with some tokens masked as keys, for ablation."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from limelight.capture.decoding.incremental import IncrementalCall
+from limelight.capture.decoding.joined_steps import JoinedSteps
 from limelight.capture.inputs.attention_inputs import Kind
 from limelight.capture.verification import Verified, verify
 from limelight.errors import CaptureError
@@ -52,18 +52,18 @@ class PendingCall:
     kind: Kind
     layer: int
     backend: str
-    strand: IncrementalCall | None
+    steps: JoinedSteps | None
     reading: Any = None
     call: AttentionCall | None = field(default=None)
     part: HeadRange | None = None
 
     def finished(self) -> AttentionCall:
         """The call as it is now. Raises CaptureError if what it refers to was written to since."""
-        if self.strand is None:
+        if self.steps is None:
             self.call = self.call or self._call(self.reading)
-        elif self.call is None or self.strand.grew:
-            self.call = self._call(self.strand.inputs().matrix())
-        if self.strand is not None and self.strand.overwritten():
+        elif self.call is None or self.steps.grew:
+            self.call = self._call(self.steps.inputs().matrix())
+        if self.steps is not None and self.steps.overwritten():
             raise CaptureError(
                 f"What {self.name!r} was computed from must stay as it was; the model has written to it since. "
                 "Read it inside the forward, watch(model, read=[…]), or inside the block before the next forward."
@@ -72,7 +72,7 @@ class PendingCall:
 
     def verified(self) -> Verified | str | None:
         """How far the weights of all steps together are from what the backend gave; None where that was not kept."""
-        whole = None if self.strand is None else self.strand.to_verify()
+        whole = None if self.steps is None else self.steps.to_verify()
         return None if whole is None else verify(whole, self.finished().matrix)
 
     def _call(self, kept: Any) -> AttentionCall:

@@ -1,4 +1,4 @@
-"""Seen: what a watch has kept, in the order of execution."""
+"""CapturedAttention: the attention calls that a watch recorded, in the order of execution."""
 
 from __future__ import annotations
 

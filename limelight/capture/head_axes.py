@@ -1,4 +1,4 @@
-"""Heads that lie in one axis with the batch, as some modules give them: told apart where it is sure.
+"""Separate heads from the batch in tensors of shape (batch · heads, tokens, width).
 
 Before queries and keys stands a single axis. A module that says how many heads it has, and whose heads together are
 as wide as its features, has batch · heads there; one of a single head has the batch. Of any other it cannot be told.

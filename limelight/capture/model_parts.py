@@ -1,4 +1,4 @@
-"""Parts of a model: the heads, or the layers, that this process has while others have the rest.
+"""Which heads and layers this process holds under tensor or pipeline parallelism.
 
 Tensor parallelism splits the projections of queries, keys and values among processes, so that each computes some of
 the heads; what they are in the whole model is read off the shards. Pipeline stages leave out whole layers.

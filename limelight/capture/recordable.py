@@ -1,4 +1,4 @@
-"""Whether the numbers of a call can be kept: not those of a trace, of a graph in the making, of a shard.
+"""Whether a call's tensors can be read: not while tracing, exporting or capturing a CUDA graph.
 
 Transforms of `torch.func` wrap tensors whose numbers are there. Gradients are unwrapped; the runs of `vmap` are laid
 side by side, as texts of one batch. What is done with them then is done outside of the transform.

@@ -1,4 +1,4 @@
-"""Verifying: the weights times the values must be what the backend itself gave."""
+"""Check a captured matrix: its weights times V must equal the output of the backend."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from limelight.capture.call import PendingCall
 from limelight.capture.captured import CapturedAttention
 from limelight.capture.decoding.caches import cache_of, crops_heard
-from limelight.capture.decoding.sequences import OpenSequences
+from limelight.capture.decoding.open_sequences import OpenSequences
 from limelight.capture.diagnostics import why_nothing
 from limelight.capture.hooks import hooked
 from limelight.capture.inputs.attention_inputs import AttentionInputs
@@ -110,12 +110,12 @@ class Watcher:
     def close(self) -> None:
         """The block has ended: verify what was joined, and let go of what only further steps would need."""
         for entry in self._seen.entries:
-            if self._verify and entry.strand is not None and entry.strand.steps > 1:
+            if self._verify and entry.steps is not None and entry.steps.steps > 1:
                 found = entry.verified()
                 if found is not None:
                     self._was_verified(entry.name, found, "joined from its steps")
-            if entry.strand is not None:
-                entry.strand.close()
+            if entry.steps is not None:
+                entry.steps.close()
 
     def _was_verified(self, name: str, found: Verified | str, what: str = "") -> None:
         before = self._seen.verified.get(name)
@@ -151,7 +151,7 @@ class Watcher:
                 self._seen.apart.setdefault(placed.apart, {})[name] = None
             if placed.begun is None:
                 return
-            entry.strand = placed.begun
+            entry.steps = placed.begun
         self._seen.entries.append(entry)
 
 
@@ -203,7 +203,7 @@ def watch(
     for reduction in read:
         if isinstance(reduction, type) or not hasattr(reduction, "update"):
             raise ArgumentTypeError(
-                f"read= takes reductions, such as [Received(), Top(8)]; got {reduction!r}."
+                f"read= takes reductions, such as [Received(), TopK(8)]; got {reduction!r}."
             )
     seen = CapturedAttention(model)
     watcher = Watcher(model, seen, read, verify, offload, values)

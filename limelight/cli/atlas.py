@@ -1,4 +1,4 @@
-"""`limelight atlas`: what kind of reader every head of a model is."""
+"""`limelight atlas`: each head's mean entropy, distance, sink weight, induction and more."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def register(app: typer.Typer) -> None:
         check_pictures(png, svg)
         check_page(html)
         if pharaoh or tsv:
-            from limelight.cli.align import print_links
+            from limelight.cli.look_links import print_links
 
             beside: dict[str, object] = {
                 "--json": as_json,
@@ -168,7 +168,7 @@ def register(app: typer.Typer) -> None:
         asked = {"--layer": layer, "--chat": chat, "--windows": windows, "--remove": remove}
         asked |= {"--answer-tokens": answer_tokens is not None, "--trust-remote-code": trust_remote_code}
         if question is not None or is_hugging_face(model):
-            from limelight.cli.documents import look_at_documents
+            from limelight.cli.look_documents import look_at_documents
 
             for name, value in (("--beam", beam), ("--answer", answer)):
                 if value is not None:

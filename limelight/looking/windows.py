@@ -1,4 +1,4 @@
-"""A text that was read in windows, told as one: the mean over the windows.
+"""Join the results of overlapping windows of a long text into one DocumentsLook.
 
 A document stands under its name, with its mean over the windows, 0 in those that do not hold it. A sentence or a word
 stays with its own window, with its number divided by how many windows there are. So all shares add up to 1 as in one

@@ -1,4 +1,4 @@
-"""What several doors ask of what they are given: numbers, whole or finite, and lists of them."""
+"""Argument checks shared by public functions: whole numbers, finite numbers, byte limits, tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors that have no memory of their own, and what to give in their place.
+"""Detect tensors whose numbers do not lie in plain memory: meta, sparse, sharded or inside vmap.
 
 A loop reads numbers where a tensor says that they lie. A shard of a larger tensor, a tensor inside `torch.func.vmap`,
 a sparse one or one without numbers says something else there, or nothing, and must be known before that.

@@ -29,8 +29,8 @@ from limelight.matrix import AttentionMatrix, Entropy, MeanDistance, Reduction, 
 from limelight.matrix.reductions.distance import DistanceResult
 from limelight.readings.head_patterns import (
     Apart,
-    Share,
-    ShareResult,
+    MaskedShare,
+    MaskedShareResult,
     duplicate_token,
     induction,
     previous_token,
@@ -240,10 +240,10 @@ def _reductions(tokens: Tensor, texts: Texts, sinks: Sequence[int] | None) -> li
     return [
         Entropy(),
         MeanDistance() if texts.neighbours else Apart(texts.place_N),
-        Share(at_sinks),
-        Share(previous_token(texts.place_N)),
-        Share(duplicate_token(same)),
-        Share(induction(same, texts.before(same))),
+        MaskedShare(at_sinks),
+        MaskedShare(previous_token(texts.place_N)),
+        MaskedShare(duplicate_token(same)),
+        MaskedShare(induction(same, texts.before(same))),
     ]
 
 
@@ -256,7 +256,7 @@ def _of_layer(
     looking_HN = ~stats.empty[batch] & texts.looking_N.to(matrix.device)
     columns = [_mean(entropy[batch], looking_HN), _mean(apart[batch], looking_HN)]
     for place, share in enumerate(shares):
-        assert isinstance(share, ShareResult)
+        assert isinstance(share, MaskedShareResult)
         having = looking_HN if place < 2 else looking_HN & (share.keys[batch] > 0)
         columns.append(_mean(share.share[batch], having))
     return torch.stack(columns, dim=1).cpu()

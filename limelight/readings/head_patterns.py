@@ -1,4 +1,4 @@
-"""Share: how much of each query's attention falls on the keys that a second mask points at.
+"""MaskedShare: a query's attention on keys that a mask selects (previous token, duplicate, induction).
 
 Heads that do one thing are known by where they look: at the token before, at the same token earlier, at what came
 after it then. Each such place is a mask, and the masks of `limelight.matrix.masks` can say all three of them.
@@ -16,7 +16,7 @@ from torch import Tensor
 from limelight.matrix import Mask, MatrixSpec, SoftmaxStats, Tile, TileCoverage, masks
 
 
-class ShareResult(NamedTuple):
+class MaskedShareResult(NamedTuple):
     """Of each query, (B, H, N)."""
 
     share: Tensor
@@ -26,7 +26,7 @@ class ShareResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
+class MaskedShare:
     """Σ over the keys j that `at` points at of a[i, j], and how many of them query i can see.
 
     `at` is a mask: True points at the key. What the matrix's own mask hides has no weight and is not counted.
@@ -56,8 +56,8 @@ class Share:
     def merge(self, state: Pointed, other: Pointed) -> Pointed:
         return state._replace(share=state.share + other.share, keys=state.keys + other.keys)
 
-    def finish(self, state: Pointed, stats: SoftmaxStats) -> ShareResult:
-        return ShareResult(state.share.to(stats.maximum.dtype), state.keys)
+    def finish(self, state: Pointed, stats: SoftmaxStats) -> MaskedShareResult:
+        return MaskedShareResult(state.share.to(stats.maximum.dtype), state.keys)
 
 
 class Pointed(NamedTuple):

@@ -1,4 +1,4 @@
-"""Where the tokens of a text count: in a word, a sentence, a document that is ranked, or elsewhere."""
+"""Map each token to its ranked word, sentence or document, or to where else it counts."""
 
 from __future__ import annotations
 

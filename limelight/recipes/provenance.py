@@ -1,4 +1,4 @@
-"""What a run was begun with: told in its card, kept beside it, and the same when it is gone on with.
+"""origin.json: what a run began from (row digest, recipe, seed, weights), compared when it is resumed.
 
 `origin.json` in the run's folder holds a digest of the training rows, the recipe's [text] and [model], the seed, and
 the weights of the model that the run began from. The other words of [training] are not in it: a run may go on by

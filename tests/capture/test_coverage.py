@@ -70,12 +70,10 @@ def test_no_family_that_writes_is_wrong() -> None:
 
 @pytest.mark.slow
 def test_steps_that_are_joined_wrongly_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from limelight.capture.decoding.incremental import IncrementalCall
+    from limelight.capture.decoding.joined_steps import JoinedSteps
 
-    monkeypatch.setattr(
-        IncrementalCall, "place_of", lambda *_: None
-    )  # nothing is joined, and nothing is told
-    monkeypatch.setattr("limelight.capture.decoding.sequences.OpenSequences._why_apart", lambda *_: None)
+    monkeypatch.setattr(JoinedSteps, "place_of", lambda *_: None)  # nothing is joined, and nothing is told
+    monkeypatch.setattr("limelight.capture.decoding.open_sequences.OpenSequences._why_apart", lambda *_: None)
     assert check_generate("gpt2").outcome == "wrong"
 
 

@@ -69,7 +69,7 @@ def test_all_readings_of_all_layers_are_those_of_eager() -> None:
 def test_in_float32_they_are_those_of_its_formula() -> None:
     seen, official, real = run(torch.float32)
     for call, weights in zip(seen, official, strict=True):
-        inputs = seen.entries[call.layer].strand.inputs()
+        inputs = seen.entries[call.layer].steps.inputs()
         scores = inputs.query.double() @ inputs.key.double().mT * inputs.scale
         assert_reads(call.matrix, scores.masked_fill(~real, -torch.inf).softmax(-1), 2e-6)
         torch.testing.assert_close(call.matrix.dense(), weights, atol=5e-6, rtol=0)

@@ -138,7 +138,7 @@ def test_no_graph_and_no_values_are_kept_alive() -> None:
     model = foreign.gpt2()
     with ll.watch(model, values=False) as seen:
         model(**foreign.inputs(model)).logits.sum().backward()
-    inputs = seen.entries[0].strand.inputs()  # type: ignore[union-attr]
+    inputs = seen.entries[0].steps.inputs()  # type: ignore[union-attr]
     assert inputs.value is None and inputs.output is None
     assert inputs.query.grad_fn is None and inputs.key.grad_fn is None
     with torch.no_grad(), ll.watch(model) as seen:
@@ -165,7 +165,7 @@ def test_what_was_written_to_since_is_refused() -> None:
     model = foreign.bert()
     with torch.no_grad(), ll.watch(model) as seen:
         model(**foreign.inputs(model))
-        seen.entries[1].strand.inputs().key.mul_(2)  # type: ignore[union-attr]
+        seen.entries[1].steps.inputs().key.mul_(2)  # type: ignore[union-attr]
         seen[0].dense()
         with pytest.raises(CaptureError, match="has written to it since"):
             seen[1]
@@ -195,7 +195,7 @@ def test_what_is_kept_moves_to_another_device() -> None:
     model, move = foreign.bert(), offload.Offloader(far)
     with torch.no_grad(), ll.watch(model) as seen:
         model(**foreign.inputs(model))
-    inputs = [entry.strand.inputs() for entry in seen.entries]  # type: ignore[union-attr]
+    inputs = [entry.steps.inputs() for entry in seen.entries]  # type: ignore[union-attr]
     first, second = map(move, inputs)
     for moved in (first, second):
         assert {moved.query.device, moved.key.device, moved.value.device} == {far}  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ import torch
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import AttentionMatrix, masks
 from limelight.readings.atlas import MEASURES, Atlas, atlas, repeated_tokens
-from limelight.readings.head_patterns import Share, duplicate_token, induction, previous_token
+from limelight.readings.head_patterns import MaskedShare, duplicate_token, induction, previous_token
 from limelight.readings.render.atlas import AtlasTable, atlas_picture
 from tests.readings.cases import random_layers
 
@@ -122,7 +122,7 @@ def test_random_tokens_are_said_again() -> None:
 def test_shares_do_not_depend_on_the_tiles(mask: masks.Mask | None, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = random_layers(mask, layers=1, shape=(2, H, T, T))
     at = masks.window(3) & masks.causal()
-    share, keys = layers.matrices[0].read(Share(at))
+    share, keys = layers.matrices[0].read(MaskedShare(at))
     pointed = at.dense(T, T)[0, 0]
     truth = layers.truth_LBHNM[0] * pointed
     np.testing.assert_allclose(share, truth.sum(-1), atol=CLOSE)

@@ -19,7 +19,7 @@ from limelight.viewer import template
 from limelight.viewer.export.html_file import save
 from limelight.viewer.serve.run import bound
 from limelight.viewer.serve.server import application
-from limelight.viewer.serve.sessions import Read
+from limelight.viewer.serve.subjects import Read
 from limelight.viewer.subject import Subject
 from tests.viewer import cases
 

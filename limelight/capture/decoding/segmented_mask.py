@@ -1,4 +1,4 @@
-"""A mask of several pieces: rows that were computed one step after the other, each step with a mask of its own."""
+"""SegmentedMask: the masks of several decoding steps, stacked as row segments of one mask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from limelight.capture.decoding.cache_room import first_columns, not_hidden
+from limelight.capture.decoding.unused_cache import first_columns, not_hidden
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.matrix import Mask, TileCoverage, masks
 from limelight.matrix.index_functions import Device

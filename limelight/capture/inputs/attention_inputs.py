@@ -1,4 +1,4 @@
-"""What an attention backend was given: one call, in the words of `AttentionMatrix`."""
+"""AttentionInputs: Q, K, V, mask and bias of one attention call, whichever backend ran it."""
 
 from __future__ import annotations
 

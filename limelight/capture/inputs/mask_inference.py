@@ -1,4 +1,4 @@
-"""Mask tensors read as rules: what a model lays out as a table is most often a sentence."""
+"""Recognise mask tensors as rules (causal, window, padding), so that no N × M table is kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.capture.inputs.relative_bias import Diagonals, by_distance
+from limelight.capture.inputs.relative_bias import Diagonals, as_diagonals
 from limelight.capture.inputs.tensor_memo import TensorMemo
 from limelight.errors import ArgumentTypeError
 from limelight.matrix import Mask, masks
@@ -44,11 +44,11 @@ def with_position_bias(
     There, models put the least number in the place of the bias, and the row sees everything alike.
     """
     if tensor is None:
-        return None, by_distance(position_bias)
+        return None, as_diagonals(position_bias)
     told = read(tensor)
     if told.hides_rows and tensor.dtype == torch.bool:
         return None, torch.where(tensor, position_bias, torch.finfo(position_bias.dtype).min)
-    return told.mask, by_distance(position_bias) if told.bias is None else position_bias + told.bias
+    return told.mask, as_diagonals(position_bias) if told.bias is None else position_bias + told.bias
 
 
 def _read(tensor: Tensor) -> ParsedMask:

@@ -1,4 +1,4 @@
-"""Tables that are added to scores and are the same along each diagonal: T5's relative positions, and their like.
+"""Store a relative position bias (T5) as one number per distance and head, not per pair.
 
 A model lays them out, a number for every pair and head. What they say is one number for each distance and head, and
 that is kept, so that memory grows with the text and not with its square. (On an accelerator a table stays a table:
@@ -43,7 +43,7 @@ class Diagonals(DistanceBias):
         return numbers_HX[:, ahead_X + self.queries - 1]
 
 
-def by_distance(table: Tensor) -> Tensor | Diagonals:
+def as_diagonals(table: Tensor) -> Tensor | Diagonals:
     """A table (1, H or 1, N, M) by its diagonals, if it is large and has no more to say; else the table itself.
 
     Layers share a table: each is looked at once. In inference mode each layer looks, since to know that nobody has

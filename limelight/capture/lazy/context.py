@@ -1,7 +1,7 @@
 """lazy_attentions: `output_attentions=True` on a model that runs on a fused kernel, at the price of nothing.
 
 A stock Hugging Face model runs on a kernel that never forms the weights; asked for them it warns once and gives an
-empty tuple. Inside this block it gives an `LazyAttentionTensor` a layer instead.
+empty tuple. Inside this block it gives a `LazyAttentionTensor` a layer instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from limelight.errors import ArgumentTypeError, CaptureError
 
 
 class LazyAttentionListener:
-    """Listens, and lends the model an `LazyAttentionTensor` for the weights that its backend does not give."""
+    """Listens, and lends the model a `LazyAttentionTensor` for the weights that its backend does not give."""
 
     def __init__(self, model: nn.Module) -> None:
         self.names = CallNames(model)

@@ -1,4 +1,4 @@
-"""LazyAttentionTensor: an attention matrix in the clothes of a tensor.
+"""LazyAttentionTensor: a tensor subclass for `outputs.attentions`, computed only when it is read.
 
 Other people's code wants `outputs.attentions` to be tensors: it slices them, stacks them, turns them into NumPy
 arrays. An `LazyAttentionTensor` answers all of that, and computes only what is asked for, when it is asked for.

@@ -1,4 +1,4 @@
-"""Attention that tells of itself: modules with an attribute `keep`, Limelight's own among them.
+"""The `keep` protocol: modules that hand over their AttentionMatrix themselves, as ours do.
 
 The protocol: a module whose attribute `keep` is None promises to call `self.keep(matrix)` with the `AttentionMatrix`
 of each forward, once it is a function. That way rules stay rules: a causal mask does not become a table first.

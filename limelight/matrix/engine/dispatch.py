@@ -91,7 +91,7 @@ TRITON = Backend(
     passes=support.passes,
 )
 
-LOOPS = (NATIVE, TRITON, PLAIN)
+BACKENDS = (NATIVE, TRITON, PLAIN)
 """From the quickest to the one that serves always."""
 
 
@@ -104,7 +104,7 @@ def choose(
 ) -> BackendChoice:
     """The first loop that can read these reductions within the limit; with `only`, that one or an InputError with its
     reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
-    loops = LOOPS if loops is None else loops
+    loops = BACKENDS if loops is None else loops
     if only is not None and not is_one_of(only, (loop.name for loop in loops)):
         names = ", ".join(loop.name for loop in loops)
         raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")

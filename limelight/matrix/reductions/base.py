@@ -74,7 +74,7 @@ def require_reductions(door: str, given: Sequence[object]) -> None:
     """Raise ArgumentTypeError unless all are reductions: not their classes, nor anything else."""
     for each in given:
         if isinstance(each, type) or not hasattr(each, "update"):
-            raise ArgumentTypeError(f"{door} takes reductions, such as Received() or Top(8); got {each!r}.")
+            raise ArgumentTypeError(f"{door} takes reductions, such as Received() or TopK(8); got {each!r}.")
 
 
 def maybe_hidden(tile: Tile) -> tuple[tuple[int, int], ...]:

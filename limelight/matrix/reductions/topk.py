@@ -1,4 +1,4 @@
-"""Reductions that rank the entries of a row: Peak, Top and Bottom.
+"""ArgMax, TopK and BottomK: each query's largest and smallest weights, with their keys.
 
 They rank by score, which within a row is the order of the weights, and keep apart weights that have both
 underflowed to 0. Of equal scores the lowest key wins, so that no reading depends on how the matrix was cut.
@@ -26,7 +26,7 @@ LIMIT = 2**31  # bytes, unless another is given
 
 
 class TopKResult(NamedTuple):
-    """The entries that won: for Peak (B, H, N) each, for Top and Bottom (B, H, N, k), the winner first."""
+    """The entries that won: for ArgMax (B, H, N) each, for TopK and BottomK (B, H, N, k), the winner first."""
 
     weights: Tensor
     """The weights; 0 where the query sees no (more) keys, NaN where one of its scores is no number."""

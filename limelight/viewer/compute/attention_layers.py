@@ -1,4 +1,4 @@
-"""Attention: the matrices of one kind of attention of a model, layer by layer, and the sides they stand between."""
+"""AttentionLayers: the matrices of one kind (self or cross), layer by layer, with their two texts."""
 
 from __future__ import annotations
 

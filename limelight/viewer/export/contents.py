@@ -1,4 +1,4 @@
-"""Filling: which answers go into a file, the most wanted first.
+"""ExportContents: which answers an exported HTML file holds, by priority, within its byte budget.
 
 What every page needs goes in first: who attends to whom by word for the strongest few, the map from afar, numbers and
 small pictures of all heads. Then, while there is room, more: the map from nearer, more of each row, tokens.
@@ -20,7 +20,7 @@ from limelight.viewer.compute.head_stats import FROM_ATLAS, measures
 from limelight.viewer.compute.reweighting import PLAIN
 from limelight.viewer.compute.tiles import Map, cells_of
 from limelight.viewer.compute.top_rows import TopRows, answered, sweep
-from limelight.viewer.protocol.bundle import Pack
+from limelight.viewer.protocol.pack import Pack
 from limelight.viewer.protocol.requests import LEVELS, Question
 from limelight.viewer.protocol.responses import Answer, Scale
 from limelight.viewer.subject import Subject, tile_place
@@ -46,7 +46,7 @@ CHEAP = 2**30
 
 
 @dataclass(eq=False)
-class Filling:
+class ExportContents:
     """Puts the answers of one subject into a pack. `kept` and `zoom` say how much of it there is in the end."""
 
     subject: Subject

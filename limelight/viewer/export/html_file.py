@@ -8,8 +8,8 @@ from pathlib import Path
 from limelight.errors import InputError
 from limelight.files import PAGE_ENDINGS, folder_for, write_text
 from limelight.viewer import template
-from limelight.viewer.export.contents import Filling
-from limelight.viewer.protocol.bundle import Pack
+from limelight.viewer.export.contents import ExportContents
+from limelight.viewer.protocol.pack import Pack
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.subject import Subject
 
@@ -53,7 +53,7 @@ def packed(
     """The answers that go into a file, within so many bytes."""
     subject.read(heard)
     pack = Pack(room - LAST)
-    made = Filling(subject, pack, tuple(slices), heard)
+    made = ExportContents(subject, pack, tuple(slices), heard)
     made.needed()
     made.wanted()
     about = Question.of("about", {})

@@ -1,4 +1,4 @@
-"""Door: who may ask a server, and what every answer says of itself to the browser."""
+"""AccessPolicy: which requests the server answers (host, token, origin), and its security headers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from limelight.viewer.lru_cache import Cache
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.protocol.responses import Answer
 from limelight.viewer.serve.access import COOKIE, AccessPolicy
-from limelight.viewer.serve.sessions import Library
+from limelight.viewer.serve.subjects import Subjects
 from limelight.viewer.serve.uploads import FILES, MOST_BYTES, TEXT_BYTES, documents_of, too_large
 from limelight.viewer.serve.worker import GoOn, JobCancelledError, JobTimeoutError, QueueFullError, Worker
 from limelight.viewer.subject import NotReadyError, Subject
@@ -40,7 +40,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Site:
     """What is answered at which address. `worker` computes answers, `reader` reads what was typed in."""
 
-    library: Library
+    library: Subjects
     access: AccessPolicy
     cache: Cache
     worker: Worker

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from limelight.errors import InputError, require
 from limelight.viewer.serve.access import AccessPolicy
 from limelight.viewer.serve.server import application
-from limelight.viewer.serve.sessions import Read
+from limelight.viewer.serve.subjects import Read
 from limelight.viewer.subject import Subject
 
 HOST, PORT = "127.0.0.1", 8765

@@ -8,7 +8,7 @@ from limelight.errors import require
 from limelight.viewer.lru_cache import BYTES, Cache
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.serve.access import AccessPolicy, WithHeaders
-from limelight.viewer.serve.sessions import Library, Read
+from limelight.viewer.serve.subjects import Read, Subjects
 from limelight.viewer.serve.worker import Worker
 from limelight.viewer.subject import Subject
 
@@ -29,6 +29,6 @@ def application(
     from limelight.viewer.serve.app import Site
 
     subject.answer(Question.of("about", {}))  # finds words and sentences, before anybody waits for them
-    library = Library(subject, read)
+    library = Subjects(subject, read)
     library.start_first_pass(subject)
     return WithHeaders(Site(library, access or AccessPolicy(), Cache(cache_bytes), worker or Worker()).app())

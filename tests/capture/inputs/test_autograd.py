@@ -164,4 +164,4 @@ def test_a_watch_keeps_no_graph_alive() -> None:
     model = foreign.llama()
     with watch(model) as seen:
         model(**foreign.inputs(model))
-    assert all(entry.strand._first.graph is None for entry in seen.entries if entry.strand is not None)
+    assert all(entry.steps._first.graph is None for entry in seen.entries if entry.steps is not None)

@@ -10,7 +10,7 @@ import torch
 import limelight as ll
 from benchmarks.coverage_check import check as compare
 from limelight.capture.inputs import relative_bias
-from limelight.capture.inputs.relative_bias import Diagonals, by_distance, laid_out
+from limelight.capture.inputs.relative_bias import Diagonals, as_diagonals, laid_out
 from limelight.matrix.biases import alibi, relative
 from tests.capture import foreign
 from tests.tolerance import check
@@ -30,7 +30,7 @@ def table(heads: int = H) -> torch.Tensor:
 @pytest.mark.parametrize("heads", [1, H])
 def test_a_table_of_distances_is_its_diagonals(heads: int) -> None:
     given = table(heads)
-    short = by_distance(given)
+    short = as_diagonals(given)
     assert isinstance(short, Diagonals)
     assert torch.equal(laid_out(short, M), given)
     query, key = torch.randn(2, H, N, 5), torch.randn(2, H, M, 5)
@@ -44,7 +44,7 @@ def test_our_own_biases_of_distance_laid_out_are_found_again(bias: Any) -> None:
     zero = torch.zeros(1, H, N, M)
     place = relative_bias.TileIndex(range(1), range(H), range(N), range(M), N, M)
     given = bias.apply(zero, place)
-    short = by_distance(given)
+    short = as_diagonals(given)
     assert isinstance(short, Diagonals) and torch.equal(laid_out(short, M), given)
 
 
@@ -53,17 +53,17 @@ def test_whatever_else_it_says_it_stays_a_table(monkeypatch: pytest.MonkeyPatch)
     broken[0, 1, 7, 5] += 1
     several = torch.cat([table(), table()])
     for given in (broken, several, table()[:, :, :1], table()[:, :, :, :1], table()[0]):
-        assert by_distance(given) is given
+        assert as_diagonals(given) is given
     monkeypatch.setattr(relative_bias, "LARGE", 2**20)
     small = table()
-    assert by_distance(small) is small
+    assert as_diagonals(small) is small
 
 
 def test_a_table_that_was_written_to_is_looked_at_again() -> None:
     given = table()
-    assert by_distance(given) is by_distance(given)
+    assert as_diagonals(given) is as_diagonals(given)
     given[0, 0, 3, 4] += 1
-    assert by_distance(given) is given
+    assert as_diagonals(given) is given
 
 
 def test_t5_holds_what_grows_with_its_text() -> None:

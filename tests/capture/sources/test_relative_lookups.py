@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.sources.op_tracing.relative_lookups import Looked, by_distance
+from limelight.capture.sources.op_tracing.relative_lookups import Looked, index_by_distance
 from limelight.matrix.index_functions import TileIndex
 from tests.capture.foreign import transformers
 from tests.capture.sources.test_op_tracing import plain, product, watched
@@ -107,7 +107,7 @@ def test_on_another_device_it_is_all_there() -> None:
 
 def test_places_that_do_not_go_by_distance_stay_a_table() -> None:
     index = torch.randint(SPAN, (N, M))
-    assert by_distance(index) is None
+    assert index_by_distance(index) is None
     module = plain(lambda q, k: product(q, k) + (q @ VECTORS[0].mT).gather(-1, index.expand(B, H, N, M)))
     (heard,), missed, _ = watched(module, *inputs())
     assert isinstance(heard.bias, Tensor) and not missed
@@ -115,10 +115,12 @@ def test_places_that_do_not_go_by_distance_stay_a_table() -> None:
 
 
 def test_one_number_a_distance() -> None:
-    of = by_distance(AHEAD_OF_KEYS.expand(B, H, N, M))
+    of = index_by_distance(AHEAD_OF_KEYS.expand(B, H, N, M))
     assert of is not None
     assert of.tolist() == [int(bucket(torch.tensor(i))) for i in range(1 - M, N)]
-    assert by_distance(torch.stack([AHEAD_OF_KEYS, AHEAD_OF_KEYS])) is None  # it may differ from head to head
+    assert (
+        index_by_distance(torch.stack([AHEAD_OF_KEYS, AHEAD_OF_KEYS])) is None
+    )  # it may differ from head to head
 
 
 def test_a_lookup_alone_is_no_attention() -> None:

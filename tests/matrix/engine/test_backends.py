@@ -33,7 +33,7 @@ from limelight.matrix import (
 )
 from limelight.matrix.engine import dispatch as choice
 from limelight.matrix.engine import threads as engine_threads
-from limelight.matrix.engine.dispatch import LOOPS, PLAIN, Backend, choose
+from limelight.matrix.engine.dispatch import BACKENDS, PLAIN, Backend, choose
 from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, stats_bytes
 from limelight.matrix.engine.tiled import read_tiles
@@ -80,7 +80,7 @@ def test_the_first_loop_that_serves_is_taken_and_the_others_say_why_not() -> Non
 
 
 def test_the_plain_loop_reads_whatever_is_asked() -> None:
-    assert LOOPS[-1] is PLAIN
+    assert BACKENDS[-1] is PLAIN
     assert PLAIN.rejection(random_case().matrix()._scores, [ValueNorms()]) is None
 
 
@@ -92,14 +92,14 @@ def test_a_loop_that_is_not_there_is_named() -> None:
 # ---- threads ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+@pytest.mark.parametrize("loop", [each.name for each in BACKENDS])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 311, 331, 3, 2), (2, 5, 5, 127, 131, 3, 2)])
 def test_the_same_to_the_bit_with_any_number_of_threads(
     loop: str, shape: tuple[int, ...], threads: Callable[[int], None]
 ) -> None:
     case = random_case(masks.causal(), shape=shape)
     reductions = reductions_for(case)
-    served = next(each for each in LOOPS if each.name == loop)
+    served = next(each for each in BACKENDS if each.name == loop)
     if served.rejection(case.matrix()._scores, reductions):
         pytest.skip(NOT_HERE)
     small = 4 * 311 * 400  # bytes: a limit that cuts the matrix into many blocks
@@ -111,7 +111,7 @@ def test_the_same_to_the_bit_with_any_number_of_threads(
         forced = replace(served, plan=lambda scores, reductions, limit, cut=cut: cut)
         assert forced.plan(matrix._scores, reductions, None).workers(matrix._scores) == count
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(choice, "LOOPS", (forced,))
+            patch.setattr(choice, "BACKENDS", (forced,))
             readings.append(leaves(matrix.read(*reductions, loop=loop)))
         assert torch.get_num_threads() == count
     for others in readings[1:]:
@@ -223,12 +223,12 @@ def test_inference_mode_reaches_the_threads(threads: Callable[[int], None]) -> N
 # ---- memory -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+@pytest.mark.parametrize("loop", [each.name for each in BACKENDS])
 @pytest.mark.parametrize("limit", mostly_slow([2**16, 2**18, 2**21], 2**18, 2**21))
 def test_a_limit_is_kept_and_the_readings_are_the_same(loop: str, limit: int) -> None:
     case = random_case(masks.causal(), shape=(1, 4, 2, 211, 997, 3, 2))
     matrix = case.matrix()
-    if next(each for each in LOOPS if each.name == loop).rejection(matrix._scores, [Received()]):
+    if next(each for each in BACKENDS if each.name == loop).rejection(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
     assert matrix.why(Received(), limit=limit, loop=loop).bytes <= limit
     reading, stats = matrix.read(Received(), RowStats(), limit=limit, loop=loop)
@@ -256,10 +256,10 @@ def test_what_the_plain_loop_reads_beside_another_keeps_to_the_limit_too(
     assert torch.equal(together[1].keys, apart[1].keys)
 
 
-@pytest.mark.parametrize("loop", [each.name for each in LOOPS])
+@pytest.mark.parametrize("loop", [each.name for each in BACKENDS])
 def test_a_limit_that_nothing_fits_is_refused_with_the_figures(loop: str) -> None:
     matrix = AttentionMatrix(torch.ones(1, 2, 503, 4), torch.ones(1, 2, 503, 4))
-    if next(each for each in LOOPS if each.name == loop).rejection(matrix._scores, [Received()]):
+    if next(each for each in BACKENDS if each.name == loop).rejection(matrix._scores, [Received()]):
         pytest.skip(NOT_HERE)
     with pytest.raises(TooLargeError, match=r"takes \d+ bytes at least, 8048 for its row stats") as error:
         matrix.read(Received(), limit=5_000, loop=loop)

@@ -1,4 +1,4 @@
-"""The table of families: folder of transformers' models and class of module, and how it is captured."""
+"""FAMILIES: which hand-written attention classes of transformers are captured, how, or why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the axes of a tensor count: features, which a layer of the model has made, or places, which were there before.
+"""Track what each axis of a tensor is: features made by a layer, or positions (batch, tokens).
 
 A linear layer makes the last axis of its result, a convolution the second one, an embedding the last. Whatever was
 before it, texts, tokens, pixels, are places. Views, transpositions and arithmetic carry that along. So it can be

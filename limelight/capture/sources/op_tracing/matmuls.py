@@ -1,4 +1,4 @@
-"""Products of two batches of matrices: as Q·Kᵀ, and as weights·V.
+"""Recognise batched matrix products (matmul, bmm, einsum) as Q·Kᵀ or as weights·V.
 
 A function of PRODUCTS reads the arguments of one torch function as Q·Kᵀ. A function of WEIGHINGS reads them as
 weights·V, or V·weightsᵀ, and gives a function from the result to V (…, M, D) and the output (…, N, D).

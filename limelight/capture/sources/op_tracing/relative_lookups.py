@@ -1,4 +1,4 @@
-"""Numbers that are added to scores and are looked up by distance: of a few products a query, or a key, has.
+"""Relative position terms of the scores (DeBERTa), kept as vectors and one index per distance.
 
 DeBERTa adds to q[i]·k[j]
 
@@ -92,7 +92,7 @@ class Looked(Bias):
         return Looked(tuple(lookup.moved(move) for lookup in self.lookups), rest)
 
 
-def by_distance(index: Tensor) -> Tensor | None:
+def index_by_distance(index: Tensor) -> Tensor | None:
     """A table of places (…, rows, columns) as one number a distance, (rows + columns - 1,); None where it is none.
 
     It must be the same for all leading axes, and along each of its diagonals.

@@ -1,4 +1,4 @@
-"""What may be done to scores on their way to softmax, and how each operation changes what is known of them.
+"""Torch operations allowed on scores before softmax, and what each does to the traced scores.
 
 number ·, ÷          the scale                     masked_fill, where      the mask
 tensor +, −          a term of the bias            view, permute, casts    the shape alone (`shape_ops.py`)
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture.sources.op_tracing.head_mixing import MIXTURES
-from limelight.capture.sources.op_tracing.relative_lookups import Lookup, by_distance
+from limelight.capture.sources.op_tracing.relative_lookups import Lookup, index_by_distance
 from limelight.capture.sources.op_tracing.scores import (
     FAR,
     PerQuery,
@@ -160,7 +160,7 @@ def _gathered(
 ) -> TracedScores | None:
     """Products of each row with a few vectors, of which one is taken by distance."""
     last = scores.at == (-2, -1) and dim in (-1, result.dim() - 1)
-    of = by_distance(index) if scores.bare and last and scores.stage == "scores" else None
+    of = index_by_distance(index) if scores.bare and last and scores.stage == "scores" else None
     if of is None:
         return None
     lookup = Lookup(scores.q, scores.k, of, factor=scores.scale)

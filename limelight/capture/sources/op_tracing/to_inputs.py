@@ -1,4 +1,4 @@
-"""From the scores of a tape to the words of AttentionMatrix: heads apart from batches, a mask, a bias."""
+"""TracedScores → AttentionInputs: split heads from the batch, find the mask and the bias."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limelight.capture.head_axes import heads_in, number_of_heads
 from limelight.capture.inputs import mask_inference
 from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
-from limelight.capture.inputs.relative_bias import by_distance
+from limelight.capture.inputs.relative_bias import as_diagonals
 from limelight.capture.inputs.tensor_memo import TensorMemo
 from limelight.capture.sources.op_tracing.relative_lookups import Looked, Lookup
 from limelight.capture.sources.op_tracing.scores import FAR, TracedScores
@@ -237,7 +237,7 @@ def _shared(k: Tensor, value: Tensor | None, shape: tuple[int, ...]) -> tuple[Te
 def _as_short_as_can_be(lookups: tuple[Lookup, ...], added: Tensor | None) -> Tensor | Bias | None:
     if lookups:
         return Looked(lookups, added)
-    return None if added is None else by_distance(added)
+    return None if added is None else as_diagonals(added)
 
 
 def _sum(terms: list[tuple[Tensor, float]]) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What the reductions want of a row block, what is found in it, and how each reduction takes that into its state.
+"""What each reduction asks of the C++ kernel, and how its results enter the reduction's state.
 
 A reduction that the table `TAKES` knows has a second way of taking in; its `update` stays what it means.
 """

@@ -1,4 +1,4 @@
-// The sweeps over one row of scores: its maximum, Peak and Top, its exponentials and their sums; and the one sweep
+// The sweeps over one row of scores: its maximum, ArgMax and TopK, its exponentials and their sums; and the one sweep
 // over several rows, which sums columns.
 
 #pragma once

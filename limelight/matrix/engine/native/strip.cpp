@@ -3,7 +3,7 @@
 // A few rows at a time are held in `room`, so few that they stay in the cache of a core:
 //
 //   scores       Q·Kᵀ by `multiply`, or copied from what PyTorch computed; -∞ where a query may not look
-//   first sweep  over a row: its maximum m; Peak and Top
+//   first sweep  over a row: its maximum m; ArgMax and TopK
 //   second       p = exp(s - m) in place; Σ p, Σ p·(s - m), Σ p·distance
 //   third        a few rows together: Σ over the rows of p/l into the columns
 //

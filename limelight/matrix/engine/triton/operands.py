@@ -1,4 +1,4 @@
-"""What the kernels are given. In every argument, what is None is left out of the kernel when it is compiled."""
+"""The argument tuples of the Triton kernels; None fields are compiled out."""
 
 from __future__ import annotations
 

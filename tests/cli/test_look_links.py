@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from limelight.cli.align import _sides
+from limelight.cli.look_links import _sides
 from limelight.errors import InputError
 from limelight.looking.look import look
 from limelight.looking.word_alignment import SpacedTokens, align, is_tokenized, token_groups

@@ -1,4 +1,4 @@
-"""Room behind the text: a static cache gives all of its memory, also where nothing was written yet.
+"""Cut off the unused slots of a static KV cache: allocated keys after the end of the text.
 
 Where the text ends is what the cache says. A cache that is not known does not say it; there, what is hidden from
 every query is room if it is all zeros, or if every query sees up to its own place and no further. What remains in

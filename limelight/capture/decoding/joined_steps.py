@@ -1,4 +1,4 @@
-"""Steps of a decoder joined to one matrix: queries arrive a few at a time, their keys stand in a cache.
+"""JoinedSteps: the cached decoding steps of one attention and one text, joined to one matrix.
 
 At every step the backend sees the new queries and the keys so far. Kept are the queries, the new keys (a copy: the
 cache writes to its memory again), and which of the keys could be seen. Together they make the lower triangle that
@@ -6,10 +6,10 @@ one forward over the whole text would have made.
 
     a growing cache     gives the keys 0 … t, the last are new
     a sliding cache     gives the keys t-w+1 … t: its first column is not the first of the text
-    a static cache      gives 0 … t and room behind (`decoding/room.py`)
+    a static cache      gives 0 … t and room behind (`decoding/unused_cache.py`)
 
 Whether a call goes on with the same text is not guessed: the old keys that the cache gives must be those kept here.
-Which of several texts it goes on with, `decoding/strands.py` decides.
+Which of several texts it goes on with, `decoding/open_sequences.py` decides.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limelight.capture.decoding.cache_room import without_room_of
 from limelight.capture.decoding.caches import CacheState
 from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, piece_of
+from limelight.capture.decoding.unused_cache import without_room_of
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.inputs.relative_bias import Diagonals, laid_out
 from limelight.capture.inputs.tensor_memo import version
@@ -34,7 +34,7 @@ ROUNDING = 2, 16
 the last place, in float32, of the largest. A cache that rounds is further off, most of all in small entries."""
 
 
-class IncrementalCall:
+class JoinedSteps:
     """The calls of one attention that belong to one text, as one call.
 
     first    the first of them, without room
@@ -257,7 +257,7 @@ class IncrementalCall:
             if self._can_be_cut(place):
                 self.cut(place)
 
-    def branch(self, place: int) -> IncrementalCall:
+    def branch(self, place: int) -> JoinedSteps:
         """Another text that begins as this one does, up to this place."""
         other = copy(self)
         other._keys = self._keys.shared()
@@ -347,12 +347,12 @@ class IncrementalCall:
         return whole
 
 
-def same_batch_in_other_order(old_BGMD: Tensor, strand: IncrementalCall) -> bool:
+def same_batch_in_other_order(old_BGMD: Tensor, steps: JoinedSteps) -> bool:
     """Whether each row of a batch of keys is some row of before: the cache was reordered."""
-    old, kept = old_BGMD.shape[2], strand.length
-    if old > kept or old_BGMD.shape[:2] != strand.first.key.shape[:2]:
+    old, kept = old_BGMD.shape[2], steps.length
+    if old > kept or old_BGMD.shape[:2] != steps.first.key.shape[:2]:
         return False
-    known = strand._keys.part(kept - old, kept)
+    known = steps._keys.part(kept - old, kept)
     return all(any(torch.equal(row, one) for one in known) for row in old_BGMD)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import limelight as ll
-from limelight.capture.decoding.incremental import IncrementalCall
+from limelight.capture.decoding.joined_steps import JoinedSteps
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
@@ -125,13 +125,13 @@ def test_cross_attention_that_was_moved_is_joined_where_its_memory_is_the_same()
         inputs = AttentionInputs(query=query[:, :, row : row + 1], key=key, value=value, kind="cross")
         return replace(inputs, key=key.clone(), memory=memory.data_ptr())
 
-    strand = IncrementalCall(moved(0))
-    assert strand.takes(moved(1))
-    assert not strand.takes(moved(2, memory=value))
-    assert not strand.takes(moved(2, key=value))  # the same memory, used again for another text
+    steps = JoinedSteps(moved(0))
+    assert steps.takes(moved(1))
+    assert not steps.takes(moved(2, memory=value))
+    assert not steps.takes(moved(2, key=value))  # the same memory, used again for another text
     check(
         "weights",
-        strand.inputs().matrix().dense(),
+        steps.inputs().matrix().dense(),
         AttentionInputs(query=query[:, :, :2], key=key).matrix().dense(),
     )
 

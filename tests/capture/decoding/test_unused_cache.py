@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import limelight as ll
-from limelight.capture.decoding.cache_room import without_room
+from limelight.capture.decoding.unused_cache import without_room
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.matrix import Mask, masks
 from tests.capture import foreign, tiny

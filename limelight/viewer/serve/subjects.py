@@ -1,4 +1,4 @@
-"""Library: the subjects that a server shows; those that were typed in come and go."""
+"""Subjects: the subjects of a server by name: the one it started with, and those users typed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Read = Callable[[Mapping[str, str], str | None], Subject]
 
 
 @dataclass(eq=False)
-class Library:
+class Subjects:
     """The subjects by their names. `read` makes one of what is typed in; without it nothing can be."""
 
     first: Subject

@@ -1,4 +1,4 @@
-"""All texts that one attention is writing, and which of them a call goes on with.
+"""OpenSequences: the texts that one attention module is decoding, and which of them a call continues.
 
 A model may write several texts in turn: with guidance a prompt and a negative prompt, with a helper of its own first
 layers a draft and the text, in a server two chats. Each call is offered to all of them. It belongs where its old keys
@@ -16,9 +16,9 @@ from types import FrameType
 
 from torch import Tensor
 
-from limelight.capture.decoding.cache_room import cut, hides_from, without_room_of
 from limelight.capture.decoding.caches import CacheState, is_speculating
-from limelight.capture.decoding.incremental import IncrementalCall, same_batch_in_other_order
+from limelight.capture.decoding.joined_steps import JoinedSteps, same_batch_in_other_order
+from limelight.capture.decoding.unused_cache import cut, hides_from, without_room_of
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 
@@ -60,7 +60,7 @@ class Placed:
     apart   why it stands apart, though its keys are more than its queries; None where there is nothing to tell
     """
 
-    begun: IncrementalCall | None
+    begun: JoinedSteps | None
     apart: str | None = None
 
 
@@ -69,7 +69,7 @@ class OpenSequences:
 
     def __init__(self, values: bool = True, outputs: bool = False) -> None:
         self._values, self._outputs = values, outputs
-        self._all: list[IncrementalCall] = []
+        self._all: list[JoinedSteps] = []
 
     def place(
         self, inputs: AttentionInputs, held: CacheState | None, frame: FrameType | None = None
@@ -80,61 +80,61 @@ class OpenSequences:
         found = self._found(inputs, call, held)
         if found is None:
             apart = self._why_apart(call, held)
-            strand = IncrementalCall(call, held, values=self._values, outputs=self._outputs)
-            self._all.append(strand)
-            return Placed(strand, apart)
-        strand, place, call = found
+            steps = JoinedSteps(call, held, values=self._values, outputs=self._outputs)
+            self._all.append(steps)
+            return Placed(steps, apart)
+        steps, place, call = found
         begun = None
-        if place < strand.end:
-            same_cache = strand.belongs_to(held) or held is None
-            if same_cache and (strand.forgets(place) or is_speculating(frame)):
-                strand.cut(place)
+        if place < steps.end:
+            same_cache = steps.belongs_to(held) or held is None
+            if same_cache and (steps.forgets(place) or is_speculating(frame)):
+                steps.cut(place)
             else:
-                strand = begun = strand.branch(place)
-        strand.add(call, held)
-        self._all = [*(one for one in self._all if one is not strand), strand]
+                steps = begun = steps.branch(place)
+        steps.add(call, held)
+        self._all = [*(one for one in self._all if one is not steps), steps]
         return Placed(begun)
 
     def cropped(self, cache: object, frame: FrameType | None = None) -> None:
         """Tokens were taken back out of a cache: guesses are forgotten."""
         guesses = is_speculating(frame)
-        for strand in self._all:
-            strand.cropped(cache, guesses)
+        for steps in self._all:
+            steps.cropped(cache, guesses)
 
     # ---- inside -----------------------------------------------------------------------------------
 
     def _found(
         self, raw: AttentionInputs, call: AttentionInputs, held: CacheState | None
-    ) -> tuple[IncrementalCall, int, AttentionInputs] | None:
+    ) -> tuple[JoinedSteps, int, AttentionInputs] | None:
         """The text that a call goes on with, from which place, and the call without its room."""
         if call.kind == "self" and raw.key.shape[2] <= raw.query.shape[2]:
             return None
-        best: tuple[tuple[bool, bool, bool], tuple[IncrementalCall, int, AttentionInputs]] | None = None
-        for strand in self._candidates(held):
-            for given in (*_as_it_ends(raw, call, strand, held), call):
-                place = strand.place_of(given, held)
-                if place is None or not strand.differs_behind(place, raw, call):
+        best: tuple[tuple[bool, bool, bool], tuple[JoinedSteps, int, AttentionInputs]] | None = None
+        for steps in self._candidates(held):
+            for given in (*_as_it_ends(raw, call, steps, held), call):
+                place = steps.place_of(given, held)
+                if place is None or not steps.differs_behind(place, raw, call):
                     continue
-                mine, whole = strand.belongs_to(held), place == strand.end
-                rank = (mine, whole, strand.first.key.data_ptr() == raw.key.data_ptr())
+                mine, whole = steps.belongs_to(held), place == steps.end
+                rank = (mine, whole, steps.first.key.data_ptr() == raw.key.data_ptr())
                 if mine and whole:
-                    return strand, place, given
+                    return steps, place, given
                 if best is None or rank > best[0]:
-                    best = rank, (strand, place, given)
+                    best = rank, (steps, place, given)
                 break
         return None if best is None else best[1]
 
-    def _candidates(self, held: CacheState | None) -> list[IncrementalCall]:
+    def _candidates(self, held: CacheState | None) -> list[JoinedSteps]:
         latest_first = self._all[::-1]
-        mine = [strand for strand in latest_first if strand.belongs_to(held)]
-        others = [strand for strand in latest_first[:LIVING] if not strand.belongs_to(held)]
+        mine = [steps for steps in latest_first if steps.belongs_to(held)]
+        others = [steps for steps in latest_first[:LIVING] if not steps.belongs_to(held)]
         return mine + others
 
     def _why_apart(self, call: AttentionInputs, held: CacheState | None) -> str | None:
         N, M = call.query.shape[2], call.key.shape[2]
-        mine = [strand for strand in self._candidates(held) if strand.belongs_to(held)]
+        mine = [steps for steps in self._candidates(held) if steps.belongs_to(held)]
         if call.kind == "cross":
-            changed = any(strand.first.query.shape[:2] == call.query.shape[:2] for strand in mine)
+            changed = any(steps.first.query.shape[:2] == call.query.shape[:2] for steps in mine)
             return OTHER_STATES if changed else None
         if M <= N or (not self._all and held is None):
             return None
@@ -142,25 +142,25 @@ class OpenSequences:
             return LOOKS_AT_ROOM.format(cache=held.name)
         self._refuse_reordered(call.key[:, :, : M - N], mine or self._all[-1:])
         if held is None:
-            goes_on = N == 1 or any(strand.length == M - N for strand in self._all[-LIVING:])
+            goes_on = N == 1 or any(steps.length == M - N for steps in self._all[-LIVING:])
             return OF_ITS_OWN if goes_on else None
         if not mine:
             from_before = held.length is None or held.length > N
             return FROM_BEFORE.format(cache=held.name) if from_before else None
-        if any(strand.place_of(call, held, cuttable=False) is not None for strand in mine):
+        if any(steps.place_of(call, held, cuttable=False) is not None for steps in mine):
             return LOOKED_AHEAD
         if mine[0].joins(call):
             return OTHER_KEYS.format(cache=held.name)
         return OTHER_BATCH if len(mine[0].first.key) != len(call.key) else OTHER_FORM
 
-    def _refuse_reordered(self, old_BGMD: Tensor, strands: list[IncrementalCall]) -> None:
-        for strand in strands:
-            if strand.overwritten() and _share_memory(strand.first.key, old_BGMD):
+    def _refuse_reordered(self, old_BGMD: Tensor, texts: list[JoinedSteps]) -> None:
+        for steps in texts:
+            if steps.overwritten() and _share_memory(steps.first.key, old_BGMD):
                 raise CaptureError(
                     "The keys of earlier steps must stay as they were; a cache has written to their memory. Use a "
                     "DynamicCache, or watch one forward over the whole text: its weights are the same."
                 )
-            if len(old_BGMD) > 1 and same_batch_in_other_order(old_BGMD, strand):
+            if len(old_BGMD) > 1 and same_batch_in_other_order(old_BGMD, steps):
                 raise CaptureError(
                     "The rows of a batch must stay in their places from step to step; the cache has reordered them, "
                     "as beam search does, and what it gives back need not be what it went on with. Generate outside "
@@ -170,13 +170,13 @@ class OpenSequences:
 
 
 def _as_it_ends(
-    raw: AttentionInputs, call: AttentionInputs, strand: IncrementalCall, held: CacheState | None
+    raw: AttentionInputs, call: AttentionInputs, steps: JoinedSteps, held: CacheState | None
 ) -> list[AttentionInputs]:
     """A call whose cache does not say where the text ends: as it is if it ends right behind this text."""
-    end = strand.length + raw.query.shape[2]
+    end = steps.length + raw.query.shape[2]
     if raw.kind == "cross" or (held is not None and held.length is not None):
         return []
-    if not strand.length < end <= raw.key.shape[2] or end == call.key.shape[2] or not hides_from(raw, end):
+    if not steps.length < end <= raw.key.shape[2] or end == call.key.shape[2] or not hides_from(raw, end):
         return []
     return [cut(raw, end)]
 

@@ -1,4 +1,4 @@
-"""Pack: answers by their questions, compressed, as many as a budget of bytes has room for."""
+"""Pack: compressed answers keyed by question, within a byte budget, as an offline page holds them."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 import limelight as ll
 from limelight.capture.decoding.caches import CacheState
-from limelight.capture.decoding.incremental import IncrementalCall
-from limelight.capture.decoding.sequences import OpenSequences
+from limelight.capture.decoding.joined_steps import JoinedSteps
+from limelight.capture.decoding.open_sequences import OpenSequences
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import CaptureError
 from tests.capture import foreign, tiny
@@ -334,9 +334,9 @@ def in_two_steps(first: int = 3, scale: float = 1.0) -> tuple[list[AttentionInpu
 def test_the_joined_rows_are_those_of_the_backend() -> None:
     calls, other = in_two_steps()
     texts = OpenSequences(outputs=True)
-    strand = texts.place(calls[0], None).begun
-    assert strand is not None and texts.place(calls[1], None).begun is None
-    whole = strand.to_verify()
+    steps = texts.place(calls[0], None).begun
+    assert steps is not None and texts.place(calls[1], None).begun is None
+    whole = steps.to_verify()
     assert whole is not None and whole.output is not None and whole.output.shape[2] == 5
     torch.testing.assert_close(whole.matrix() @ whole.value, whole.output)
     assert texts.place(other, None).begun is not None  # of other keys: another text
@@ -346,8 +346,8 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
     """Joined to another text, every call is right by itself, and the whole is not."""
     model, texts = foreign.llama(), [ids(7), ids(7)]
 
-    def anything(strand: IncrementalCall, inputs: AttentionInputs, held: Any) -> int | None:
-        return strand.end if inputs.key.shape[2] == strand.end + inputs.query.shape[2] else None
+    def anything(steps: JoinedSteps, inputs: AttentionInputs, held: Any) -> int | None:
+        return steps.end if inputs.key.shape[2] == steps.end + inputs.query.shape[2] else None
 
     def write() -> None:
         caches = [transformers.DynamicCache(config=model.config) for _ in texts]
@@ -358,8 +358,8 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
     with watched(model) as seen:
         write()
     assert len(seen) == 4 and all(found.error < 1e-5 for found in seen.verified.values())
-    monkeypatch.setattr(IncrementalCall, "place_of", anything)
-    monkeypatch.setattr(IncrementalCall, "belongs_to", lambda *_: False)
+    monkeypatch.setattr(JoinedSteps, "place_of", anything)
+    monkeypatch.setattr(JoinedSteps, "belongs_to", lambda *_: False)
     with pytest.raises(CaptureError, match="joined from its steps, must give the backend's own output"):
         with watched(model):
             write()
@@ -367,13 +367,13 @@ def test_a_wrong_join_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_row_that_was_left_out_does_not_pass_verifying(monkeypatch: pytest.MonkeyPatch) -> None:
     model = foreign.llama()
-    cut = IncrementalCall.add
+    cut = JoinedSteps.add
 
-    def add(strand: IncrementalCall, inputs: AttentionInputs, held: Any) -> None:
-        cut(strand, inputs, held)
-        strand._queries[-1] = strand._queries[-1].flip(1)  # the heads in another order
+    def add(steps: JoinedSteps, inputs: AttentionInputs, held: Any) -> None:
+        cut(steps, inputs, held)
+        steps._queries[-1] = steps._queries[-1].flip(1)  # the heads in another order
 
-    monkeypatch.setattr(IncrementalCall, "add", add)
+    monkeypatch.setattr(JoinedSteps, "add", add)
     with pytest.raises(CaptureError, match="joined from its steps"):
         with watched(model):
             generated(model, ids(5))
@@ -385,7 +385,7 @@ def test_verifying_needs_values_and_hands_out_none() -> None:
         generated(model, ids(5))
     assert seen[0].value is None
     assert len(seen.verified) == foreign.LAYERS
-    assert all(entry.strand is None or entry.strand.to_verify() is None for entry in seen.entries)
+    assert all(entry.steps is None or entry.steps.to_verify() is None for entry in seen.entries)
 
 
 def test_cross_attention_of_whisper_is_joined() -> None:
