@@ -1,9 +1,9 @@
 """Find attention in any module that computes it by hand with plain torch operations.
 
-Transformers' models of that kind have a table (model_families/registry.py). Everywhere else all torch functions of the
-model pass by one tape: whatever it multiplies, scales, adds, hides and puts through softmax, up to the values, makes a matrix or is
-told as missed. It belongs to the innermost module that encloses all of it. Models made of modules that are known to
-call attention by its name run without a tape, at full speed.
+Transformers' models of that kind have a table (model_families/registry.py). Everywhere else all torch functions
+of the model pass by one tape: whatever it multiplies, scales, adds, hides and puts through softmax, up to the
+values, makes a matrix or is told as missed. It belongs to the innermost module that encloses all of it. Models
+made of modules that are known to call attention by its name run without a tape, at full speed.
 """
 
 from __future__ import annotations
