@@ -19,7 +19,7 @@ from experiments.common.budget import updates_within
 from experiments.common.runner import StatusReporter
 from limelight.files import write_text
 from limelight.training.batches import Dataset
-from limelight.training.checkpoints import TrainState
+from limelight.training.checkpoints import TrainProgress
 from limelight.training.loop import TrainConfig, TrainResult, train
 from limelight.training.reporting import Reporter
 
@@ -85,7 +85,7 @@ def train_for(
         expected = max(1, round(LEVEL * plan["updates"]))
         reporter = StatusReporter(folder, share * LEVEL, expected)
 
-        def time_is_up(now: TrainState) -> bool:
+        def time_is_up(now: TrainProgress) -> bool:
             return training_seconds(now) >= LEVEL * seconds
 
         outcome = train(model, examples, at_level, folder, evaluate, reporter, time_is_up)
@@ -109,7 +109,7 @@ def train_for(
     return Timed(outcome, last, decided["settled"], decided["seconds"])
 
 
-def training_seconds(progress: TrainState) -> float:
+def training_seconds(progress: TrainProgress) -> float:
     """Processor seconds of a run's training up to its last checkpoint, evaluations not counted."""
     return progress.cpu_seconds - progress.judging_seconds
 

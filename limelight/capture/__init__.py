@@ -1,7 +1,7 @@
 """Capture: the same AttentionMatrix out of other people's models, while they run, unchanged.
 
 watcher.py       watch(model): opens the sources, collects what they report
-captured.py      Seen: what a watch has kept; call.py     summary.py       its table, its notes, its memory
+captured.py      CapturedAttention, call.py: what is kept   summary.py       its table, its notes, its memory
 diagnostics.py   why a result is empty                    verification.py  weights · values against the model's output
 listeners.py     how a source reports to its listeners    hooks.py         hooks that no copy of a model carries
 module_names.py  the name and layer of a call             model_parts.py   some of the heads, some of the layers

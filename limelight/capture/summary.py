@@ -150,7 +150,7 @@ def _in_mask(mask: Mask) -> Iterator[Tensor]:
         yield from _in_mask(mask.left)
         yield from _in_mask(mask.right)
     elif isinstance(mask, SegmentedMask):
-        for piece in mask.pieces:
+        for piece in mask.segments:
             yield from _in_mask(piece.rule())
 
 
@@ -171,7 +171,7 @@ def _in_words(mask: Mask) -> str:
         case And():
             return f"{_in_words(mask.left)} & {_in_words(mask.right)}"
         case SegmentedMask():
-            return f"{len(mask.pieces)} steps"
+            return f"{len(mask.segments)} steps"
     return type(mask).__name__.lower()
 
 

@@ -14,20 +14,20 @@ from typing import Any
 
 from limelight.errors import RecipeError
 from limelight.recipes.recipe import Recipe, rendered
-from limelight.training.checkpoints import TrainState, checkpoints, read_progress
+from limelight.training.checkpoints import TrainProgress, checkpoints, read_progress
 from limelight.training.loop import TrainConfig, finished
 
 ENDING = ("steps", "patience")
 """The words of [training] that say where a run ends."""
 
 
-def stands_at(out: Path) -> TrainState:
+def stands_at(out: Path) -> TrainProgress:
     """Where the run in a folder stands: at its newest checkpoint, or before its first update."""
     found = checkpoints(out)
-    return read_progress(found[-1]) if found else TrainState()
+    return read_progress(found[-1]) if found else TrainProgress()
 
 
-def made_by(progress: TrainState) -> TrainConfig | None:
+def made_by(progress: TrainProgress) -> TrainConfig | None:
     """The settings of the newest updates; None where there are none, or an older version has not kept them."""
     if not progress.stretches:
         return None
@@ -36,7 +36,7 @@ def made_by(progress: TrainState) -> TrainConfig | None:
     return TrainConfig(**{name: value for name, value in kept.items() if name in known})
 
 
-def check_settings(out: Path, progress: TrainState, now: TrainConfig, note: Callable[[str], None]) -> None:
+def check_settings(out: Path, progress: TrainProgress, now: TrainConfig, note: Callable[[str], None]) -> None:
     """Tell how the run in `out` goes on. Raises RecipeError for settings that no update would be made with."""
     then = made_by(progress)
     if then is None:
@@ -60,7 +60,7 @@ def check_settings(out: Path, progress: TrainState, now: TrainConfig, note: Call
         note(f"the run ends {where_it_ended(progress, now)}, of {then.steps:,} that it was begun for")
 
 
-def where_it_ended(progress: TrainState, settings: TrainConfig) -> str:
+def where_it_ended(progress: TrainProgress, settings: TrainConfig) -> str:
     """ "after update 40", and why there, where the steps do not say it."""
     early = progress.step < settings.steps and finished(progress, settings)
     why = (
@@ -70,13 +70,13 @@ def where_it_ended(progress: TrainState, settings: TrainConfig) -> str:
     return f"after update {progress.step:,}{why if early else ''}"
 
 
-def as_made(recipe: Recipe, progress: TrainState) -> Recipe:
+def as_made(recipe: Recipe, progress: TrainProgress) -> Recipe:
     """The recipe with the settings that the newest updates were really made with."""
     made = made_by(progress)
     return recipe if made is None else replace(recipe, training=made)
 
 
-def told_stretches(progress: TrainState) -> list[str]:
+def told_stretches(progress: TrainProgress) -> list[str]:
     """Which updates were made with which settings, where these changed on the way: a sentence a stretch."""
     stretches = progress.stretches
     settings: list[dict[str, Any]] = [each["settings"] for each in stretches]
@@ -95,7 +95,7 @@ def told_stretches(progress: TrainState) -> list[str]:
     ]
 
 
-def recipe_text(recipe: Recipe, progress: TrainState) -> str:
+def recipe_text(recipe: Recipe, progress: TrainProgress) -> str:
     """What recipe.toml says: the settings of the newest updates, and in comments what the earlier ones had."""
     lines = told_stretches(progress)
     head = (
@@ -110,7 +110,7 @@ def _changed(differ: dict[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{word} = {new} (it was {old})" for word, (old, new) in differ.items())
 
 
-def _way_on(progress: TrainState, now: TrainConfig) -> str:
+def _way_on(progress: TrainProgress, now: TrainConfig) -> str:
     if progress.step < now.steps:
         return f"To go on with it, give a patience above {now.patience} in [training] (0 waits for ever)"
     return f"To go on with it, give --steps above {progress.step}"

@@ -35,7 +35,7 @@ PARTIAL = ".partial"
 
 
 @dataclass
-class TrainState:
+class TrainProgress:
     """Where a run stands. `score` is the task's own measure, higher is better.
 
     cpu_seconds is the processor's time for all of the run, judging_seconds what of it the evaluations took.
@@ -61,7 +61,11 @@ class TrainState:
 
 
 def save_checkpoint(
-    folder: Path, progress: TrainState, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    progress: TrainProgress,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
 ) -> Path:
     """Write `folder/checkpoint-STEP`, and remove the older ones. Of one that is there, only the counters are new.
 
@@ -138,18 +142,18 @@ def sweep_older(folder: Path) -> None:
                 _remove(path)
 
 
-def read_progress(checkpoint: Path) -> TrainState:
+def read_progress(checkpoint: Path) -> TrainProgress:
     """The counters of a checkpoint. Raises CheckpointError where it has none, or those of another update."""
     try:
         counters = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
         if not isinstance(counters, dict) or type(counters.get("step")) is not int:
             raise ValueError("progress.json holds no counters of a run")
-        if unknown := [*counters.keys() - {word.name for word in fields(TrainState)}]:
+        if unknown := [*counters.keys() - {word.name for word in fields(TrainProgress)}]:
             raise CheckpointError(
                 f"{checkpoint} was written by a newer version of Limelight, whose {unknown[0]!r} this one does not "
                 "know. Go on with that version, or give another output folder."
             )
-        progress = TrainState(**counters)
+        progress = TrainProgress(**counters)
         named = step_of(checkpoint)
         if progress.step != named:
             raise CheckpointError(
@@ -163,7 +167,7 @@ def read_progress(checkpoint: Path) -> TrainState:
 
 def load_checkpoint(
     path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> TrainState:
+) -> TrainProgress:
     """Put everything back as it was; the optimizer must have been made for `model`'s parameters."""
     progress = read_progress(path)
     try:

@@ -34,7 +34,7 @@ from limelight.errors import (
 from limelight.training.batches import IGNORE, Batch, BatchSampler, Dataset
 from limelight.training.best_weights import BEST, restore_best, save_best, settle_best
 from limelight.training.checkpoints import (
-    TrainState,
+    TrainProgress,
     checkpoints,
     load_checkpoint,
     load_weights,
@@ -126,7 +126,7 @@ class TrainResult:
     """The averaged model of the best evaluation, where the run ended, and whether patience ended it."""
 
     model: nn.Module
-    progress: TrainState
+    progress: TrainProgress
     stopped_early: bool
 
 
@@ -137,7 +137,7 @@ def train(
     folder: Path,
     evaluate: Callable[[nn.Module], Evaluation] | None,
     reporter: Reporter,
-    until: Callable[[TrainState], bool] | None = None,
+    until: Callable[[TrainProgress], bool] | None = None,
     judged_by: str = "",
     place: Callable[[int], str] = "example {}".format,
 ) -> TrainResult:
@@ -161,7 +161,7 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)
     torch.manual_seed(settings.seed)
-    progress = TrainState(judged_by=judged_by)
+    progress = TrainProgress(judged_by=judged_by)
     sweep(folder)
     sweep_older(folder)
     if found := checkpoints(folder):
@@ -256,7 +256,7 @@ def train(
 
 
 def groups(
-    order: BatchSampler, size: int, progress: TrainState
+    order: BatchSampler, size: int, progress: TrainProgress
 ) -> Iterator[tuple[list[list[int]], int, int]]:
     """The batches of each update, for ever, from where `progress` stands: (batches, epoch, next batch)."""
     epoch, position = progress.epoch, progress.batch
@@ -272,7 +272,7 @@ def groups(
         epoch, position, seen = epoch + 1, 0, set()
 
 
-def begin_stretch(progress: TrainState, settings: TrainConfig) -> None:
+def begin_stretch(progress: TrainProgress, settings: TrainConfig) -> None:
     """Note the settings that the next update is made with, where they are not those of the update before."""
     now = asdict(settings)
     before = progress.stretches[-1]["settings"] if progress.stretches else None
@@ -287,7 +287,7 @@ def begin_stretch(progress: TrainState, settings: TrainConfig) -> None:
     progress.stretches.append({"after": progress.step, "settings": now})
 
 
-def finished(progress: TrainState, settings: TrainConfig) -> bool:
+def finished(progress: TrainProgress, settings: TrainConfig) -> bool:
     """Whether a run that stands there makes no update by these settings: the steps are made, or patience is over."""
     return progress.step >= settings.steps or _stalled(progress, settings)
 
@@ -351,7 +351,10 @@ def _rate(settings: TrainConfig, step: int) -> float:
 
 @torch.no_grad()
 def _judge(
-    evaluate: Callable[[nn.Module], Evaluation] | None, model: nn.Module, progress: TrainState, folder: Path
+    evaluate: Callable[[nn.Module], Evaluation] | None,
+    model: nn.Module,
+    progress: TrainProgress,
+    folder: Path,
 ) -> dict[str, float]:
     """Evaluate the averaged model and keep its weights where they are the best so far."""
     model.eval()
@@ -372,7 +375,7 @@ def _judge(
 
 @torch.no_grad()
 def _judge_anew(
-    evaluate: Callable[[nn.Module], Evaluation] | None, best: nn.Module | None, progress: TrainState
+    evaluate: Callable[[nn.Module], Evaluation] | None, best: nn.Module | None, progress: TrainProgress
 ) -> None:
     """Measure the best weights so far on other rows than before; what was measured on those is forgotten."""
     old = next((record for record in progress.history if record["step"] == progress.best_step), {})
@@ -398,7 +401,7 @@ def _checked(evaluation: Evaluation) -> Evaluation:
     return evaluation
 
 
-def _better(evaluation: Evaluation, progress: TrainState) -> bool:
+def _better(evaluation: Evaluation, progress: TrainProgress) -> bool:
     """Whether it is the best so far; of equal scores that of the lower loss, where both were measured.
 
     Some scores are equal for long: BLEU is 0 where all answers are shorter than four words.
@@ -409,7 +412,7 @@ def _better(evaluation: Evaluation, progress: TrainState) -> bool:
     return evaluation.measures.get("loss", math.inf) < best.get("loss", -math.inf)
 
 
-def _stalled(progress: TrainState, settings: TrainConfig) -> bool:
+def _stalled(progress: TrainProgress, settings: TrainConfig) -> bool:
     """Whether `patience` evaluations have passed without a better one."""
     waited = (progress.step - progress.best_step) // settings.evaluate_every
     return bool(settings.patience and progress.best_score is not None and waited >= settings.patience)

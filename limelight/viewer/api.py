@@ -10,7 +10,7 @@ from limelight.checked import checked
 from limelight.explain import Explanation
 from limelight.explain.render.page import save_page
 from limelight.viewer.builders.from_matrices import Text, build_subject
-from limelight.viewer.export.html_file import BYTES, save
+from limelight.viewer.export.html_file import FILE_BUDGET, save
 from limelight.viewer.notebook import HEIGHT, widget
 
 
@@ -44,7 +44,7 @@ def save_html(
     queries: Text = None,
     title: str = "",
     slices: Sequence[str] = (),
-    budget: int = BYTES,
+    budget: int = FILE_BUDGET,
     batch: int = 0,
 ) -> Path:
     """The page as one file that needs no network and no Python; `what`, `text`, `queries` and `batch` as for `show`.

@@ -84,6 +84,7 @@ def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> N
     assert all(name in printed for name in found())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", found())
 def test_every_benchmark_says_what_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
@@ -91,6 +92,7 @@ def test_every_benchmark_says_what_it_takes(name: str, capsys: pytest.CaptureFix
     assert "--json" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_unknown_names_and_missing_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["speed"])

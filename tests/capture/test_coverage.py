@@ -39,6 +39,7 @@ def test_no_family_is_wrong() -> None:
     assert all(row.reason for row in rows if row.outcome != "exact")
 
 
+@pytest.mark.slow
 def test_what_a_family_writes_is_exact_in_every_way() -> None:
     row = check_generate("llama")
     assert row.ways == dict.fromkeys(WAYS, "exact")

@@ -54,6 +54,7 @@ def test_training_ends_in_a_model_and_says_where(
     assert "5 updates" in " ".join(more.stdout.split())
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_from_a_model(limelight: Call, to_train: tuple[object, ...], model: Model) -> None:
     result = limelight(
         *to_train, "--from", model("classify"), "--rate", "1e-9", "--seed", "7", "--threads", "1"

@@ -36,6 +36,7 @@ def test_the_answer_its_words_and_their_ranks(limelight: Call, model: Model) -> 
     assert "chosen by" in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_nothing_but_text_comes_through_a_pipe(limelight: Call, model: Model) -> None:
     for task, text in (("translate", "red cats"), ("classify", "good"), ("language", "the light")):
         assert "\x1b" not in limelight("look", text, "--model", model(task)).output

@@ -79,6 +79,7 @@ def test_an_address_that_cannot_be_had_is_refused_before_a_model_is_read(refused
     assert "Give a --host that is an address of this machine" in elsewhere
 
 
+@pytest.mark.slow
 def test_look_writes_the_page(
     limelight: Callable[..., Any],
     model: Callable[[str], str],

@@ -87,6 +87,7 @@ def tiny(contest: Contest, folder: str) -> Contest:
 # ── Accuracy ──
 
 
+@pytest.mark.slow
 def test_rivals_of_every_contest_are_of_one_size() -> None:
     for contest in CONTESTS.values():
         entered = rivals(contest, 53, 47, False)
@@ -198,6 +199,7 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(timed_training, "updates_within", lambda *_: request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_the_level_part_has_its_share_of_the_time_whatever_the_trial_said(tmp_path: Path) -> None:
     found = timed_run(tmp_path / "run", 1.0, 0, None)
@@ -208,6 +210,7 @@ def test_the_level_part_has_its_share_of_the_time_whatever_the_trial_said(tmp_pa
     assert found.settings.steps == found.outcome.progress.step == 100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
     found = timed_run(tmp_path / "run", 3.0, 2, 1.0)
@@ -219,6 +222,7 @@ def test_what_gets_no_better_falls_early(tmp_path: Path) -> None:
     assert decided["level"] < 180
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("killed_at", "decided"),
     [pytest.param(3, set(), marks=pytest.mark.slow), (7, {"fall.json"})],

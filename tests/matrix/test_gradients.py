@@ -243,6 +243,7 @@ def test_threads_change_no_bit() -> None:
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells the peak")
 def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
     tokens, heads = 5_003, 4

@@ -62,6 +62,7 @@ def test_encoder_decoder_is_torch_nn_transformer(norm: str, activation: str, sha
         check("output", peer.eval()(**inputs), scores.detach())
 
 
+@pytest.mark.slow
 def test_dropout_stands_in_the_same_places() -> None:
     def drops(model: nn.Module) -> list[float]:
         return sorted(module.p for module in model.modules() if isinstance(module, nn.Dropout) and module.p)

@@ -61,6 +61,7 @@ class Words:
 # ── Training ──
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", CLASSES.values(), ids=CLASSES)
 def test_nearest_words_are_those_that_stand_in_the_same_places(
     trained: WordVectors, family: list[str]

@@ -46,6 +46,7 @@ def alone(model: torch.nn.Module, row: int) -> Forgetful:
 # ── Against brute force ──
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("length_penalty", mostly_slow([0.0, 0.6, 2.0], 0.6))
 def test_a_beam_that_is_wide_enough_finds_every_answer_in_order(length_penalty: float) -> None:

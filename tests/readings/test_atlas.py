@@ -158,6 +158,7 @@ def test_the_terminal_and_the_picture_show_every_measure() -> None:
     assert [title for title in titles if title] == list(MEASURES)
 
 
+@pytest.mark.slow
 def test_a_faint_measure_is_drawn_faint() -> None:
     pytest.importorskip("matplotlib")
     found = atlas(random_layers(masks.causal(), layers=2, shape=(1, H, T, T)).matrices, [*range(T)])

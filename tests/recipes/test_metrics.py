@@ -91,6 +91,7 @@ def test_scores_are_sacrebleus(ours: Callable[..., float], theirs: str) -> None:
     assert ours(["x y z w v"], ["a b c d e"]) == 0
 
 
+@pytest.mark.slow
 def test_chance_is_the_spread_over_draws_of_the_sentences() -> None:
     sacrebleu = pytest.importorskip("sacrebleu")
     generator = random.Random(1)

@@ -140,6 +140,7 @@ def test_other_held_out_rows_judge_the_best_weights_anew(data: Path, tmp_path: P
     assert (again.card, same.progress.history) == (saved.card, outcome.progress.history)
 
 
+@pytest.mark.slow
 def test_the_search_is_the_recipes_also_of_a_run_that_is_gone_on_with(tmp_path: Path) -> None:
     start, _, folder = small.trained("pronounce")
     recipe = small.recipe("pronounce", steps=1, rate=1e-9)

@@ -48,6 +48,7 @@ def run(task: str, out: Path, start: SavedModel | None = None, data: Path | None
     return train_recipe(small.recipe(task, **settings), where, out, start, small.quiet(out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(["lstm", "luong", "gru", "bahdanau"], "luong"))
 @pytest.mark.parametrize("task", EVERY_TASK)
 def test_every_task_is_trained_by_every_rival(task: str, name: str, tmp_path: Path) -> None:

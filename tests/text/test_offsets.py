@@ -22,6 +22,7 @@ def test_every_byte_belongs_to_its_character(name: str) -> None:
     assert covered == expected
 
 
+@pytest.mark.slow
 def test_every_character_is_a_token() -> None:
     _, spans = encode(transformers.CanineTokenizer(), TEXT)
     assert spans == [(0, 0), *((place, place + 1) for place in range(len(TEXT))), (0, 0)]

@@ -13,7 +13,7 @@ import torch
 from limelight.errors import CheckpointError
 from limelight.training import checkpoints as module
 from limelight.training.checkpoints import (
-    TrainState,
+    TrainProgress,
     checkpoints,
     load_checkpoint,
     load_weights,
@@ -38,7 +38,7 @@ def parts(seed: int = 0, **changes: int) -> tuple:
 
 def test_a_checkpoint_puts_everything_back(tmp_path: Path) -> None:
     saved = parts()
-    progress = TrainState(7, 2, 3, 1001, 4.5, -0.25, 6, [{"step": 6, "loss": 0.25}])
+    progress = TrainProgress(7, 2, 3, 1001, 4.5, -0.25, 6, [{"step": 6, "loss": 0.25}])
     path = save_checkpoint(tmp_path, progress, *saved)
     drawn = torch.rand(5)
 
@@ -68,14 +68,14 @@ def test_random_states_of_gpus_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
     for step in (3, 5, 12):
-        save_checkpoint(tmp_path, TrainState(step), *parts())
+        save_checkpoint(tmp_path, TrainProgress(step), *parts())
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-0000012"]
 
 
 def test_a_step_that_is_saved_is_not_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_checkpoint(tmp_path, TrainState(3), *parts())
+    path = save_checkpoint(tmp_path, TrainProgress(3), *parts())
     monkeypatch.setattr(module, "save_tensors", None)  # calling it would fail
-    assert save_checkpoint(tmp_path, TrainState(3), *parts()) == path
+    assert save_checkpoint(tmp_path, TrainProgress(3), *parts()) == path
 
 
 def test_half_written_checkpoints_are_ignored(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_half_written_checkpoints_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_half_removed_checkpoint_goes_when_a_newer_one_is_whole(tmp_path: Path) -> None:
-    older = save_checkpoint(tmp_path, TrainState(2), *parts())
+    older = save_checkpoint(tmp_path, TrainProgress(2), *parts())
     shutil.copytree(older, tmp_path / "kept")
-    newer = save_checkpoint(tmp_path, TrainState(4), *parts())
+    newer = save_checkpoint(tmp_path, TrainProgress(4), *parts())
     for damaged in (older, newer):  # where the newer one is not whole, both stay
         shutil.copytree(tmp_path / "kept", older, dirs_exist_ok=True)
         file = damaged / "weights.safetensors"
@@ -134,7 +134,7 @@ def test_a_checkpoint_without_its_states_is_refused(tmp_path: Path, file: str) -
 
 
 def refuses(folder: Path, file: str, damage: str) -> None:
-    path = save_checkpoint(folder, TrainState(3), *parts())
+    path = save_checkpoint(folder, TrainProgress(3), *parts())
     whole = (path / file).read_bytes()
     (path / file).unlink()
     if damage != "missing":
@@ -144,7 +144,7 @@ def refuses(folder: Path, file: str, damage: str) -> None:
 
 
 def test_a_checkpoint_of_a_newer_version_is_not_called_broken(tmp_path: Path) -> None:
-    path = save_checkpoint(tmp_path, TrainState(3), *parts())
+    path = save_checkpoint(tmp_path, TrainProgress(3), *parts())
     counters = json.loads((path / "progress.json").read_text(encoding="utf-8"))
     (path / "progress.json").write_text(json.dumps(counters | {"later": 1}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="by a newer version of Limelight, whose 'later'"):
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_a_newer_version_is_not_called_broken(tmp_path: Path) ->
 def test_a_checkpoint_that_cannot_be_read_now_is_not_called_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = save_checkpoint(tmp_path, TrainState(3), *parts())
+    path = save_checkpoint(tmp_path, TrainProgress(3), *parts())
 
     def denied(file: Path) -> None:
         raise PermissionError(13, "Permission denied", str(file))
@@ -168,6 +168,6 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_broken(
 def test_a_file_in_the_place_of_a_checkpoint_stays_and_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(CheckpointError, match=f"{name} must not be there"):
-        save_checkpoint(tmp_path, TrainState(4), *parts())
-    save_checkpoint(tmp_path, TrainState(5), *parts())
+        save_checkpoint(tmp_path, TrainProgress(4), *parts())
+    save_checkpoint(tmp_path, TrainProgress(5), *parts())
     assert (tmp_path / name).read_text() == "mine"

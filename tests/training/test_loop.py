@@ -21,7 +21,7 @@ from torch import nn
 from limelight.errors import ArgumentTypeError, DivergedError, InputError
 from limelight.modules.transformer import Classifier, TransformerConfig
 from limelight.training.batches import IGNORE, BatchSampler, LabelledTexts
-from limelight.training.checkpoints import TrainState, checkpoints, save_weights
+from limelight.training.checkpoints import TrainProgress, checkpoints, save_weights
 from limelight.training.interrupts import Terminated
 from limelight.training.loop import BEST, Evaluation, TrainConfig, groups, loss_of
 from limelight.training.optimizer import averaged
@@ -130,15 +130,15 @@ def test_a_run_that_diverges_says_so_before_anything_is_written(tmp_path: Path) 
 def test_groups_go_on_where_progress_stands() -> None:
     order = BatchSampler([(number % 5 + 1, 3) for number in range(41)], 29, seed=3)
 
-    def first(progress: TrainState, count: int) -> list[tuple[list[list[int]], int, int]]:
+    def first(progress: TrainProgress, count: int) -> list[tuple[list[list[int]], int, int]]:
         updates = groups(order, 3, progress)
         return [next(updates) for _ in range(count)]
 
-    everything = first(TrainState(), 11)
+    everything = first(TrainProgress(), 11)
     assert everything[-1][1] >= 1, "the test must reach the next epoch"
     for done in range(1, 10):
         _, epoch, position = everything[done - 1]
-        assert first(TrainState(epoch=epoch, batch=position), 11 - done) == everything[done:]
+        assert first(TrainProgress(epoch=epoch, batch=position), 11 - done) == everything[done:]
     epoch_0 = [batch for group, epoch, _ in everything if epoch == 0 for batch in group]
     assert epoch_0 == order.epoch(0)
 
@@ -268,7 +268,7 @@ def test_a_run_ends_at_the_checkpoint_after_which_it_is_told_to(tmp_path: Path) 
     settings = replace(SHORT, steps=100, checkpoint_every=4, patience=2)
     asked: list[int] = []
 
-    def until(progress: TrainState) -> bool:
+    def until(progress: TrainProgress) -> bool:
         asked.append(progress.step)
         return progress.step >= 8
 
@@ -473,7 +473,7 @@ def test_an_epoch_goes_on_with_other_batches_without_what_was_seen() -> None:
     rest = [row for batch in other.epoch(2, {*first}) for row in batch]
     assert sorted(first + rest) == [*range(41)]
     assert other.epoch(2, range(41)) == []
-    progress = TrainState(epoch=2, batch=1, passes=[[3, 29, 3]])
+    progress = TrainProgress(epoch=2, batch=1, passes=[[3, 29, 3]])
     then = groups(other, 1, progress)
     assert next(then)[0] == [other.epoch(2, {*first})[1]]
 

@@ -55,6 +55,7 @@ def state(folder: Path) -> dict[str, Any]:
     return found | {"progress": progress}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deaths", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_and_resumed_gives_the_same_bits(deaths: int, processes: Any, tmp_path: Path) -> None:
     assert live(processes, tmp_path / "undisturbed") == 0

@@ -169,6 +169,7 @@ def test_the_map_of_a_sweep_is_that_of_the_matrix() -> None:
         np.testing.assert_array_equal(arrays.get("seen"), wanted.arrays.get("seen"))
 
 
+@pytest.mark.slow
 def test_slices_that_are_asked_for_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("limelight.viewer.export.contents.CHEAP", 1)  # so that nothing more goes in by itself
     entries = packed(cases.large()[0], slices=["0.1"]).entries
@@ -244,6 +245,7 @@ def test_weights_that_are_no_numbers_are_no_values(tmp_path: Path) -> None:
     assert found["about"][0]["attentions"][0]["rows"] == 9
 
 
+@pytest.mark.slow
 def test_the_public_door_takes_what_people_have(tmp_path: Path) -> None:
     for number, what in enumerate((cases.matrices(), cases.matrices()[0], list(cases.matrices().values()))):
         path = ll.save_html(what, tmp_path / f"{number}.html", cases.context(), budget=400_000)

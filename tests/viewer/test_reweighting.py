@@ -137,6 +137,7 @@ def test_documents_by_documents_and_the_strongest(weigh: str, chosen: str) -> No
         assert found.head["unit"] == UNITS[weigh]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weigh", WEIGHS)
 @pytest.mark.parametrize("reduce", ["mean", "max"])
 def test_tiles_at_every_zoom(weigh: str, reduce: str) -> None:

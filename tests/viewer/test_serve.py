@@ -96,6 +96,7 @@ def test_answers_are_those_of_the_subject(client: Callable[..., Any]) -> None:
     assert not about["has"]["read"]
 
 
+@pytest.mark.slow
 def test_the_process_follows_what_is_asked(client: Callable[..., Any]) -> None:
     page = client(about=cases.translation())
     for asked in ({"token": "on"}, {"token": "0"}, {"token": "on", "answer_token": "1", "layer": "-1"}):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture.decoding.caches import CacheState
-from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, piece_of
+from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, segment_of
 from limelight.capture.decoding.unused_cache import without_room_of
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.capture.inputs.relative_bias import Diagonals, laid_out
@@ -216,7 +216,7 @@ class JoinedSteps:
         self._lasting += _versions(*_tables(inputs))
         last = self._begun().pop()
         self._latest = last.i1
-        piece = piece_of(_with_table(inputs), last.i1, j0)
+        piece = segment_of(_with_table(inputs), last.i1, j0)
         merged = last.followed_by(piece)
         self._pieces += [last, piece] if merged is None else [merged]
         self.steps += 1
@@ -332,7 +332,7 @@ class JoinedSteps:
 
     def _begun(self) -> list[MaskSegment]:
         """The pieces, once there is more than the first call."""
-        self._pieces = self._pieces or [piece_of(_with_table(self._first), 0, 0)]
+        self._pieces = self._pieces or [segment_of(_with_table(self._first), 0, 0)]
         return self._pieces
 
     def _bias(self) -> Tensor | None:

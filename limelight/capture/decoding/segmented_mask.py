@@ -90,7 +90,7 @@ class MaskSegment:
         )
 
 
-def piece_of(inputs: AttentionInputs, i0: int, j0: int) -> MaskSegment:
+def segment_of(inputs: AttentionInputs, i0: int, j0: int) -> MaskSegment:
     """The rows of one call, from row i0 and column j0 of the whole on."""
     B, H, N = inputs.query.shape[:3]
     M = inputs.key.shape[2]
@@ -124,7 +124,7 @@ def _is_row(mask: Mask) -> TypeGuard[Dense]:
 class SegmentedMask(Mask):
     """The masks of all pieces, each in its place; outside of its columns a row sees nothing."""
 
-    pieces: tuple[MaskSegment, ...]
+    segments: tuple[MaskSegment, ...]
 
     def block(self, i0: int, i1: int, j0: int, j1: int, N: int, M: int, device: Device = None) -> Tensor:
         tiles = [
@@ -151,24 +151,24 @@ class SegmentedMask(Mask):
         return SegmentedMask(
             tuple(
                 replace(piece, causal=False, columns=None, other=piece.rule().at(b0, b1, h0, h1))
-                for piece in self.pieces
+                for piece in self.segments
             )
         )
 
     @property
     def own(self) -> tuple[int, int]:
-        sizes = [piece.rule().own for piece in self.pieces]
+        sizes = [piece.rule().own for piece in self.segments]
         return max(B for B, _ in sizes), max(H for _, H in sizes)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(tensor for piece in self.pieces for tensor in piece.rule().tensors)
+        return tuple(tensor for piece in self.segments for tensor in piece.rule().tensors)
 
     def _cut(
         self, i0: int, i1: int, j0: int, j1: int
     ) -> Iterator[tuple[tuple[int, int, int, int], Mask, tuple[int, int, int, int], tuple[int, int]]]:
         """The pieces that reach into a tile: where, the rule, and where that is in the piece, of which sizes."""
-        for piece in self.pieces:
+        for piece in self.segments:
             r0, r1 = max(i0, piece.i0), min(i1, piece.i1)
             c0, c1 = max(j0, piece.j0), min(j1, piece.j1)
             if r0 < r1 and c0 < c1:

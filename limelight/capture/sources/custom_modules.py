@@ -24,18 +24,18 @@ from limelight.capture.inputs.attention_inputs import AttentionInputs, Kind
 from limelight.capture.listeners import Listener, is_quiet, listeners, reporting
 from limelight.capture.sources.call_site import Running, kind_of, running_modules
 from limelight.capture.sources.code_origin import any_foreign
+from limelight.capture.sources.flex_and_torchscript import (
+    FLEX,
+    SCRIPTED,
+    SCRIPTS,
+    is_scripted_attention,
+)
 from limelight.capture.sources.model_families.registry import family_of
 from limelight.capture.sources.module_protocol import tells_of_itself
 from limelight.capture.sources.op_tracing.axis_origins import Origins
 from limelight.capture.sources.op_tracing.module_tape import follow
 from limelight.capture.sources.op_tracing.scores import Owners
 from limelight.capture.sources.op_tracing.tape import Tape
-from limelight.capture.sources.opaque_kernels import (
-    FLEX,
-    SCRIPTED,
-    SCRIPTS,
-    is_scripted_attention,
-)
 from limelight.capture.sources.torch_compile import uses_flex
 from limelight.capture.sources.torch_functions import ear_of_this_thread
 

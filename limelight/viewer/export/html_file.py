@@ -13,7 +13,7 @@ from limelight.viewer.protocol.pack import Pack
 from limelight.viewer.protocol.requests import Question
 from limelight.viewer.subject import Subject
 
-BYTES = 4_800_000
+FILE_BUDGET = 4_800_000
 """Of the whole file."""
 LAST = 4_000
 """Kept for `about`, which is written again once it is known what else is in the file."""
@@ -23,7 +23,7 @@ def save(
     subject: Subject,
     path: str | Path,
     slices: Sequence[str] = (),
-    budget: int = BYTES,
+    budget: int = FILE_BUDGET,
     again: str = "",
     heard: Callable[[], None] = lambda: None,
 ) -> Path:
@@ -46,7 +46,7 @@ def save(
 def packed(
     subject: Subject,
     slices: Sequence[str] = (),
-    room: int = BYTES * 3 // 4,
+    room: int = FILE_BUDGET * 3 // 4,
     again: str = "",
     heard: Callable[[], None] = lambda: None,
 ) -> Pack:

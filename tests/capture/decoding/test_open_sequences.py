@@ -172,6 +172,7 @@ def test_guesses_that_came_last_are_forgotten_too(new: int) -> None:
     assert_texts(model, seen, tokens[:, :-1])
 
 
+@pytest.mark.slow
 def test_rows_of_cross_attention_are_forgotten_with_those_of_the_text() -> None:
     model, helper, source = tiny.bart(), tiny.bart(), ids(7)
     for one in (model, helper):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, piece_of
+from limelight.capture.decoding.segmented_mask import MaskSegment, SegmentedMask, segment_of
 from limelight.capture.inputs import mask_inference
 from limelight.capture.inputs.attention_inputs import AttentionInputs
 from limelight.errors import ArgumentTypeError
@@ -90,7 +90,7 @@ def test_a_bias_and_a_mask_that_hides_a_row() -> None:
 
 def step(i0: int, n: int, M: int, mask: Mask | None, j0: int = 0, bias: Tensor | None = None) -> MaskSegment:
     query, key = torch.zeros(2, 3, n, 4), torch.zeros(2, 3, M, 4)
-    return piece_of(AttentionInputs(query=query, key=key, mask=mask, bias=bias), i0, j0)
+    return segment_of(AttentionInputs(query=query, key=key, mask=mask, bias=bias), i0, j0)
 
 
 def test_steps_that_say_the_same_are_one_piece() -> None:

@@ -279,6 +279,7 @@ class Flexible(nn.Module):
         return flex_attention(q, k, v, **self.how).transpose(1, 2).flatten(2)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile:UserWarning")
 @pytest.mark.parametrize("how", ["plain", "added", "capped", "masked"])
 def test_flex_attention_called_by_a_name_that_was_imported_before(how: str) -> None:

@@ -147,6 +147,7 @@ def test_a_row_of_finfo_min_is_uniform_and_a_row_of_minus_infinity_is_nothing() 
     assert bool((stats.maximum[stats.empty] == -torch.inf).all())
 
 
+@pytest.mark.slow
 def test_a_row_of_low_scores_that_sees_nothing_in_one_of_its_tiles() -> None:
     """Two runs of keys in a strip, a row blind in one of them: its weights there are 0, not 0 · exp(1000)."""
     query = torch.arange(150) // 70

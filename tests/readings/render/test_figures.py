@@ -59,6 +59,7 @@ def test_png_and_svg_are_written_and_not_blank(found: Alignment, tmp_path: Path)
     assert save(figure, tmp_path / "a.PDF").read_bytes()[:5] == b"%PDF-"
 
 
+@pytest.mark.slow
 def test_the_same_picture_has_the_same_bytes_and_leaves_nothing_aside(
     found: Alignment, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_failed_write_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", mostly_slow([1, 37], 37))
 def test_nothing_is_cut_off(size: int) -> None:
     names = tuple("Konfigurationseinstellungsmöglichkeit" if i % 3 == 0 else f"w{i}" for i in range(size))

@@ -59,7 +59,7 @@ def _listen_to_flex() -> Callable[[], None]:
 
 def _with_ear(*args: Any, **kwargs: Any) -> Any:
     """The code of `flex_attention` while a watch is open; its globals are those of PyTorch's file."""
-    from limelight.capture.sources.opaque_kernels import hear_flex
+    from limelight.capture.sources.flex_and_torchscript import hear_flex
 
     return hear_flex(*args, **kwargs)
 
