@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix, masks, reference
-from limelight.matrix.biases import Alibi
+from limelight.matrix.biases.distance import Alibi
 from limelight.modules import attention as module
 from limelight.modules.attention import LayerCache, MultiHeadAttention, record_attention
 from limelight.modules.positions import KINDS, positions

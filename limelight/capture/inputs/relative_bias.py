@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limelight.capture.inputs.tensor_memo import TensorMemo
-from limelight.matrix.biases import DistanceBias
+from limelight.matrix.biases.distance import DistanceBias
 from limelight.matrix.index_functions import TileIndex, part
 
 LARGE = 2**20

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limelight.errors import ArgumentTypeError
-from limelight.matrix.biases import Bias
+from limelight.matrix.biases.base import Bias
 from limelight.matrix.index_functions import (
     PlaceFunction,
     ScoreFunction,
