@@ -6,4 +6,5 @@ run_folder.py  which files of a folder are the run's    provenance.py     what a
 data_checks.py rows that cannot be learned              data_rows.py      file and line of a row; unknown_tokens.py
 fine_tune.py   what a trained model hands on            model_soup.py     the mean of several models
 metrics.py     error rates, BLEU, accuracy              model_card.py     the card of a trained model
+choose_alignment_heads.py  which heads of a trained model align words
 """

@@ -28,12 +28,12 @@ from limelight.modules.model_io import (
 )
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.modules.transformer import TransformerConfig
+from limelight.recipes.choose_alignment_heads import with_alignment
 from limelight.recipes.data_checks import check_classes
 from limelight.recipes.model_card import averaged_card
 from limelight.recipes.recipe import Recipe, Search, Text
 from limelight.recipes.run_folder import OWN, is_run
 from limelight.recipes.task import TASKS
-from limelight.recipes.train import with_alignment
 from limelight.training.loop import TrainConfig
 
 SUMMED = ("updates", "tokens", "CPU minutes")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -20,7 +19,6 @@ from limelight.errors import (
     require,
 )
 from limelight.files import own_folder, write_text
-from limelight.looking.look import word_groups
 from limelight.modules.model_io import (
     FILES,
     SavedModel,
@@ -29,9 +27,7 @@ from limelight.modules.model_io import (
     place_for_model,
     save_model,
 )
-from limelight.modules.recurrent import RecurrentConfig
-from limelight.predicting.predictor import Prediction, Predictor
-from limelight.readings.alignment_heads import AlignmentHeads, Example, choose_heads
+from limelight.recipes.choose_alignment_heads import with_alignment
 from limelight.recipes.data_checks import (
     check_classes,
     check_labels,
@@ -71,9 +67,6 @@ from limelight.training.checkpoints import check_free
 from limelight.training.loop import Evaluation, TrainResult, begin_stretch, finished, train
 from limelight.training.reporting import Reporter
 from limelight.training.single_process import demand_one_process
-
-PAIRS_TO_ALIGN = 300
-"""How many held-out pairs the heads for alignment are chosen on."""
 
 
 @checked
@@ -307,35 +300,3 @@ def _valid_too_large(task: Task, saved: SavedModel, valid: Rows, part: DataPart)
         f"The held-out rows must fit into memory one batch at a time; they do not. The longest is {where}. "
         "Shorten it or leave it out, or give the model fewer or narrower layers."
     )
-
-
-def with_alignment(saved: SavedModel, valid: Rows) -> SavedModel:
-    """The same model with the heads that align its words, chosen on held-out pairs; as it is where there are none."""
-    heads = alignment_heads(saved, valid[:PAIRS_TO_ALIGN]) if saved.model.role == "pairs" else None
-    if heads is None:
-        return saved
-    return replace(saved, prediction=saved.prediction | {"alignment": heads.to_json()})
-
-
-def alignment_heads(saved: SavedModel, pairs: Rows) -> AlignmentHeads | None:
-    """The cross-attention heads that find, in held-out pairs, the words that both sides share.
-
-    None where no pair has several words on both sides, since there is nothing to choose by, and for a model
-    without attention.
-    """
-    predictor = Predictor(saved)
-    if isinstance(saved.model.shape, RecurrentConfig) and saved.model.shape.attention == "none":
-        return None
-
-    def examples() -> Iterator[Example]:
-        for source, target in pairs:
-            ids = saved.source.encode(source).ids, saved.target.encode(target).ids
-            trace = predictor.trace(Prediction(source, target, 0.0, *ids))
-            if trace.target is not None and len(trace.target) and len(trace.source):
-                groups = word_groups(trace.target, after=1), word_groups(trace.source, after=1)
-                if min(map(len, groups)) > 1:
-                    yield Example(trace.layers("cross"), *groups)
-
-    found = examples()
-    first = next(found, None)
-    return None if first is None else choose_heads(chain([first], found))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import AttentionMatrix, biases, masks
+from limelight.matrix.biases.distance import Relative
 from limelight.matrix.index_functions import TileIndex
 from tests.examples import examples
 from tests.oracle import CUTS, WALKS_OFTEN, B, D, H, M, N, expect_all, random_case
@@ -78,14 +79,12 @@ def test_buckets_are_those_of_t5(bidirectional: bool, buckets: int, farthest: in
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
     distances = torch.arange(-1_000, 1_001)
     theirs = t5.T5Attention._relative_position_bucket(distances, bidirectional, buckets, farthest)
-    ours = biases.Relative(torch.zeros(buckets, 1), bidirectional, farthest).buckets(distances)
+    ours = Relative(torch.zeros(buckets, 1), bidirectional, farthest).buckets(distances)
     assert torch.equal(ours, theirs)
 
 
 def test_near_distances_have_a_bucket_each_and_far_ones_the_last() -> None:
-    ours = biases.Relative(torch.zeros(32, 1), True, 128).buckets(
-        torch.tensor([-500, -128, -7, 0, 1, 7, 8, 200])
-    )
+    ours = Relative(torch.zeros(32, 1), True, 128).buckets(torch.tensor([-500, -128, -7, 0, 1, 7, 8, 200]))
     assert ours.tolist() == [15, 15, 7, 0, 17, 23, 24, 31]
 
 
@@ -138,7 +137,7 @@ def test_what_is_done_to_the_scores_stands_where_the_order_says(name: str) -> No
     elif isinstance(case.bias, Tensor):
         expected = expected + case.bias.double()
     elif case.bias is not None:
-        buckets = biases.Relative(TABLE, True, 20).buckets(ahead())
+        buckets = Relative(TABLE, True, 20).buckets(ahead())
         expected = expected + TABLE.double()[buckets].permute(2, 0, 1)
     if case.score_mod is not None:
         expected = soft_table(expected)

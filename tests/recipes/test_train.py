@@ -16,6 +16,7 @@ from limelight.modules.embeddings import TokenEmbedding
 from limelight.modules.model_io import SavedModel, load_model
 from limelight.modules.word_vectors import WordVectors
 from limelight.predicting.predictor import Predictor
+from limelight.recipes.choose_alignment_heads import choose_alignment_heads
 from limelight.recipes.model_card import command
 from limelight.recipes.provenance import ORIGIN
 from limelight.recipes.recipe import (
@@ -26,7 +27,7 @@ from limelight.recipes.recipe import (
     with_architecture,
 )
 from limelight.recipes.task import TASKS, mean_loss
-from limelight.recipes.train import alignment_heads, train_recipe
+from limelight.recipes.train import train_recipe
 from tests.examples import mostly_slow
 from tests.recipes import small
 
@@ -387,7 +388,7 @@ def test_pairs_of_single_words_end_a_run_without_heads(tmp_path: Path) -> None:
         "translate", tmp_path / "out", data=classes(tmp_path, "dog\tHund\ncat\tKatze\n", "dog\tHund\n")
     )
     assert "alignment" not in saved.prediction
-    assert alignment_heads(saved, [("dog", "Hund")]) is None
+    assert choose_alignment_heads(saved, [("dog", "Hund")]) is None
 
 
 # ── Word vectors to start from ──
