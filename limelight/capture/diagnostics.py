@@ -1,4 +1,4 @@
-"""Why nothing was seen: an empty result is an error that names its cause and the way out."""
+"""Why a watch recorded nothing: the error names the cause and the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who listens to the attention of a model, and how what is computed reaches them.
+"""How sources report attention: listeners, the modules they own, and which threads they hear.
 
 A source (see `sources`) notices that attention is computed, translates what the backend was given into
 `AttentionInputs`, and tells it. Whoever listens hears of the modules that it owns, in its own context; and in other

@@ -1,4 +1,4 @@
-"""The name and the layer of every call: which attention of the model it was."""
+"""Name every call by its module, and number its layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving what is kept to another device, such as out of an accelerator's memory."""
+"""Offloader: move captured tensors to another device, such as from GPU memory to the host."""
 
 from __future__ import annotations
 

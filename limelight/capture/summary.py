@@ -1,4 +1,4 @@
-"""What a watch tells about itself: the table of calls, the memory they hold, the notes."""
+"""Summary: the table of captured calls, the memory they hold, and notes."""
 
 from __future__ import annotations
 

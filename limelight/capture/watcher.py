@@ -1,4 +1,4 @@
-"""watch: see what a model attends to while it runs, unchanged."""
+"""watch: capture the attention of a model while it runs, without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command is given: texts and files, and heads by their numbers."""
+"""Arguments that several commands share: texts, files, pipes, head numbers."""
 
 from __future__ import annotations
 

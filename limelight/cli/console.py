@@ -1,4 +1,4 @@
-"""What a command prints: on a stream of any encoding, with nothing lost in silence."""
+"""Print to a terminal or pipe of any encoding without losing characters silently."""
 
 from __future__ import annotations
 

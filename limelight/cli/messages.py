@@ -1,4 +1,4 @@
-"""What commands tell on stderr: what a model cannot read, how far a long work has come, what was written."""
+"""Notes and progress on stderr: unknown characters, limits, files written."""
 
 from __future__ import annotations
 

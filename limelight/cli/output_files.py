@@ -1,4 +1,4 @@
-"""The files that a command writes beside its answer: looked at before anything is computed, then written."""
+"""Files that a command writes beside its answer: checked before the work, written after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One attention as its stages look at it: which query, which head, and both runs of it."""
+"""AttentionView: one query and head of one attention, in both runs."""
 
 from __future__ import annotations
 

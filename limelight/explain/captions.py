@@ -1,4 +1,4 @@
-"""Shapes and checks in words, the same in the terminal and on the page."""
+"""Shapes and checks as text, the same in the terminal and on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `explain` hands back: a list of stages with their numbers, each checked, that knows no picture.
+"""Explanation: the list of stages, each with its numbers and one check; no drawing.
 
 Everything is plain Python (words, floats, tuples), so that the terminal, the page and JSON show the same. A
 masked cell is None in the numbers: it has no score.

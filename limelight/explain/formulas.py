@@ -1,4 +1,4 @@
-"""Formulas of positions, masks and activations, written out once more in float64 for the plain truth."""
+"""Positions, masks and activations in float64, written out a second time for the reference model."""
 
 from __future__ import annotations
 

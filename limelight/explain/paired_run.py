@@ -1,4 +1,4 @@
-"""One text's way through a model, done twice: the model's own forward, and the plain truth in float64."""
+"""PairedRun: one text through the model's own forward and through the float64 reference."""
 
 from __future__ import annotations
 

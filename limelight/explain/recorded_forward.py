@@ -1,4 +1,4 @@
-"""What the model's own forward did: one ordinary run, watched and left as it is.
+"""RecordedForward: inputs, outputs and kernel calls of the model's own forward.
 
 Hooks keep what went into and came out of every module. Attention's inner product is no module, so a
 `TorchFunctionMode` keeps what PyTorch's fused kernel was called with and what it gave.

@@ -1,4 +1,4 @@
-"""The whole model once more, slowly and plainly: float64, from the weights alone, stage by stage.
+"""ReferenceModel: the whole model in float64, computed from its weights, stage by stage.
 
 Nothing of the model's own forward is called. Attention runs through `limelight.matrix.reference`; positions, norms
 and the feed-forward are written out here from their formulas. Every check of `explain` compares with this.

@@ -1,4 +1,4 @@
-"""Which token, layer, heads and step are followed: as the caller says, or by a rule that is told."""
+"""Selection: which token, layer, heads and step are followed, as asked or by a stated rule."""
 
 from __future__ import annotations
 

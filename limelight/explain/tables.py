@@ -1,4 +1,4 @@
-"""Numbers in the forms that stages share: a sorted row of tokens, a vector, a cut of a large matrix."""
+"""Tables that stages share: a sorted list of tokens, a vector, a crop of a large matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `look` needs of a model that reads documents: tokens, an answer, its attention, and the same with less to see.
+"""Reader: what `look` needs of a model: tokens, an answer, its attention, masked forwards.
 
 `hugging_face_reader.py` reads Hugging Face models, `limelight_reader.py` ours.
 """

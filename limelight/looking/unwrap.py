@@ -1,4 +1,4 @@
-"""The transformers model inside what people hold in their hands: pipelines, sentence encoders, adapters, wrappers."""
+"""Find the transformers model inside a pipeline, sentence encoder, adapter or wrapper."""
 
 from __future__ import annotations
 

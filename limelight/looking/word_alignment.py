@@ -1,4 +1,4 @@
-"""Word alignment in the field's own terms: pairs of the tokens between spaces, source first, counted from 0.
+"""Word alignment in Pharaoh format: `0-0 1-2`, over the given tokens between spaces.
 
 Aligners (fast_align, GIZA++, Marian) number what stands between spaces, whatever it is: `0-0 1-2` links source
 token 0 to target token 0 and source token 1 to target token 2. Each target token has the source token that it attends

@@ -1,4 +1,4 @@
-"""Which of a model's heads a matrix holds, where it holds some of them."""
+"""HeadRange: which of a model's heads a matrix holds, under tensor parallelism."""
 
 from __future__ import annotations
 

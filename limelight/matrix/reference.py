@@ -1,4 +1,4 @@
-"""The plain truth: the whole attention process in float64, one function a stage, in the paper's order.
+"""The reference implementation: attention in float64, one function a stage, in the paper's order.
 
     matrix_inputs → split_heads → matrix_multiply → scale → (softcap → add_bias →) mask → softmax
     → weigh_values → concatenate

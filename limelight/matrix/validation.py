@@ -1,4 +1,4 @@
-"""The doors of AttentionMatrix: what comes in is checked here, once, and named when it does not fit."""
+"""Validate the arguments of AttentionMatrix, once, with errors that name the argument."""
 
 from __future__ import annotations
 

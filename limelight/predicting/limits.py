@@ -1,4 +1,4 @@
-"""What a model can read and write at most: known before it begins, and told rather than passed in silence."""
+"""What a model can read and write at most, checked before the work and reported."""
 
 from __future__ import annotations
 

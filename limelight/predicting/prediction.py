@@ -1,4 +1,4 @@
-"""What a prediction gives: the answer with all that is known of it, and the attention behind it."""
+"""Prediction and Trace: an answer with its scores, and the attention behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokens of a matrix are padding, and where its texts begin: read from who may look at whom, not from weights.
+"""Which tokens are padding and where texts begin, from the mask rather than from the weights.
 
 A batch of texts of different lengths is padded, on the left or on the right, and a row may hold several texts that do
 not look at each other. "The first token", "the token before" and "how far" are meant within a text, so a measure asks

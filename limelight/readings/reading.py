@@ -1,4 +1,4 @@
-"""A Reading: numbers that know their axes, their unit and how they were made.
+"""Reading: an array with named axes, labels, a unit and how it was computed.
 
 Every measure returns one, and every picture and table takes one; so no number travels without its meaning.
 """

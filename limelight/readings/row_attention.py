@@ -1,4 +1,4 @@
-"""What some rows of a matrix give to its keys: by weight, or by the norm of what is passed on.
+"""Attention from some queries to every key: by weight, or by value norm.
 
 "weight"      a[i, j], as the softmax gives it
 "value-norm"  ‖a[i, j]·v[j]‖ = a[i, j]·‖v[j]‖, each head's divided by its sum: what is looked at *and* passed on.

@@ -1,4 +1,4 @@
-"""The rows of a run, looked at before anything is written: what cannot be learned is refused, what is odd is told.
+"""Check the rows of a run before anything is written: refuse what cannot be learned, report what is odd.
 
 Every refusal names the file and the line, and says what to do.
 """

@@ -1,4 +1,4 @@
-"""Where the rows of a data folder stand: the file of a part, and the line of a row."""
+"""Locate a row in a data folder: the file of its part, and its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model hands to the next training: its weights, its tokenizers, its shape.
+"""What a trained model hands to a fine-tuning: weights, tokenizers, shape.
 
 Dropout is not among them: it belongs to a training, so a fine-tuning has its own recipe's.
 

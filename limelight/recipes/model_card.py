@@ -1,4 +1,4 @@
-"""The card of a model that somebody trained: data, licence, recipe, cost, results, limits, as the run knows them.
+"""Write the card of a trained model: data, licence, recipe, cost, results, limits.
 
 It is a beginning, in Markdown: `card.md` in the model's folder is meant to be edited by whoever passes it on.
 """

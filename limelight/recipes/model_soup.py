@@ -1,4 +1,4 @@
-"""The mean of several trained models' weights, which costs as much to use as one of them.
+"""Average the weights of several trained models into one (model soup).
 
 Fine-tunings that began from one model stay in one valley of the loss, and the mean of their weights may lie nearer to
 its floor (Wortsman et al. 2022, "Model soups", arXiv:2203.05482), or between them, as with `pronounce` (dev/log.md):

@@ -1,4 +1,4 @@
-"""Settings of a run that is gone on with: what they change is told, what they could not change is refused.
+"""Settings of a resumed run: which may change, and errors for those that may not.
 
 A checkpoint keeps the settings that its updates were made with, in stretches; what the card and recipe.toml say is
 taken from them.

@@ -1,4 +1,4 @@
-"""Which names in a run's folder are the run's own, and that nothing else is ever written over or removed.
+"""Which files of a run's folder belong to the run: nothing else is written over or removed.
 
 run.lock                              one process a run
 origin.json, start/                   what the run was begun with

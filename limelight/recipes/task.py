@@ -1,4 +1,4 @@
-"""What is different from task to task, and nothing else: reading the data, the model, the measure.
+"""What differs between tasks: reading data, building the model, measuring it.
 
 PairTask        source text → target text
   PronounceTask   letters → sounds

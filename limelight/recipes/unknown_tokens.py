@@ -1,4 +1,4 @@
-"""What a tokenizer does not know: characters or words that become UNKNOWN, which no answer can hold."""
+"""Characters and words that a tokenizer does not know, and that no answer can hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights of the best evaluation of a run, beside its checkpoints.
+"""Keep the weights of a run's best evaluation beside its checkpoints.
 
 A checkpoint names the update of its best evaluation, and a run that is killed goes on from there. So the weights that
 the newest checkpoint names are kept until the next checkpoint is written, also where a later evaluation was better.

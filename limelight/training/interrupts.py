@@ -1,4 +1,4 @@
-"""Ctrl-C between two updates, never within one: what a checkpoint then holds is a state that a run passes through.
+"""Let Ctrl-C take effect between two updates, so that a checkpoint is always a state of the run.
 
 What a system sends to end a process in good time (SIGTERM, of `kill`, a batch system or a container; SIGHUP, of a
 terminal that is closed) is the same to it.

@@ -1,4 +1,4 @@
-"""Numbers of a recipe, and what they may be: of the right kind, finite, within reason."""
+"""Check the numbers of a recipe: right type, finite, within reason."""
 
 from __future__ import annotations
 

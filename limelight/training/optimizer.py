@@ -1,4 +1,4 @@
-"""What an update moves the weights with: AdamW, a rate for each group of them, and their running average."""
+"""AdamW with a learning rate a parameter group, and the running average of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a progress bar, a log of JSON lines, TensorBoard.
+"""Report a training run: progress bar, JSON-lines log, TensorBoard.
 
 The bar shows tokens a second over the last moments and the time that remains; piped into a file, a run prints
 one plain line an evaluation instead.

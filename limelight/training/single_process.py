@@ -1,4 +1,4 @@
-"""Training is of one process: started as one of several, it is refused before anything is read or written."""
+"""Refuse to train when started as one of several processes, before anything is read."""
 
 from __future__ import annotations
 

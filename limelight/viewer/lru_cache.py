@@ -1,4 +1,4 @@
-"""Answers that were given, kept as long as there is room: what was asked for longest ago goes first."""
+"""An LRU cache of answers, bounded by bytes."""
 
 from __future__ import annotations
 

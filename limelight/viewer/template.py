@@ -1,4 +1,4 @@
-"""The HTML around the front end: one document that forbids itself everything it does not need.
+"""The HTML around the page: one document with a strict Content-Security-Policy.
 
 The front end is built from `web/` into `static/`: one script, one style sheet. Offline both stand in the document,
 named by their hashes in its Content-Security-Policy; served they come from the same origin.

@@ -1,4 +1,4 @@
-"""The cache that a call of attention is computed with: found in the frames of the running call.
+"""Find the KV cache of the running attention call, and how much of the text it holds.
 
 How much of the text a cache holds is what it says itself, once the keys of the call are in it. No mask says so: a
 mask may hide a token from itself, as sparse attention does.

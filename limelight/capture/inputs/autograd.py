@@ -1,4 +1,4 @@
-"""Weights that are computed on demand, as nodes of the model's own graph: a loss on them reaches its parameters.
+"""Lazily computed weights as nodes of the model's autograd graph, so that a loss on them trains the model.
 
 A fused kernel forms no weights, so its outputs come of none. Those computed later from the same queries and keys are
 the same numbers, and what they owe to queries, keys, bias and sink is known exactly: the way back is that of

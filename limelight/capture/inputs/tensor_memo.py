@@ -1,4 +1,4 @@
-"""What was found about a tensor, while it lives and as long as nobody writes to it.
+"""TensorMemo: facts computed once for a tensor, valid while it lives and is not written to.
 
 Models share masks and tables among their layers: each is looked at once.
 """

@@ -1,4 +1,4 @@
-"""lazy_attentions: `output_attentions=True` on a model that runs on a fused kernel, at the price of nothing.
+"""lazy_attentions: `output_attentions=True` on a model that runs a fused kernel, at no extra cost.
 
 A stock Hugging Face model runs on a kernel that never forms the weights; asked for them it warns once and gives an
 empty tuple. Inside this block it gives a `LazyAttentionTensor` a layer instead.

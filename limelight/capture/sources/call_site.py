@@ -1,4 +1,4 @@
-"""Where in a model attention is computed: found in the frames of the running call, so that nothing is hooked."""
+"""Which module is computing attention: read from the frames of the running call, without hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the code of a module comes from: of libraries whose ways are known, or of somebody else."""
+"""Whether a module's code belongs to PyTorch, transformers or us, or is somebody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention in functions that a tape cannot look into: flex attention, and what TorchScript has compiled.
+"""flex_attention, and parts compiled by TorchScript: functions that the tape cannot look into.
 
 While a watch is open, PyTorch's `flex_attention` calls an ear, under whatever name somebody has imported it; and so
 does every function that torch.jit.script has made. Both compute what they compute, and it is told.

@@ -1,4 +1,4 @@
-"""PyTorch's fused inference path: a whole encoder layer, or nn.MultiheadAttention, as one function of C++.
+"""PyTorch's fused inference path: a whole encoder layer, or MultiheadAttention, as one C++ call.
 
 It stays on inside a watch, with nested tensors for padded texts, so that a model computes the same to the bit. Nobody
 can look into the function: its queries, keys and values are projected once more from what it was given.

@@ -1,4 +1,4 @@
-"""PyTorch's attention functions by their names, and what other people put in their place.
+"""PyTorch's attention functions by name, and replacements that other libraries put there.
 
 Libraries replace `torch.nn.functional.scaled_dot_product_attention` by kernels of their own. While somebody listens,
 an ear lies over what stands there; that is what computes, and what stands there afterwards. What a replacement

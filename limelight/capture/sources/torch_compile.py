@@ -1,4 +1,4 @@
-"""Compiled models: inside a watch, code that torch.compile has made or would make runs as it is written.
+"""Disables torch.compile inside a watch, so that the other sources see eager calls.
 
 A model that was compiled before has no place left to listen at. The stance is the process's: other compiled models
 that run meanwhile in other threads run as written, too, and compute the same.

@@ -1,4 +1,4 @@
-"""Attention in plain PyTorch: `scaled_dot_product_attention`, and `nn.MultiheadAttention`, which may go without it.
+"""Intercept scaled_dot_product_attention and nn.MultiheadAttention.
 
 A TorchFunctionMode sees every torch function of its thread, however it was imported. Beside it the names of the
 attention functions are patched, over whatever other people have put there (`replaced_functions.py`). PyTorch's fused

@@ -1,4 +1,4 @@
-"""What a transformers backend means by its arguments, in the words of `AttentionInputs`.
+"""Translate the arguments of each transformers attention backend into AttentionInputs.
 
     sdpa    mask bool (B, 1, N, M), or None: causal from the top left if `is_causal` says so, and more than one query
     eager   mask float, or None: everything; softcap, position bias and sinks where the model's own function has them;

@@ -1,4 +1,4 @@
-"""Attention in Hugging Face transformers, heard through its attention interface.
+"""Intercept attention in transformers through its AttentionInterface.
 
 Every model asks `AttentionInterface.get_interface` for the function that computes its attention. While someone
 listens, the answer is that same function with an ear on it: the model's backend, its masks and its outputs stay what

@@ -1,4 +1,4 @@
-"""The removal check: close one token to everybody, and see how far the answer's distribution moves.
+"""The ablation stage: mask one token from everybody and measure how far the answer moves.
 
 A large weight says where a head looks, not what the answer needs. Here a token is taken away in every layer
 and head at once, and the next token's distribution is compared with what it was:

@@ -1,4 +1,4 @@
-"""Two last comparisons: steps between tokens, and the fused path of the whole model against the plain truth."""
+"""Two last stages: path lengths between tokens, and the fused forward against the reference."""
 
 from __future__ import annotations
 

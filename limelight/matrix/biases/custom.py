@@ -1,4 +1,4 @@
-"""Biases that the user gives: a tensor of numbers, or a function of each place and of the score that stands there."""
+"""Biases given by the user: a tensor, or a function of the index and the score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which loop reads a matrix: a pure function of its sizes, its device and what is read, that says why.
+"""Choose the backend of a pass: a pure function of sizes, device and reductions that says why.
 
 Every loop gives the same readings within the table of tolerances. The quickest that serves is taken; those
 that do not serve say so in a sentence, which `AttentionMatrix.why()` prints.

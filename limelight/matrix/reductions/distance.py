@@ -1,4 +1,4 @@
-"""How far a query looks: the mean distance between its own position and the keys that it attends to.
+"""MeanDistance: the mean distance between a query and the keys it attends to.
 
 Distances are whole positions, and sums of weight × distance are taken over keys behind and keys ahead apart.
 Within either no term is negative, so no digit is lost where a query at position 100,000 looks next to itself.

@@ -1,4 +1,4 @@
-"""The whole matrix as a small picture: what a screen can show of a million tokens by a million."""
+"""Downsample: the whole matrix as a small picture, mean and maximum of each cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the sizes of the weights are distributed, a head at a time."""
+"""Histogram: how the weights of each head are distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From tokens to words, sentences or documents: attention between groups of tokens."""
+"""Pool: attention between groups of tokens, such as words, sentences, documents."""
 
 from __future__ import annotations
 

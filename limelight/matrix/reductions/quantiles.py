@@ -1,4 +1,4 @@
-"""How many keys hold most of the attention, exactly, without sorting or storing a row.
+"""Quantiles: how many keys hold a share of the attention, exactly, without sorting a row.
 
 A weight is a float between 0 and 1, and such floats are in the order of their bits read as whole numbers. So
 the weight at which the largest ones together reach a share of the row can be spelled digit by digit, one a

@@ -1,4 +1,4 @@
-"""The readings of α·w in place of α: every weight times a number of its key."""
+"""Reweighted: any reduction of weights times a number for each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention that goes to where nothing is: the model's own sink, and keys that serve as one.
+"""SinkMass: attention to the model's own sink, and to keys that serve as one.
 
 Many heads rest on the first token or on a separator (Xiao et al. 2023, "Efficient Streaming Language Models
 with Attention Sinks", arXiv:2309.17453); some models have a learned sink in the denominator instead.

@@ -1,4 +1,4 @@
-"""What the values do to the attention: the output A·V, and weights times the length of what they weigh.
+"""AttentionOutput, A·V, and ValueNorms, weights times the norms of the values.
 
 A large weight on a short value moves little, which is why special tokens may be attended to much and add
 hardly anything: Kobayashi et al. 2020, "Attention is Not Only a Weight: Analyzing Transformers with Vector

@@ -1,4 +1,4 @@
-"""Weights that are there already, as a Reading has them, in the clothes of an attention matrix."""
+"""PrecomputedMatrix: stored weights, as a Reading has them, with the interface of AttentionMatrix."""
 
 from __future__ import annotations
 

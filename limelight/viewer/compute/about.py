@@ -1,4 +1,4 @@
-"""What there is to look at, as the page is told it when it opens: the answer to `about`."""
+"""The answer to `about`: what the page can show of a subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strongest of all rows and columns of a level, for a page that must hold them all and cannot ask.
+"""TopRows: the largest entries of every row and column, for an offline page.
 
 One sweep over the queries finds both directions and all levels: strips of queries against all keys, from which each
 query unit keeps its strongest keys, and each key unit the strongest queries so far. What is not kept is summed by

@@ -1,4 +1,4 @@
-"""Subjects: the subjects of a server by name: the one it started with, and those users typed in."""
+"""Subjects: those of a server by name, the one it started with and those users typed in."""
 
 from __future__ import annotations
 

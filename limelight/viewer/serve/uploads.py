@@ -1,4 +1,4 @@
-"""What is typed in or dropped on the page: which texts a server takes, and the errors of those it does not."""
+"""Texts typed or dropped on the page: which are accepted, and the errors for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thread that computes, a queue with an end, and jobs that stop when nobody waits for them any more.
+"""Worker: one computing thread with a bounded queue; jobs that nobody waits for are cancelled.
 
 Equal questions that wait at the same time are one job. A job asks between its parts whether to go on.
 """

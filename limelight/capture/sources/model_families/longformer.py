@@ -1,4 +1,4 @@
-"""Longformer, and the encoder of LED: a window around each token, and a few tokens that see and are seen by all.
+"""Longformer and LED's encoder: a sliding window, and global tokens that attend both ways.
 
 Tokens with global attention have queries and keys of their own, which only they use. One matrix holds both kinds: its
 queries and keys are twice as wide, an ordinary query is zero in the second half and a global one in the first. Their

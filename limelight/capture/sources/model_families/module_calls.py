@@ -1,4 +1,4 @@
-"""One call of a module: what it was given, what its inner modules made, and what it gave."""
+"""Calls: the arguments, inner outputs and result of one call of a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a family without running it: how its attention is captured, or why it is refused.
+"""How each model family is captured or why it is refused, without running it.
 
 It is read from the table of families and from the source of transformers, without importing a model; and from what
 `python -m benchmarks coverage` measured on small random models, kept in `measured.json`.

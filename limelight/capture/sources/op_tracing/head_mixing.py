@@ -1,4 +1,4 @@
-"""Heads that are mixed: talking heads (Shazeer et al. 2020), re-attention (Zhou et al. 2021).
+"""Linear mixtures of heads: talking heads (Shazeer et al. 2020), re-attention (Zhou et al. 2021).
 
 Before softmax a mixture of heads is itself a product: Σ_h w[g,h]·q[h]·k[h] = (w[g,1]·q[1], …, w[g,H]·q[H])·(k[1], …,
 k[H]). So its scores are those of queries and keys that are H times as wide, the keys being one head for all. After

@@ -1,4 +1,4 @@
-"""The tape over one module: from each call of it to its output, in whatever thread it runs."""
+"""Run the tape over one module: from each of its calls to its output, in any thread."""
 
 from __future__ import annotations
 

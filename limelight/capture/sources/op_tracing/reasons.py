@@ -1,4 +1,4 @@
-"""Why attention that a tape has passed could not be followed, in words for people."""
+"""The reasons why traced attention was not captured, as sentences."""
 
 from __future__ import annotations
 

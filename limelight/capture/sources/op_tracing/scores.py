@@ -1,4 +1,4 @@
-"""What a tensor of scores is made of, as far as the tape has followed it; and what is known of lost ones."""
+"""TracedScores: what a tensor of scores is made of, as far as it was traced; Lost: why it no longer was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations that move scores and leave their numbers: casts, new axes, axes in another order."""
+"""Operations that keep every score and change only shape or dtype: view, permute, cast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tape: what happens between Q·Kᵀ and softmax, noted while a model computes its attention by hand.
+"""Tape: follows torch operations from Q·Kᵀ through softmax to weights·V while the model runs.
 
 Every torch function passes by. A product of two batches of matrices is taken for Q·Kᵀ until shown otherwise, and what
 is then done to it is noted beside it (`score_ops.py`): numbers that scale it, tensors that are added, places that are

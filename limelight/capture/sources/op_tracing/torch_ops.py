@@ -1,4 +1,4 @@
-"""Torch functions by name, as far as a tape must know them: which project, reduce, multiply, write."""
+"""Torch functions grouped by what they do: project, reduce, multiply, write in place."""
 
 from __future__ import annotations
 

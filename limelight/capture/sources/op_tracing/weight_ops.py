@@ -1,4 +1,4 @@
-"""What may happen to weights between softmax and the values.
+"""Torch operations allowed on weights between softmax and the product with V.
 
 Weights may be cast and turned, zeroed where nothing was seen, and dropped. Some models mix them: their heads with
 each other, or with the weights of another softmax. What can be told then are the weights before, and a note says so.
