@@ -6,7 +6,7 @@ const state: State = {
   view: "map",
   attention: 2,
   slice: "3.5,11.7",
-  weigh: "value",
+  weigh: "value-norm",
   level: "sentence",
   by: "document",
   direction: "to",
