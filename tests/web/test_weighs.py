@@ -16,8 +16,8 @@ from tests.viewer import cases, valued
 from tests.web.conftest import serving
 from tests.web.test_numbers import listed, strongest
 
-NAMES = {"weight": "weight", "sink-free": "without sinks", "value": "by value norm"}
-UNITS = {"weight": "probability", "sink-free": "probability, without sinks", "value": "value norm"}
+NAMES = {"weight": "weight", "sink-free": "without sinks", "value-norm": "by value norm"}
+UNITS = {"weight": "probability", "sink-free": "probability, without sinks", "value-norm": "value norm"}
 
 
 @pytest.fixture(scope="module")
