@@ -58,7 +58,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "readings.render.canvas": (),
     "looking.look": ("Look",),
     "looking.documents": ("DocumentsLook",),
-    "looking.head_atlas": ("Heads",),
+    "looking.head_atlas": ("AtlasRun",),
     "explain": (),
 }
 """Modules of which names stand on the page that are no public ones in short: what public ones take and give, and what

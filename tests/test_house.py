@@ -113,7 +113,7 @@ def test_the_heart_imports_torch_and_the_standard_library() -> None:
             assert top in allowed | more or name.startswith(inside), f"{path.name} imports {name}"
 
 
-LATE = {"limelight.viewer.serve.app": {"starlette"}}
+LATE = {"limelight.viewer.serve.routes": {"starlette"}}
 """Files that are imported inside functions only, and the packages that they may have at their top."""
 
 

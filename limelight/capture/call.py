@@ -10,7 +10,7 @@ from limelight.capture.inputs.attention_inputs import Kind
 from limelight.capture.verification import Verified, verify
 from limelight.errors import CaptureError
 from limelight.matrix import AttentionMatrix
-from limelight.matrix.part import HeadRange
+from limelight.matrix.head_range import HeadRange
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from limelight.capture.inputs.attention_inputs import AttentionInputs
-from limelight.matrix.part import HeadRange
+from limelight.matrix.head_range import HeadRange
 
 _QUERY = re.compile(
     r"(^|[._])(q|wq|to_q|query|queries|q_?(proj|lin|b_proj|proj_b)|query_(proj|projection))[._]"

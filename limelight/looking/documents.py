@@ -12,8 +12,8 @@ from functools import partial
 from limelight.ablation.leave_one_out import AblationResult, leave_one_out
 from limelight.checked import checked
 from limelight.errors import InputError, one_of
+from limelight.looking.documents_look import DocumentsLook
 from limelight.looking.readers import ANSWER, ForwardPass, Reader, check_reader
-from limelight.looking.result import DocumentsLook
 from limelight.looking.windows import joined
 from limelight.readings.documents import LookedAt, attention_between, ways_to_look
 from limelight.readings.reading import Head

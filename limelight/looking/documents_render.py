@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from limelight.looking.result import DocumentsLook
+from limelight.looking.documents_look import DocumentsLook
 from limelight.readings.reading import Reading, digits_after_point, percent, visible
 from limelight.readings.render.glyphs import Pen
 from limelight.readings.render.terminal import NARROW

@@ -22,14 +22,14 @@ LENGTH, TIMES = 25, 4
 
 
 @dataclass(frozen=True)
-class Heads:
+class AtlasRun:
     """An atlas, and what was read for it."""
 
     atlas: Atlas
     read: str
 
     def __repr__(self) -> str:
-        return f"Heads({self.atlas!r}; {self.read})"
+        return f"AtlasRun({self.atlas!r}; {self.read})"
 
     def write(self, path: Path) -> Path:
         """One row a head as CSV; an empty field where there is no value."""
@@ -46,7 +46,7 @@ class Heads:
 @checked
 def atlas_of(
     reader: Reader, documents: Mapping[str, str] | None = None, length: int = LENGTH, times: int = TIMES
-) -> Heads:
+) -> AtlasRun:
     """Read every head of self-attention: of the encoder in an encoder-decoder, else of the whole model.
 
     Without documents the model reads `length` random tokens, said `times` times, between what its tokenizer puts
@@ -70,7 +70,7 @@ def atlas_of(
     run = reader.run(context, 0)
     if not run.layers:
         raise InputError(f"There are no heads to read: {reader.name or 'the model'} has no self-attention.")
-    return Heads(atlas(run.layers, context.ids), read)
+    return AtlasRun(atlas(run.layers, context.ids), read)
 
 
 def _random(reader: Reader, length: int, times: int) -> Context:

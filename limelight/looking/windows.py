@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from limelight.ablation.leave_one_out import AblationResult, spearman
-from limelight.looking.result import DocumentsLook
+from limelight.looking.documents_look import DocumentsLook
 from limelight.readings.documents import LookedAt
 from limelight.readings.reading import Reading
 

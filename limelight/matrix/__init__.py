@@ -5,7 +5,7 @@ logits.py      the scores of any block                     tile.py      what a r
 gradients.py   the gradients of A @ v and A.T @ x          rollout.py   a product of many such matrices
 rollout_layer.py  one layer of it                          index_functions.py  functions of (b, h, q_idx, kv_idx)
 validation.py  what a matrix may be made of                checks.py    whole and finite numbers
-memory.py      tensors that have none                      part.py      some of a model's heads
+memory.py      tensors that have none                      head_range.py  some of a model's heads
 
 masks/         which query may attend to which key: a tile, or that it is empty or full
 biases/        what is added to the scores by place: ALiBi, T5, functions, tables

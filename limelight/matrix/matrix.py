@@ -23,12 +23,12 @@ from limelight.matrix.engine.read_plan import ReadPlan, plan_read
 from limelight.matrix.engine.threads import exactly
 from limelight.matrix.engine.tiled import weigh_block
 from limelight.matrix.gradients import GradientInputs, multiply
+from limelight.matrix.head_range import HeadRange
 from limelight.matrix.index_functions import PlaceFunction, ScoreFunction, runs_of
 from limelight.matrix.logits import Logits
 from limelight.matrix.masks import Mask
 from limelight.matrix.masks.base import Dense
 from limelight.matrix.memory import demand_memory
-from limelight.matrix.part import HeadRange
 from limelight.matrix.reductions.base import Reduction, finish, require_reductions
 from limelight.matrix.reductions.products import Applied, Transposed, TransposedApplied
 from limelight.matrix.reductions.row_stats import RowStats

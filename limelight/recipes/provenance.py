@@ -82,7 +82,7 @@ def keep(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:
     write_text(out / ORIGIN, json.dumps(_origin(recipe, rows, start), indent=1) + "\n")
 
 
-def check_same(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:
+def check_same_origin(out: Path, recipe: Recipe, rows: Rows, start: Start) -> None:
     """Raise RecipeError where the run in `out` was begun with something else; a run that kept nothing may go on."""
     file = out / ORIGIN
     if not file.is_file():

@@ -29,7 +29,7 @@ from limelight.predicting.search import BEAM, LENGTH_PENALTY, LONGEST, MOST_BEAM
 from limelight.text.readers import read_text
 from limelight.text.tokenizers import Kind
 from limelight.training.loop import TrainConfig
-from limelight.training.number_ranges import check_number
+from limelight.training.number_ranges import check_recipe_number
 
 TASK_NAMES = ("pronounce", "translate", "language", "classify")
 
@@ -273,7 +273,7 @@ def _within_limits(table: Text | TransformerConfig | RecurrentConfig | Search) -
             raise InputError(one_of(f"{name}", WORDS[name], value))
         if isinstance(value, int | float) and not isinstance(value, bool):
             least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
-            check_number(name, value, least, most)
+            check_recipe_number(name, value, least, most)
             if value > (reason := REASON.get(name, math.inf)):
                 raise InputError(f"{name} must be at most {reason:,}; got {value:,}.")
 

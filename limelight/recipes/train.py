@@ -38,7 +38,7 @@ from limelight.recipes.data_checks import (
 from limelight.recipes.data_rows import DataPart
 from limelight.recipes.fine_tune import classifier_from, with_dropout
 from limelight.recipes.model_card import command, trained_card
-from limelight.recipes.provenance import Start, check_same, effective, keep, measured_on
+from limelight.recipes.provenance import Start, check_same_origin, effective, keep, measured_on
 from limelight.recipes.recipe import Recipe, rendered
 from limelight.recipes.resume import (
     as_made,
@@ -241,7 +241,7 @@ def _begin(recipe: Recipe, rows: Rows, out: Path, start: Start) -> tuple[SavedMo
                     f"{out} holds a run of the task {begun.task!r}, the recipe is for {recipe.task!r}. "
                     "Give another output folder."
                 )
-            check_same(out, recipe, rows, start)
+            check_same_origin(out, recipe, rows, start)
             if begun is not None:
                 return begun, False
         except (RecipeError, CheckpointError):

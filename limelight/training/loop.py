@@ -43,7 +43,7 @@ from limelight.training.checkpoints import (
     sweep_older,
 )
 from limelight.training.interrupts import interrupts_wait, raise_interrupt
-from limelight.training.number_ranges import check_number
+from limelight.training.number_ranges import check_recipe_number
 from limelight.training.optimizer import adamw, averaged, set_rate
 from limelight.training.precision import Precision, autocast
 from limelight.training.reporting import Reporter
@@ -88,21 +88,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "tokens", "accumulate", "evaluate_every", "checkpoint_every"):
-            check_number(name, getattr(self, name), 1, whole=True)
+            check_recipe_number(name, getattr(self, name), 1, whole=True)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise ArgumentTypeError(f"seed must be a whole number; got {self.seed!r}.")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be from 0 to 2^63 - 1; got {self.seed}.")
         for name in ("warmup", "patience"):
-            check_number(name, getattr(self, name), 0, whole=True)
+            check_recipe_number(name, getattr(self, name), 0, whole=True)
         for name in ("output_rate", "clip", "weight_decay"):
-            check_number(name, getattr(self, name), 0)
+            check_recipe_number(name, getattr(self, name), 0)
         for name in ("smoothing", "decay"):
-            check_number(name, getattr(self, name), 0, 1)
+            check_recipe_number(name, getattr(self, name), 0, 1)
         if isinstance(self.rate, int | float) and not 0 < self.rate < math.inf:
             raise InputError(f"rate must be a number above 0; got {reprlib.repr(self.rate)}.")
         for name in ("rate", "average"):
-            check_number(name, getattr(self, name))
+            check_recipe_number(name, getattr(self, name))
         if self.schedule not in SCHEDULES:
             raise InputError(one_of("schedule", SCHEDULES, self.schedule))
         if self.precision not in get_args(Precision):

@@ -12,7 +12,7 @@ MOST_WHOLE = 2**63 - 1
 """What a whole number may be where nothing else bounds it: more is a slip of the keyboard."""
 
 
-def check_number(
+def check_recipe_number(
     name: str, value: Any, least: float = -math.inf, most: float = math.inf, whole: bool = False
 ) -> None:
     """Raises ArgumentTypeError for what is no number, or no whole one; InputError for one outside its limits, or

@@ -14,8 +14,8 @@ from torch import nn
 
 import limelight as ll
 from limelight.errors import CaptureError
+from limelight.matrix.head_range import HeadRange
 from limelight.matrix.matrix import select_queries
-from limelight.matrix.part import HeadRange
 from limelight.readings.token_groups import Groups
 from limelight.readings.words import place_of, received_words
 from tests.capture import foreign

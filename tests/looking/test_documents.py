@@ -15,11 +15,11 @@ from rich.console import Console
 from limelight.capture import watch
 from limelight.errors import ArgumentTypeError, InputError
 from limelight.looking.documents import VIEWS, look_conversation, look_documents
+from limelight.looking.documents_look import DocumentsLook
 from limelight.looking.documents_render import shown
 from limelight.looking.head_atlas import atlas_of
 from limelight.looking.hugging_face_reader import HuggingFaceReader
 from limelight.looking.limelight_reader import OwnReader
-from limelight.looking.result import DocumentsLook
 from limelight.modules.model_io import architecture, build
 from limelight.modules.recurrent import RecurrentConfig
 from limelight.predicting.predictor import Predictor

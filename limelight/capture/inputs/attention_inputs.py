@@ -11,8 +11,8 @@ from torch import Tensor
 from limelight.capture.inputs.autograd import Graph
 from limelight.matrix import AttentionMatrix, Mask
 from limelight.matrix.biases import Bias
+from limelight.matrix.head_range import HeadRange
 from limelight.matrix.index_functions import PlaceFunction
-from limelight.matrix.part import HeadRange
 
 Kind = Literal["self", "cross"]
 

@@ -11,10 +11,10 @@ import torch
 from limelight.errors import InputError
 from limelight.explain import explain_text
 from limelight.looking.documents import look_documents
+from limelight.looking.documents_look import DocumentsLook
 from limelight.looking.limelight_reader import OwnReader
 from limelight.looking.look import Look, look, word_groups
 from limelight.looking.readers import ForwardPass, Reader
-from limelight.looking.result import DocumentsLook
 from limelight.predicting.predictor import Predictor, Trace
 from limelight.predicting.search import NEVER
 from limelight.readings.alignment_heads import AlignmentHeads

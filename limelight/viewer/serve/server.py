@@ -26,7 +26,7 @@ def application(
     is missing.
     """
     require("starlette", extra="web", purpose="A server")
-    from limelight.viewer.serve.app import Site
+    from limelight.viewer.serve.routes import Site
 
     subject.answer(Question.of("about", {}))  # finds words and sentences, before anybody waits for them
     library = Subjects(subject, read)
