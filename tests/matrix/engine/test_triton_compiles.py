@@ -23,7 +23,7 @@ import json, re, torch, triton
 from triton.backends.compiler import GPUTarget
 from limelight.matrix.validation import scores_of
 from limelight.matrix.masks import causal
-from limelight.matrix.tile import Stats
+from limelight.matrix.tile import SoftmaxStats
 from limelight.matrix.engine.triton import area_runs, launch, support
 from limelight.matrix.engine.triton import area_kernel, column_kernel, row_kernel
 
@@ -56,7 +56,7 @@ for module, name in (
 q, k = (torch.empty(1, heads, 300, 128, dtype=torch.bfloat16) for heads in (4, 2))
 scores = scores_of(q, k, None, causal(), None, None, None, None)
 v, x = torch.empty(1, 2, 300, 128, dtype=torch.bfloat16), torch.empty(1, 1, 300, 3)
-stats = Stats(torch.empty(1, 4, 300), torch.empty(1, 4, 300))
+stats = SoftmaxStats(torch.empty(1, 4, 300), torch.empty(1, 4, 300))
 group = area_runs.runs_of_groups(torch.arange(300)[None] // 100, 4)
 kernels = launch.Kernels(scores, support.plan(scores, []))
 kernels.rows(entropy=True, key=True, offset=0)
