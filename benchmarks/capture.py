@@ -19,7 +19,7 @@ new to the process, and the first touch of a page is the operating system's pric
 at what was seen. Who never lets go pays for memory that nobody has used before, with a watch as with hooks.
 
 `--long N` lets a random model of GPT-2's size (12 layers, 12 heads, width 768) read up to N tokens: every layer and
-head, all keys, `Received` folded inside the forward (`long_texts.py`).
+head, all keys, `Received` read inside the forward (`long_texts.py`).
 """
 
 from __future__ import annotations

@@ -79,20 +79,20 @@ def _groups(setting: Setting) -> Tensor:
 STANDARD: dict[str, Callable[[Setting], Reduction[Any]]] = {
     "Received": lambda setting: heart.Received(),
     "Entropy": lambda setting: heart.Entropy(),
-    "Peak": lambda setting: heart.ArgMax(),
-    "Distance": lambda setting: heart.MeanDistance(),
-    "Top(8)": lambda setting: heart.TopK(8),
+    "ArgMax": lambda setting: heart.ArgMax(),
+    "MeanDistance": lambda setting: heart.MeanDistance(),
+    "TopK(8)": lambda setting: heart.TopK(8),
     "Pool": lambda setting: heart.Pool(_groups(setting), _groups(setting)),
 }
 OTHERS: dict[str, Callable[[Setting], Reduction[Any]]] = {
     "RowStats": lambda setting: heart.RowStats(),
-    "Bottom(8)": lambda setting: heart.BottomK(8),
+    "BottomK(8)": lambda setting: heart.BottomK(8),
     "SinkMass": lambda setting: heart.SinkMass([0]),
-    "Picture": lambda setting: heart.Downsample(256, 256),
+    "Downsample": lambda setting: heart.Downsample(256, 256),
     "Histogram": lambda setting: heart.Histogram(),
-    "Norms": lambda setting: heart.ValueNorms(),
-    "Output": lambda setting: heart.AttentionOutput(),
-    "Weighted": lambda setting: heart.Reweighted(heart.Received(), torch.ones(setting.tokens)),
+    "ValueNorms": lambda setting: heart.ValueNorms(),
+    "AttentionOutput": lambda setting: heart.AttentionOutput(),
+    "Reweighted": lambda setting: heart.Reweighted(heart.Received(), torch.ones(setting.tokens)),
     "Quantiles": lambda setting: heart.Quantiles(0.5, 0.9),
 }
 """The one place where the benchmarks name the reductions; a test compares it with what the heart exports."""
@@ -160,14 +160,14 @@ def _eager(names: tuple[str, ...]) -> Callable[[Inputs], Prepared]:
     def prepare(inputs: Inputs) -> Prepared:
         q, k, v, setting = inputs.query, inputs.key, inputs.value, inputs.setting
         place = torch.arange(setting.tokens, device=q.device)
-        distance_NM = (place[:, None] - place).abs().to(q.dtype) if "Distance" in names else None
+        distance_NM = (place[:, None] - place).abs().to(q.dtype) if "MeanDistance" in names else None
         hidden = (place[:, None] < place) if setting.causal else None
         reductions: dict[str, Callable[[Tensor], Any]] = {
             "Received": lambda weights: weights.sum(-2),
             "Entropy": lambda weights: torch.special.entr(weights).sum(-1),
-            "Peak": lambda weights: weights.max(-1),
-            "Distance": lambda weights: (weights * distance_NM).sum(-1),
-            "Top(8)": lambda weights: weights.topk(8, -1),
+            "ArgMax": lambda weights: weights.max(-1),
+            "MeanDistance": lambda weights: (weights * distance_NM).sum(-1),
+            "TopK(8)": lambda weights: weights.topk(8, -1),
             "Pool": lambda weights: F.avg_pool2d(weights, GROUP) * GROUP,
         }
 

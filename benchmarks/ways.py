@@ -18,7 +18,7 @@ from limelight.matrix.engine.native.library import PANEL
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.reductions.base import finish
 from limelight.matrix.validation import scores_of
-from tests.oracle import FOLDS
+from tests.oracle import REDUCTIONS
 from tests.tolerance import check
 
 Comparisons = dict[str, Callable[[], None]]
@@ -47,13 +47,13 @@ def draw_readings(dice: random.Random, case: Drawn) -> tuple[Way, list[str]]:
     """A way to read, and what is read in one go; at least one thing that this way can read."""
     scores = scores_of(**case.inputs())
     loop = dice.choice((None, *(loop for loop in BACKENDS if loop.rejection(scores, ()) is None)))
-    names = [*FOLDS, *VERBS] if loop is None else [*FOLDS]
+    names = [*REDUCTIONS, *VERBS] if loop is None else [*REDUCTIONS]
     dice.shuffle(names)
     wanted, count = list[str](), dice.randint(1, 6)
     for name in names:
         if len(wanted) == count:
             break
-        reductions = [FOLDS[each][0](case) for each in (*wanted, name) if each in FOLDS]
+        reductions = [REDUCTIONS[each][0](case) for each in (*wanted, name) if each in REDUCTIONS]
         if loop is None or loop.rejection(scores, _asked(reductions)) is None:
             wanted.append(name)
     cut = None if loop not in (PLAIN, NATIVE) or dice.random() < 0.3 else draw_cut(dice, case, loop)
@@ -74,11 +74,11 @@ def draw_cut(dice: random.Random, case: Drawn, loop: Backend) -> Plan:
 
 def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) -> Comparisons:
     """Read it, and say for each reading how to compare it."""
-    reductions = {name: FOLDS[name][0](case) for name in names if name in FOLDS}
+    reductions = {name: REDUCTIONS[name][0](case) for name in names if name in REDUCTIONS}
     if way.loop is not None and way.cut is not None:
         readings = read_cut(case, way.loop, way.cut, list(reductions.values()))
         return {
-            name: partial(FOLDS[name][1], reading, case)
+            name: partial(REDUCTIONS[name][1], reading, case)
             for name, reading in zip(reductions, readings, strict=True)
         }
     matrix = case.matrix()
@@ -91,7 +91,7 @@ def readings_of(case: Drawn, way: Way, names: list[str], dice: random.Random) ->
         except TooLargeError:
             read = matrix.read(*reductions.values(), loop=way.loop and way.loop.name)
         for name, reading in zip(reductions, [read] if len(reductions) == 1 else read, strict=True):
-            comparisons[name] = partial(FOLDS[name][1], reading, case)
+            comparisons[name] = partial(REDUCTIONS[name][1], reading, case)
     for name in names:
         if name in VERBS:
             comparisons[name] = VERBS[name](matrix, case, dice)

@@ -1,7 +1,7 @@
 """The float64 truth for tests: random cases, what each mask means, and what each reduction must read.
 
-Write the meaning of a new mask into MASKS, or of a new reduction into FOLDS, and every suite that is parametrised
-over them takes it up: tilings, dtypes, extreme rows, laws.
+Write the meaning of a new mask into MASKS, or of a new reduction into REDUCTIONS, and every suite that is
+parametrised over them takes it up: tilings, dtypes, extreme rows, laws.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def seen_by_meaning(meaning: Meaning, b: int = B, h: int = H, n: int = N, m: int
 
 # ---- what each reduction must read -------------------------------------------------------------------------
 
-FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], None]]] = {
+REDUCTIONS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], None]]] = {
     "RowStats": (lambda case: RowStats(), expected.row_stats),
     "Received": (lambda case: Received(), expected.received),
     "Entropy": (lambda case: Entropy(), expected.entropy),
@@ -230,7 +230,7 @@ FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], N
         expected.pool,
     ),
     "Reweighted": (
-        lambda case: Reweighted(FOLDS["Pool"][0](case), expected.factors(case)),
+        lambda case: Reweighted(REDUCTIONS["Pool"][0](case), expected.factors(case)),
         partial(expected.pool, weighted=True),
     ),
     "Downsample": (lambda case: Downsample(7, 5), partial(expected.picture, height=7, width=5)),
@@ -253,10 +253,10 @@ FOLDS: dict[str, tuple[Callable[[Case], Reduction[Any]], Callable[[Any, Case], N
 
 def expect_all(case: Case, cut: Plan, without: str = "") -> None:
     """Read every reduction in one walk, `without` one of them, and compare each with its truth."""
-    reductions = {name: build(case) for name, (build, _) in FOLDS.items() if name != without}
+    reductions = {name: build(case) for name, (build, _) in REDUCTIONS.items() if name != without}
     for name, reading in zip(reductions, case.read(*reductions.values(), cut=cut), strict=True):
         try:
-            FOLDS[name][1](reading, case)
+            REDUCTIONS[name][1](reading, case)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
 

@@ -61,7 +61,7 @@ def explain_text(
 def explain_walk(
     made: PairedRun, choice: Selection, progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> Explanation:
-    """All stages of a walk that was made, in the order of the process.
+    """All stages of a paired run, in the order of the process.
 
     progress  is told how far the one that takes long has come, the removal of tokens
     """

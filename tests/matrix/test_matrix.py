@@ -16,7 +16,7 @@ from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLarge
 from limelight.matrix import AttentionMatrix, Downsample, Entropy, Received, Rollout, RowStats, biases, masks
 from limelight.matrix.logits import Logits
 from tests.examples import examples
-from tests.oracle import FOLDS, MASKS, B, D, G, H, M, N, X, dressed_case, random_case
+from tests.oracle import MASKS, REDUCTIONS, B, D, G, H, M, N, X, dressed_case, random_case
 from tests.tolerance import check
 
 CASE = dressed_case(masks.causal())
@@ -174,7 +174,7 @@ def test_autocast_does_not_round_the_tiles() -> None:
 
 
 def test_nothing_is_made_where_torch_makes_tensors_by_default() -> None:
-    reductions = [build(CASE) for build, _ in FOLDS.values()]
+    reductions = [build(CASE) for build, _ in REDUCTIONS.values()]
 
     def read() -> tuple[Any, ...]:
         mask = masks.lengths(key=[M] * (B - 1) + [17], side="left") | masks.window(3)
@@ -378,8 +378,8 @@ def test_what_was_made_in_inference_mode_is_found_anew_by_every_reading(written:
         truth = replace(case).truth().weights_BHNM
         check("weights", matrix.dense(), truth)
         check("received", matrix.read(Received()).raw, truth.sum(2))
-        FOLDS["RowStats"][1](matrix.read(RowStats()), replace(case))
-        FOLDS["Quantiles"][1](matrix.read(FOLDS["Quantiles"][0](case)), replace(case))
+        REDUCTIONS["RowStats"][1](matrix.read(RowStats()), replace(case))
+        REDUCTIONS["Quantiles"][1](matrix.read(REDUCTIONS["Quantiles"][0](case)), replace(case))
 
 
 @pytest.mark.parametrize("loop", ["plain", None])

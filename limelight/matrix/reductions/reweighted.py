@@ -31,7 +31,7 @@ class Factored(NamedTuple):
 class Reweighted(Generic[Result]):
     """What `reduction` reads when every weight is multiplied by a number of its key, α·w in place of α.
 
-    With the lengths of the values, `Reweighted(Pool(rows, cols), matrix.read(Norms()).lengths)` pools ‖α·v‖
+    With the lengths of the values, `Reweighted(Pool(rows, cols), matrix.read(ValueNorms()).lengths)` pools ‖α·v‖
     between words; with 0 for some keys and 1 for the others those keys are left out, the rest unchanged.
     `reduction` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
     for a Picture none is below 0.

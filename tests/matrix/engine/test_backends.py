@@ -39,7 +39,7 @@ from limelight.matrix.engine.plan import Plan, stats_bytes
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.logits import Logits
 from tests.examples import mostly_slow
-from tests.oracle import FOLDS, Case, random_case
+from tests.oracle import REDUCTIONS, Case, random_case
 from tests.tolerance import check
 
 NOT_HERE = "this loop does not serve here: Triton needs a GPU, the C++ loop a compiler"
@@ -148,7 +148,7 @@ def test_a_state_that_heads_share_is_not_written_by_two_threads(threads: Callabl
 
 def test_the_reductions_of_the_package_say_that_heads_are_apart() -> None:
     case = random_case()
-    assert all(build(case).independent_heads for build, _ in FOLDS.values())
+    assert all(build(case).independent_heads for build, _ in REDUCTIONS.values())
 
 
 @dataclass(frozen=True)
@@ -302,8 +302,8 @@ def test_the_mask_is_asked_once_a_row_block_however_many_squares_it_is_cut_into(
     assert asked == [
         (i0, min(i0 + 32, 97), 0, 301) for i0 in (0, 32, 64, 96) for _ in range(2)
     ]  # a pass each
-    FOLDS["Received"][1](received, case)
-    FOLDS["Entropy"][1](entropy, case)
+    REDUCTIONS["Received"][1](received, case)
+    REDUCTIONS["Entropy"][1](entropy, case)
 
 
 def test_a_limit_takes_threads_away_before_it_changes_the_cut(threads: Callable[[int], None]) -> None:

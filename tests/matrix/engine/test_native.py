@@ -36,7 +36,7 @@ from limelight.matrix.engine.plan import Plan
 from limelight.matrix.tile import Arena
 from limelight.matrix.validation import scores_of
 from tests.matrix.reductions.test_reductions import extreme
-from tests.oracle import FOLDS, MASKS, B, Case, H, dressed_case, random_case
+from tests.oracle import MASKS, REDUCTIONS, B, Case, H, dressed_case, random_case
 from tests.tolerance import check
 
 built = pytest.mark.skipif(isinstance(library(), str), reason=f"the native loop: {library()}")
@@ -45,7 +45,7 @@ CUTS = {
     "few rows": Plan(rows=11, columns=None, panel_batches=1, panel_heads=2, grain=32, held=7),
     "all at once": Plan(rows=240, columns=None, panel_batches=B, panel_heads=H),
 }
-KNOWN = {name: FOLDS[name] for name in FOLDS if type(FOLDS[name][0](random_case())) in TAKES}
+KNOWN = {name: REDUCTIONS[name] for name in REDUCTIONS if type(REDUCTIONS[name][0](random_case())) in TAKES}
 
 
 def expect_known(case: Case, cut: Plan) -> None:
@@ -58,7 +58,7 @@ def expect_known(case: Case, cut: Plan) -> None:
         names = [list(waiting)[place] for place in those_taken(list(waiting.values()))]
         reductions = [waiting.pop(name) for name in names]
         states, stats = loop.read(scores, scores.frame(scores.N), reductions, None, cut)
-        FOLDS["RowStats"][1](stats, case)
+        REDUCTIONS["RowStats"][1](stats, case)
         for name, reduction, state in zip(names, reductions, states, strict=True):
             try:
                 KNOWN[name][1](reduction.finish(state, stats), case)

@@ -43,7 +43,7 @@ from limelight.matrix.reductions.base import finish
 from limelight.matrix.reductions.products import Applied, TransposedApplied
 from limelight.matrix.validation import scores_of
 from tests import expected
-from tests.oracle import FOLDS, MASKS, Case, M, N, random_case
+from tests.oracle import MASKS, REDUCTIONS, Case, M, N, random_case
 from tests.tolerance import check
 
 pytest.importorskip("triton", reason="Triton has no wheel for this system")
@@ -87,10 +87,10 @@ def read(case: Case, *reductions: Reduction[Any], cut: Plan = CUT, known: Any = 
 
 
 def expect(case: Case, *names: str, cut: Plan = CUT) -> None:
-    reductions = {name: FOLDS[name][0](case) for name in names}
+    reductions = {name: REDUCTIONS[name][0](case) for name in names}
     for name, reading in zip(reductions, read(case, *reductions.values(), cut=cut), strict=True):
         try:
-            FOLDS[name][1](reading, case)
+            REDUCTIONS[name][1](reading, case)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
 
@@ -155,7 +155,7 @@ def test_readings_are_the_truth_under_every_mask(mask: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mask", EVERY_MASK)
 def test_every_reduction_of_a_dressed_case_under_every_mask(mask: str) -> None:
-    expect(dressed(random_case(MASKS[mask][0], shape=SMALL)), *FOLDS)
+    expect(dressed(random_case(MASKS[mask][0], shape=SMALL)), *REDUCTIONS)
 
 
 def test_all_at_once_dressed() -> None:

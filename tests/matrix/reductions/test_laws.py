@@ -17,7 +17,7 @@ from limelight.matrix.engine.tiled import panels, read_tiles, tiles
 from limelight.matrix.tile import Arena
 from limelight.matrix.validation import scores_of
 from tests.examples import examples
-from tests.oracle import FOLDS, WALKS_OFTEN, Case, expect_all, random_case
+from tests.oracle import REDUCTIONS, WALKS_OFTEN, Case, expect_all, random_case
 
 SMALL = (1, 2, 1, 17, 23, 3, 2)  # laws are tried on many cuts, so the matrix is small
 _bias = torch.randn(1, 2, 17, 23).masked_fill(torch.rand(1, 1, 17, 23) > 0.8, -torch.inf)
@@ -65,11 +65,11 @@ def test_any_tiling_gives_the_same_reading(name: str, cut: Plan) -> None:
     expect_all(CASES[name], cut, without=WALKS_OFTEN)
 
 
-@pytest.mark.parametrize("reduction", FOLDS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 @examples(2)
 @given(cut=cuts, name=st.sampled_from(sorted(CASES)), seed=st.integers(0, 999), parts=st.integers(1, 4))
 def test_any_order_and_any_merging(reduction: str, cut: Plan, name: str, seed: int, parts: int) -> None:
-    build, expect = FOLDS[reduction]
+    build, expect = REDUCTIONS[reduction]
     case, shuffle = CASES[name], random.Random(seed)
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
@@ -89,13 +89,13 @@ def test_any_order_and_any_merging(reduction: str, cut: Plan, name: str, seed: i
     expect(reading, case)
 
 
-@pytest.mark.parametrize("reduction", FOLDS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_the_neutral_element_changes_nothing(reduction: str) -> None:
     case = CASES["everything at once"]
     scores = scores_of(**case.inputs())
     frame = scores.frame(scores.N, case.value)
     cut = Plan(rows=64, columns=None, panel_batches=1, panel_heads=2)
-    reading: Any = NextPass(FOLDS[reduction][0](case))
+    reading: Any = NextPass(REDUCTIONS[reduction][0](case))
     while isinstance(reading, NextPass):
         reader = reading.reduction
         [state], stats = read_tiles(scores, frame, [reader], None, cut)

@@ -34,7 +34,7 @@ from limelight.matrix import (
 from limelight.matrix.reductions.products import Applied, TransposedApplied
 from limelight.matrix.reductions.row_stats import RowSums
 from limelight.matrix.reductions.topk import Best
-from tests.oracle import CUTS, FOLDS, Case, H, random_case
+from tests.oracle import CUTS, REDUCTIONS, Case, H, random_case
 
 
 class RowStatsThatForgetToRescale(RowStats):
@@ -294,8 +294,8 @@ def mutant_case() -> Case:
 @pytest.mark.parametrize("mutant", FOLD_MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_mutated_reduction_is_noticed(mutant: type) -> None:
     name, build = FOLD_MUTANTS[mutant]
-    case, expect = mutant_case(), FOLDS[name][1]
-    reduction = FOLDS[name][0](case)
+    case, expect = mutant_case(), REDUCTIONS[name][1]
+    reduction = REDUCTIONS[name][0](case)
     [reading] = case.read(reduction, cut=CUTS["squares"])
     expect(reading, case)  # green as it is …
     [reading] = case.read(build(reduction), cut=CUTS["squares"])
