@@ -103,7 +103,8 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
 
     def watched(**given: Any) -> Any:
         with ll.watch(**given) as seen:
-            return len(seen)
+            given["model"](torch.ones(1, 5, 16))
+        return len(seen)
 
     def kept(**given: Any) -> Any:
         with ll.record_attention(**given) as seen:
@@ -201,7 +202,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
             ),
             fits("record_attention", kept, model=mine.model),
             fits(
-                "Shape",
+                "TransformerConfig",
                 ll.TransformerConfig,
                 **asdict(ll.TransformerConfig(16, 2, 8, 1, 1, key_value_heads=1, longest=7)),
             ),
@@ -355,7 +356,7 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 rows=[1],
                 among=None,
                 heads=None,
-                weigh="alpha",
+                weigh="weight",
                 sink_free=False,
                 batch=0,
             ),
@@ -388,7 +389,15 @@ def calls(dice: random.Random, box: Sandbox) -> dict[str, Callable[[], Call]]:
                 batch=0,
             ),
             fits("show", ll.show, what=small, text=None, queries=None, title="", height=640, batch=0),
-            fits("watch", watched, model=mine.model, read=(), verify=False, offload=None, values=True),
+            fits(
+                "watch",
+                watched,
+                model=ll.MultiHeadAttention(16, 2),
+                read=(),
+                verify=False,
+                offload=None,
+                values=True,
+            ),
             fits("lazy_attentions", lazily, model=mine.model),
             fits("load_recipe", ll.load_recipe, name="translate"),
             fits("load_recipe of a file", ll.load_recipe, name=_written(box, recipe(dice))),

@@ -25,8 +25,7 @@ from torch.nn import functional as F
 from benchmarks.reading import clock_of, sample, spread
 from benchmarks.tables import print_rows
 from limelight.errors import InputError
-from limelight.matrix import AttentionMatrix, masks
-from limelight.matrix import reference as truth_of
+from limelight.matrix import AttentionMatrix, masks, reference as truth_of
 from limelight.matrix.rollout import Rollout
 
 ROUNDS = 5

@@ -3,7 +3,7 @@
     equation_picture   matrices in a row with signs between them      X + P = I
     product_picture    left · right = result, each where its rows and columns meet
 
-A picture of attention itself is made in `pictures.py` from a Reading; here are the numbers on the way there,
+A picture of attention itself is made in readings/render/figures.py from a Reading; here are the numbers before it,
 which may be negative: they run from orange over white to blue, as far apart for every kind of colour vision.
 """
 

@@ -8,7 +8,6 @@ goes on as it came, but what the system says of a path (no right to it, no room)
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
 import operator
@@ -20,7 +19,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from limelight.errors import ArgumentTypeError, LimelightError, file_error
+from limelight.errors import ArgumentTypeError, LimelightError, file_error, tells_of_a_file
 
 Door = TypeVar("Door", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
@@ -98,13 +97,9 @@ def _check(
                 ) from error
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Where a write finds no room, Python names no file."""
-
-
 def _tell_path(error: Exception) -> None:
     """Raise FileError for what the system says of a file or folder."""
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in NO_ROOM):
+    if isinstance(error, OSError) and tells_of_a_file(error):
         raise file_error(error) from error
 
 

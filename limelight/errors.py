@@ -111,6 +111,22 @@ _WAYS_OUT = {
 """What to do, by the system's number of the error."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where a write finds no room, Python names no file."""
+
+
+def tells_of_a_file(error: OSError) -> bool:
+    """Whether the system says this of a file or folder, and not of a connection or a pipe.
+
+    >>> tells_of_a_file(PermissionError(13, "Permission denied", "run")), tells_of_a_file(TimeoutError("timed out"))
+    (True, False)
+    """
+    named = (
+        error.filename is not None and isinstance(error.errno, int) and not isinstance(error, ConnectionError)
+    )
+    return isinstance(error, FileError) or (named and not hasattr(error, "url")) or error.errno in NO_ROOM
+
+
 def file_error(error: OSError) -> FileError:
     """What the system says of a path, as an error that is both a FileError and of the kind that Python raised.
 
@@ -121,7 +137,8 @@ def file_error(error: OSError) -> FileError:
     if isinstance(error, FileError):
         return error
     said = error.strerror or str(error).rstrip(".") or "it cannot be used"
-    return _file_kind(type(error))(error.errno or errno.EIO, said, error.filename, None, error.filename2)
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
+    return _file_kind(kind)(error.errno or errno.EIO, said, error.filename, None, error.filename2)
 
 
 _KINDS: dict[type[OSError], type[FileError]] = {OSError: FileError}

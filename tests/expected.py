@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limelight.matrix import SoftmaxStats
-from limelight.matrix import reference as truth_of
+from limelight.matrix import SoftmaxStats, reference as truth_of
 from tests.tolerance import check
 
 if TYPE_CHECKING:

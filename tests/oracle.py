@@ -34,8 +34,8 @@ from limelight.matrix import (
     TopK,
     ValueNorms,
     masks,
+    reference as truth_of,
 )
-from limelight.matrix import reference as truth_of
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.reductions.base import finish

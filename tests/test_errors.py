@@ -128,3 +128,29 @@ def test_an_error_without_a_number_keeps_its_words() -> None:
     assert str(file_error(OSError("disk full."))).startswith("A file: disk full. ")
     error = file_error(PermissionError(errno.EACCES, "Permission denied", "a"))
     assert file_error(error) is error
+
+
+def test_what_is_no_file_gets_no_advice_for_files() -> None:
+    """A connection, or a library's own kind of OSError, goes on as it came."""
+
+    class GoneError(OSError):
+        def __init__(self, said: str) -> None:
+            super().__init__(said)
+
+    for error in (
+        OSError("no connection"),
+        TimeoutError("timed out"),
+        ConnectionResetError(104, "reset"),
+        GoneError("x"),
+    ):
+        assert not errors.tells_of_a_file(error)
+
+    class LockedError(PermissionError):
+        def __init__(self, said: str) -> None:
+            super().__init__(13, said, "run/card.json")
+
+    assert errors.tells_of_a_file(LockedError("locked"))
+    made = errors.file_error(LockedError("locked"))
+    assert (
+        isinstance(made, PermissionError) and "run/card.json: locked." in str(made) and "chmod" in str(made)
+    )

@@ -2,8 +2,8 @@
 
 Each is trained with the same data in the same order, the same loop and the same batches, for the same processor
 time, on one thread, at the rate that the same search found for it. Judged is what they have never seen: on the
-way a part of the held-out rows, at the end the test rows, by length. contests.py has the tasks and the rivals,
-accuracy_result.py tells what it gave.
+way a part of the held-out rows, at the end the test rows, by length. tasks.py has the tasks and the rivals,
+report.py tells what it gave.
 """
 
 from __future__ import annotations

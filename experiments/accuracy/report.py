@@ -1,4 +1,4 @@
-"""What accuracy gave, in sentences, task by task; what they follow from stands in accuracy_shown.py's tables."""
+"""What accuracy gave, in sentences, task by task; what they follow from stands in tables.py."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Alignment: does the attention between two languages find the links that people set?
 
 A translator learns from one Bible to the other, nobody tells it of words. Then it is given verses with their
-translation, and for every target word the source word is taken that a head attends to most. strongs.py judges
+translation, and for every target word the source word is taken that a head attends to most. gold.py judges
 these links, head by head; beside them stand statistical aligners (aligners.py), which do nothing else.
 
 Row i of the cross-attention predicts target token i, and row i + 1 has read it; both are judged (the second is
@@ -58,7 +58,7 @@ CONTEST = Contest(
 )
 RATES = {"luong": 1e-3, "attention": 1.5e-3}
 """The two rivals that have anything to align with, and the rates that they learn at where nothing was found for the
-translation of accuracy.py, which is the same network but for a layer."""
+translation of accuracy/experiment.py, which is the same network but for a layer."""
 ROWS = ("predicts", "has read")
 """Which row of the cross-attention is a target token's."""
 TRAINING = TrainConfig(
@@ -214,7 +214,7 @@ def peaks(words_PQ: Tensor) -> list[Link]:
 
 
 def without_links(saved: SavedModel, verses: Sequence[LinkedVerse]) -> tuple[Head, ...]:
-    """The heads that Limelight aligns with where nobody has linked a word (readings/heads.py)."""
+    """The heads that Limelight aligns with where nobody has linked a word (readings/alignment_heads.py)."""
     predictor = Predictor(saved)
     examples = []
     for verse in verses:

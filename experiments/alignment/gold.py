@@ -1,6 +1,6 @@
 """How right are word links, judged by those that people set? Precision, recall and alignment error rate.
 
-People have linked phrases (text/bibles.py). In words that is:
+People have linked phrases (experiments/data/bibles.py). In words that is:
 
     sure      one word and one word, linked to each other and to nothing else
     possible  every word of a phrase and every word of the phrase that it is linked to

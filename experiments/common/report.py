@@ -18,8 +18,7 @@ from experiments.common.contenders import TOLERANCE
 from experiments.common.figures import draw
 from experiments.common.machine import in_words
 from experiments.common.plan import PARTS, Cell, Part, Spread, Table
-from experiments.common.search import SEARCHED, tried
-from experiments.common.search import kept as search_of
+from experiments.common.search import SEARCHED, kept as search_of, tried
 from experiments.common.store import Kept, kept
 from limelight.errors import CheckpointError
 from limelight.files import write_text

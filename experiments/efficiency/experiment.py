@@ -2,7 +2,7 @@
 
 Language models of one size do the same work in turns, in one process: a training step over texts of many lengths and
 batches, with one thread and with two; the same in two processes; and writing one token after a context. Times are
-by the clock, so nothing else should run. efficiency_result.py tells what it gave.
+by the clock, so nothing else should run. report.py tells what it gave.
 """
 
 from __future__ import annotations

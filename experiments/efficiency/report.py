@@ -1,4 +1,4 @@
-"""What efficiency gave, in sentences; efficiency_shown.py has the tables and pictures that they follow from.
+"""What efficiency gave, in sentences; tables.py has the tables and pictures that they follow from.
 
 Rivals are measured in turns. One is called faster than another where it was so in every round.
 """

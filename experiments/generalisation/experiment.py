@@ -43,8 +43,7 @@ from experiments.generalisation.language_models import (
     language_name,
     language_trial,
 )
-from experiments.generalisation.metrics import STARTS as BEGUN
-from experiments.generalisation.metrics import WORDS_ALONE
+from experiments.generalisation.metrics import STARTS as BEGUN, WORDS_ALONE
 from experiments.generalisation.report import result
 from limelight.modules.model_io import save_model
 

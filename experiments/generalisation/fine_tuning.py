@@ -1,4 +1,4 @@
-"""A classifier for a task with few labels, from one of three beginnings (generalisation.py says which).
+"""A classifier for a task with few labels, from one of three beginnings (experiment.py says which).
 
 All labels are trained on and the last weights are taken: nothing is kept back to choose by, since of few labels too
 few would be left, and a choice by their loss would take weights that have hardly begun (dev/log.md).

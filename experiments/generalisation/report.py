@@ -1,4 +1,4 @@
-"""What generalisation gave, in sentences; what they follow from stands in generalisation_shown.py's tables."""
+"""What generalisation gave, in sentences; what they follow from stands in tables.py."""
 
 from __future__ import annotations
 

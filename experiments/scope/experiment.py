@@ -3,7 +3,7 @@
 Every rival is trained on associative recall for the same processor time, on sequences of up to `LONGEST` tokens,
 and then asked at every distance of `DISTANCES` among every number of records in `RECORDS`, some of them farther
 than it ever was trained for. Beside the accuracy stand two numbers of the kind that the paper's Table 1 has:
-how many steps lie between the two tokens, and how much of the gradient arrives. scope_result.py tells what it gave.
+how many steps lie between the two tokens, and how much of the gradient arrives. report.py tells what it gave.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What scope gave, in sentences; what they follow from stands in scope_shown.py's tables and pictures."""
+"""What scope gave, in sentences; what they follow from stands in tables.py."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def leave_one_out(
     """Take each group of tokens away in turn and measure how far the output moves.
 
     output    runs the model with some tokens closed to everybody: `ablation.own_models.masked_forward` of our models,
-              `ablation.other_models` of others. For "distribution" it gives scores whose last axis is the vocabulary
-              (logits or log-probabilities).
+              `ablation.other_models.masked_forward` of others. For "distribution" it gives scores whose last axis is
+              the vocabulary (logits or log-probabilities).
     groups    which tokens belong together; tokens of no group always stay
     attended  what each group received, to set beside it: one axis, as long as the groups taken away
     among     the numbers of the groups to take away, all unless given

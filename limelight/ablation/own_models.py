@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from limelight.matrix import masks
 from limelight.matrix.masks import Mask
-from limelight.modules.attention import LayerCache
-from limelight.modules.transformer import Block, Classifier, LanguageModel, Stack, Transformer
+from limelight.modules.transformer import Classifier, LanguageModel, Stack, Transformer
 from limelight.text.tokenizers import START
 
 
@@ -63,25 +61,8 @@ def _scores(
     mask: Mask,
     memory_mask: Mask | None = None,
 ) -> Tensor:
-    """The scores of these rows. The last block computes none before them: it takes their keys and values."""
-    x_JNE = decoder.embed(ids_JN)
-    places = torch.arange(x_JNE.shape[1])[rows]
+    """The scores of these rows."""
+    places = torch.arange(ids_JN.shape[1])[rows]
     first = int(places.min()) if places.numel() else 0
-    blocks = cast("list[Block]", [*decoder.blocks])
-    for block in blocks[:-1]:
-        x_JNE = block(x_JNE, memory_JME, mask=mask, memory_mask=memory_mask)
-    for block in blocks[-1:]:
-        own = LayerCache()
-        if first:
-            before_JNE = block.self_norm(x_JNE[:, :first]) if block.pre else x_JNE[:, :first]
-            own.append(*block.self_attention.keys_values(before_JNE))
-        x_JNE = block(
-            x_JNE[:, first:],
-            memory_JME,
-            mask=mask,
-            memory_mask=memory_mask,
-            cache=(own, LayerCache()),
-            start=first,
-        )
-        places = places - first
-    return decoder.embedding.scores(decoder.norm(x_JNE[:, places]))
+    last_JNE = decoder.rows_from(first, ids_JN, memory_JME, mask=mask, memory_mask=memory_mask)
+    return decoder.embedding.scores(last_JNE[:, places - first])

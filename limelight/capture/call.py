@@ -40,7 +40,7 @@ class AttentionCall:
             return self.result
         raise CaptureError(
             f"Of {self.name!r} only readings were kept, since the watch was told read=[…]. Take them from `result`, "
-            "watch without read=."
+            "or watch without read=."
         )
 
 

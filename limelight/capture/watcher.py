@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from limelight.capture.sources.torch_functions import replaced_inside_the_block
 from limelight.capture.verification import Verified, demand, verify
 from limelight.errors import ArgumentTypeError, CaptureError, InputError, LimelightError, is_one_of
 from limelight.matrix import Reduction
+from limelight.matrix.reductions.base import is_reduction, require_reductions
 
 __all__ = ["SOURCES", "Watcher", "watch"]
 
@@ -196,15 +197,11 @@ def watch(
         raise ArgumentTypeError(f"watch() takes a model, a torch.nn.Module; got {type(model).__name__}.")
     if offload is not None and not is_one_of(offload, ("cpu",)):
         raise InputError(f"offload must be 'cpu' or None; got {offload!r}.")
-    if hasattr(read, "update") or not hasattr(read, "__iter__") or isinstance(read, Tensor):
+    if is_reduction(read) or not hasattr(read, "__iter__") or isinstance(read, (Tensor, Mapping)):
         raise ArgumentTypeError(
             f"read= takes a list of reductions, such as [Received()]; got {read!r} alone."
         )
-    for reduction in read:
-        if isinstance(reduction, type) or not hasattr(reduction, "update"):
-            raise ArgumentTypeError(
-                f"read= takes reductions, such as [Received(), TopK(8)]; got {reduction!r}."
-            )
+    require_reductions("read=", list(read))
     seen = CapturedAttention(model)
     watcher = Watcher(model, seen, read, verify, offload, values)
     root = getattr(model, "_orig_mod", model)

@@ -27,9 +27,15 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from limelight.checked import NO_ROOM
 from limelight.cli.console import whole_output
-from limelight.errors import FileError, LimelightError, file_error, out_of_memory
+from limelight.errors import (
+    NO_ROOM,
+    FileError,
+    LimelightError,
+    file_error,
+    out_of_memory,
+    tells_of_a_file,
+)
 from limelight.training.interrupts import Terminated, handled, raise_interrupt
 
 GOES_ON = {"train", None}
@@ -77,6 +83,8 @@ def _reported(ctx: typer.Context) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from error
     except OSError as error:  # a folder that cannot be written to, a disk that is full
+        if not tells_of_a_file(error):  # a connection, what a library says in its own words
+            raise _refused(str(error) or type(error).__name__) from error
         raise _refused(_with_room(ctx, file_error(error))) from error
     except UnicodeEncodeError as error:
         raise _refused(
@@ -101,7 +109,7 @@ def _with_room(ctx: typer.Context, error: FileError) -> str:
     """What the system says of a file and what to do; where the disk is full, from where the command goes on."""
     if error.errno not in NO_ROOM:
         return str(error)
-    again = "from its last checkpoint" if ctx.invoked_subcommand in ("train", "compare") else "from the start"
+    again = "from its last checkpoint" if ctx.invoked_subcommand in ("train",) else "from the start"
     return f"{error.what_came} Make room for it, and give the same command again: it goes on {again}."
 
 

@@ -212,8 +212,7 @@ def _look_at_lines(
     as_json: bool,
 ) -> None:
     """Each text, and each line of each file, by itself."""
-    from limelight.looking.look import NoWordError
-    from limelight.looking.look import look as look_at
+    from limelight.looking.look import NoWordError, look as look_at
     from limelight.looking.render import picture, shown
     from limelight.predicting.predictor import Predictor
 

@@ -62,8 +62,7 @@ def register(app: typer.Typer) -> None:
             require(module, extra="web", purpose="limelight serve")
         from limelight.looking.load import load_reader
         from limelight.viewer.builders.from_look import reading_with
-        from limelight.viewer.serve.run import check_address
-        from limelight.viewer.serve.run import serve as run
+        from limelight.viewer.serve.run import check_address, serve as run
 
         check_address(host, port)
         heads = parse_heads(head)

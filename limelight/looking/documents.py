@@ -37,7 +37,7 @@ VIEWS: tuple[tuple[str, Weigh, bool], ...] = (
     ("value norm", "value-norm", False),
     ("value norm, sink-free", "value-norm", True),
 )
-"""How the same attention is told: by weight or by what is carried on, with the sinks or without."""
+"""How the same attention is told: by weight or by value norm, with the sinks or without."""
 
 
 @checked

@@ -16,7 +16,7 @@ from limelight.looking.look import NO_ATTENTION
 from limelight.looking.readers import ANSWER, Architecture, ForwardPass, text_rows
 from limelight.modules.attention import Role
 from limelight.modules.recurrent import RecurrentConfig
-from limelight.modules.transformer import TransformerConfig
+from limelight.predicting.limits import last_position
 from limelight.predicting.predictor import Prediction, Predictor, Trace
 from limelight.readings.alignment_heads import AlignmentHeads
 from limelight.readings.reading import Head
@@ -52,10 +52,7 @@ class OwnReader:
     @property
     def longest(self) -> int | None:
         """The end of learned positions; the others are computed, so any length can be read."""
-        shape = self.predictor.model.shape
-        return (
-            shape.longest if isinstance(shape, TransformerConfig) and shape.positions == "learned" else None
-        )
+        return last_position(self.predictor.model)
 
     @property
     def heads(self) -> Sequence[Head] | None:

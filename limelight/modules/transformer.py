@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,26 @@ class Block(nn.Module):
             )
         return self._add(x_BNE, self.feed_norm, self.feed_forward)
 
+    def rows_from(
+        self,
+        first: int,
+        x_BNE: Tensor,
+        memory_BME: Tensor | None = None,
+        *,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+    ) -> Tensor:
+        """The rows from `first` on, (B, N - first, E): of those before it only keys and values are computed."""
+        own = LayerCache()
+        if first:
+            before_BNE = self.self_norm(x_BNE[:, :first]) if self.pre else x_BNE[:, :first]
+            own.append(*self.self_attention.keys_values(before_BNE))
+        rest_BNE, cache = x_BNE[:, first:], (own, LayerCache())
+        after_BNE: Tensor = self(
+            rest_BNE, memory_BME, mask=mask, memory_mask=memory_mask, cache=cache, start=first
+        )
+        return after_BNE
+
     def _add(self, x_BNE: Tensor, norm: nn.LayerNorm, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """x + Sublayer(Norm(x)), or the paper's Norm(x + Sublayer(x)) (§3.1, §5.4 for the dropout)."""
         if self.pre:
@@ -204,6 +224,22 @@ class Stack(nn.Module):
                 start=start,
             )
         return self.norm(x_BNE)
+
+    def rows_from(
+        self,
+        first: int,
+        ids_BN: Tensor,
+        memory_BME: Tensor | None = None,
+        *,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+    ) -> Tensor:
+        """The rows of `forward` from `first` on, (B, N - first, E); the last block computes none before them."""
+        x_BNE = self.dropout(self.embed(ids_BN))
+        for block in self.blocks[:-1]:
+            x_BNE = block(x_BNE, memory_BME, mask=mask, memory_mask=memory_mask)
+        last = cast(Block, self.blocks[-1])
+        return self.norm(last.rows_from(first, x_BNE, memory_BME, mask=mask, memory_mask=memory_mask))
 
 
 class Transformer(nn.Module):

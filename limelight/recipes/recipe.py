@@ -97,8 +97,7 @@ REASON: dict[str, float] = {
 """Sizes beyond which a number is a slip of the keyboard."""
 WORDS: dict[str, tuple[str, ...]] = {"positions": KINDS}
 """What the words of [text], [model] and [prediction] may be, where neither their type nor `TransformerConfig`
-itself says
-it; `TrainConfig` checks all of [training]."""
+itself says it; `TrainConfig` checks all of [training]."""
 
 ARCHITECTURES = ("transformer", "recurrent")
 
@@ -270,7 +269,7 @@ def _in_words(hint: Any) -> str:
 def _within_limits(table: Text | TransformerConfig | RecurrentConfig | Search) -> None:
     for name, value in vars(table).items():
         if name in WORDS and value not in WORDS[name]:
-            raise InputError(one_of(f"{name}", WORDS[name], value))
+            raise InputError(one_of(name, WORDS[name], value))
         if isinstance(value, int | float) and not isinstance(value, bool):
             least, most = LEAST.get(name, -math.inf), MOST.get(name, math.inf)
             check_recipe_number(name, value, least, most)

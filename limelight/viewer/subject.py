@@ -12,8 +12,7 @@ import torch
 
 from limelight.errors import InputError, LimelightError
 from limelight.readings.words import pooling_rule
-from limelight.viewer.compute import head_stats as numbers
-from limelight.viewer.compute import reweighting, tiles, unit_rows
+from limelight.viewer.compute import head_stats as numbers, reweighting, tiles, unit_rows
 from limelight.viewer.compute.about import about
 from limelight.viewer.compute.attention_layers import (
     MOST_BETWEEN,

@@ -1,12 +1,11 @@
-"""The removal check: distances by hand, ranks against SciPy's where it is there, and a real model's own masks."""
+"""The removal check: distances by hand, ranks against SciPy's where it is there."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.ablation.leave_one_out import leave_one_out, spearman
 from limelight.errors import ArgumentTypeError, InputError, ShapeError

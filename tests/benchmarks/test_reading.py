@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import contestants as entrants
-from benchmarks import memory, reading
+from benchmarks import contestants as entrants, memory, reading
 from benchmarks.__main__ import main
 from benchmarks.contestants import OTHERS, STANDARD, Contestant, Inputs, Setting, contestants
 from limelight import matrix as heart

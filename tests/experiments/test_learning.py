@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.accuracy import experiment
-from experiments.accuracy import tasks as accuracy_tasks
+from experiments.accuracy import experiment, tasks as accuracy_tasks
 from experiments.accuracy.tasks import CONTESTS, LABELS, Contest, rivals, scored, spread_over
 from experiments.alignment import experiment as alignment_experiment
 from experiments.common import timed_training
@@ -24,8 +23,6 @@ from experiments.common.runner import Run
 from experiments.data.bibles import linked_verses
 from experiments.generalisation import (
     experiment as generalisation_experiment,
-)
-from experiments.generalisation import (
     fine_tuning,
     language_models,
     words_alone,

@@ -1,4 +1,4 @@
-"""A model of ours once more, in float64, from nothing but its weights and the stages of matrix/dense.py.
+"""A model of ours once more, in float64, from nothing but its weights and the stages of matrix/reference.py.
 
 Only what the tests need: norms before each sublayer, rotary positions, relu, no dropout, one text at a time.
 Written by the paper's equations and not by our modules, so that the two can disagree.

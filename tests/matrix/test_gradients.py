@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limelight.errors import InputError
-from limelight.matrix import AttentionMatrix, Entropy, gradients, masks
-from limelight.matrix import matrix as matrix_module
+from limelight.matrix import AttentionMatrix, Entropy, gradients, masks, matrix as matrix_module
 from limelight.matrix.engine.plan import Plan
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.gradients import Backward, Need

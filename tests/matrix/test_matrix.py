@@ -8,8 +8,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
@@ -301,6 +300,7 @@ q, k = torch.ones(B, H, N, D), torch.ones(B, G, M, D)
         (lambda: AttentionMatrix(q, k).read(Entropy), ArgumentTypeError, "read() takes reductions"),
         (lambda: AttentionMatrix(q, k).why(Entropy), ArgumentTypeError, "why() takes reductions"),
         (lambda: AttentionMatrix(q, k).why("Entropy"), ArgumentTypeError, "why() takes reductions"),
+        (lambda: AttentionMatrix(q, k).read({}), ArgumentTypeError, "read() takes reductions"),
         (
             lambda: AttentionMatrix(q, k).read(Entropy(), limit="1GB"),
             ArgumentTypeError,

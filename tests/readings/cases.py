@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limelight.matrix import AttentionMatrix, Mask
-from limelight.matrix import reference as truth_of
+from limelight.matrix import AttentionMatrix, Mask, reference as truth_of
 from limelight.readings import Groups
 
 # Distinct primes: a swapped axis cannot pass.

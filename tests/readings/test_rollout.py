@@ -8,8 +8,7 @@ import torch
 
 from limelight.errors import InputError, ShapeError
 from limelight.matrix import Rollout, masks
-from limelight.readings import rollout as module
-from limelight.readings import word_rollout
+from limelight.readings import rollout as module, word_rollout
 from tests.readings.cases import SOURCE, TARGET, B, H, Layers, M, pool_by_hand, random_layers
 
 

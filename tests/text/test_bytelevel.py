@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from tokenizers import pre_tokenizers
 
 from limelight.text.bytelevel import _BYTE_OF, SPACE, bytes_of, characters_of

@@ -6,8 +6,7 @@ import codecs
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.errors import TextError
 from limelight.text.readers import read_jsonl, read_pairs, read_text, read_texts

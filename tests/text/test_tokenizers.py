@@ -7,8 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.errors import ArgumentTypeError, InputError, TextError
 from limelight.text import tokenizers as module

@@ -1,7 +1,7 @@
 """LazyAttentionTensor: a tensor subclass for `outputs.attentions`, computed only when it is read.
 
 Other people's code wants `outputs.attentions` to be tensors: it slices them, stacks them, turns them into NumPy
-arrays. An `LazyAttentionTensor` answers all of that, and computes only what is asked for, when it is asked for.
+arrays. A `LazyAttentionTensor` answers all of that, and computes only what is asked for, when it is asked for.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -47,8 +48,11 @@ def removal_stages(
     places = _removable(walk, choice, v)
     if not places:
         return []
-    together = min(_together(walk, choice, len(places), work), len(places) - 1) or 1
-    stretches = [places[first : first + together] for first in range(0, len(places), together)]
+    most = min(_together(walk, choice, len(places), work), len(places) - 1) or 1
+    count = math.ceil(len(places) / most)
+    borders = [number * len(places) // count for number in range(count + 1)]  # stretches as alike as can be
+    stretches = [places[first:stop] for first, stop in pairwise(borders)]
+    together = max(map(len, stretches))
     live_V, _ = scores_of(walk, choice)
     log_p_V = live_V.double().log_softmax(-1)
     moved_JV = distributions_without(walk, choice, stretches, progress)
@@ -62,12 +66,14 @@ def removal_stages(
     names = [_named(v.keys.labels, stretch) for stretch in stretches]
     if together == 1:
         taken, one, of = "Each token in turn is", "The one that receives", ""
+        weight = "the weight"
     else:
         taken = (
-            f"The text is long: its {len(places)} tokens are taken {together} at a time (a shorter text shows them "
-            "one by one). Each of these stretches in turn is"
+            f"The text is long: its {len(places)} tokens are taken {together} at a time, or one less (a shorter text "
+            "shows them one by one). Each of these stretches in turn is"
         )
         one, of = "The stretch that receives", " stretches"
+        weight = "the sum of its weights"
     return [
         Stage(
             part,
@@ -80,7 +86,7 @@ def removal_stages(
             f"{names[attended]}, has rank {rank} of {len(stretches)}{of} by removal.",
             (
                 ranked(
-                    f"How far the distribution moves without it, low to high; beside it the weight in head {v.head}, "
+                    f"How far the distribution moves without it, low to high; beside it {weight} in head {v.head}, "
                     f"and that of all heads of the layer, averaged",
                     [_numbered(v.keys.labels, stretch) for stretch in stretches],
                     {"nats": kl_J, "variation": variation_J, "head": attended_J, "all heads": all_J},
@@ -101,10 +107,17 @@ def removal_stages(
 def _together(walk: PairedRun, choice: Selection, removals: int, work: int) -> int:
     """How many tokens have to be taken away at a time for the removals to stay within the work, about."""
     shape = walk.model.shape
-    read = len(walk.encoder.ids) * shape.encoder_layers if walk.encoder is not None else 0
-    written = (choice.step + 1) * shape.decoder_layers if walk.decoder is not None else 0
-    block = 4 * shape.width**2 + 2 * shape.width * shape.feed_forward
-    return math.ceil(removals * (read + written) * block / work)
+    width, read, written = shape.width, 0, 0
+    block = 4 * width**2 + 2 * width * shape.feed_forward  # of one token: Wq, Wk, Wv, Wo, feed-forward
+    source = len(walk.encoder.ids) if walk.encoder is not None else 0
+    if source:
+        read = source * shape.encoder_layers * (block + 2 * width * source)  # Q·Kᵀ and A·V over so many keys
+    if walk.decoder is not None:
+        target = choice.step + 1
+        across = 2 * width**2 + 2 * width * source if source else 0
+        written = target * shape.decoder_layers * (block + 2 * width * target + across)
+        written += source * shape.decoder_layers * 2 * width**2  # the source's keys and values
+    return math.ceil(removals * (read + written) / work)
 
 
 def _named(labels: Sequence[str], stretch: Sequence[int]) -> str:

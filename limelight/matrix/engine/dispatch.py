@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limelight.errors import InputError, TooLargeError, is_one_of
+from limelight.errors import InputError, TooLargeError, is_one_of, one_of
 from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, plan_for
 from limelight.matrix.engine.tiled import read_tiles
@@ -105,9 +105,9 @@ def choose(
     """The first loop that can read these reductions within the limit; with `only`, that one or an InputError with its
     reason. Raises TooLargeError where even the last loop's smallest tile is larger than the limit."""
     loops = BACKENDS if loops is None else loops
-    if only is not None and not is_one_of(only, (loop.name for loop in loops)):
-        names = ", ".join(loop.name for loop in loops)
-        raise InputError(f"loop must be one of {names}; got {only!r}. Leave it out for the quickest.")
+    names = [loop.name for loop in loops]
+    if only is not None and not is_one_of(only, names):
+        raise InputError(f"{one_of('loop', names, only)} Leave it out for the quickest.")
     passed_over: list[tuple[str, str]] = []
     for loop in loops:
         if only not in (None, loop.name):

@@ -30,7 +30,7 @@ def read_tiles(
     known: SoftmaxStats | None,
     cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Walk over the matrix; give every reduction's state, and the row stats, found on the way if not `known`."""
+    """Pass over the matrix; give every reduction's state, and the row stats, found on the way if not `known`."""
     states = [reduction.init(frame) for reduction in reductions]
     stats = RowStats().finish(RowStats().init(frame)) if known is None else known
     read_all(

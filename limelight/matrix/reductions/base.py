@@ -70,10 +70,16 @@ def finish(
     return readings
 
 
+def is_reduction(value: object) -> bool:
+    """Whether a value has what a reduction must have; its class has not, nor has a dictionary, which has `update`."""
+    parts = ("init", "update", "merge", "finish")
+    return not isinstance(value, type) and all(hasattr(value, name) for name in parts)
+
+
 def require_reductions(door: str, given: Sequence[object]) -> None:
     """Raise ArgumentTypeError unless all are reductions: not their classes, nor anything else."""
     for each in given:
-        if isinstance(each, type) or not hasattr(each, "update"):
+        if not is_reduction(each):
             raise ArgumentTypeError(f"{door} takes reductions, such as Received() or TopK(8); got {each!r}.")
 
 

@@ -69,7 +69,7 @@ class Downsample:
         needed = frame.B * frame.H * self.height * self.width * number // 8
         if needed > self.limit:
             raise TooLargeError(
-                f"Picture would keep {frame.B} × {frame.H} × {self.height} × {self.width} cells, {needed} bytes, "
+                f"Downsample would keep {frame.B} × {frame.H} × {self.height} × {self.width} cells, {needed} bytes, "
                 f"and may keep {self.limit}. Ask for fewer cells, or raise it: "
                 f"Downsample({self.height}, {self.width}, limit={needed})."
             )

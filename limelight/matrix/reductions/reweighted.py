@@ -33,8 +33,8 @@ class Reweighted(Generic[Result]):
 
     With the lengths of the values, `Reweighted(Pool(rows, cols), matrix.read(ValueNorms()).lengths)` pools ‖α·v‖
     between words; with 0 for some keys and 1 for the others those keys are left out, the rest unchanged.
-    `reduction` is a Pool, Picture, Received or Distance; `factors` are (M,), (B or 1, M) or (B or 1, H or 1, M);
-    for a Picture none is below 0.
+    `reduction` is a Pool, Downsample, Received or MeanDistance; `factors` are (M,), (B or 1, M) or
+    (B or 1, H or 1, M); for a Downsample none is below 0.
 
     State: that of the reduction.    Neutral and law: those of the reduction.
     """

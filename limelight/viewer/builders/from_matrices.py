@@ -54,7 +54,7 @@ def build_subject(
         if asked and isinstance(text, Context)
         else None
     )
-    return Subject(title or "AttentionLayers", found, notes=notes, question=question)
+    return Subject(title or "Attention", found, notes=notes, question=question)
 
 
 def of_matrices(

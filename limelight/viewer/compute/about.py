@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from limelight._version import __version__
-from limelight.viewer.compute import head_stats as numbers
-from limelight.viewer.compute import reweighting
+from limelight.viewer.compute import head_stats as numbers, reweighting
 from limelight.viewer.compute.attention_layers import TILE, AttentionLayers
 from limelight.viewer.compute.token_axis import TokenAxis
 from limelight.viewer.protocol.requests import LEVELS

@@ -13,8 +13,7 @@ from torch import Tensor
 from limelight.errors import InputError, one_of
 from limelight.matrix import AttentionMatrix
 from limelight.matrix.reductions.downsample import CellRun
-from limelight.readings.atlas import MEASURES as ATLAS
-from limelight.readings.atlas import atlas
+from limelight.readings.atlas import MEASURES as ATLAS, atlas
 from limelight.viewer.compute.attention_layers import AttentionLayers
 from limelight.viewer.compute.first_pass import LayerSummary, sinks_told
 from limelight.viewer.compute.grid_reduction import areas, edges

@@ -3,7 +3,7 @@
 weight     α, as the softmax gave it
 sink-free  without the weight on sinks, the rest of each query divided by its own sum: what a head that rests on the
            first token looks at otherwise
-value      ‖α·v‖ = α·‖v‖: a token with a large weight and a value near zero carries little. Each head's own values;
+value-norm ‖α·v‖ = α·‖v‖: a token with a large weight and a value near zero carries little. Each head's own values;
            query heads that share a key head share its values.
            Source: Kobayashi et al. 2020, "Attention is Not Only a Weight" (arXiv 2004.10102).
 

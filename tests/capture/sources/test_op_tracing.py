@@ -279,6 +279,23 @@ OVER: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
+def test_values_of_the_same_product_may_be_written_into() -> None:
+    """Q, K and V cut out of one projection share storage, and no entry."""
+
+    class Attend(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = x.unflatten(-1, (3, H, D)).permute(2, 0, 3, 1, 4)
+            weights = (q @ k.mT * 0.5).softmax(-1)
+            v[:, :, -1] = 0
+            return weights @ v
+
+    x = torch.randn(B, N, 3 * H * D)
+    heard, missed, _ = watched(Attend(), x.clone())
+    assert not missed and len(heard) == 1
+    q, k, _ = x.double().unflatten(-1, (3, H, D)).permute(2, 0, 3, 1, 4)
+    check("weights", heard[0].matrix().dense(), (q @ k.mT * 0.5).softmax(-1))
+
+
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("over", OVER)
 def test_scores_whose_parts_are_written_into_are_lost_not_wrong(over: str, inference: bool) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.matrix import Downsample, Entropy, Pool
 from limelight.matrix.engine.triton import area_runs

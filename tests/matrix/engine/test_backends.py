@@ -31,8 +31,7 @@ from limelight.matrix import (
     ValueNorms,
     masks,
 )
-from limelight.matrix.engine import dispatch as choice
-from limelight.matrix.engine import threads as engine_threads
+from limelight.matrix.engine import dispatch as choice, threads as engine_threads
 from limelight.matrix.engine.dispatch import BACKENDS, PLAIN, Backend, choose
 from limelight.matrix.engine.native import loop as native
 from limelight.matrix.engine.plan import Plan, stats_bytes

@@ -28,8 +28,7 @@ from limelight.matrix import (
     masks,
     reference,
 )
-from limelight.matrix.engine.native import build, loop
-from limelight.matrix.engine.native import library as shelf
+from limelight.matrix.engine.native import build, library as shelf, loop
 from limelight.matrix.engine.native.library import library, loaded
 from limelight.matrix.engine.native.reduction_adapters import LARGEST_K, TAKES, Found, those_taken
 from limelight.matrix.engine.plan import Plan

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError
 from limelight.matrix import Mask, TileCoverage, masks

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.matrix import ArgMax, BottomK, NextPass, Reduction, Tile, TopK, masks
 from limelight.matrix.engine.plan import Plan, row_blocks

@@ -9,8 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from limelight.errors import ArgumentTypeError, InputError, ShapeError, TooLargeError
 from limelight.matrix import (

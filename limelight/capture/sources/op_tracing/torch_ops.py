@@ -88,7 +88,14 @@ def written_by(func: Any, args: Any, kwargs: Any) -> Tensor | None:
 
 
 def share_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether any entry of two tensors is the same memory. Q, K and V cut out of one product share storage alone."""
     if one is other:
         return True
-    where = one.untyped_storage().data_ptr()
-    return where != 0 and where == other.untyped_storage().data_ptr()
+    storage = one.untyped_storage()
+    if storage.data_ptr() == 0 or storage.data_ptr() != other.untyped_storage().data_ptr():
+        return False
+    if one.dtype != other.dtype:  # one memory read in two ways
+        return True
+    touched = torch.zeros(storage.nbytes() // one.element_size(), dtype=torch.bool, device=one.device)
+    touched.as_strided(other.shape, other.stride(), other.storage_offset()).fill_(True)
+    return bool(touched.as_strided(one.shape, one.stride(), one.storage_offset()).any())

@@ -161,7 +161,7 @@ def read(
     known: SoftmaxStats | None,
     cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Every reduction's state, and the row stats, as `tiles.read_tiles` gives them.
+    """Every reduction's state, and the row stats, as `tiled.read_tiles` gives them.
 
     Reductions that this loop does not know are read by the plain one afterwards, which is given the row stats.
     """

@@ -17,7 +17,7 @@ from limelight.matrix.engine.plan import Plan, plan_for
 from limelight.matrix.engine.tiled import read_tiles
 from limelight.matrix.engine.triton.area_runs import Runs, areas_of, gather_maxima, gather_sums
 from limelight.matrix.engine.triton.launch import Kernels
-from limelight.matrix.engine.triton.support import COLUMN_FOLDS, ROW_FOLDS, WIDEST
+from limelight.matrix.engine.triton.support import COLUMN_REDUCTIONS, ROW_REDUCTIONS, WIDEST
 from limelight.matrix.logits import Logits
 from limelight.matrix.reductions.base import Reduction
 from limelight.matrix.reductions.distance import MeanDistance
@@ -43,7 +43,7 @@ def read_triton(
     known: SoftmaxStats | None,
     cut: Plan,
 ) -> tuple[list[Any], SoftmaxStats]:
-    """Every reduction's state, and the row stats, found on the way if not `known`; as `tiles.read_tiles`."""
+    """Every reduction's state, and the row stats, found on the way if not `known`; as `tiled.read_tiles`."""
     states = [reduction.init(frame) for reduction in reductions]
     if 0 in (frame.B, frame.H, frame.N, frame.M):
         return states, known or RowStats().finish(RowStats().init(frame))
@@ -56,9 +56,9 @@ def read_triton(
         too_wide = isinstance(state, ProductSums) and not 0 < state.given.shape[-1] <= WIDEST
         if cut_into := areas_of(reduction, state, frame.B):
             areas.append((state, *cut_into))
-        elif type(reduction) in ROW_FOLDS and not too_wide:
+        elif type(reduction) in ROW_REDUCTIONS and not too_wide:
             rows.append((reduction, state))
-        elif type(reduction) in COLUMN_FOLDS and not too_wide:
+        elif type(reduction) in COLUMN_REDUCTIONS and not too_wide:
             columns.append((reduction, state))
         else:
             rest.append(place)

@@ -27,10 +27,10 @@ from limelight.matrix.reductions.value_norms import AttentionOutput
 WIDEST = 256  # a head, or a row of a factor; a wider tile leaves no room beside it in a multiprocessor
 MOST_HEADS = 2**16 - 1  # of all batches: the second axis of a grid
 
-ROW_FOLDS = (Entropy, ArgMax, MeanDistance, SinkMass, AttentionOutput, Applied)
-COLUMN_FOLDS = (Received, TransposedApplied)
-AREA_FOLDS = (Pool, Downsample)
-KERNELS = (*ROW_FOLDS, *COLUMN_FOLDS, *AREA_FOLDS)
+ROW_REDUCTIONS = (Entropy, ArgMax, MeanDistance, SinkMass, AttentionOutput, Applied)
+COLUMN_REDUCTIONS = (Received, TransposedApplied)
+AREA_REDUCTIONS = (Pool, Downsample)
+KERNELS = (*ROW_REDUCTIONS, *COLUMN_REDUCTIONS, *AREA_REDUCTIONS)
 """These types themselves: what inherits from one may take tiles in otherwise, and goes to the plain loop."""
 PRODUCTS = (AttentionOutput, Applied, TransposedApplied)
 ALWAYS_READ = (Entropy, ArgMax, MeanDistance, SinkMass, Received)
@@ -74,7 +74,7 @@ def left_to_plain(reductions: Sequence[Reduction[Any]]) -> list[int]:
 
 
 def passes(reductions: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tuple[str, ...]:
-    """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Picture.
+    """One for all that is summed over keys, one for what is summed over queries, one for each Pool or Downsample.
 
     A second product or distance has a pass of its own.
     """
@@ -82,16 +82,16 @@ def passes(reductions: Sequence[Reduction[Any]], cut: Plan, known: bool) -> tupl
     mixed = [reduction for reduction in reductions if type(reduction) in PRODUCTS or _names_keys(reduction)]
     turned = sum(kind is TransposedApplied for kind in kinds)
     found = []
-    if any(kind in ROW_FOLDS for kind in kinds):
+    if any(kind in ROW_REDUCTIONS for kind in kinds):
         found += ["finds the row stats and sums over keys"]
         found += ["sums over keys"] * (
             max(0, len(mixed) - turned - 1) + max(0, kinds.count(MeanDistance) - 1)
         )
     elif not known:
         found += ["finds the row stats"]
-    if any(kind in COLUMN_FOLDS for kind in kinds):
+    if any(kind in COLUMN_REDUCTIONS for kind in kinds):
         found += ["sums over queries"] * max(1, turned)
-    found += ["sums areas"] * sum(kind in AREA_FOLDS for kind in kinds)
+    found += ["sums areas"] * sum(kind in AREA_REDUCTIONS for kind in kinds)
     return tuple(found) or ("feeds every reduction",)
 
 
